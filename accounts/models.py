@@ -1,0 +1,121 @@
+"""People: users by mobile number, their tier, and the challenges that their one-time codes answer."""
+
+import uuid
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Tier(models.Model):
+    """What a user's keys may do a minute. Changed in the admin; the API sees a change within seconds."""
+
+    name = models.CharField(_("name"), max_length=40, unique=True)
+    rpm = models.PositiveIntegerField(_("requests per minute"))
+    tpm = models.PositiveBigIntegerField(_("tokens per minute"))
+    concurrency = models.PositiveIntegerField(
+        _("requests at once"), null=True, blank=True, help_text=_("Empty: no limit of its own.")
+    )
+    sign_up_credit_micro = models.PositiveBigIntegerField(
+        _("sign-up credit"), default=0, help_text=_("In micro-Rial (1 Toman = 10,000,000).")
+    )
+    min_lifetime_topup_micro = models.PositiveBigIntegerField(
+        _("given from a lifetime top-up of"),
+        null=True,
+        blank=True,
+        unique=True,
+        help_text=_("In micro-Rial. Empty: given by an admin only, and never taken away by the system."),
+    )
+    is_default = models.BooleanField(_("tier of new accounts"), default=False)
+
+    class Meta:
+        verbose_name = _("tier")
+        verbose_name_plural = _("tiers")
+        ordering: ClassVar = ["rpm"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True), name="tier_one_default"
+            ),
+            models.CheckConstraint(condition=Q(rpm__gt=0), name="tier_rpm_positive"),
+            models.CheckConstraint(condition=Q(tpm__gt=0), name="tier_tpm_positive"),
+            models.CheckConstraint(
+                condition=Q(concurrency__isnull=True) | Q(concurrency__gt=0), name="tier_concurrency_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, mobile: str, password: str | None = None, **fields: Any) -> "User":
+        """Bare row, for tests and `create_admin`; people come in through `accounts.opening`."""
+        if "tier" not in fields and "tier_id" not in fields:
+            fields["tier"] = Tier.objects.get(is_default=True)
+        user = self.model(mobile=mobile, **fields)
+        if password is None:
+            user.set_unusable_password()
+        else:
+            user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """Somebody with an Iranian mobile number. Developers have no password; admins have one, and a TOTP device."""
+
+    mobile = models.CharField(_("mobile number"), max_length=16, unique=True, help_text="E.164")
+    tier = models.ForeignKey(Tier, verbose_name=_("tier"), on_delete=models.PROTECT, related_name="users")
+    is_active = models.BooleanField(_("active"), default=True)
+    is_staff = models.BooleanField(_("admin"), default=False)
+    joined_at = models.DateTimeField(_("joined at"), default=timezone.now, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+    USERNAME_FIELD = "mobile"
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(mobile__regex=r"^\+98[0-9]{10}$"), name="user_mobile_iranian"),
+        ]
+
+    def __str__(self) -> str:
+        return self.mobile
+
+
+class Challenge(models.Model):
+    """One one-time code sent to one number for one browser. The code itself is never stored."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    mobile = models.CharField(max_length=16)
+    digest = models.BinaryField(max_length=32)
+    pepper_version = models.PositiveSmallIntegerField()
+    browser_digest = models.BinaryField(max_length=32)
+    address = models.GenericIPAddressField()
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    tries = models.PositiveSmallIntegerField(default=0)
+    voided_at = models.DateTimeField(null=True)
+    consumed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["mobile", "-created_at"], name="challenge_mobile_recent"),
+            models.Index(fields=["address", "-created_at"], name="challenge_address_recent"),
+            models.Index(fields=["created_at"], name="challenge_created"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(tries__lte=5), name="challenge_five_tries"),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("created_at")), name="challenge_expires_later"),
+            models.CheckConstraint(
+                condition=Q(consumed_at__isnull=True) | Q(voided_at__isnull=True),
+                name="challenge_consumed_or_voided",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)

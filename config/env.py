@@ -1,0 +1,77 @@
+"""Typed readers of the environment. Each fails loudly on a value it cannot read; `X_FILE` is read where `X` may be a secret."""
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+def envstr(name: str, default: str | None = None) -> str:
+    value = os.environ.get(name, "").strip() or default
+    if value is None:
+        raise ImproperlyConfigured(f"{name} is not set.")
+    return value
+
+
+def envint(name: str, default: int) -> int:
+    value = envstr(name, str(default))
+    try:
+        return int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def envbool(name: str, default: bool) -> bool:
+    value = envstr(name, "true" if default else "false").lower()
+    if value not in TRUE | FALSE:
+        raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+    return value in TRUE
+
+
+def envlist(name: str, default: list[str]) -> list[str]:
+    value = os.environ.get(name)
+    return default if value is None else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def envchoice(name: str, choices: tuple[str, ...], default: str) -> str:
+    value = envstr(name, default)
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
+
+
+def envsecret(name: str, *, generate_in: Path | None = None, default: str | None = None) -> str:
+    """The secret `name`, from `name` itself or from the file that `name_FILE` points at.
+
+    With `generate_in`, a missing secret is made once and kept there (0600): the sandbox's way to have
+    secrets that survive a restart without anybody inventing them.
+    """
+    path = os.environ.get(f"{name}_FILE")
+    if os.environ.get(name) and path:
+        raise ImproperlyConfigured(f"Set {name} or {name}_FILE, not both.")
+    if path:
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from None
+    if generate_in is not None and not os.environ.get(name):
+        return _kept_secret(generate_in / name.lower())
+    return envstr(name, default)
+
+
+def _kept_secret(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft.touch(mode=0o600)
+    draft.write_text(secrets.token_hex(32))
+    try:
+        # A hard link either makes the name whole or fails: two processes starting at once agree on one secret.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text().strip()

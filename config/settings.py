@@ -1,0 +1,217 @@
+"""All settings, each from the environment; README.md lists them. Production has no insecure default."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+from config import embedded
+from config.env import envbool, envchoice, envint, envlist, envsecret, envstr
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(envstr("HAMIRAN_VAR", str(BASE_DIR / "var"))).resolve()
+
+# The sandbox is for one machine: codes on the page, a play payment gateway, a built-in upstream. It answers on
+# loopback names alone, so that one that was meant to be production cannot be used by mistake.
+MODE = envchoice("HAMIRAN_MODE", ("sandbox", "production"), "sandbox")
+SANDBOX = MODE == "sandbox"
+PORT = envint("PORT", 8000)
+LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
+
+DEBUG = False
+_secrets_dir = VAR_DIR / "secrets" if SANDBOX else None
+SECRET_KEY = envsecret("SECRET_KEY", generate_in=_secrets_dir)
+# Peppers of key digests and one-time codes: "version:secret", newest first, so that a new one can be brought in.
+PEPPERS = {
+    int(version): secret.encode()
+    for version, _colon, secret in (
+        item.strip().partition(":")
+        for item in ("1:" + envsecret("PEPPER", generate_in=_secrets_dir) if SANDBOX else envsecret("PEPPERS")).split(",")
+    )
+}
+# Keys that encrypt upstream secrets at rest, newest first (any text; a Fernet key is derived from each).
+FIELD_KEYS = envsecret("FIELD_KEYS", generate_in=_secrets_dir).split(",")
+
+ALLOWED_HOSTS = LOOPBACK if SANDBOX else envlist("ALLOWED_HOSTS", [])
+BASE_URL = envstr("BASE_URL", f"http://127.0.0.1:{PORT}" if SANDBOX else None).rstrip("/")
+if not SANDBOX and not BASE_URL.startswith("https://"):
+    raise ImproperlyConfigured("BASE_URL must start with https:// in production.")
+CSRF_TRUSTED_ORIGINS = [BASE_URL] if not SANDBOX else []
+
+INSTALLED_APPS = [
+    "config",
+    "accounts",
+    "keys",
+    "wallet",
+    "proxy",
+    "config.apps.AdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "axes",
+    "auditlog",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "auditlog.middleware.AuditlogMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "config.context.site",
+            ],
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+# --- engines -------------------------------------------------------------------------------------------------
+DATABASE_URL = envsecret("DATABASE_URL", default=embedded.database_url(VAR_DIR))
+REDIS_URL = envsecret("REDIS_URL", default=embedded.redis_url(VAR_DIR))
+DATABASES = {"default": embedded.django_database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_TIME_LIMIT = 600
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 15, "socket_keepalive": True}
+# Run late they lose nothing: each looks at what is there, not at when it was called. `expires` keeps a queue that
+# nobody drained from running the same sweep a thousand times.
+CELERY_BEAT_SCHEDULE = {
+    "sweep-expired-holds": {"task": "wallet.sweep_expired_holds", "schedule": 15.0, "options": {"expires": 15}},
+    "settle-returned-topups": {"task": "wallet.settle_returned_topups", "schedule": 30.0, "options": {"expires": 30}},
+    "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
+    "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
+    "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
+    "purge-challenges": {"task": "accounts.purge_challenges", "schedule": 3600.0, "options": {"expires": 3600}},
+}
+
+# --- people --------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "accounts:sign_in"
+LOGIN_REDIRECT_URL = "proxy:overview"
+LOGOUT_REDIRECT_URL = "front"
+# What opening an account does above `accounts`; each is called as f(user_id=…) inside the transaction that makes it.
+ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
+SMS_PROVIDER = envchoice("SMS_PROVIDER", ("console",), "console") if SANDBOX else envstr("SMS_PROVIDER", "none")
+OTP_TOTP_ISSUER = "Hamiran"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_VERBOSE = False
+
+# --- money ---------------------------------------------------------------------------------------------------
+PAYMENT_GATEWAY = envchoice("PAYMENT_GATEWAY", ("sandbox",), "sandbox") if SANDBOX else envstr("PAYMENT_GATEWAY", "none")
+TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)
+TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
+
+# --- API -----------------------------------------------------------------------------------------------------
+BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024)
+UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")
+UPSTREAM_API_KEY = envsecret("UPSTREAM_API_KEY", default="")
+# Hosts that an upstream may have although they are private or without TLS.
+UPSTREAM_ALLOWED_HOSTS = envlist("UPSTREAM_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else [])
+UPSTREAM_CONNECT_TIMEOUT_SECONDS = envint("UPSTREAM_CONNECT_TIMEOUT_SECONDS", 5)
+UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = envint("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 120)
+UPSTREAM_IDLE_TIMEOUT_SECONDS = envint("UPSTREAM_IDLE_TIMEOUT_SECONDS", 60)
+UPSTREAM_TOTAL_TIMEOUT_SECONDS = envint("UPSTREAM_TOTAL_TIMEOUT_SECONDS", 600)
+CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30)
+# A hold outlives the longest call with a margin, so that the sweeper never takes one from a living request.
+HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + 120
+SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": [],
+    "EXCEPTION_HANDLER": "proxy.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# --- language, time, static ------------------------------------------------------------------------------------
+LANGUAGE_CODE = "fa"
+LANGUAGES = [("fa", _("Persian")), ("en", _("English"))]
+LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
+LANGUAGE_COOKIE_NAME = "hamiran_language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = not SANDBOX
+USE_TZ = True
+TIME_ZONE = "Asia/Tehran"  # what people see; the database holds UTC
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "config" / "static"]
+STATIC_ROOT = VAR_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# --- edge ------------------------------------------------------------------------------------------------------
+SESSION_COOKIE_AGE = 30 * 24 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"  # Lax, not Strict: it has to survive the return from the payment gateway
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "config.views.csrf_failure"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if not SANDBOX:
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if envbool("BEHIND_TLS_PROXY", True) else None
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+LOGGING_CONFIG = "config.logging.configure"
+LOGGING = {"level": envstr("LOG_LEVEL", "INFO").upper()}

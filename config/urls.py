@@ -1,0 +1,16 @@
+"""Addresses of the pages. The API has its own, `proxy.api.urls`, behind its own door in `config.asgi`."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from config import views
+
+urlpatterns = [
+    path("", views.front, name="front"),
+    path("language/", views.set_language, name="set_language"),
+    path("admin/", admin.site.urls),
+    path("", include("accounts.urls")),
+    path("keys/", include("keys.urls")),
+    path("wallet/", include("wallet.urls")),
+    path("", include("proxy.urls")),
+]

@@ -1,0 +1,209 @@
+"""What is sold and what was used: models, prices, upstreams, routes; usage records and their roll-ups."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class LanguageModel(models.Model):
+    """A model that customers name in a request."""
+
+    model_id = models.CharField(_("model id"), max_length=120, unique=True)
+    description = models.CharField(_("description"), max_length=200, blank=True)
+    description_fa = models.CharField(_("description in Persian"), max_length=200, blank=True)
+    owned_by = models.CharField(_("owned by"), max_length=60, default="hamiran")
+    context_tokens = models.PositiveIntegerField(_("context, tokens"))
+    max_output_tokens = models.PositiveIntegerField(_("longest answer, tokens"))
+    is_active = models.BooleanField(_("on sale"), default=True)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("model")
+        verbose_name_plural = _("models")
+        ordering: ClassVar = ["model_id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(context_tokens__gt=0), name="model_context_positive"),
+            models.CheckConstraint(condition=Q(max_output_tokens__gt=0), name="model_output_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.model_id
+
+
+class Price(models.Model):
+    """What a model costs from a moment on. Never edited: a new price is a new row (the database refuses else).
+
+    Rial per 1,000,000 tokens, which is the same number of micro-Rial per token.
+    """
+
+    model = models.ForeignKey(LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices")
+    valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
+    input_rial_per_million = models.PositiveBigIntegerField(_("input, Rial per million tokens"))
+    output_rial_per_million = models.PositiveBigIntegerField(_("output, Rial per million tokens"))
+    cached_input_rial_per_million = models.PositiveBigIntegerField(
+        _("cached input, Rial per million tokens"),
+        null=True,
+        blank=True,
+        help_text=_("Empty: cached input costs what input costs."),
+    )
+
+    class Meta:
+        verbose_name = _("price")
+        verbose_name_plural = _("prices")
+        ordering: ClassVar = ["model", "-valid_from"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "valid_from"], name="price_one_a_moment"),
+            models.CheckConstraint(
+                condition=Q(cached_input_rial_per_million__isnull=True)
+                | Q(cached_input_rial_per_million__lte=models.F("input_rial_per_million")),
+                name="price_cached_not_dearer",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.valid_from:%Y-%m-%d}"
+
+
+class Upstream(models.Model):
+    """A server that runs models for us."""
+
+    class OnDisconnect(models.TextChoices):
+        CANCEL = "cancel", _("cancel: stop it, bill what was relayed")
+        DRAIN = "drain", _("drain: read on, bill what it reports")
+
+    name = models.CharField(_("name"), max_length=60, unique=True)
+    base_url = models.URLField(_("base URL"), max_length=300, help_text=_("Up to and with /v1."))
+    api_key_encrypted = models.BinaryField(editable=False, default=b"")
+    on_disconnect = models.CharField(
+        _("when the client leaves"), max_length=8, choices=OnDisconnect.choices, default=OnDisconnect.CANCEL
+    )
+    is_active = models.BooleanField(_("in use"), default=True)
+
+    class Meta:
+        verbose_name = _("upstream")
+        verbose_name_plural = _("upstreams")
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Route(models.Model):
+    """Where a model is served. The active route with the lowest priority number is taken."""
+
+    model = models.ForeignKey(LanguageModel, verbose_name=_("model"), on_delete=models.CASCADE, related_name="routes")
+    upstream = models.ForeignKey(Upstream, verbose_name=_("upstream"), on_delete=models.PROTECT, related_name="routes")
+    upstream_model = models.CharField(_("model name there"), max_length=120)
+    priority = models.PositiveSmallIntegerField(_("priority"), default=100)
+
+    class Meta:
+        verbose_name = _("route")
+        verbose_name_plural = _("routes")
+        ordering: ClassVar = ["model", "priority", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "upstream"], name="route_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} → {self.upstream}"
+
+
+class UsageRecord(models.Model):
+    """One request that reached the ledger: what it used, at which price, what it cost, how it ended.
+
+    Written in the statement that captures or voids its hold, so it carries plain ids instead of checked foreign
+    keys: keys and users are never deleted. Never holds a prompt or an answer.
+    """
+
+    class Outcome(models.TextChoices):
+        COMPLETED = "completed", _("completed")
+        CLIENT_LEFT = "client_left", _("client left")
+        UPSTREAM_FAILED = "upstream_failed", _("upstream failed")
+        REFUSED = "refused", _("refused by upstream")
+        INTERRUPTED = "interrupted", _("interrupted")
+
+    class BilledBy(models.TextChoices):
+        USAGE = "usage", _("reported usage")
+        ESTIMATE = "estimate", _("estimate")
+        NOTHING = "nothing", _("not billed")
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    created_at = models.DateTimeField(_("time"))
+    user_id = models.BigIntegerField(_("user"))
+    key_id = models.BigIntegerField(_("key"))
+    model = models.CharField(_("model"), max_length=120)
+    upstream_id = models.BigIntegerField(_("upstream"))
+    stream = models.BooleanField(_("streamed"))
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices)
+    billed_by = models.CharField(_("billed by"), max_length=8, choices=BilledBy.choices)
+    status = models.PositiveSmallIntegerField(_("HTTP status"))
+    prompt_tokens = models.PositiveIntegerField(_("prompt tokens"))
+    cached_tokens = models.PositiveIntegerField(_("cached tokens"))
+    completion_tokens = models.PositiveIntegerField(_("completion tokens"))
+    input_rial_per_million = models.PositiveBigIntegerField()
+    output_rial_per_million = models.PositiveBigIntegerField()
+    cached_input_rial_per_million = models.PositiveBigIntegerField()
+    cost_micro = models.PositiveBigIntegerField(_("cost"))
+    # What upstream reported beyond the hold: the operator's loss, never the wallet's.
+    uncovered_micro = models.PositiveBigIntegerField(_("uncovered"), default=0)
+    first_byte_ms = models.PositiveIntegerField(_("first byte, ms"), null=True)
+    total_ms = models.PositiveIntegerField(_("total, ms"))
+
+    class Meta:
+        verbose_name = _("usage record")
+        verbose_name_plural = _("usage records")
+        indexes: ClassVar = [
+            models.Index(fields=["user_id", "-created_at"], name="usage_user_recent"),
+            models.Index(fields=["created_at"], name="usage_created"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(
+                    cost_micro=(models.F("prompt_tokens") - models.F("cached_tokens"))
+                    * models.F("input_rial_per_million")
+                    + models.F("cached_tokens") * models.F("cached_input_rial_per_million")
+                    + models.F("completion_tokens") * models.F("output_rial_per_million")
+                    - models.F("uncovered_micro")
+                )
+                | Q(billed_by="nothing", cost_micro=0),
+                name="usage_cost_is_tokens_times_price",
+            ),
+            models.CheckConstraint(
+                condition=Q(cached_tokens__lte=models.F("prompt_tokens")), name="usage_cached_within_prompt"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class UsageRollup(models.Model):
+    """Usage of one key and model in one hour or one day (Tehran's), made from the records and remade at will."""
+
+    class Period(models.TextChoices):
+        HOUR = "hour", _("hour")
+        DAY = "day", _("day")
+
+    period = models.CharField(max_length=4, choices=Period.choices)
+    starts_at = models.DateTimeField()
+    user_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    model = models.CharField(max_length=120)
+    requests = models.PositiveBigIntegerField()
+    errors = models.PositiveBigIntegerField()
+    prompt_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField()
+    completion_tokens = models.PositiveBigIntegerField()
+    cost_micro = models.PositiveBigIntegerField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["user_id", "period", "starts_at"], name="rollup_user")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["period", "starts_at", "key_id", "model"], name="rollup_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.period} {self.starts_at} {self.key_id} {self.model}"

@@ -1,0 +1,165 @@
+"""Money at rest: wallets, holds, the journal and top-ups. Amounts are micro-Rial (10⁻⁶ IRR) in BIGINT.
+
+Balances are written by `wallet.ledger` alone.
+"""
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Wallet(models.Model):
+    """A user's money: `posted` is what the journal says, `held` what open holds reserve of it."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.PROTECT, primary_key=True
+    )
+    posted_micro = models.BigIntegerField(_("posted"), default=0)
+    held_micro = models.BigIntegerField(_("held"), default=0)
+    opened_at = models.DateTimeField(_("opened at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("wallet")
+        verbose_name_plural = _("wallets")
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(held_micro__gte=0), name="wallet_held_not_negative"),
+            models.CheckConstraint(
+                condition=Q(posted_micro__gte=F("held_micro")), name="wallet_available_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"wallet {self.pk}"
+
+    @property
+    def available_micro(self) -> int:
+        return self.posted_micro - self.held_micro
+
+
+class Hold(models.Model):
+    """Money reserved for one request while it runs. Resolving a hold deletes it: captured, voided or expired."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="holds")
+    amount_micro = models.BigIntegerField()
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("hold")
+        verbose_name_plural = _("holds")
+        indexes: ClassVar = [models.Index(fields=["expires_at"], name="hold_expiry")]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(amount_micro__gte=0), name="hold_not_negative"),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("created_at")), name="hold_expires_later"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class JournalEntry(models.Model):
+    """One leg of a journal transaction; the legs of a transaction sum to zero and none is ever changed.
+
+    `transaction_id` is the id of what caused it (the request, the top-up …): with `(transaction_id, account)`
+    unique, no cause can be booked twice. A positive amount raises the account. `balance_micro` is the wallet's
+    posted balance after the entry, so that its history can be verified row by row.
+    """
+
+    class Account(models.TextChoices):
+        WALLET = "wallet", _("wallet")
+        REVENUE = "revenue", _("revenue")
+        GATEWAY = "gateway", _("payment gateway")
+        GIFT = "gift", _("gift credit")
+        CORRECTION = "correction", _("correction")
+
+    class Kind(models.TextChoices):
+        COMPLETION = "completion", _("usage")
+        TOPUP = "topup", _("top-up")
+        SIGN_UP_CREDIT = "sign_up_credit", _("sign-up credit")
+        OPERATOR_CREDIT = "operator_credit", _("credit by the operator")
+
+    transaction_id = models.UUIDField(_("transaction"))
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    account = models.CharField(_("account"), max_length=20, choices=Account.choices)
+    wallet = models.ForeignKey(
+        Wallet, verbose_name=_("wallet"), null=True, on_delete=models.PROTECT, related_name="entries"
+    )
+    amount_micro = models.BigIntegerField(_("amount"))
+    balance_micro = models.BigIntegerField(_("balance"), null=True)
+    created_at = models.DateTimeField(_("time"))
+
+    class Meta:
+        verbose_name = _("journal entry")
+        verbose_name_plural = _("journal entries")
+        indexes: ClassVar = [
+            models.Index(
+                fields=["wallet", "-id"], condition=Q(wallet__isnull=False), name="journal_wallet_statement"
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["transaction_id", "account"], name="journal_booked_once"),
+            models.CheckConstraint(
+                condition=Q(account="wallet", wallet__isnull=False, balance_micro__gte=0)
+                | (~Q(account="wallet") & Q(wallet__isnull=True, balance_micro__isnull=True)),
+                name="journal_wallet_and_balance",
+            ),
+            models.CheckConstraint(condition=~Q(amount_micro=0), name="journal_amount_not_zero"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.transaction_id}"
+
+
+class TopUp(models.Model):
+    """One try to pay money in. The amount is fixed here, before the payer leaves for the gateway."""
+
+    class Status(models.TextChoices):
+        CREATED = "created", _("being prepared")
+        REDIRECTED = "redirected", _("waiting for the payment")
+        RETURNED = "returned", _("being verified")
+        CREDITED = "credited", _("credited")
+        FAILED = "failed", _("not paid")
+        EXPIRED = "expired", _("expired")
+        REVIEW = "review", _("under review")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="topups")
+    gateway = models.CharField(_("gateway"), max_length=20)
+    amount_micro = models.BigIntegerField(_("amount"))
+    status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.CREATED)
+    authority = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULL until the gateway gives one
+    ref_id = models.CharField(_("reference"), max_length=64, null=True)  # noqa: DJ001 - likewise
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    returned_at = models.DateTimeField(null=True)
+    credited_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("top-up")
+        verbose_name_plural = _("top-ups")
+        ordering: ClassVar = ["-created_at"]
+        indexes: ClassVar = [
+            models.Index(fields=["user", "-created_at"], name="topup_user_recent"),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status__in=["created", "redirected", "returned"]),
+                name="topup_unfinished",
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["gateway", "authority"], name="topup_authority_once"),
+            models.UniqueConstraint(fields=["gateway", "ref_id"], name="topup_ref_id_once"),
+            models.CheckConstraint(condition=Q(amount_micro__gt=0), name="topup_amount_positive"),
+            models.CheckConstraint(
+                condition=~Q(status="credited") | Q(credited_at__isnull=False, ref_id__isnull=False),
+                name="topup_credited_has_reference",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
