@@ -27,7 +27,7 @@ class APIKey(models.Model):
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(name=""), name="apikey_has_name"),
-            models.CheckConstraint(condition=Q(last_four__length=4), name="apikey_last_four"),
+            models.CheckConstraint(condition=Q(last_four__regex=r"^[0-9A-Za-z]{4}$"), name="apikey_last_four"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,47 @@
+"""One factory a model. Mobile numbers are unique across the run."""
+
+from typing import Any
+
+import factory
+from django.db import transaction
+from factory.django import DjangoModelFactory
+
+from accounts.models import Tier, User
+from wallet.models import Wallet
+
+
+class TierFactory(DjangoModelFactory[Tier]):
+    class Meta:
+        model = Tier
+        django_get_or_create = ("name",)
+
+    name = factory.Sequence(lambda n: f"tier-{n}")
+    rpm = 1_000_000
+    tpm = 1_000_000_000
+
+
+class UserFactory(DjangoModelFactory[User]):
+    class Meta:
+        model = User
+
+    mobile = factory.Sequence(lambda n: f"+98912{n:07d}")
+    tier = factory.LazyFunction(lambda: Tier.objects.get(is_default=True))
+
+
+class WalletFactory(DjangoModelFactory[Wallet]):
+    """A wallet with money in it: `WalletFactory(credit_micro=5_000)` books a real operator credit."""
+
+    class Meta:
+        model = Wallet
+        skip_postgeneration_save = True
+
+    user = factory.SubFactory(UserFactory)
+
+    @factory.post_generation
+    def credit_micro(self: Wallet, create: bool, extracted: int | None, **kwargs: Any) -> None:
+        if extracted:
+            from wallet import credits
+
+            with transaction.atomic():
+                credits.give(wallet_id=self.pk, amount_micro=extracted)
+            self.refresh_from_db()

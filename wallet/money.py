@@ -1,0 +1,35 @@
+"""Money as whole micro-Rial (10⁻⁶ IRR). Pure: no Django, no floats.
+
+1 Toman = 10 Rial = 10,000,000 micro-Rial. A price in Rial per 1,000,000 tokens is the same number in micro-Rial
+per token, so a cost is an exact sum of products.
+"""
+
+MICRO_PER_RIAL = 1_000_000
+RIAL_PER_TOMAN = 10
+MICRO_PER_TOMAN = MICRO_PER_RIAL * RIAL_PER_TOMAN
+
+
+def micro_from_toman(toman: int) -> int:
+    return toman * MICRO_PER_TOMAN
+
+
+def micro_from_rial(rial: int) -> int:
+    return rial * MICRO_PER_RIAL
+
+
+def toman_text(micro: int, *, digits: int = 2) -> str:
+    """The amount in Toman for people, in ASCII digits: grouped, cut (never rounded up) to `digits` decimals.
+
+    An amount too small for that keeps its first two digits that count, so that a cost is never shown as free.
+
+    >>> toman_text(12_345_678_900_000), toman_text(-5_000_000), toman_text(42_100)
+    ('1,234,567.89', '-0.5', '0.0042')
+    """
+    sign = "-" if micro < 0 else ""
+    whole, rest = divmod(abs(micro), MICRO_PER_TOMAN)
+    fraction = f"{rest:07d}"
+    keep = digits
+    if not whole and rest and not fraction[:digits].strip("0"):
+        keep = len(fraction) - len(fraction.lstrip("0")) + 2
+    fraction = fraction[:keep].rstrip("0")
+    return f"{sign}{whole:,}" + (f".{fraction}" if fraction else "")

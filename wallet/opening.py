@@ -1,0 +1,13 @@
+"""What a new account gets here: a wallet, with its tier's sign-up credit."""
+
+from accounts.models import User
+from wallet import credits
+from wallet.models import Wallet
+
+
+def open_wallet(*, user_id: int) -> None:
+    """Makes the wallet of a new user. Needs an open transaction (settings.ACCOUNT_OPENED names this)."""
+    user = User.objects.select_related("tier").get(pk=user_id)
+    Wallet.objects.create(user=user)
+    if user.tier.sign_up_credit_micro:
+        credits.give_sign_up_credit(wallet_id=user_id, amount_micro=user.tier.sign_up_credit_micro)
