@@ -1,0 +1,90 @@
+"""What tokens cost. Pure: whole micro-Rial from whole tokens, no Django, no floats.
+
+A price in Rial per 1,000,000 tokens is the same number in micro-Rial per token, so every cost is an exact sum
+of products. The two bounds keep the cost of any one request inside PostgreSQL's BIGINT.
+"""
+
+from dataclasses import dataclass
+
+RIAL_PER_MILLION_MAX = 1_000_000_000  # 100 million Toman per million tokens: far above any real price
+TOKENS_MAX = 2**31 - 1  # what a usage record's token columns hold
+MICRO_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PriceQuote:
+    """A model's price as one request sees it, in Rial per million tokens (= micro-Rial per token).
+
+    Without a price for cached input, cached input costs what input costs; it is never dearer.
+    Raises ValueError on a price that is negative, beyond `RIAL_PER_MILLION_MAX`, or dearer cached than not.
+    """
+
+    input_rial_per_million: int
+    output_rial_per_million: int
+    cached_input_rial_per_million: int = None  # type: ignore[assignment]  # filled below; never None to a reader
+
+    def __post_init__(self) -> None:
+        if self.cached_input_rial_per_million is None:
+            object.__setattr__(self, "cached_input_rial_per_million", self.input_rial_per_million)
+        for price in (self.input_rial_per_million, self.output_rial_per_million):
+            if not 0 <= price <= RIAL_PER_MILLION_MAX:
+                raise ValueError(
+                    f"A price must be 0 to {RIAL_PER_MILLION_MAX:,} Rial per million tokens, not {price:,}."
+                )
+        if not 0 <= self.cached_input_rial_per_million <= self.input_rial_per_million:
+            raise ValueError("Cached input must cost between nothing and what input costs.")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request. `prompt_tokens` includes `cached_tokens`, which is clamped into it.
+
+    Raises ValueError where prompt or completion is no whole number of 0 to `TOKENS_MAX`: an upstream that
+    reports such a thing has reported nothing.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for tokens in (self.prompt_tokens, self.completion_tokens):
+            if type(tokens) is not int or not 0 <= tokens <= TOKENS_MAX:
+                raise ValueError(f"{tokens!r} is no number of tokens.")
+        cached = self.cached_tokens if type(self.cached_tokens) is int else 0
+        object.__setattr__(self, "cached_tokens", min(max(cached, 0), self.prompt_tokens))
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+def cost_micro(usage: Usage, price: PriceQuote) -> int:
+    """The exact cost in micro-Rial."""
+    return (
+        (usage.prompt_tokens - usage.cached_tokens) * price.input_rial_per_million
+        + usage.cached_tokens * price.cached_input_rial_per_million
+        + usage.completion_tokens * price.output_rial_per_million
+    )
+
+
+def worst_case_micro(prompt_tokens: int, output_tokens: int, price: PriceQuote) -> int:
+    """The most that a request with these upper bounds can cost, in micro-Rial: what its hold has to cover.
+
+    Multiply `output_tokens` by `n` first. Cut at BIGINT's end, which no wallet covers.
+    """
+    worst = prompt_tokens * price.input_rial_per_million + output_tokens * price.output_rial_per_million
+    return min(worst, MICRO_MAX)
+
+
+def affordable_output_tokens(amount_micro: int, prompt_tokens: int, price: PriceQuote) -> int | None:
+    """How many output tokens `amount_micro` covers after the prompt; 0 where it does not cover the prompt.
+
+    None: output is free and the prompt is covered, so the amount bounds nothing.
+    """
+    left = amount_micro - prompt_tokens * price.input_rial_per_million
+    if left < 0:
+        return 0
+    if not price.output_rial_per_million:
+        return None
+    return left // price.output_rial_per_million
