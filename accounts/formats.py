@@ -1,0 +1,57 @@
+"""How figures, dates and phone numbers are written for people, in Persian and in English. Pure: no Django.
+
+`language` is a language code; every code that does not begin with `fa` is written as English.
+"""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import jdatetime
+
+TEHRAN = ZoneInfo("Asia/Tehran")
+PERSIAN = str.maketrans("0123456789,.", "۰۱۲۳۴۵۶۷۸۹٬٫")
+PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
+# Named here and not left to strftime, which follows the machine's locale.
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+LTR_ISOLATE, POP_ISOLATE = "\u2066", "\u2069"
+
+
+def is_persian(language: str | None) -> bool:
+    return (language or "").startswith("fa")
+
+
+def digits_text(text: str, *, language: str | None) -> str:
+    """`text` with its digits in the language's script and nothing else touched: codes, phone numbers, times."""
+    return text.translate(PERSIAN_DIGITS) if is_persian(language) else text
+
+
+def figure_text(text: str, *, language: str | None) -> str:
+    """A figure such as `-1,234.5` with the language's digits and separators, its sign kept on its left side."""
+    if not is_persian(language):
+        return text
+    written = text.translate(PERSIAN)
+    # In a right-to-left line a leading minus would jump to the other side of the number.
+    return f"{LTR_ISOLATE}{written}{POP_ISOLATE}" if written.startswith("-") else written
+
+
+def number_text(number: int, *, language: str | None) -> str:
+    """`1,234` or `۱٬۲۳۴`."""
+    return figure_text(f"{number:,}", language=language)
+
+
+def date_text(moment: datetime, *, language: str | None) -> str:
+    """The day in Tehran of an aware time: `23 Nov 2026`, or `۲ آذر ۱۴۰۵` by the Jalali calendar."""
+    local = moment.astimezone(TEHRAN)
+    if is_persian(language):
+        day = jdatetime.date.fromgregorian(date=local.date())
+        return digits_text(
+            f"{day.day} {jdatetime.date.j_months_fa[day.month - 1]} {day.year}", language=language
+        )
+    return f"{local.day} {MONTHS[local.month - 1]} {local.year}"
+
+
+def datetime_text(moment: datetime, *, language: str | None) -> str:
+    """Likewise with the time of day: `23 Nov 2026, 14:05`, or `۲ آذر ۱۴۰۵، ۱۴:۰۵`."""
+    comma = "،" if is_persian(language) else ","
+    time = digits_text(f"{moment.astimezone(TEHRAN):%H:%M}", language=language)
+    return f"{date_text(moment, language=language)}{comma} {time}"

@@ -1,0 +1,62 @@
+"""What templates write for people: amounts, figures, dates, phone numbers, the links of the navigation."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from accounts import formats
+from wallet.money import toman_text
+
+register = template.Library()
+NOTHING = "—"
+
+
+@register.filter
+def toman(micro: int | None) -> str:
+    """Micro-Rial as Toman with the unit: `1,234.5 Toman`."""
+    if micro is None:
+        return NOTHING
+    return _("%(amount)s Toman") % {"amount": formats.figure_text(toman_text(micro), language=get_language())}
+
+
+@register.filter
+def number(value: int | None) -> str:
+    return NOTHING if value is None else formats.number_text(value, language=get_language())
+
+
+@register.filter
+def digits(value: object) -> str:
+    """Any text with its digits in the script of the page, for what is not a quantity."""
+    return formats.digits_text(str(value), language=get_language())
+
+
+@register.filter
+def date_text(moment: datetime | None) -> str:
+    return NOTHING if moment is None else formats.date_text(moment, language=get_language())
+
+
+@register.filter
+def datetime_text(moment: datetime | None) -> str:
+    return NOTHING if moment is None else formats.datetime_text(moment, language=get_language())
+
+
+@register.filter
+def mobile_text(mobile: str) -> SafeString:
+    """An E.164 mobile number the way people here write it, `0912…`, kept left to right."""
+    local = "0" + mobile.removeprefix("+98") if mobile.startswith("+98") else mobile
+    return format_html('<bdi dir="ltr">{}</bdi>', formats.digits_text(local, language=get_language()))
+
+
+@register.simple_tag(takes_context=True)
+def nav_link(context: dict[str, Any], view_name: str, label: str) -> SafeString:
+    """A link of the main navigation; it is marked as current on every page below its own address."""
+    url = reverse(view_name)
+    path = context["request"].path
+    current = SafeString(' aria-current="page"') if path.startswith(url) else ""
+    return format_html('<a class="nav__link" href="{}"{}>{}</a>', url, current, label)
