@@ -20,6 +20,8 @@ class APIKey(models.Model):
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(_("last used at"), null=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, editable=False)
+    # Which showing of the form made it, so that sending the same form again makes no second key.
+    creation_token = models.UUIDField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("API key")
@@ -27,7 +29,10 @@ class APIKey(models.Model):
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(name=""), name="apikey_has_name"),
-            models.CheckConstraint(condition=Q(last_four__regex=r"^[0-9A-Za-z]{4}$"), name="apikey_last_four"),
+            models.CheckConstraint(
+                condition=Q(last_four__regex=r"^[0-9A-Za-z]{4}$"), name="apikey_last_four"
+            ),
+            models.UniqueConstraint(fields=["user", "creation_token"], name="apikey_created_once"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,159 @@
+"""From the secret in a request to the identity behind it: checksum, process cache, then one SQL query.
+
+A cached answer is at most five seconds old, so a revoked key stops working within that time even when Valkey
+is away; with Valkey, `listen_for_revocations` drops it at once.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from keys import revocations
+from keys.secret import digest, has_valid_checksum
+
+logger = logging.getLogger(__name__)
+
+MAX_AGE_SECONDS = 5.0
+MAX_ENTRIES = 100_000
+RECONNECT_MIN_SECONDS, RECONNECT_MAX_SECONDS = 0.1, 5.0
+
+FETCH = """
+SELECT k.id, k.user_id, t.name, t.rpm, t.tpm, t.concurrency
+FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
+WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND u.is_active
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyIdentity:
+    """A working key, whose it is, and what its tier allows a minute and at once (None: any number)."""
+
+    key_id: int
+    user_id: int
+    tier_name: str
+    rpm: int
+    tpm: int
+    concurrency: int | None
+
+
+async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIdentity | None:
+    """What the database says now: None for a key that is unknown, revoked, or of a user who is not active."""
+    digests = [digest(secret, pepper) for pepper in settings.PEPPERS.values()]
+    cursor = await connection.execute(FETCH, [digests])
+    row = await cursor.fetchone()
+    return None if row is None else KeyIdentity(*row)
+
+
+class KeyCache:
+    """One process's memory of keys, good and bad, by digest; it never holds a secret. For one event loop.
+
+    `connect` gives a connection for the length of an `async with` (a pool's `connection`).
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_entries: int = MAX_ENTRIES,
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._max_entries = max_entries
+        self._pepper = next(iter(settings.PEPPERS.values()))
+        self._one_pepper = len(settings.PEPPERS) == 1
+        # All entries live equally long, so the oldest is always the first to expire and the one to evict.
+        self._entries: OrderedDict[bytes, tuple[float, KeyIdentity | None]] = OrderedDict()
+        self._fetching: dict[bytes, asyncio.Task[KeyIdentity | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def authenticate(self, secret: str) -> KeyIdentity | None:
+        """The identity behind a secret; None: refuse it. Raises psycopg.Error when nobody can tell."""
+        if not has_valid_checksum(secret):
+            return None
+        key = digest(secret, self._pepper)
+        entry = self._entries.get(key)
+        if entry is not None and self._clock() < entry[0]:
+            return entry[1]
+        task = self._fetching.get(key)
+        if task is None:
+            task = self._fetching[key] = asyncio.create_task(self._fetch(key, secret))
+            task.add_done_callback(_retrieve)
+        # Shielded: a caller who leaves must not take the answer away from the others who wait for it.
+        return await asyncio.shield(task)
+
+    def forget(self, revoked: bytes) -> None:
+        """Drops one digest as the database stores it, and any answer about it that is still on its way."""
+        if self._one_pepper:
+            self._entries.pop(revoked, None)
+            self._fetching.pop(revoked, None)
+        else:  # a key may be stored under an older pepper than the one that entries are kept by
+            self.clear()
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._fetching.clear()
+
+    async def _fetch(self, key: bytes, secret: str) -> KeyIdentity | None:
+        task = asyncio.current_task()
+        expires_at = self._clock() + MAX_AGE_SECONDS  # counted from before the question, not from the answer
+        try:
+            async with self._connect() as connection:
+                identity = await fetch(connection, secret)
+            if self._fetching.get(key) is task:
+                self._remember(key, expires_at, identity)
+            return identity
+        finally:
+            if self._fetching.get(key) is task:
+                del self._fetching[key]
+
+    def _remember(self, key: bytes, expires_at: float, identity: KeyIdentity | None) -> None:
+        self._entries[key] = (expires_at, identity)
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
+
+
+def _retrieve(task: "asyncio.Task[KeyIdentity | None]") -> None:
+    """Keeps asyncio quiet about a failure whose every waiter has left; who still waits gets it raised."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def listen_for_revocations(client: Redis, cache: KeyCache) -> None:
+    """Drops revoked keys from the cache, for ever, coming back with growing pauses while Valkey is away.
+
+    Each confirmation of the subscription, the client library's own silent reconnects included, empties the
+    cache: messages may have been missed before it.
+    """
+    pause_seconds = RECONNECT_MIN_SECONDS
+    while True:
+        try:
+            async with client.pubsub() as pubsub:
+                await pubsub.subscribe(revocations.CHANNEL)
+                async for message in pubsub.listen():
+                    if message["type"] == "subscribe":
+                        cache.clear()
+                        pause_seconds = RECONNECT_MIN_SECONDS
+                    else:
+                        cache.forget(bytes.fromhex(_text(message["data"])))
+        except (RedisError, OSError):
+            logger.warning("revocations are not heard, Valkey is away", exc_info=True)
+        await asyncio.sleep(pause_seconds)
+        pause_seconds = min(pause_seconds * 2, RECONNECT_MAX_SECONDS)
+
+
+def _text(data: bytes | str) -> str:
+    return data if isinstance(data, str) else data.decode("ascii")
