@@ -4,7 +4,12 @@ All lock wallets in id order first, so that no two of them can wait for each oth
 """
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import orjson
+import psycopg
 from django.db import connection, transaction
 
 from wallet.models import JournalEntry
@@ -68,3 +73,179 @@ def post(
     if balance_micro is None:
         raise NotCovered(wallet_id)
     return int(balance_micro)
+
+
+# --- holds, in batches -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Authorisation:
+    """A hold asked for: `amount_micro`, or what is left of the wallet if that is at least `minimum_micro`."""
+
+    hold_id: uuid.UUID
+    wallet_id: int
+    amount_micro: int
+    minimum_micro: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """`amount_micro` is None where nothing was held; `left_micro` is what the wallet still has available."""
+
+    amount_micro: int | None
+    left_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A hold to resolve: `cost_micro` of it is captured (0: void) and `record` goes to the caller's own table."""
+
+    hold_id: uuid.UUID
+    wallet_id: int
+    cost_micro: int
+    record: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`now`: by this very call. `booked`: the journal has a capture of this hold, from this call or an earlier."""
+
+    now: bool
+    booked: bool
+
+
+# Each wallet's requests are taken in their order of arrival; one that finds too little is passed over. `earlier`
+# counts what was asked, not what was given, so one that stands behind a refused neighbour may be passed over too:
+# the caller asks again for those that `left_micro` would have covered.
+AUTHORISE = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(items)s::json)
+        AS r(n int, id uuid, wallet_id bigint, amount_micro bigint, minimum_micro bigint, seconds int)
+), locked AS MATERIALIZED (
+    SELECT user_id, posted_micro - held_micro AS available_micro FROM wallet_wallet
+    WHERE user_id IN (SELECT wallet_id FROM asked) ORDER BY user_id FOR NO KEY UPDATE
+), offered AS (
+    SELECT asked.*, LEAST(amount_micro, available_micro - coalesce(earlier, 0))::bigint AS offer_micro, available_micro
+    FROM (
+        SELECT *, sum(amount_micro) OVER (
+            PARTITION BY wallet_id ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier
+        FROM asked
+    ) asked JOIN locked ON locked.user_id = asked.wallet_id
+), granted AS (
+    SELECT * FROM offered WHERE offer_micro >= minimum_micro
+), raised AS (
+    UPDATE wallet_wallet w SET held_micro = w.held_micro + t.total
+    FROM (SELECT wallet_id, sum(offer_micro) AS total FROM granted GROUP BY wallet_id) t
+    WHERE w.user_id = t.wallet_id
+), placed AS (
+    INSERT INTO wallet_hold (id, wallet_id, amount_micro, created_at, expires_at)
+    SELECT id, wallet_id, offer_micro, now(), now() + seconds * interval '1 second' FROM granted
+)
+SELECT o.n, g.offer_micro, o.available_micro - coalesce(sum(g.offer_micro) OVER (PARTITION BY o.wallet_id), 0)
+FROM offered o LEFT JOIN granted g USING (n)
+"""
+
+# `{record}` is the INSERT of the caller's own record, reading `settled`; it shares the statement, so that there is
+# never a capture without its record.
+SETTLE = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(items)s::json)
+        AS r(n int, id uuid, wallet_id bigint, cost_micro bigint, record json)
+), locked AS MATERIALIZED (
+    SELECT user_id, posted_micro FROM wallet_wallet
+    WHERE user_id IN (SELECT wallet_id FROM asked) ORDER BY user_id FOR NO KEY UPDATE
+), freed AS (
+    DELETE FROM wallet_hold h USING asked a, locked l
+    WHERE h.id = a.id AND h.wallet_id = a.wallet_id AND l.user_id = a.wallet_id AND a.cost_micro <= h.amount_micro
+    RETURNING a.n, h.id, h.wallet_id, h.amount_micro, a.cost_micro, a.record, l.posted_micro
+), settled AS (
+    SELECT *, posted_micro - sum(cost_micro) OVER (PARTITION BY wallet_id ORDER BY n) AS balance_micro FROM freed
+), lowered AS (
+    UPDATE wallet_wallet w SET posted_micro = w.posted_micro - t.cost_micro, held_micro = w.held_micro - t.amount_micro
+    FROM (
+        SELECT wallet_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed GROUP BY wallet_id
+    ) t WHERE w.user_id = t.wallet_id
+), booked AS (
+    INSERT INTO wallet_journalentry
+        (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
+    (SELECT id, 'completion', 'wallet', wallet_id, -cost_micro, balance_micro, now()
+     FROM settled WHERE cost_micro > 0 ORDER BY n)
+    UNION ALL
+    SELECT id, 'completion', 'revenue', NULL, cost_micro, NULL, now() FROM settled WHERE cost_micro > 0
+){record}
+SELECT a.n, s.n IS NOT NULL, CASE WHEN s.n IS NOT NULL THEN s.cost_micro > 0 ELSE EXISTS (
+    SELECT FROM wallet_journalentry j WHERE j.transaction_id = a.id AND j.account = 'wallet') END
+FROM asked a LEFT JOIN settled s USING (n)
+"""
+
+
+def settle_sql(record_sql: str | None = None) -> str:
+    return SETTLE.replace("{record}", f", recorded AS ({record_sql})" if record_sql else "")
+
+
+async def authorise(
+    connection: "psycopg.AsyncConnection[Any]", items: Sequence[Authorisation]
+) -> list[Granted]:
+    """Places the holds that their wallets cover, durably. A wallet that does not exist covers nothing."""
+    cursor = await connection.execute(
+        AUTHORISE,
+        {
+            "items": orjson.dumps(
+                [
+                    {
+                        "n": n,
+                        "id": item.hold_id,
+                        "wallet_id": item.wallet_id,
+                        "amount_micro": item.amount_micro,
+                        "minimum_micro": item.minimum_micro,
+                        "seconds": item.seconds,
+                    }
+                    for n, item in enumerate(items)
+                ]
+            ).decode()
+        },
+    )
+    results = [Granted(None, 0)] * len(items)
+    for n, amount_micro, left_micro in await cursor.fetchall():
+        results[n] = Granted(amount_micro, int(left_micro))
+    return results
+
+
+def _settle_items(items: Sequence[Settlement]) -> dict[str, str]:
+    return {
+        "items": orjson.dumps(
+            [
+                {
+                    "n": n,
+                    "id": item.hold_id,
+                    "wallet_id": item.wallet_id,
+                    "cost_micro": item.cost_micro,
+                    "record": item.record,
+                }
+                for n, item in enumerate(items)
+            ]
+        ).decode()
+    }
+
+
+async def settle(
+    connection: "psycopg.AsyncConnection[Any]", sql: str, items: Sequence[Settlement]
+) -> list[Resolved]:
+    """Resolves holds, each at most once however often it is asked. `sql` comes from `settle_sql`."""
+    cursor = await connection.execute(sql, _settle_items(items))
+    results = [Resolved(False, False)] * len(items)
+    for n, now, booked in await cursor.fetchall():
+        results[n] = Resolved(now, booked)
+    return results
+
+
+def expire(*, limit: int) -> int:
+    """Voids up to `limit` holds past their expiry and returns how many. One transaction of its own."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, wallet_id FROM wallet_hold WHERE expires_at < now() ORDER BY expires_at LIMIT %s", [limit])
+        found = [Settlement(hold_id, wallet_id, 0) for hold_id, wallet_id in cursor.fetchall()]
+        if not found:
+            return 0
+        cursor.execute(settle_sql(), _settle_items(found))
+        return sum(now for _n, now, _booked in cursor.fetchall())

@@ -1,0 +1,94 @@
+"""Authorise + capture through the ledger's group commit: `python bench/ledger.py [SECONDS]`.
+
+On an embedded PostgreSQL of its own, fsync on. Prints pairs a second and CPU a pair at 1, 32 and 200 at once, on
+1,000 wallets and on one.
+"""
+
+import asyncio
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
+
+
+async def pairs(conninfo: str, record_sql: str, wallets: list[int], at_once: int) -> tuple[float, float, float]:
+    import uuid_utils.compat as uuid
+
+    from wallet.holds import Holds
+
+    holds = Holds(conninfo=conninfo, record_sql=record_sql)
+    holds.start()
+    deadline = time.perf_counter() + SECONDS
+    latencies: list[float] = []
+
+    async def one(number: int) -> None:
+        turn = number
+        while time.perf_counter() < deadline:
+            wallet = wallets[turn % len(wallets)]
+            turn += at_once
+            began = time.perf_counter()
+            hold = uuid.uuid7()
+            await holds.place(hold_id=hold, wallet_id=wallet, amount_micro=900, minimum_micro=900, seconds=600)
+            await holds.settle(hold_id=hold, wallet_id=wallet, cost_micro=300, record=RECORD | {"user_id": wallet})
+            latencies.append(time.perf_counter() - began)
+
+    cpu = resource.getrusage(resource.RUSAGE_SELF)
+    began = time.perf_counter()
+    await asyncio.gather(*(one(n) for n in range(at_once)))
+    spent = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    await holds.close(timeout_seconds=5)
+    latencies.sort()
+    used = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
+    return len(latencies) / spent, latencies[len(latencies) // 2] * 1000, used * 1e6 / len(latencies)
+
+
+RECORD = {
+    "key_id": 1, "model": "bench", "upstream_id": 1, "stream": False, "outcome": "completed", "billed_by": "usage",
+    "status": 200, "prompt_tokens": 100, "cached_tokens": 0, "completion_tokens": 100, "input_rial_per_million": 1,
+    "output_rial_per_million": 2, "cached_input_rial_per_million": 1, "uncovered_micro": 0, "first_byte_ms": 1,
+    "total_ms": 2,
+}  # fmt: skip
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HAMIRAN_VAR"] = folder
+        os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+        import django
+        import uvloop
+        from django.conf import settings
+        from django.core.management import call_command
+
+        from config import embedded
+
+        with embedded.running(Path(folder)):
+            django.setup()
+            call_command("migrate", verbosity=0)
+            from accounts.models import User
+            from proxy.usage_records import RECORD_SQL
+            from wallet import credits
+            from wallet.models import Wallet
+
+            wallets = []
+            for n in range(1000):
+                user = User.objects.create_user(f"+98912{n:07d}")
+                wallets.append(Wallet.objects.create(user=user).pk)
+                from django.db import transaction
+
+                with transaction.atomic():
+                    credits.give(wallet_id=user.pk, amount_micro=10**12)
+            print(f"{'at once':>8} {'wallets':>8} {'pairs/s':>9} {'p50 ms':>8} {'client CPU us/pair':>19}")
+            for at_once in (1, 32, 200):
+                for some in (wallets, wallets[:1]):
+                    rate, p50, cpu = uvloop.run(pairs(settings.DATABASE_URL, RECORD_SQL, some, at_once))
+                    print(f"{at_once:>8} {len(some):>8} {rate:>9.0f} {p50:>8.2f} {cpu:>19.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    main()

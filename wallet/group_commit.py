@@ -1,0 +1,151 @@
+"""Group commit: what arrives while one batch is in flight forms the next, and a caller resumes after COMMIT.
+
+One durable commit then serves everybody who waits for one, so throughput grows with load and a hot wallet is as
+fast as many (bench/README.md). One instance owns one autocommit connection; a batch is one statement.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import psycopg
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_BATCH = 500
+MAX_WAITING = 20_000
+BATCH_TIMEOUT_SECONDS = 20
+RECONNECT_SECONDS = (0.05, 0.2, 0.5, 1.0)
+
+
+class LedgerUnavailable(Exception):
+    """The database cannot be reached, or too much waits for it already. Nothing was promised to the caller."""
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    done: "asyncio.Future[Result]"
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Runs `statement(connection, items) -> results` over batches of what is submitted.
+
+    `keeps_trying` decides what a lost connection means. True: the statement is idempotent and its items wait until
+    the database is back. False: they fail with LedgerUnavailable at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        conninfo: str,
+        statement: "Callable[[psycopg.AsyncConnection[Any], Sequence[Item]], Awaitable[Sequence[Result]]]",
+        keeps_trying: bool,
+    ) -> None:
+        self._name = name
+        self._conninfo = conninfo
+        self._statement = statement
+        self._keeps_trying = keeps_trying
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._worker: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._worker = asyncio.create_task(self._work(), name=f"group-commit-{self._name}")
+
+    async def submit(self, item: Item) -> Result:
+        """Returns the item's result once it is durable. Raises LedgerUnavailable, or what its statement raised.
+
+        A caller that is cancelled leaves its item in the queue: what was submitted is carried out.
+        """
+        if len(self._waiting) >= MAX_WAITING or self._worker is None or self._worker.done():
+            raise LedgerUnavailable(f"{self._name}: {len(self._waiting)} waiting")
+        return await asyncio.shield(self.submit_later(item))
+
+    def submit_later(self, item: Item) -> "asyncio.Future[Result]":
+        """Queues an item whatever waits already, for callers that cannot take no for an answer."""
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(item, done))
+        self._idle.clear()
+        self._arrived.set()
+        return done
+
+    async def close(self, *, timeout_seconds: float) -> None:
+        """Carries out what waits, for at most so long, then stops."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.error("ledger queue not drained", extra={"queue": self._name, "left": len(self._waiting)})
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+        await self._disconnect()
+
+    async def _work(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+                await self._commit(batch)
+            self._idle.set()
+
+    async def _commit(self, batch: list[_Waiting[Item, Result]]) -> None:
+        attempt = 0
+        while True:
+            try:
+                connection = self._connection or await self._connect()
+                async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
+                    results = await self._statement(connection, [waiting.item for waiting in batch])
+            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+                await self._disconnect()
+                logger.warning(
+                    "ledger connection lost", extra={"queue": self._name, "batch": len(batch), "error": str(error)}
+                )
+                if not self._keeps_trying:
+                    return self._fail(batch, LedgerUnavailable(str(error)))
+                await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+                attempt += 1
+            except Exception as error:
+                if len(batch) == 1:
+                    logger.exception("ledger item failed", extra={"queue": self._name})
+                    return self._fail(batch, error)
+                # One bad item must not take its neighbours along: halve until it stands alone.
+                middle = len(batch) // 2
+                await self._commit(batch[:middle])
+                return await self._commit(batch[middle:])
+            else:
+                for waiting, result in zip(batch, results, strict=True):
+                    if not waiting.done.done():
+                        waiting.done.set_result(result)
+                return None
+
+    def _fail(self, batch: list[_Waiting[Item, Result]], error: Exception) -> None:
+        for waiting in batch:
+            if not waiting.done.done():
+                waiting.done.set_exception(error)
+                waiting.done.exception()  # seen: a caller that left must not raise a warning
+
+    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
+        async with asyncio.timeout(5):
+            # Prepared at once: planning these statements costs more than running them.
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True, prepare_threshold=0
+            )
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()

@@ -1,0 +1,103 @@
+"""Holds of running requests: placed before a byte goes upstream, resolved exactly once.
+
+`Holds` is the web process's door to the ledger, one instance a process; `sweep_expired` is for Celery.
+"""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from wallet import ledger
+from wallet.group_commit import GroupCommit, LedgerUnavailable
+
+__all__ = ["HoldGone", "Holds", "LedgerUnavailable", "NotCovered", "sweep_expired"]
+
+logger = logging.getLogger(__name__)
+
+NotCovered = ledger.NotCovered
+SWEEP_BATCH = 500
+
+
+class HoldGone(Exception):
+    """The hold was resolved before, by its expiry: nothing can be captured any more."""
+
+
+class Holds:
+    """Group commits of one web process: one connection that places holds, one that settles them.
+
+    `record_sql` is an `INSERT … SELECT … FROM settled`; `settled` has `id`, `wallet_id`, `cost_micro`,
+    `record` (the JSON given to `settle`).
+    """
+
+    def __init__(self, *, conninfo: str, record_sql: str | None = None) -> None:
+        self._authorise: GroupCommit[ledger.Authorisation, ledger.Granted] = GroupCommit(
+            name="authorise", conninfo=conninfo, statement=ledger.authorise, keeps_trying=False
+        )
+        self._settle: GroupCommit[ledger.Settlement, ledger.Resolved] = GroupCommit(
+            name="settle",
+            conninfo=conninfo,
+            statement=partial(_settle, ledger.settle_sql(record_sql)),
+            keeps_trying=True,
+        )
+
+    def start(self) -> None:
+        self._authorise.start()
+        self._settle.start()
+
+    async def close(self, *, timeout_seconds: float) -> None:
+        """Carries out what waits, then lets go of the connections."""
+        await self._authorise.close(timeout_seconds=timeout_seconds)
+        await self._settle.close(timeout_seconds=timeout_seconds)
+
+    async def place(
+        self, *, hold_id: uuid.UUID, wallet_id: int, amount_micro: int, minimum_micro: int, seconds: int
+    ) -> int:
+        """Holds `amount_micro`, or all that is left if that is at least `minimum_micro`; returns what is held.
+
+        Durable on return. Raises NotCovered; LedgerUnavailable, after which no hold stays open.
+        """
+        assert 0 <= minimum_micro <= amount_micro
+        asked = ledger.Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds)
+        while True:
+            try:
+                granted = await self._authorise.submit(asked)
+            except LedgerUnavailable:
+                # Its reply may be what was lost: void it as soon as the database is back.
+                self._settle.submit_later(ledger.Settlement(hold_id, wallet_id, 0))
+                raise
+            if granted.amount_micro is not None:
+                return granted.amount_micro
+            if granted.left_micro < minimum_micro:
+                raise NotCovered(wallet_id)
+
+    async def settle(
+        self, *, hold_id: uuid.UUID, wallet_id: int, cost_micro: int, record: dict[str, Any] | None = None
+    ) -> None:
+        """Captures `cost_micro` of a hold (0: voids it) and writes its record. Durable on return.
+
+        Repeats do nothing. Raises HoldGone where it had expired and nothing was captured; LedgerUnavailable.
+        """
+        resolved = await self._settle.submit(ledger.Settlement(hold_id, wallet_id, cost_micro, record))
+        if cost_micro and not resolved.booked:
+            logger.error("hold gone before its capture", extra={"hold": hold_id, "cost_micro": cost_micro})
+            raise HoldGone(hold_id)
+
+
+async def _settle(
+    sql: str, connection: "psycopg.AsyncConnection[Any]", items: Sequence[ledger.Settlement]
+) -> list[ledger.Resolved]:
+    return await ledger.settle(connection, sql, items)
+
+
+def sweep_expired() -> int:
+    """Voids every hold past its expiry (its process died) and returns how many. Opens its own transactions."""
+    total = 0
+    while swept := ledger.expire(limit=SWEEP_BATCH):
+        total += swept
+    if total:
+        logger.warning("expired holds swept", extra={"holds": total})
+    return total
