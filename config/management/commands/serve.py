@@ -1,0 +1,233 @@
+"""Everything on one machine: engines, tables, catalogue, web server, Celery worker and beat, until it is stopped."""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import io
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from config import embedded
+from config.env import envstr
+from config.supervisor import Child, KeepsDyingError, Supervisor
+
+READY_TIMEOUT_SECONDS = 60
+DEMO_MODEL = "gemini-3.1-flash-lite-preview"
+
+T = TypeVar("T")
+
+
+class RefusedError(Exception):
+    """The run cannot begin, or not go on; the message says why and what to do."""
+
+
+class Command(BaseCommand):
+    help = "Runs the whole service on this machine until Ctrl-C or SIGTERM."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            host = envstr("HOST", "127.0.0.1")
+            with _only_one(settings.VAR_DIR):
+                _refuse_taken_port(host, settings.PORT)
+                asyncio.run(_serve(host))
+        except (RefusedError, KeepsDyingError, embedded.EngineError) as error:
+            _say(f"\n{error}", file=sys.stderr)
+            sys.exit(1)
+        _say("Stopped.")
+
+
+async def _serve(host: str) -> None:
+    logs = settings.VAR_DIR / "logs"
+    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    supervisor = Supervisor(logs=logs, say=_say)
+
+    async def start() -> None:
+        began = time.monotonic()
+        _say(f"Hamiran ({settings.MODE}), data in {settings.VAR_DIR}")
+        await _start_engines(supervisor)
+        await _step("Tables", lambda: call_command("migrate", interactive=False, verbosity=0))
+        await _step("Static files", _collect_static)
+        await _step("Catalogue", lambda: call_command("load_catalogue", stdout=io.StringIO()))
+        key = await _step("Demo key", _demo_key) if settings.SANDBOX else None
+        supervisor.start(*_celery())
+        supervisor.start(_web(host))
+        await _step("Web server, Celery worker and beat", lambda: _wait_until_ready(host))
+        _welcome(key, time.monotonic() - began)
+
+    await supervisor.run(start)
+
+
+async def _start_engines(supervisor: Supervisor) -> None:
+    """Starts those that no URL names elsewhere, and waits for both in any case."""
+    own = []
+    own_postgres = embedded.database_url(settings.VAR_DIR) == settings.DATABASE_URL
+    if own_postgres:
+        argv = await _step("PostgreSQL's folder", lambda: embedded.prepare_postgres(settings.VAR_DIR))
+        own.append(Child(name="postgres", argv=argv, leashed=True, stop=signal.SIGINT, force=signal.SIGQUIT))
+    if embedded.redis_url(settings.VAR_DIR) == settings.REDIS_URL:
+        own.append(Child(name="valkey", argv=embedded.prepare_valkey(settings.VAR_DIR), leashed=True))
+    supervisor.start(*own)
+    await _step("PostgreSQL", lambda: embedded.wait_for_postgres(settings.DATABASE_URL, own=own_postgres))
+    await _step("Valkey", lambda: embedded.wait_for_redis(settings.REDIS_URL))
+
+
+def _celery() -> list[Child]:
+    celery = [sys.executable, "-m", "celery", "-A", "config"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]  # there is one worker
+    schedule = ["--schedule", str(settings.VAR_DIR / "celerybeat-schedule"), "--pidfile="]
+    return [
+        Child(name="worker", argv=[*celery, "worker", "--pool", "threads", "--concurrency", "4", *quiet]),
+        Child(name="beat", argv=[*celery, "beat", *schedule]),
+    ]
+
+
+def _web(host: str) -> Child:
+    grace = settings.SHUTDOWN_GRACE_SECONDS
+    uvicorn = [
+        sys.executable, "-m", "uvicorn", "config.asgi:application", "--host", host, "--port", str(settings.PORT),
+        "--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--no-access-log", "--no-server-header",
+        "--timeout-graceful-shutdown", str(grace),
+    ]  # fmt: skip
+    return Child(name="web", argv=uvicorn, grace_seconds=grace + 10)
+
+
+def _collect_static() -> None:
+    """Collects when a source file came, went or changed: hashing and compressing them all takes seconds."""
+    seen = hashlib.sha256()
+    for finder in get_finders():
+        for path, storage in sorted(finder.list([]), key=lambda found: found[0]):
+            stat = os.stat(storage.path(path))
+            seen.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    stamp = Path(settings.STATIC_ROOT) / ".collected"
+    if not stamp.exists() or stamp.read_text() != seen.hexdigest():
+        call_command("collectstatic", interactive=False, clear=True, verbosity=0)
+        stamp.write_text(seen.hexdigest())
+
+
+def _demo_key() -> str:
+    out = io.StringIO()
+    call_command("demo_key", stdout=out)
+    return str(json.loads(out.getvalue())["key"])
+
+
+def _wait_until_ready(host: str) -> None:
+    """Asks as the TLS proxy in front of a production site would."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    headers = {"Host": urlsplit(settings.BASE_URL).netloc, "X-Forwarded-Proto": "https"}
+    deadline, answer = time.monotonic() + READY_TIMEOUT_SECONDS, "no answer"
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(local, settings.PORT, timeout=5)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/readyz", headers=headers)
+            response = connection.getresponse()
+            answer = f"{response.status} {response.read(500).decode(errors='replace')}"
+            if response.status == 200:
+                return
+        time.sleep(0.05)
+    raise RefusedError(f"The web server did not become ready in {READY_TIMEOUT_SECONDS} s: {answer}")
+
+
+def _welcome(key: str | None, seconds: float) -> None:
+    url = f"http://127.0.0.1:{settings.PORT}" if settings.SANDBOX else settings.BASE_URL
+    lines = ["", f"Ready: {url}/", ""]
+    if key is not None:
+        question = {"model": DEMO_MODEL, "messages": [{"role": "user", "content": "Hello!"}]}
+        call = (
+            f"curl {url}/v1/chat/completions -H 'Content-Type: application/json' "
+            f"-H 'Authorization: Bearer {key}' -d '{json.dumps(question)}'"
+        )
+        lines += [f"Demo key: {key}", "A first call, to paste into another terminal:", "", call, ""]
+    lines += [
+        f"Admin: {url}/admin/ (make an admin with: .venv/bin/python manage.py createsuperuser)",
+        f"Logs: {settings.VAR_DIR / 'logs'}",
+        f"Started in {seconds:.1f} s. Ctrl-C stops everything.",
+    ]
+    _say("\n".join(lines))
+
+
+async def _step(label: str, work: Callable[[], T]) -> T:
+    """Runs blocking work beside the event loop and says how long it took."""
+    began = time.monotonic()
+    done = await _in_thread(work)
+    _say(f"  {label:<36} {time.monotonic() - began:5.1f} s")
+    return done
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Like asyncio.to_thread, but a run that is stopped does not wait for the work to end."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(done: T | None, error: Exception | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(done)  # type: ignore[arg-type]
+        else:
+            future.set_exception(error)
+
+    def target() -> None:
+        done, error = None, None
+        try:
+            done = work()
+        except Exception as raised:  # noqa: BLE001 - handed on to whoever waits
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, done, error)
+
+    threading.Thread(target=target, daemon=True).start()
+    return await future
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    try:
+        family, kind, proto, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError) as error:
+        raise RefusedError(
+            f"Port {port} on {host} cannot be used: {error}. Nothing was started. "
+            f"Choose another port, for example: PORT={port + 1 if port < 65535 else 8000} make run"
+        ) from None
+
+
+@contextlib.contextmanager
+def _only_one(var_dir: Path) -> Iterator[None]:
+    """Holds the data folder for one run; the lock goes with the process, however that ends."""
+    with (var_dir / "serve.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise RefusedError(
+                f"Hamiran is already running on {var_dir} (process {lock.read().strip()}). "
+                "Stop that one, or choose another data folder: HAMIRAN_VAR=… PORT=… make run"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _say(text: str, file: Any = None) -> None:
+    """Prints at once; a terminal that has gone away does not stop the service from stopping in order."""
+    with contextlib.suppress(OSError):
+        print(text, file=file or sys.stdout, flush=True)

@@ -1,0 +1,29 @@
+"""A supervisor over throw-away children, to be killed by the tests: `python -m tests.config.crew LOGS NAME=COMMAND…`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from config.supervisor import Child, KeepsDyingError, Supervisor
+
+
+async def main(logs: Path, children: list[Child]) -> None:
+    supervisor = Supervisor(logs=logs, say=lambda text: print(text, flush=True))
+
+    async def start() -> None:
+        for child in children:
+            supervisor.start(child)
+        print("up", flush=True)
+
+    await supervisor.run(start)
+
+
+if __name__ == "__main__":
+    crew = [
+        Child(name=name, argv=["sh", "-c", command], grace_seconds=60)
+        for name, _equals, command in (argument.partition("=") for argument in sys.argv[2:])
+    ]
+    try:
+        asyncio.run(main(Path(sys.argv[1]), crew))
+    except KeepsDyingError as error:
+        sys.exit(str(error))

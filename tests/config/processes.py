@@ -1,0 +1,36 @@
+"""Watching real processes from a test, with deadlines instead of sleeps."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+DEADLINE_SECONDS = 20
+
+
+def eventually(look: Callable[[], T], *, seconds: float = DEADLINE_SECONDS) -> T:
+    """What `look` returns as soon as that is true. Raises AssertionError after the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+    return seen
+
+
+def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether each has ended; one that only waits for its parent to take notice has."""
+    return not any(_lives(process) for process in processes)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,124 @@
+"""The supervisor with real children: started again, given up, stopped in order, never left behind."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from config import supervisor
+from tests.config.processes import eventually, family, gone
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Iterator[Start]:
+    """Starts `tests.config.crew` with the children given, waits until it says "up", and leaves nothing behind."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*children: str) -> "subprocess.Popen[str]":
+            argv = [sys.executable, "-m", "tests.config.crew", str(tmp_path), *children]
+            process = stack.enter_context(
+                subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            )
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            return process
+
+        yield start
+
+
+def logged(log: Path, text: str) -> bool:
+    return log.exists() and text in log.read_text()
+
+
+def test_a_child_that_is_killed_is_started_again_and_it_is_said(crew: Start, tmp_path: Path) -> None:
+    process = crew("web=echo begun; exec sleep 60")
+    eventually(lambda: logged(tmp_path / "web.log", "begun"))
+    family(process)[0].kill()
+    eventually(lambda: (tmp_path / "web.log").read_text().count("begun") == 2)
+    process.terminate()
+    out, _err = process.communicate(timeout=20)
+    assert "web ended (SIGKILL); starting it again" in out
+    assert process.returncode == 0
+
+
+def test_a_child_that_keeps_dying_ends_the_run_with_its_last_lines(crew: Start) -> None:
+    process = crew("good=exec sleep 60", "bad=echo the reason; exit 3")
+    eventually(lambda: family(process))
+    others = family(process)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert out.count("bad ended (status 3)") == supervisor.DEATHS_MAX - 1
+    assert "bad died 5 times" in err
+    assert err.rstrip().endswith("the reason")
+    assert gone(others)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_every_child_and_its_own_children(
+    crew: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = crew("one=echo begun; exec sleep 60", "two=echo begun; exec sleep 60")
+    eventually(lambda: logged(tmp_path / "one.log", "begun") and logged(tmp_path / "two.log", "begun"))
+    children = family(process)
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert len(children) == 2
+    assert gone(children)
+
+
+def test_stages_end_in_the_opposite_order_and_each_has_time_to_finish(crew: Start, tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    slow = f"trap 'sleep 0.3; echo web >>{order}; exit' TERM; echo begun; while :; do sleep 0.02; done"
+    fast = f"trap 'echo engine >>{order}; exit' TERM; echo begun; while :; do sleep 0.02; done"
+    process = crew(f"engine={fast}", f"web={slow}")
+    eventually(lambda: logged(tmp_path / "engine.log", "begun") and logged(tmp_path / "web.log", "begun"))
+    process.terminate()
+    assert process.wait(20) == 0
+    assert order.read_text().split() == ["web", "engine"]
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_grace(crew: Start, tmp_path: Path) -> None:
+    process = crew("stubborn=trap '' TERM; echo begun; while :; do sleep 0.02; done")
+    eventually(lambda: logged(tmp_path / "stubborn.log", "begun"))
+    children = family(process)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    assert "Stopping" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0  # its grace is 60 s
+    assert gone(children)
+
+
+def test_killing_the_supervisor_itself_leaves_no_process(crew: Start, tmp_path: Path) -> None:
+    process = crew("one=echo begun; exec sleep 60", "two=echo begun; exec sleep 60")
+    eventually(lambda: logged(tmp_path / "one.log", "begun") and logged(tmp_path / "two.log", "begun"))
+    children = family(process)
+    assert len(children) == 2
+    process.kill()
+    eventually(lambda: gone(children))
+
+
+def test_a_log_that_grew_large_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LOG_MAX_BYTES", 3)
+    log = tmp_path / "web.log"
+    log.write_text("long")
+    supervisor.rotate(log)
+    supervisor.rotate(log)
+    assert not log.exists()
+    assert (tmp_path / "web.log.1").read_text() == "long"
+
+
+def test_the_parent_of_a_leashed_child_is_checked() -> None:
+    """Between the start and the kernel's promise the parent may have died already."""
+    leash = [sys.executable, "-IS", "config/leash.py", "9", str(psutil.Process().ppid()), ""]
+    done = subprocess.run([*leash, "echo", "ran"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
