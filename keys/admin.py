@@ -1,0 +1,43 @@
+"""Keys for admins: found by mobile number or last four, revoked, never made or changed."""
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from keys import lifecycle
+from keys.models import APIKey
+
+
+@admin.register(APIKey)
+class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    list_display = ("name", "user", "last_four", "created_at", "last_used_at", "revoked_at")
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("user",)
+    search_fields = ("user__mobile", "last_four", "name")
+    fields = ("user", "name", "last_four", "created_at", "last_used_at", "revoked_at")
+    actions = ("revoke_selected",)
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: APIKey | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: APIKey | None = None) -> bool:
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("keys.change_apikey")
+
+    @admin.action(description=_("Revoke selected keys"), permissions=["revoke"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
+        keys = list(queryset.values_list("user_id", "pk"))
+        for user_id, key_id in keys:
+            lifecycle.revoke(user_id=user_id, key_id=key_id)
+        messages.success(
+            request,
+            ngettext("%(count)d key revoked.", "%(count)d keys revoked.", len(keys)) % {"count": len(keys)},
+        )

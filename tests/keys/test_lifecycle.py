@@ -1,0 +1,214 @@
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+import redis
+from django.conf import settings
+from django.db import IntegrityError, connections, transaction
+
+from accounts.models import User
+from keys import lifecycle, revocations
+from keys.models import APIKey
+from keys.secret import digest, has_valid_checksum
+from tests.factories import UserFactory
+
+
+def one_key() -> tuple[User, lifecycle.CreatedKey]:
+    user = UserFactory.create()
+    return user, lifecycle.create(user_id=user.pk, name="laptop")
+
+
+@pytest.mark.django_db
+def test_a_new_key_is_valid_and_only_its_digest_is_stored() -> None:
+    user, created = one_key()
+    assert has_valid_checksum(created.secret)
+    row = APIKey.objects.values().get(pk=created.key_id)
+    version, pepper = next(iter(settings.PEPPERS.items()))
+    assert bytes(row["digest"]) == digest(created.secret, pepper)
+    assert (row["pepper_version"], row["user_id"], row["last_four"]) == (
+        version,
+        user.pk,
+        created.secret[-4:],
+    )
+    assert created.secret not in repr(row)
+
+
+@pytest.mark.django_db
+def test_the_name_is_trimmed() -> None:
+    created = lifecycle.create(user_id=UserFactory.create().pk, name="  laptop \n")
+    assert APIKey.objects.get(pk=created.key_id).name == "laptop"
+
+
+@pytest.mark.django_db
+def test_fifty_keys_may_work_at_once_and_revoking_one_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lifecycle.MAX_ACTIVE_KEYS == 50
+    monkeypatch.setattr(lifecycle, "MAX_ACTIVE_KEYS", 2)
+    user, first = one_key()
+    lifecycle.create(user_id=user.pk, name="second")
+    with pytest.raises(lifecycle.TooManyKeys):
+        lifecycle.create(user_id=user.pk, name="third")
+    lifecycle.revoke(user_id=user.pk, key_id=first.key_id)
+    lifecycle.create(user_id=user.pk, name="third")
+    one_key()  # somebody else's limit is their own
+
+
+@pytest.mark.django_db
+def test_a_token_makes_one_key_a_user() -> None:
+    token = uuid4()
+    user, other = UserFactory.create(), UserFactory.create()
+    lifecycle.create(user_id=user.pk, name="laptop", creation_token=token)
+    with pytest.raises(lifecycle.AlreadyCreated):
+        lifecycle.create(user_id=user.pk, name="laptop", creation_token=token)
+    lifecycle.create(user_id=other.pk, name="laptop", creation_token=token)
+    assert len(lifecycle.listing(user.pk)) == 1
+
+
+def test_parallel_requests_pass_neither_the_limit_nor_a_token(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "MAX_ACTIVE_KEYS", 3)
+    user = UserFactory.create()
+    token = uuid4()
+    outcomes = in_threads(
+        *[lambda: lifecycle.create(user_id=user.pk, name="same form", creation_token=token)] * 4,
+        *[lambda: lifecycle.create(user_id=user.pk, name="other forms")] * 4,
+    )
+    assert APIKey.objects.filter(user=user).count() == 3
+    assert APIKey.objects.filter(user=user, creation_token=token).count() <= 1
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert {type(outcome) for outcome in refused} <= {lifecycle.TooManyKeys, lifecycle.AlreadyCreated}
+    assert len(refused) == 5
+
+
+def in_threads(*calls: Any) -> list[Any]:
+    """What each call returned or raised, all started together."""
+    outcomes: list[Any] = []
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Any) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(call())
+        except Exception as error:
+            outcomes.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+@pytest.mark.django_db
+def test_nobody_can_revoke_or_see_the_key_of_another() -> None:
+    _owner, key = one_key()
+    stranger = UserFactory.create()
+    with pytest.raises(lifecycle.UnknownKey):
+        lifecycle.revoke(user_id=stranger.pk, key_id=key.key_id)
+    with pytest.raises(lifecycle.UnknownKey):
+        lifecycle.get(user_id=stranger.pk, key_id=key.key_id)
+    assert APIKey.objects.get(pk=key.key_id).revoked_at is None
+
+
+@pytest.mark.django_db
+def test_revoking_again_keeps_the_first_time() -> None:
+    user, key = one_key()
+    lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
+    first = lifecycle.get(user_id=user.pk, key_id=key.key_id).revoked_at
+    lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
+    assert lifecycle.get(user_id=user.pk, key_id=key.key_id).revoked_at == first is not None
+
+
+@pytest.mark.django_db
+def test_a_revocation_is_announced_after_the_commit(django_capture_on_commit_callbacks: Any) -> None:
+    user, key = one_key()
+    client = redis.Redis.from_url(settings.REDIS_URL, decode_responses=True)
+    with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
+        pubsub.subscribe(revocations.CHANNEL)
+        pubsub.get_message(timeout=5)
+        with django_capture_on_commit_callbacks(execute=False) as callbacks:
+            lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
+        [announce] = callbacks
+        announce()
+        message = pubsub.get_message(timeout=5)
+    assert message is not None
+    assert message["data"] == digest(key.secret, next(iter(settings.PEPPERS.values()))).hex()
+
+
+@pytest.mark.django_db
+def test_a_key_is_revoked_although_valkey_is_away(
+    settings: Any, caplog: pytest.LogCaptureFixture, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.REDIS_URL = "unix:///nowhere.sock"
+    user, key = one_key()
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
+    assert "revocation not announced" in caplog.text
+    assert key.secret not in caplog.text
+    assert lifecycle.get(user_id=user.pk, key_id=key.key_id).revoked_at is not None
+
+
+@pytest.mark.django_db
+def test_the_listing_has_working_keys_first_and_each_part_newest_first() -> None:
+    user, first = one_key()
+    second, third, fourth = (lifecycle.create(user_id=user.pk, name="more") for _ in range(3))
+    for key in (second, fourth):
+        lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
+    listed = [key.key_id for key in lifecycle.listing(user.pk)]
+    assert listed == [third.key_id, first.key_id, fourth.key_id, second.key_id]
+
+
+@pytest.mark.django_db
+def test_last_use_moves_forward_and_never_back() -> None:
+    user, used = one_key()
+    untouched = lifecycle.create(user_id=user.pk, name="other")
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    for at in (noon, noon + timedelta(seconds=5), noon - timedelta(days=1)):
+        lifecycle.touch({used.key_id: at, 0: at})
+    assert lifecycle.get(user_id=user.pk, key_id=used.key_id).last_used_at == noon + timedelta(seconds=5)
+    assert lifecycle.get(user_id=user.pk, key_id=untouched.key_id).last_used_at is None
+    lifecycle.touch({})
+
+
+def row(**changes: Any) -> APIKey:
+    fields = {"user": UserFactory.create(), "name": "n", "digest": uuid4().bytes * 2, "pepper_version": 1}
+    return APIKey(**{**fields, "last_four": "abcd", **changes})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"name": ""}, "apikey_has_name"),
+        ({"last_four": "ab"}, "apikey_last_four"),
+        ({"last_four": "ab-d"}, "apikey_last_four"),
+    ],
+)
+def test_the_database_refuses_a_bad_row(changes: dict[str, Any], constraint: str) -> None:
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        row(**changes).save()
+    assert broken_constraint(refusal.value) == constraint
+
+
+@pytest.mark.django_db
+def test_the_database_refuses_a_second_key_of_one_form_and_a_second_use_of_a_digest() -> None:
+    user, token, twice = UserFactory.create(), uuid4(), b"d" * 32
+    row(user=user, creation_token=token, digest=twice).save()
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        row(user=user, creation_token=token).save()
+    assert broken_constraint(refusal.value) == "apikey_created_once"
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        row(digest=twice).save()
+    assert "digest" in str(broken_constraint(refusal.value))
+
+
+def broken_constraint(error: IntegrityError) -> str | None:
+    cause = error.__cause__
+    assert isinstance(cause, psycopg.Error)
+    return cause.diag.constraint_name
