@@ -218,7 +218,7 @@ def _not_root(data: Path, binaries: Path) -> tuple[list[str], int | None]:
     raise EngineError(
         "PostgreSQL does not run as root. This machine allows no user namespace to hide that, and the user nobody "
         f"cannot be used: its way to {binaries} or {data.parent} is closed, or the data is root's own. Use a checkout "
-        "and a HAMIRAN_VAR that everybody may enter, run as an ordinary user, or set DATABASE_URL to a server of your own."
+        "and a HAMIRAN_VAR that everybody may enter, run as an ordinary user, or set DATABASE_URL to your own server."
     )
 
 
@@ -242,7 +242,7 @@ def _await_leftover(data: Path) -> None:
             trace.unlink(missing_ok=True)
         elif time.monotonic() > deadline:
             raise EngineError(
-                f"Another PostgreSQL (process {pid}) uses {data}. Stop it, or choose another HAMIRAN_VAR."
+                f"Another PostgreSQL (process {pid}) uses {data}. Stop it or choose another HAMIRAN_VAR."
             )
         else:
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A supervisor over throw-away children, to be killed by the tests: `python -m tests.config.crew LOGS NAME=COMMAND…`."""
+"""A supervisor over throw-away children, for tests to kill: `python -m tests.config.crew LOGS NAME=COMMAND…`."""
 
 import asyncio
 import sys

@@ -187,7 +187,7 @@ async def _in_thread(work: Callable[[], T]) -> T:
         done, error = None, None
         try:
             done = work()
-        except Exception as raised:  # noqa: BLE001 - handed on to whoever waits
+        except Exception as raised:
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, done, error)

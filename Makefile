@@ -1,0 +1,86 @@
+# `make run` and `make test` are all that most people need; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+# Dummies, so that the checks see the settings that production has.
+PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-settings-0123456789abcdefghijklmnop \
+	PEPPERS=1:only-for-the-check FIELD_KEYS=only-for-the-check ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
+	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
+
+.PHONY: help run test check lock audit clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
+
+run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
+	@exec $(PY) manage.py serve
+
+test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
+	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: $(VENV)/dev  ## lint, formatting, types, imports, migrations, deployment
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+	$(VENV)/bin/lint-imports
+	$(PRODUCTION) $(PY) -W "ignore:Got an error checking a consistent" manage.py makemigrations --check --dry-run
+	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING
+
+lock:  ## pin what pyproject.toml asks for, with hashes (needs uv: `pip install uv`)
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
+		pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
+		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+audit: $(VENV)/dev  ## known holes in what is locked
+	$(VENV)/bin/pip-audit --require-hashes --disable-pip -r requirements.txt
+
+clean:  ## remove the virtual environment and caches; data under var/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# requirements-dev.txt holds every pin of requirements.txt, so both live in one environment.
+$(VENV)/runtime: requirements.txt
+	@$(call install,requirements.txt)
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt
+	@$(call install,requirements-dev.txt)
+	@touch $@ $(VENV)/runtime
+
+# A dot a package, and pip's errors as they are: its own output is either silent or a flood.
+# Debian's python3 comes without ensurepip; the system's pip can fill an environment from outside.
+define install
+set -e; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "Hamiran needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`." \
+		"Choose another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }; \
+$(PYTHON) -c 'import venv' || { echo "$(PYTHON) has no venv module; install it (Debian: python3-venv)."; exit 1; }; \
+pip="$(PY) -m pip"; \
+if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+	$(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV); \
+elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear --without-pip $(VENV); \
+	pip="$(PYTHON) -m pip --python $(PY)"; \
+else \
+	echo "$(PYTHON) has neither ensurepip nor pip; install one of them (Debian: python3-venv)."; exit 1; \
+fi; \
+echo "Installing the `grep -c '==' $(1)` packages of $(1) into $(VENV); the first time takes a minute or two."; \
+{ $$pip install --require-hashes --progress-bar off -r $(1) 2>&1 && echo "=done" || echo "=failed"; } | { \
+	shown=no; \
+	while IFS= read -r line; do \
+		case "$$line" in \
+			=failed) exit 1 ;; \
+			=done) echo ' installed' ;; \
+			Collecting*|Processing*|'Requirement already'*) printf . ;; \
+			Installing*) printf ' unpacking' ;; \
+			*ERROR:*|*error:*) shown=yes; printf '\n%s\n' "$$line" ;; \
+			WARNING:*Retrying*) printf '\n%s\n' "$$line" ;; \
+			*) test $$shown = no || printf '%s\n' "$$line" ;; \
+		esac; \
+	done; }
+endef
