@@ -12,7 +12,7 @@ TEHRAN = ZoneInfo("Asia/Tehran")
 PERSIAN = str.maketrans("0123456789,.", "۰۱۲۳۴۵۶۷۸۹٬٫")
 PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 # Named here and not left to strftime, which follows the machine's locale.
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LTR_ISOLATE, POP_ISOLATE = "\u2066", "\u2069"
 
 

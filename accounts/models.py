@@ -110,7 +110,9 @@ class Challenge(models.Model):
         ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(tries__lte=5), name="challenge_five_tries"),
-            models.CheckConstraint(condition=Q(expires_at__gt=F("created_at")), name="challenge_expires_later"),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("created_at")), name="challenge_expires_later"
+            ),
             models.CheckConstraint(
                 condition=Q(consumed_at__isnull=True) | Q(voided_at__isnull=True),
                 name="challenge_consumed_or_voided",

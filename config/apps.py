@@ -11,4 +11,4 @@ class SiteConfig(AppConfig):
 
 class AdminConfig(admin_apps.AdminConfig):
     default = False
-    default_site = "django_otp.admin.OTPAdminSite"
+    default_site = "config.admin_site.AdminSite"

@@ -63,7 +63,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "config.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -130,11 +130,15 @@ LOGIN_REDIRECT_URL = "proxy:overview"
 LOGOUT_REDIRECT_URL = "front"
 # What opening an account does above `accounts`; each is called as f(user_id=…) inside the transaction that makes it.
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
-SMS_PROVIDER = envchoice("SMS_PROVIDER", ("console",), "console") if SANDBOX else envstr("SMS_PROVIDER", "none")
+SMS_PROVIDER = envchoice("SMS_PROVIDER", ("console",) if SANDBOX else ("none",), "console" if SANDBOX else "none")
+# One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
+CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60)
+CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000)
 OTP_TOTP_ISSUER = "Hamiran"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_VERBOSE = False
 
 # --- money ---------------------------------------------------------------------------------------------------
@@ -172,7 +176,6 @@ LANGUAGES = [("fa", _("Persian")), ("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 LANGUAGE_COOKIE_NAME = "hamiran_language"
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
-LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_SECURE = not SANDBOX
 USE_TZ = True
 TIME_ZONE = "Asia/Tehran"  # what people see; the database holds UTC

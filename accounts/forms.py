@@ -1,0 +1,49 @@
+"""What people type into the sign-in pages, read kindly."""
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from accounts import codes, phone
+
+
+class MobileForm(forms.Form):
+    mobile = forms.CharField(
+        label=_("Mobile number"),
+        max_length=phone.MAX_TYPED_LENGTH,
+        error_messages={"required": _("Enter your mobile number.")},
+        widget=forms.TextInput(
+            attrs={"type": "tel", "inputmode": "tel", "autocomplete": "tel", "dir": "ltr", "autofocus": True}
+        ),
+    )
+
+    def clean_mobile(self) -> str:
+        try:
+            return phone.normalise(self.cleaned_data["mobile"])
+        except phone.InvalidMobile:
+            raise forms.ValidationError(
+                _("This is not an Iranian mobile number. Enter it like 09121234567.")
+            ) from None
+
+
+class CodeForm(forms.Form):
+    code = forms.CharField(
+        label=_("Six-digit code"),
+        max_length=20,
+        error_messages={"required": _("Enter the code from the SMS.")},
+        widget=forms.TextInput(
+            attrs={
+                "inputmode": "numeric",
+                "autocomplete": "one-time-code",
+                "dir": "ltr",
+                "autofocus": True,
+                "class": "code-input",
+                "data-code": "",
+            }
+        ),
+    )
+
+    def clean_code(self) -> str:
+        code = "".join(phone.ascii_digits(self.cleaned_data["code"].translate(phone.INVISIBLE)).split())
+        if not codes.is_code(code):
+            raise forms.ValidationError(_("The code has six digits. Look at the SMS once more."))
+        return code

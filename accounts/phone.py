@@ -1,0 +1,54 @@
+"""Iranian mobile numbers: what people type becomes E.164, and back. Pure: no Django.
+
+The rules are those of Google's libphonenumber, which knows the prefixes in use.
+"""
+
+import unicodedata
+
+import phonenumbers
+
+IRAN = 98
+MAX_TYPED_LENGTH = 40
+# Marks that keyboards and copied text leave between digits; libphonenumber stumbles over the first two.
+INVISIBLE = dict.fromkeys(
+    map(ord, "\u200c\u200d\u200b\u200e\u200f\u061c\u2066\u2067\u2068\u2069\u202a\u202b\u202c\ufeff")
+)
+
+
+class InvalidMobile(ValueError):
+    """The text is not an Iranian mobile number."""
+
+
+def ascii_digits(text: str) -> str:
+    """`text` with the decimal digits of every script (`۱۲۳`, `١٢٣`) as ASCII."""
+    return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
+
+
+def normalise(text: str) -> str:
+    """The number in E.164, `+989121234567`, from any usual way to write it. Raises InvalidMobile."""
+    plain = ascii_digits(text.translate(INVISIBLE)).strip()
+    # Letters would be read as extensions or as a telephone's keypad.
+    if len(plain) > MAX_TYPED_LENGTH or any(char.isalpha() for char in plain):
+        raise InvalidMobile
+    try:
+        number = phonenumbers.parse(plain, "IR")
+    except phonenumbers.NumberParseException:
+        raise InvalidMobile from None
+    if (
+        number.country_code != IRAN
+        or number.extension
+        or phonenumbers.number_type(number) != phonenumbers.PhoneNumberType.MOBILE
+    ):
+        raise InvalidMobile
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+def local(mobile: str) -> str:
+    """An E.164 number of Iran the way people there write it: `09121234567`."""
+    return "0" + mobile.removeprefix(f"+{IRAN}")
+
+
+def masked(mobile: str) -> str:
+    """Likewise with its middle hidden, for logs: `0912***4567`."""
+    written = local(mobile)
+    return f"{written[:4]}***{written[-4:]}"

@@ -1,0 +1,81 @@
+"""The two steps of signing in: ask for a code, answer with it."""
+
+import logging
+import uuid
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts import challenges, codes, opening, phone, sms
+from accounts.models import User
+
+logger = logging.getLogger(__name__)
+
+
+class SendFailed(Exception):
+    """The SMS provider did not take the code; the person may try again after `wait_seconds`."""
+
+    def __init__(self, wait_seconds: int) -> None:
+        super().__init__(wait_seconds)
+        self.wait_seconds = wait_seconds
+
+
+class WrongCode(Exception):
+    """The code does not match; `tries_left` more may."""
+
+    def __init__(self, tries_left: int) -> None:
+        super().__init__(tries_left)
+        self.tries_left = tries_left
+
+
+class AccountClosed(Exception):
+    """The code was right, and an admin has closed the number's account."""
+
+
+def ask(*, mobile: str, address: str, now: datetime) -> challenges.Issued:
+    """Sends a code to an E.164 number, on behalf of a client address (as `addresses.counted` writes it).
+
+    The same happens for numbers with and without an account. The SMS leaves after the challenge is committed.
+    Raises challenges.Refused, SendFailed, sms.NotConfigured.
+    """
+    provider = sms.provider()
+    try:
+        issued = challenges.issue(mobile=mobile, address=address, now=now)
+    except challenges.OverBudget:
+        logger.error("codes_over_budget", extra={"limit_per_hour": settings.CODES_PER_HOUR})  # noqa: TRY400
+        raise
+    text = codes.sms_text(
+        line=_("Hamiran code: %(code)s") % {"code": issued.code},
+        host=urlsplit(settings.BASE_URL).hostname or "",
+        code=issued.code,
+    )
+    try:
+        provider.send_code(mobile=mobile, code=issued.code, text=text)
+    except sms.SMSError as error:
+        challenges.void(challenge_id=issued.id, now=now)
+        logger.warning("sms_failed", extra={"mobile": phone.masked(mobile), "reason": str(error)})
+        raise SendFailed(int((issued.resend_at - now).total_seconds())) from error
+    return issued
+
+
+def answer(*, challenge_id: uuid.UUID, browser_secret: str, code: str, now: datetime) -> User:
+    """The user who answered a challenge rightly; the first time, the account is opened.
+
+    `code` is six ASCII digits. Raises WrongCode, challenges.NotValid, AccountClosed.
+    """
+    attempt = challenges.count_try(challenge_id=challenge_id, browser_secret=browser_secret, now=now)
+    pepper = settings.PEPPERS.get(attempt.pepper_version)
+    if pepper is None:  # taken out of service since
+        raise challenges.NotValid
+    given = codes.digest(pepper=pepper, challenge_id=challenge_id, mobile=attempt.mobile, code=code)
+    if not codes.matches(attempt.digest, given):
+        raise WrongCode(attempt.tries_left)
+    with transaction.atomic():
+        challenges.consume(challenge_id=challenge_id, now=now)
+        user = opening.open_account(mobile=attempt.mobile)
+    if not user.is_active:
+        raise AccountClosed
+    return user

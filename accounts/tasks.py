@@ -1,0 +1,11 @@
+"""What Celery does for accounts."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from accounts import challenges
+
+
+@shared_task(name="accounts.purge_challenges")
+def purge_challenges() -> None:
+    challenges.purge(now=timezone.now())

@@ -1,0 +1,44 @@
+"""What the sign-in pages say when a step does not succeed: what happened and what to do next."""
+
+from django.utils.translation import get_language, ngettext
+from django.utils.translation import gettext as _
+
+from accounts import challenges, formats, sign_in
+
+
+def refusal(error: challenges.Refused) -> str:
+    wait = {"wait": _wait(error.wait_seconds)}
+    if isinstance(error, challenges.TooSoon):
+        return _("A code went to this number a moment ago. You can ask for another in %(wait)s.") % wait
+    if isinstance(error, challenges.TooMany):
+        return _("Too many codes were asked for. You can ask for another in %(wait)s.") % wait
+    return _("Too many people are signing in right now. Please try again in %(wait)s.") % wait
+
+
+def send_failed(error: sign_in.SendFailed) -> str:
+    return _("The SMS could not be sent. Please try again in %(wait)s.") % {"wait": _wait(error.wait_seconds)}
+
+
+def wrong_code(error: sign_in.WrongCode) -> str:
+    if not error.tries_left:
+        return _("The code was wrong five times. Ask for a new one below.")
+    text = ngettext(
+        "This code is not right. You have %(count)s more try.",
+        "This code is not right. You have %(count)s more tries.",
+        error.tries_left,
+    )
+    return text % {"count": _number(error.tries_left)}
+
+
+def _wait(seconds: int) -> str:
+    if seconds < 120:
+        return ngettext("%(count)s second", "%(count)s seconds", seconds) % {"count": _number(seconds)}
+    minutes = -(-seconds // 60)
+    if minutes < 120:
+        return ngettext("%(count)s minute", "%(count)s minutes", minutes) % {"count": _number(minutes)}
+    hours = -(-minutes // 60)
+    return ngettext("%(count)s hour", "%(count)s hours", hours) % {"count": _number(hours)}
+
+
+def _number(count: int) -> str:
+    return formats.number_text(count, language=get_language())
