@@ -10,12 +10,21 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 from django.test import override_settings
+from django.test.utils import setup_databases
+from pytest_django import DjangoDbBlocker
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """The test database, whichever fixture asks for it; its server goes with the run, so nothing is torn down."""
+    with django_db_blocker.unblock():
+        setup_databases(verbosity=0, interactive=False, aliases=["default"], serialized_aliases=[])
 
 
 @pytest.fixture
-def committed_db(django_db_setup: None, django_db_blocker: object) -> Iterator[None]:
+def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Real commits on the test database, visible to other connections and processes; nothing is undone."""
-    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+    with django_db_blocker.unblock():
         yield
 
 

@@ -1,0 +1,51 @@
+"""The web process: two doors. The API goes to a lean handler, pages to Django's own."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.core.asgi import get_asgi_application
+
+pages = get_asgi_application()
+
+from django.conf import settings
+
+from proxy import runtime
+from proxy.handler import APIHandler
+
+api = APIHandler("proxy.api.urls")
+API_PATHS = ("/v1", "/healthz", "/readyz")
+SANDBOX_UPSTREAM = "/sandbox/upstream/"
+if settings.SANDBOX:
+    from proxy import sandbox_upstream
+
+Receive = Callable[[], Any]
+Send = Callable[[dict[str, Any]], Any]
+
+
+async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] != "http":
+        raise ValueError(f"{scope['type']} is not served")
+    elif scope["path"].startswith(API_PATHS) and _is_api(scope["path"]):
+        await api(scope, receive, send)
+    elif settings.SANDBOX and scope["path"].startswith(SANDBOX_UPSTREAM):
+        await sandbox_upstream.application(scope, receive, send)
+    else:
+        await pages(scope, receive, send)
+
+
+def _is_api(path: str) -> bool:
+    return path.split("/", 2)[1] in {"v1", "healthz", "readyz"}
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    await receive()
+    await runtime.start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await runtime.close()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,175 @@
+"""What upstreams' answers say about themselves: usage, length, errors; whole or as a stream. Pure.
+
+A stream is relayed event by event, verbatim. Each event is decoded once (a microsecond) to see usage, errors and
+the end; only an event that carries usage the client did not ask for is written anew.
+"""
+
+from typing import Any
+
+import orjson
+
+from proxy import sse
+from proxy.pricing import Usage
+
+
+class BadAnswer(Exception):
+    """Upstream answered something that is no usable completion."""
+
+
+def reported_usage(answer: dict[str, Any]) -> Usage | None:
+    """The usage in an answer or a chunk, or None where there is none to believe.
+
+    Some upstreams leave reasoning tokens out of `completion_tokens` but not out of the total: the total counts.
+    """
+    usage = answer.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion, total = (usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    if completion is None and isinstance(total, int):
+        completion = 0
+    if type(prompt) is int and type(completion) is int and type(total) is int:
+        completion = max(completion, total - prompt)
+    details = usage.get("prompt_tokens_details")
+    try:
+        return Usage(prompt, completion, details.get("cached_tokens") or 0 if isinstance(details, dict) else 0)  # type: ignore[arg-type]
+    except ValueError:
+        return None
+
+
+def error_of(answer: Any) -> dict[str, Any] | None:
+    """The error in a decoded answer: OpenAI's object, a plain string, or Gemini's array of such objects."""
+    if isinstance(answer, list):
+        answer = answer[0] if answer else None
+    if not isinstance(answer, dict) or not answer.get("error"):
+        return None
+    error = answer["error"]
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def text_bytes(message: Any) -> int:
+    """UTF-8 bytes of what a message or a delta says: content, reasoning, and the arguments of calls."""
+    if not isinstance(message, dict):
+        return 0
+    texts = [message.get(name) for name in ("content", "reasoning_content", "reasoning", "refusal")]
+    calls = message.get("tool_calls")
+    for call in [*(calls if isinstance(calls, list) else []), {"function": message.get("function_call")}]:
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            texts += [function.get("name"), function.get("arguments")]
+    return sum(len(text.encode()) for text in texts if isinstance(text, str))
+
+
+def whole_answer(body: bytes) -> tuple[Usage | None, int]:
+    """Usage and text length of a whole answer. Raises BadAnswer."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise BadAnswer("not JSON") from None
+    if (error := error_of(answer)) is not None:
+        raise BadAnswer(f"error in a 200 answer: {error.get('message')}")
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list) or not choices:
+        raise BadAnswer("no choices")
+    length = sum(text_bytes(choice.get("message")) for choice in choices if isinstance(choice, dict))
+    return reported_usage(answer), length
+
+
+class AnswerStream:
+    """One streamed answer on its way through.
+
+    `feed` gives what the client is to get now; `tail` what comes after payment: the usage chunk if it was asked
+    for, and `[DONE]`. `usage`, `text_bytes` and `deltas` say what to bill.
+    """
+
+    def __init__(self, *, include_usage: bool) -> None:
+        self._include_usage = include_usage
+        self._splitter = sse.EventSplitter()
+        self._usage_event = b""
+        self._last_chunk: dict[str, Any] = {}
+        self._finished = False
+        self.usage: Usage | None = None
+        self.text_bytes = 0
+        self.deltas = 0
+        self.done = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Events to relay now, whole. Raises BadAnswer; what came before it in the same chunk is lost with it."""
+        try:
+            events = self._splitter.feed(chunk)
+        except sse.EventTooLarge:
+            raise BadAnswer("an event without end") from None
+        return b"".join([self._read(event) for event in events])
+
+    def end(self) -> bytes:
+        """Upstream has closed. Raises BadAnswer where it had not finished its answer."""
+        relayed = b"".join([self._read(event) for event in self._splitter.flush()])
+        if not self.done and not self._finished:
+            raise BadAnswer("the stream ended in the middle")
+        self.done = True
+        return relayed
+
+    def tail(self) -> bytes:
+        if not self._include_usage or self.usage is None:
+            return sse.DONE
+        return (self._usage_event or self._made_usage_event()) + sse.DONE
+
+    def _read(self, event: bytes) -> bytes:
+        if self.done:
+            return b""
+        data = sse.data(event)
+        if data is None:
+            return event
+        if data == b"[DONE]":
+            self.done = True
+            return b""
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            raise BadAnswer("an event that is no JSON") from None
+        if (error := error_of(chunk)) is not None:
+            raise BadAnswer(f"error in the stream: {error.get('message')}")
+        if not isinstance(chunk, dict):
+            raise BadAnswer("an event that is no object")
+        self._count(chunk)
+        return self._relayed(event, chunk) if "usage" in chunk else event
+
+    def _count(self, chunk: dict[str, Any]) -> None:
+        choices = chunk.get("choices")
+        if not isinstance(choices, list) or not choices:
+            return
+        self._last_chunk = chunk
+        for choice in choices:
+            if not isinstance(choice, dict):
+                continue
+            if length := text_bytes(choice.get("delta")):
+                self.text_bytes += length
+                self.deltas += 1
+            if choice.get("finish_reason"):
+                self._finished = True
+
+    def _relayed(self, event: bytes, chunk: dict[str, Any]) -> bytes:
+        usage = reported_usage(chunk)
+        self.usage = usage or self.usage  # on every chunk of some upstreams: the last one counts
+        if not chunk.get("choices"):
+            if usage is not None:
+                self._usage_event = event
+            return b"" if usage is not None or not self._include_usage else event
+        if self._include_usage:
+            return event if chunk["usage"] is None else sse.event(orjson.dumps({**chunk, "usage": None}))
+        del chunk["usage"]
+        return sse.event(orjson.dumps(chunk))
+
+    def _made_usage_event(self) -> bytes:
+        assert self.usage is not None
+        head = {name: self._last_chunk[name] for name in ("id", "object", "created", "model") if name in self._last_chunk}
+        usage = {
+            "prompt_tokens": self.usage.prompt_tokens,
+            "completion_tokens": self.usage.completion_tokens,
+            "total_tokens": self.usage.total_tokens,
+        }
+        return sse.event(orjson.dumps({**head, "choices": [], "usage": usage}))
+
+
+def error_event(body: dict[str, Any]) -> bytes:
+    """How a failure after the first byte looks: SDKs raise on a truthy `error`."""
+    return sse.event(orjson.dumps(body)) + sse.DONE

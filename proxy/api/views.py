@@ -1,0 +1,83 @@
+"""The API's endpoints. Each parses, makes one domain call, answers."""
+
+import orjson
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from proxy import completions, health, runtime
+from proxy.api.base import AsyncAPIView
+from proxy.catalogue import ServedModel
+from proxy.completion_request import read_payload
+from proxy.errors import APIError
+from proxy.handler import EventStream
+
+
+def json_response(body: object, *, status: int = 200) -> HttpResponse:
+    return HttpResponse(orjson.dumps(body), status=status, content_type="application/json")
+
+
+class ChatCompletions(AsyncAPIView):
+    """POST /v1/chat/completions"""
+
+    async def post(self, request: Request) -> HttpResponseBase:
+        raw = request._request
+        answer = await completions.create(
+            runtime.current(),
+            key=request.auth,
+            request_id=raw.id,
+            payload=read_payload(await raw.read_body()),
+            headers=raw.extra_headers,
+        )
+        if isinstance(answer, bytes):
+            return HttpResponse(answer, content_type="application/json")
+        return EventStream(answer)
+
+
+class Models(AsyncAPIView):
+    """GET /v1/models"""
+
+    async def get(self, request: Request) -> HttpResponse:
+        return json_response({"object": "list", "data": [_model(model) for model in runtime.current().catalogue.all()]})
+
+    head = get
+
+
+class Model(AsyncAPIView):
+    """GET /v1/models/{id}; an id can contain slashes."""
+
+    async def get(self, request: Request, model_id: str) -> HttpResponse:
+        model = runtime.current().catalogue.get(model_id)
+        if model is None:
+            raise APIError("model_not_found", param="model")
+        return json_response(_model(model))
+
+    head = get
+
+
+def _model(model: ServedModel) -> dict[str, object]:
+    return {"id": model.model_id, "object": "model", "created": model.created, "owned_by": model.owned_by}
+
+
+class Healthz(AsyncAPIView):
+    """GET /healthz: the process answers."""
+
+    authentication_classes = []
+
+    async def get(self, request: Request) -> HttpResponse:
+        return json_response({"status": "ok"})
+
+    head = get
+
+
+class Readyz(AsyncAPIView):
+    """GET /readyz: the engines answer and the migrations are applied; 503 with the reasons otherwise."""
+
+    authentication_classes = []
+
+    async def get(self, request: Request) -> HttpResponse:
+        checks = await health.check(runtime.current())
+        ready = all(state == "ok" for state in checks.values())
+        return json_response({"ready": ready, "checks": checks}, status=200 if ready else 503)
+
+    head = get

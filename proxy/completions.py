@@ -1,0 +1,146 @@
+"""A chat completion from its parsed body to a settled answer: look up, limit, hold, relay, capture."""
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from keys.lookup import KeyIdentity
+from proxy import answers, pricing, tokens
+from proxy.completion_request import CompletionRequest, read_request, required_model
+from proxy.errors import APIError, UpstreamRefusal, rate_limited
+from proxy.limits import Admission, Limits
+from proxy.metering import BilledBy, Metered, Outcome
+from proxy.pricing import Usage
+from proxy.relay import Relay
+from proxy.upstreams import UpstreamFailed, read_all
+from wallet.holds import LedgerUnavailable, NotCovered
+
+if TYPE_CHECKING:
+    from proxy.runtime import Runtime
+
+# Without a limit of its own a request is served if the wallet covers this much of an answer.
+OUTPUT_FLOOR_TOKENS = 256
+
+
+async def create(
+    runtime: "Runtime", *, key: KeyIdentity, request_id: uuid.UUID, payload: dict[str, Any], headers: dict[str, str]
+) -> bytes | Relay:
+    """The body of a whole answer, paid for; or a relay whose first event has arrived, to be delivered.
+
+    Fills `headers` with the rate limits' as soon as they are known. Raises APIError; no hold is left open then.
+    """
+    model_id = required_model(payload)
+    model = runtime.catalogue.get(model_id)
+    if model is None:
+        raise APIError("model_not_found", param="model")
+    ask = read_request(payload, model=model_id)
+    body = ask.upstream_body(upstream_model=model.route.upstream_model, output_limit=None)
+    metered = Metered(
+        holds=runtime.holds,
+        limiter=runtime.limiter,
+        request_id=request_id,
+        key=key,
+        model=model,
+        stream=ask.stream,
+        estimate_tokens=tokens.prompt_estimate(len(body)),
+    )
+    await _admit(runtime, metered, headers)
+    try:
+        output_limit = await _hold(metered, ask, len(body))
+    except BaseException:
+        await asyncio.shield(_release_limits(metered))
+        raise
+    if output_limit is not None:
+        body = ask.upstream_body(upstream_model=model.route.upstream_model, output_limit=output_limit)
+    try:
+        return await _call(runtime, metered, ask, body)
+    except UpstreamRefusal as error:
+        await metered.void(outcome=Outcome.REFUSED, status=error.status, reason=error.message)
+        raise
+    except UpstreamFailed as error:
+        await metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error))
+        raise APIError("upstream_error", detail=str(error)) from error
+    except LedgerUnavailable as error:
+        raise unavailable() from error
+    except BaseException:
+        await metered.void(outcome=Outcome.INTERRUPTED, status=500)
+        raise
+
+
+def unavailable() -> APIError:
+    """503: nothing is served that could not be paid for."""
+    return APIError("service_unavailable", headers={"Retry-After": "5"})
+
+
+async def _admit(runtime: "Runtime", metered: Metered, headers: dict[str, str]) -> None:
+    key = metered.key
+    limits = Limits(key.rpm, key.tpm, key.concurrency)
+    admission: Admission = await runtime.limiter.admit(
+        key_id=key.key_id,
+        request_id=metered.request_id.hex,
+        limits=limits,
+        tokens=metered.estimate_tokens,
+    )
+    headers.update(admission.headers(limits))
+    if admission.retry_after_ms:
+        raise rate_limited(admission.retry_after_ms / 1000 if admission.retry_after_ms > 0 else None)
+
+
+async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
+    """Holds the worst case. Returns the output limit to set where the wallet covers less than the model's longest."""
+    model, price = metered.model, metered.model.price
+    prompt = tokens.prompt_bound(body_bytes, tools=bool(ask.payload.get("tools")), context_tokens=model.context_tokens)
+    if ask.output_limit is not None:
+        output = floor = min(ask.output_limit, model.context_tokens)
+    else:
+        output, floor = model.max_output_tokens, min(OUTPUT_FLOOR_TOKENS, model.max_output_tokens)
+    try:
+        metered.held_micro = await metered.holds.place(
+            hold_id=metered.request_id,
+            wallet_id=metered.key.user_id,
+            amount_micro=pricing.worst_case_micro(prompt, output * ask.n, price),
+            minimum_micro=pricing.worst_case_micro(prompt, floor * ask.n, price),
+            seconds=settings.HOLD_SECONDS,
+        )
+    except NotCovered:
+        raise APIError("insufficient_balance") from None
+    except LedgerUnavailable as error:
+        raise unavailable() from error
+    affordable = pricing.affordable_output_tokens(metered.held_micro, prompt, price)
+    if ask.output_limit is not None or affordable is None or affordable >= output * ask.n:
+        return None
+    return affordable // ask.n
+
+
+async def _release_limits(metered: Metered) -> None:
+    await metered.limiter.finish(
+        key_id=metered.key.key_id, request_id=metered.request_id.hex, estimate=metered.estimate_tokens, tokens=0
+    )
+
+
+async def _call(runtime: "Runtime", metered: Metered, ask: CompletionRequest, body: bytes) -> bytes | Relay:
+    response = await runtime.upstreams.send(metered.model.route, body)
+    if ask.stream:
+        relay = Relay(metered, response, answers.AnswerStream(include_usage=ask.include_usage), len(body))
+        await relay.open()
+        return relay
+    try:
+        async with asyncio.timeout(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS):
+            answer = await read_all(response)
+    except TimeoutError:
+        raise UpstreamFailed("took too long") from None
+    finally:
+        response.release()
+    metered.mark_first_byte()
+    try:
+        usage, text_bytes = answers.whole_answer(answer)
+    except answers.BadAnswer as error:
+        raise UpstreamFailed(str(error)) from error
+    if usage is not None:
+        await metered.capture(usage, billed_by=BilledBy.USAGE, outcome=Outcome.COMPLETED)
+    else:
+        estimate = Usage(tokens.prompt_estimate(len(body)), tokens.completion_estimate(text_bytes, 1))
+        await metered.capture(estimate, billed_by=BilledBy.ESTIMATE, outcome=Outcome.COMPLETED)
+    return answer

@@ -1,0 +1,51 @@
+"""Whether this process can serve: what /readyz says."""
+
+import asyncio
+
+import psycopg
+import psycopg_pool
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from redis.exceptions import RedisError
+
+from proxy.runtime import Runtime
+
+TIMEOUT_SECONDS = 2
+_migrated = False
+
+
+async def check(runtime: Runtime) -> dict[str, str]:
+    """State by part: "ok", or what is wrong with it, in words fit for strangers."""
+    postgresql, valkey = await asyncio.gather(_postgresql(runtime), _valkey(runtime))
+    migrations = "unknown" if postgresql != "ok" else await asyncio.to_thread(_migrations)
+    return {"postgresql": postgresql, "valkey": valkey, "migrations": migrations}
+
+
+async def _postgresql(runtime: Runtime) -> str:
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS), runtime.database.connection() as database:
+            await database.execute("SELECT 1")
+    except (psycopg.Error, psycopg_pool.PoolTimeout, TimeoutError):
+        return "unreachable"
+    return "ok"
+
+
+async def _valkey(runtime: Runtime) -> str:
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await runtime.valkey.ping()
+    except (RedisError, OSError, TimeoutError):
+        return "unreachable"
+    return "ok"
+
+
+def _migrations() -> str:
+    global _migrated  # noqa: PLW0603 - once applied they stay applied
+    if _migrated:
+        return "ok"
+    try:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    finally:
+        connection.close()
+    return "ok" if _migrated else "pending"

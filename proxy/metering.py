@@ -1,0 +1,110 @@
+"""One metered request between its hold and its settlement: what it costs and how it ended are decided here, once."""
+
+import asyncio
+import logging
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from keys.lookup import KeyIdentity
+from proxy.catalogue import ServedModel
+from proxy.limits import Limiter
+from proxy.models import UsageRecord
+from proxy.pricing import Usage, cost_micro
+from wallet.holds import Holds
+
+logger = logging.getLogger("hamiran.requests")
+
+Outcome = UsageRecord.Outcome
+BilledBy = UsageRecord.BilledBy
+NOTHING = Usage(0, 0)
+
+
+@dataclass(slots=True)
+class Metered:
+    """Holds `held_micro` of a wallet until `capture` or `void` settles it; whichever comes first counts.
+
+    Both survive the cancellation of their caller: a settlement that was begun is carried out.
+    """
+
+    holds: Holds
+    limiter: Limiter
+    request_id: uuid.UUID
+    key: KeyIdentity
+    model: ServedModel
+    stream: bool
+    estimate_tokens: int
+    held_micro: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    first_byte_ms: int | None = None
+    _settlement: "asyncio.Task[None] | None" = None
+
+    def mark_first_byte(self) -> None:
+        self.first_byte_ms = self._elapsed_ms()
+
+    async def capture(self, usage: Usage, *, billed_by: BilledBy, outcome: Outcome) -> None:
+        """Debits what the tokens cost, never more than was held. Durable on return.
+
+        Raises what `Holds.settle` raises: then the answer must not be delivered whole.
+        """
+        await self._settle(usage, billed_by=billed_by, outcome=outcome, status=200)
+
+    async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
+        """Gives the money back: a failed request costs nothing."""
+        await self._settle(NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason)
+
+    async def _settle(
+        self, usage: Usage, *, billed_by: BilledBy, outcome: Outcome, status: int, reason: str = ""
+    ) -> None:
+        if self._settlement is None:
+            self._settlement = asyncio.create_task(self._carry_out(usage, billed_by, outcome, status, reason))
+        await asyncio.shield(self._settlement)
+
+    async def _carry_out(
+        self, usage: Usage, billed_by: BilledBy, outcome: Outcome, status: int, reason: str
+    ) -> None:
+        price = self.model.price
+        full_micro = cost_micro(usage, price)
+        captured_micro = min(full_micro, self.held_micro)
+        record = {
+            "key_id": self.key.key_id,
+            "model": self.model.model_id,
+            "upstream_id": self.model.route.upstream_id,
+            "stream": self.stream,
+            "outcome": outcome.value,
+            "billed_by": billed_by.value,
+            "status": status,
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "input_rial_per_million": price.input_rial_per_million,
+            "output_rial_per_million": price.output_rial_per_million,
+            "cached_input_rial_per_million": price.cached_input_rial_per_million,
+            "uncovered_micro": full_micro - captured_micro,
+            "first_byte_ms": self.first_byte_ms,
+            "total_ms": self._elapsed_ms(),
+        }
+        if full_micro > captured_micro:
+            logger.error(
+                "usage beyond the hold", extra={"request": self.request_id, "uncovered_micro": record["uncovered_micro"]}
+            )
+        try:
+            await asyncio.gather(
+                self.holds.settle(
+                    hold_id=self.request_id, wallet_id=self.key.user_id, cost_micro=captured_micro, record=record
+                ),
+                self.limiter.finish(
+                    key_id=self.key.key_id,
+                    request_id=self.request_id.hex,
+                    estimate=self.estimate_tokens,
+                    tokens=usage.total_tokens,
+                ),
+            )
+        finally:
+            logger.info(
+                "completion",
+                extra={"request": self.request_id.hex, "cost_micro": captured_micro, "reason": reason, **record},
+            )
+
+    def _elapsed_ms(self) -> int:
+        return int((time.perf_counter() - self.started) * 1000)

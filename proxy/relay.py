@@ -1,0 +1,136 @@
+"""A streamed answer from upstream to client, and its settlement before the last bytes leave."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import aiohttp
+from django.conf import settings
+
+from proxy import tokens
+from proxy.answers import AnswerStream, BadAnswer, error_event
+from proxy.errors import APIError
+from proxy.metering import BilledBy, Metered, Outcome
+from proxy.models import Upstream
+from proxy.pricing import Usage
+from proxy.upstreams import UpstreamFailed, read_some
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_WAIT_SECONDS = 1.0
+
+
+class Client(Protocol):
+    """The reader at the other end. `write` does nothing for one that left, or reads too slowly: such are `gone`.
+
+    `on_gone` is called once, at the moment it is noticed.
+    """
+
+    gone: bool
+    on_gone: Callable[[], None] | None
+
+    async def write(self, data: bytes, *, last: bool = False) -> None: ...
+
+
+class Relay:
+    """Owns an upstream's response from its first event on. `deliver` is to be called once, and settles whatever happens."""
+
+    def __init__(self, metered: Metered, response: aiohttp.ClientResponse, answer: AnswerStream, prompt_bytes: int) -> None:
+        self._metered = metered
+        self._response = response
+        self._answer = answer
+        self._prompt_bytes = prompt_bytes
+        self._first = b""
+
+    async def open(self) -> None:
+        """Waits for the first event, so that a failure before it still has a status. Raises UpstreamFailed."""
+        try:
+            while not self._first and not self._answer.done:
+                self._first = await self._read()
+        except BaseException:
+            self._response.close()
+            raise
+        self._metered.mark_first_byte()
+
+    async def deliver(self, client: Client) -> None:
+        if self._cancels():
+            client.on_gone = self._response.close  # wakes the reader
+        try:
+            async with asyncio.timeout(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS):
+                await self._pump(client)
+            await _whatever_happens(self._finish(client))
+        except (UpstreamFailed, TimeoutError) as error:
+            await self._fail(client, error)
+        except asyncio.CancelledError:
+            await self._metered.void(outcome=Outcome.INTERRUPTED, status=503, reason="stopped")
+            await client.write(error_event(APIError("service_unavailable").body()), last=True)
+            raise
+        except Exception:
+            logger.exception("relay failed", extra={"request": self._metered.request_id})
+            await self._metered.void(outcome=Outcome.INTERRUPTED, status=500)
+            await client.write(error_event(APIError("internal_error").body()), last=True)
+        finally:
+            self._response.close()
+
+    async def _pump(self, client: Client) -> None:
+        await client.write(self._first)
+        while not self._answer.done and not (client.gone and self._cancels()):
+            if relayed := await self._read():
+                await client.write(relayed)
+
+    async def _finish(self, client: Client) -> None:
+        if client.gone:
+            await self._bill(Outcome.CLIENT_LEFT)
+            return
+        await self._bill(Outcome.COMPLETED)
+        await client.write(self._answer.tail(), last=True)
+        await self._keep_connection()
+
+    async def _fail(self, client: Client, error: Exception) -> None:
+        if client.gone:  # what upstream made before the client left, or before it failed after that
+            await self._bill(Outcome.CLIENT_LEFT)
+            return
+        await self._metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error) or "took too long")
+        await client.write(error_event(APIError("upstream_error").body()), last=True)
+
+    async def _bill(self, outcome: Outcome) -> None:
+        answer = self._answer
+        if answer.usage is not None:
+            await self._metered.capture(answer.usage, billed_by=BilledBy.USAGE, outcome=outcome)
+            return
+        estimate = Usage(
+            tokens.prompt_estimate(self._prompt_bytes), tokens.completion_estimate(answer.text_bytes, answer.deltas)
+        )
+        await self._metered.capture(estimate, billed_by=BilledBy.ESTIMATE, outcome=outcome)
+
+    async def _read(self) -> bytes:
+        try:
+            chunk = await read_some(self._response)
+            return self._answer.feed(chunk) if chunk else self._answer.end()
+        except BadAnswer as error:
+            raise UpstreamFailed(str(error)) from error
+
+    def _cancels(self) -> bool:
+        """Whether this upstream is told to stop, and then stops billing, when the client leaves."""
+        return self._metered.model.route.on_disconnect == Upstream.OnDisconnect.CANCEL
+
+    async def _keep_connection(self) -> None:
+        """Reads the few bytes after `[DONE]`, so that the connection can serve the next request."""
+        try:
+            async with asyncio.timeout(KEEP_ALIVE_WAIT_SECONDS):
+                while await self._response.content.readany():
+                    pass
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return
+        self._response.release()
+
+
+async def _whatever_happens(finish: Coroutine[Any, Any, None]) -> None:
+    """Carries `finish` out even if the caller is cancelled meanwhile: what is paid for is also delivered."""
+    task = asyncio.create_task(finish)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

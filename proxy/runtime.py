@@ -1,0 +1,83 @@
+"""What one web process holds for the API: its ledger queues, key cache, catalogue, limiter and upstream connections."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import redis.asyncio
+from django.conf import settings
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from keys.lookup import KeyCache, listen_for_revocations
+from proxy.catalogue import CatalogueCache
+from proxy.limits import Limiter
+from proxy.upstreams import Upstreams
+from proxy.usage_records import RECORD_SQL
+from wallet.holds import Holds
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10
+
+
+class Runtime:
+    """Started and closed with the web process' event loop (ASGI lifespan)."""
+
+    def __init__(self) -> None:
+        self.database: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
+            settings.DATABASE_URL, min_size=1, max_size=4, timeout=5, open=False, kwargs={"autocommit": True}
+        )
+        # Without retries: when Valkey is away the limiter has its own answer, at once.
+        self.valkey: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL, retry=Retry(NoBackoff(), 0), socket_connect_timeout=1
+        )
+        self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=RECORD_SQL)
+        self.keys = KeyCache(self.database.connection)
+        self.catalogue = CatalogueCache()
+        self.limiter = Limiter(self.valkey, running_seconds=settings.HOLD_SECONDS)
+        self.upstreams = Upstreams()
+        self._listener: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.database.open(wait=False)
+        self.holds.start()
+        self.upstreams.start()
+        await self.catalogue.start()
+        self._listener = asyncio.create_task(listen_for_revocations(self.valkey, self.keys), name="revocations")
+
+    async def close(self) -> None:
+        """Settles what is unsettled first, then lets go of everything."""
+        await self.holds.close(timeout_seconds=DRAIN_SECONDS)
+        if self._listener is not None:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+        await self.catalogue.close()
+        await self.upstreams.close()
+        await self.valkey.aclose()
+        await self.database.close()
+
+
+_current: Runtime | None = None
+
+
+def current() -> Runtime:
+    assert _current is not None, "the API is served only between lifespan start-up and shutdown"
+    return _current
+
+
+async def start() -> None:
+    global _current  # noqa: PLW0603 - one a process
+    _current = Runtime()
+    await _current.start()
+
+
+async def close() -> None:
+    global _current  # noqa: PLW0603 - one a process
+    if _current is not None:
+        await _current.close()
+        _current = None

@@ -1,0 +1,121 @@
+"""An upstream that misbehaves on request: a real HTTP server on loopback, run in a thread of the test process.
+
+The test sets `script`, a coroutine that gets the parsed request and a writer of raw bytes, so that any byte
+sequence an upstream could send can be sent, and the connection can be cut anywhere.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.live import free_port
+
+Script = Callable[[dict[str, Any], asyncio.StreamWriter], Awaitable[None]]
+
+
+class FakeUpstream:
+    """`url` ends in /v1; `requests` are the bodies that arrived; `hung_up` is set when a client closed on us."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.hung_up = threading.Event()
+        self.script: Script = answer_whole()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=2**26), self._loop
+        ).result(5)
+
+    def close(self) -> None:
+        async def finish() -> None:
+            self._server.close()
+            for task in asyncio.all_tasks():
+                if task is not asyncio.current_task():
+                    task.cancel()
+
+        asyncio.run_coroutine_threadsafe(finish(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                headers = {name.lower(): value.strip() for name, _colon, value in (line.partition(":") for line in head[1:])}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                request = json.loads(body)
+                self.requests.append(request)
+                self.headers.append(headers)
+                await self.script(request, writer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.hung_up.set()
+        finally:
+            writer.close()
+
+
+USAGE = {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21}
+
+
+def respond(status: int, body: Any, *, content_type: str = "application/json") -> Script:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def script(_request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {len(data)}\r\n\r\n"
+        writer.write(head.encode() + data)
+
+    return script
+
+
+def answer_whole(text: str = "Hello!", usage: dict[str, Any] | None = USAGE) -> Script:
+    body: dict[str, Any] = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1700000000,
+        "model": "up",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+    }
+    if usage is not None:
+        body["usage"] = usage
+    return respond(200, body)
+
+
+def chunk(delta: dict[str, Any] | None = None, *, finish: str | None = None, **extra: Any) -> bytes:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "up", "choices": choices, **extra}
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+STREAM = [
+    chunk({"role": "assistant", "content": ""}),
+    chunk({"content": "Hel"}),
+    chunk({"content": "lo!"}),
+    chunk({}, finish="stop"),
+    chunk(None, usage=USAGE),
+    b"data: [DONE]\n\n",
+]
+
+
+def stream_events(*parts: bytes | float, cut: bool = False) -> Script:
+    """Sends the parts one by one as chunks; a number is a pause in seconds; `cut` closes without the last chunk."""
+
+    async def script(_request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for part in parts:
+            if isinstance(part, float | int):
+                await asyncio.sleep(part)
+                continue
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+            await writer.drain()
+        if cut:
+            raise ConnectionResetError
+        writer.write(b"0\r\n\r\n")
+
+    return script

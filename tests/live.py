@@ -1,0 +1,83 @@
+"""A real web process of this project on a free port, against the test run's own engines and database."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class WebProcess:
+    """`url` is where it listens; `log` what it wrote."""
+
+    def __init__(self, *, env: dict[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        settings = connection.settings_dict
+        self._env = {
+            **os.environ,
+            "DATABASE_URL": f"postgresql://{settings['USER']}@/{settings['NAME']}?host={settings['HOST']}",
+            "PORT": str(self.port),
+            **(env or {}),
+        }
+        self._log = Path(os.environ["HAMIRAN_VAR"]) / f"web-{self.port}.log"
+        self.process = self._start()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(self.port)]
+                + ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "on"]
+                + ["--timeout-graceful-shutdown", "3"],
+                cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                    return process
+            except httpx.TransportError:
+                pass
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise RuntimeError(f"the web process did not come up:\n{self.log}")
+            time.sleep(0.05)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ends the process and returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+@contextmanager
+def web_process(*, env: dict[str, str] | None = None) -> Iterator[WebProcess]:
+    web = WebProcess(env=env)
+    try:
+        yield web
+    finally:
+        web.stop()
