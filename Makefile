@@ -16,7 +16,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
-	@exec $(PY) manage.py serve
+	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve  # ends when make is killed, too
 
 test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)

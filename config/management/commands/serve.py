@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import http.client
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         except (RefusedError, KeepsDyingError, embedded.EngineError) as error:
             _say(f"\n{error}", file=sys.stderr)
             sys.exit(1)
-        _say("Stopped.")
+        _say("Stopped; no process is left.")
 
 
 async def _serve(host: str) -> None:
@@ -202,9 +203,10 @@ def _refuse_taken_port(host: str, port: int) -> None:
         with socket.socket(family, kind, proto) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
+        reason = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
         raise RefusedError(
-            f"Port {port} on {host} cannot be used: {error}. Nothing was started. "
+            f"Port {port} on {host} {reason}. Nothing was started. "
             f"Choose another port, for example: PORT={port + 1 if port < 65535 else 8000} make run"
         ) from None
 
