@@ -7,6 +7,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from proxy.pricing import RIAL_PER_MILLION_MAX
+
 
 class LanguageModel(models.Model):
     """A model that customers name in a request."""
@@ -39,7 +41,9 @@ class Price(models.Model):
     Rial per 1,000,000 tokens, which is the same number of micro-Rial per token.
     """
 
-    model = models.ForeignKey(LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices")
+    model = models.ForeignKey(
+        LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices"
+    )
     valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
     input_rial_per_million = models.PositiveBigIntegerField(_("input, Rial per million tokens"))
     output_rial_per_million = models.PositiveBigIntegerField(_("output, Rial per million tokens"))
@@ -60,6 +64,16 @@ class Price(models.Model):
                 condition=Q(cached_input_rial_per_million__isnull=True)
                 | Q(cached_input_rial_per_million__lte=models.F("input_rial_per_million")),
                 name="price_cached_not_dearer",
+                violation_error_message=_("Cached input must not cost more than input."),
+            ),
+            # A typing mistake here would overflow the cost of a request and stop its settlement.
+            models.CheckConstraint(
+                condition=Q(
+                    input_rial_per_million__lte=RIAL_PER_MILLION_MAX,
+                    output_rial_per_million__lte=RIAL_PER_MILLION_MAX,
+                ),
+                name="price_bounded",
+                violation_error_message=_("This price is beyond what the system can charge."),
             ),
         ]
 
@@ -94,8 +108,12 @@ class Upstream(models.Model):
 class Route(models.Model):
     """Where a model is served. The active route with the lowest priority number is taken."""
 
-    model = models.ForeignKey(LanguageModel, verbose_name=_("model"), on_delete=models.CASCADE, related_name="routes")
-    upstream = models.ForeignKey(Upstream, verbose_name=_("upstream"), on_delete=models.PROTECT, related_name="routes")
+    model = models.ForeignKey(
+        LanguageModel, verbose_name=_("model"), on_delete=models.CASCADE, related_name="routes"
+    )
+    upstream = models.ForeignKey(
+        Upstream, verbose_name=_("upstream"), on_delete=models.PROTECT, related_name="routes"
+    )
     upstream_model = models.CharField(_("model name there"), max_length=120)
     priority = models.PositiveSmallIntegerField(_("priority"), default=100)
 

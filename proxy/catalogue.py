@@ -1,0 +1,156 @@
+"""What is on sale right now, as the API reads it: models with the price that holds and the route that serves them."""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import connection
+from django.utils import timezone
+
+from proxy import secrets
+from proxy.models import LanguageModel, Price, Route
+from proxy.pricing import PriceQuote
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 3.0  # with the time a load takes, any change is live within 5 s
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRoute:
+    """Where a model is served. `base_url` has no trailing slash; `on_disconnect` is `cancel` or `drain`."""
+
+    upstream_id: int
+    upstream_name: str
+    base_url: str
+    api_key: str = field(repr=False)
+    upstream_model: str
+    on_disconnect: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model on sale. `created` is in Unix seconds. Whoever keeps this object keeps its price."""
+
+    model_id: str
+    description: str
+    description_fa: str
+    owned_by: str
+    created: int
+    context_tokens: int
+    max_output_tokens: int
+    price: PriceQuote
+    route: ServedRoute
+
+
+def load(now: datetime) -> dict[str, ServedModel]:
+    """Every active model that has a price valid at `now` and an active upstream, by model id. Three queries.
+
+    A model whose row cannot be used (a secret that no key decrypts) is left out, loudly.
+    """
+    models = LanguageModel.objects.filter(is_active=True).in_bulk()
+    prices = {
+        price.model_id: price
+        for price in Price.objects.filter(valid_from__lte=now, model__in=models)
+        .order_by("model_id", "-valid_from")
+        .distinct("model_id")
+    }
+    routes = (
+        Route.objects.filter(model__in=models, upstream__is_active=True)
+        .select_related("upstream")
+        .order_by("model_id", "priority", "id")
+        .distinct("model_id")
+    )
+    served = {}
+    for route in routes:
+        model, price = models[route.model_id], prices.get(route.model_id)
+        if price is None:
+            continue
+        try:
+            served[model.model_id] = _served(model, price, route)
+        except secrets.Undecryptable as error:
+            logger.error("%s is not served: %s", model.model_id, error)  # noqa: TRY400 - a trace adds nothing
+    return dict(sorted(served.items()))
+
+
+class CatalogueCache:
+    """The catalogue of one web process, read again in the background every few seconds."""
+
+    def __init__(self, *, refresh_seconds: float = REFRESH_SECONDS) -> None:
+        self._refresh_seconds = refresh_seconds
+        self._served: dict[str, ServedModel] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def get(self, model_id: str) -> ServedModel | None:
+        return self._served.get(model_id)
+
+    def all(self) -> list[ServedModel]:
+        """Sorted by model id."""
+        return list(self._served.values())
+
+    async def start(self) -> None:
+        """Loads once, then keeps loading until `close`. A database that is away is logged and tried again."""
+        await self.refresh()
+        self._task = asyncio.create_task(self._keep_fresh(), name="catalogue")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def refresh(self) -> None:
+        """Reads the catalogue now; on failure the old one stays."""
+        try:
+            self._served = await asyncio.to_thread(_load_apart)
+        except Exception:
+            # Whatever it was: the loop has to live, and what was on sale a moment ago still is.
+            logger.exception("The catalogue could not be read; the last one stays in use.")
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(self._refresh_seconds)
+            await self.refresh()
+
+
+def _load_apart() -> dict[str, ServedModel]:
+    # In a pool thread, where nobody else would ever close the connection that Django opens.
+    try:
+        return load(timezone.now())
+    finally:
+        connection.close()
+
+
+def _served(model: LanguageModel, price: Price, route: Route) -> ServedModel:
+    return ServedModel(
+        model_id=model.model_id,
+        description=model.description,
+        description_fa=model.description_fa,
+        owned_by=model.owned_by,
+        created=int(model.created_at.timestamp()),
+        context_tokens=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        price=quote(price),
+        route=ServedRoute(
+            upstream_id=route.upstream_id,
+            upstream_name=route.upstream.name,
+            base_url=route.upstream.base_url.rstrip("/"),
+            api_key=secrets.decrypt(route.upstream.api_key_encrypted),
+            upstream_model=route.upstream_model,
+            on_disconnect=route.upstream.on_disconnect,
+        ),
+    )
+
+
+def quote(price: Price) -> PriceQuote:
+    """A stored price as a value. Raises ValueError on one beyond the bounds (`price_bounded` keeps them out)."""
+    return PriceQuote(
+        price.input_rial_per_million,
+        price.output_rial_per_million,
+        price.input_rial_per_million
+        if price.cached_input_rial_per_million is None
+        else price.cached_input_rial_per_million,
+    )

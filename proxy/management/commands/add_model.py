@@ -1,0 +1,64 @@
+"""Puts a model on sale at an upstream for a price, or changes where and for how much."""
+
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+
+from proxy import offers
+from proxy.management.operator_command import Answer, OperatorCommand, required, sentence, whole
+from proxy.models import Upstream
+from proxy.secrets import Undecryptable
+from wallet.money import RIAL_PER_TOMAN
+
+
+class Command(OperatorCommand):
+    help = "Put a model on sale, or change it. A running server sees the change within five seconds."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("model_id", help="What customers name in a request.")
+        parser.add_argument("--upstream-url", required=True, help="Up to and with /v1.")
+        parser.add_argument("--upstream-key", required=True, help="Kept encrypted.")
+        parser.add_argument("--upstream-model", help="The model's name there, where it is another one.")
+        parser.add_argument("--input-toman-per-million", required=True)
+        parser.add_argument("--output-toman-per-million", required=True)
+        parser.add_argument(
+            "--max-output-tokens", help=f"Longest answer; {offers.MAX_OUTPUT_TOKENS:,} for a new model."
+        )
+        parser.add_argument("--context-tokens", help=f"{offers.CONTEXT_TOKENS:,} for a new model.")
+        parser.add_argument(
+            "--on-disconnect",
+            help="What the upstream does when a client leaves: cancel (a new one's) or drain.",
+        )
+
+    def answer(self, options: dict[str, Any]) -> Answer:
+        on_disconnect = options["on_disconnect"]
+        if on_disconnect is not None and on_disconnect not in Upstream.OnDisconnect.values:
+            raise CommandError(f"--on-disconnect must be cancel or drain, not {on_disconnect!r}.")
+        try:
+            offer = offers.add_model(
+                model_id=options["model_id"],
+                upstream_url=options["upstream_url"],
+                upstream_key=options["upstream_key"],
+                upstream_model=options["upstream_model"],
+                input_rial_per_million=required(options, "input_toman_per_million", least=0) * RIAL_PER_TOMAN,
+                output_rial_per_million=required(options, "output_toman_per_million", least=0)
+                * RIAL_PER_TOMAN,
+                context_tokens=whole(options, "context_tokens"),
+                max_output_tokens=whole(options, "max_output_tokens"),
+                on_disconnect=None if on_disconnect is None else Upstream.OnDisconnect(on_disconnect),
+            )
+        except ValidationError as error:
+            raise CommandError(sentence(error)) from None
+        except (ValueError, Undecryptable) as error:
+            raise CommandError(str(error)) from None
+        text = (
+            f"{offer.model} is on sale: served by {offer.upstream} ({offer.upstream_url}) as "
+            f"{offer.upstream_model},\nup to {offer.max_output_tokens:,} of {offer.context_tokens:,} tokens, "
+            f"{options['input_toman_per_million']} Toman per million tokens in, "
+            f"{options['output_toman_per_million']} out"
+        )
+        return Answer(data=asdict(offer), text=text)

@@ -1,0 +1,145 @@
+"""What admins and operators put on sale: models, the upstreams that serve them, and prices from a moment on."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.utils import timezone
+
+from proxy import secrets
+from proxy.catalogue import quote
+from proxy.models import LanguageModel, Price, Route, Upstream
+from proxy.pricing import PriceQuote
+from proxy.upstream_url import validate_upstream_url
+
+CONTEXT_TOKENS = 128_000
+MAX_OUTPUT_TOKENS = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is on sale after `add_model`."""
+
+    model: str
+    upstream: str
+    upstream_url: str
+    upstream_model: str
+    on_disconnect: str
+    context_tokens: int
+    max_output_tokens: int
+    input_rial_per_million: int
+    output_rial_per_million: int
+
+
+def add_model(
+    *,
+    model_id: str,
+    upstream_url: str,
+    upstream_key: str,
+    upstream_model: str | None = None,
+    input_rial_per_million: int,
+    output_rial_per_million: int,
+    context_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    on_disconnect: Upstream.OnDisconnect | None = None,
+) -> Offer:
+    """Puts a model on sale, or changes what it is: afterwards it is served at this upstream for this price.
+
+    What is None stays as it is (a new model gets the defaults above and its own name upstream), as does a price
+    for cached input where the other two stay. An upstream with the same URL and key is shared; `on_disconnect` is
+    that upstream's. Opens a transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError for the price.
+    """
+    price = PriceQuote(input_rial_per_million, output_rial_per_million)
+    base_url = validate_upstream_url(upstream_url)  # asks the resolver: before the transaction
+    with transaction.atomic():
+        model = LanguageModel.objects.select_for_update(no_key=True).filter(model_id=model_id).first()
+        if model is None:
+            model = LanguageModel(
+                model_id=model_id, context_tokens=CONTEXT_TOKENS, max_output_tokens=MAX_OUTPUT_TOKENS
+            )
+        model.is_active = True
+        model.context_tokens = context_tokens or model.context_tokens
+        model.max_output_tokens = max_output_tokens or model.max_output_tokens
+        model.full_clean()
+        model.save()
+        upstream = _upstream(base_url, upstream_key)
+        upstream.is_active = True
+        upstream.on_disconnect = on_disconnect or upstream.on_disconnect
+        upstream.save()
+        route = point_route(model=model, upstream=upstream, upstream_model=upstream_model)
+        current = current_price(model=model, now=timezone.now())
+        if current is None or not _same_but_for_cached(quote(current), price):
+            set_price(model=model, price=price)
+    return Offer(
+        model=model.model_id,
+        upstream=upstream.name,
+        upstream_url=upstream.base_url,
+        upstream_model=route.upstream_model,
+        on_disconnect=upstream.on_disconnect,
+        context_tokens=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        input_rial_per_million=input_rial_per_million,
+        output_rial_per_million=output_rial_per_million,
+    )
+
+
+def current_price(*, model: LanguageModel, now: datetime) -> Price | None:
+    return Price.objects.filter(model=model, valid_from__lte=now).order_by("-valid_from").first()
+
+
+def set_price(*, model: LanguageModel, price: PriceQuote, valid_from: datetime | None = None) -> bool:
+    """Prices a model from `valid_from` (now) on; False where that price holds then already. A price is a new row.
+
+    Needs an open transaction that locks the model.
+    """
+    valid_from = valid_from or timezone.now()
+    current = current_price(model=model, now=valid_from)
+    if current is not None and quote(current) == price:
+        return False
+    Price.objects.create(
+        model=model,
+        valid_from=valid_from,
+        input_rial_per_million=price.input_rial_per_million,
+        output_rial_per_million=price.output_rial_per_million,
+        cached_input_rial_per_million=price.cached_input_rial_per_million
+        if price.cached_input_rial_per_million != price.input_rial_per_million
+        else None,
+    )
+    return True
+
+
+def point_route(*, model: LanguageModel, upstream: Upstream, upstream_model: str | None = None) -> Route:
+    """Makes the model's first route lead to `upstream`; its other routes stay behind it as they are.
+
+    Without `upstream_model`, a route that leads there already keeps its name, another one gets the model's own.
+    """
+    first = Route.objects.filter(model=model).order_by("priority", "id").first() or Route(model=model)
+    same = Route.objects.filter(model=model, upstream=upstream).first()
+    if same is not None and same.pk != first.pk:
+        same.delete()  # a model has one route to an upstream: the first one takes over its place
+    first.upstream_model = upstream_model or (same.upstream_model if same else model.model_id)
+    first.upstream = upstream
+    first.full_clean()
+    first.save()
+    return first
+
+
+def _same_but_for_cached(one: PriceQuote, other: PriceQuote) -> bool:
+    return (one.input_rial_per_million, one.output_rial_per_million) == (
+        other.input_rial_per_million,
+        other.output_rial_per_million,
+    )
+
+
+def _upstream(base_url: str, api_key: str) -> Upstream:
+    """The upstream with this URL and key, else a new one named after the host."""
+    taken = set()
+    for upstream in Upstream.objects.select_for_update(no_key=True).order_by("id"):
+        taken.add(upstream.name)
+        if upstream.base_url == base_url and secrets.decrypt(upstream.api_key_encrypted) == api_key:
+            return upstream
+    host = urlsplit(base_url).netloc[:50]
+    names = (host if number == 1 else f"{host} {number}" for number in range(1, len(taken) + 2))
+    name = next(name for name in names if name not in taken)
+    return Upstream(name=name, base_url=base_url, api_key_encrypted=secrets.encrypt(api_key))

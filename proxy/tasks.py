@@ -1,0 +1,15 @@
+"""Periodic work of Celery here: roll-ups and keys' last use. Each looks at what is there, so late is never lost."""
+
+from celery import shared_task
+
+from proxy import rollups
+
+
+@shared_task(name="proxy.roll_up_usage")
+def roll_up_usage() -> None:
+    rollups.roll_up()
+
+
+@shared_task(name="proxy.flush_last_used")
+def flush_last_used() -> None:
+    rollups.flush_last_used()
