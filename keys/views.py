@@ -5,11 +5,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import cache_control
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods
 
+from accounts.formats import number_text
 from keys import lifecycle
 from keys.forms import CreateKeyForm
 
@@ -58,9 +60,9 @@ def create_key(request: HttpRequest) -> HttpResponse:
             form.add_error(
                 None,
                 _(
-                    "You have %(limit)d active keys, and more are not possible. Revoke one that you no longer use."
+                    "You have %(limit)s active keys, and more are not possible. Revoke one that you no longer use."
                 )
-                % {"limit": lifecycle.MAX_ACTIVE_KEYS},
+                % {"limit": number_text(lifecycle.MAX_ACTIVE_KEYS, language=get_language())},
             )
         else:
             return render(

@@ -163,3 +163,32 @@ class TopUp(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.status}"
+
+
+class SandboxPayment(models.Model):
+    """The sandbox gateway's own book: what was asked of it and what the payer did on its page."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", "open"
+        PAID = "paid", "paid"
+        CANCELLED = "cancelled", "cancelled"
+
+    authority = models.CharField(primary_key=True, max_length=64, editable=False)
+    amount_micro = models.BigIntegerField()
+    callback_url = models.CharField(max_length=500)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    ref_id = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 - NULL until it is paid
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    verified_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(status="paid", ref_id__isnull=False)
+                | (~Q(status="paid") & Q(ref_id__isnull=True, verified_at__isnull=True)),
+                name="sandbox_paid_has_reference",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.authority

@@ -1,0 +1,16 @@
+"""Addresses of the wallet pages, below /wallet/."""
+
+from django.urls import path
+
+from wallet import sandbox_page, views
+
+app_name = "wallet"
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("statement/", views.statement, name="statement"),
+    path("topups/", views.start_topup, name="start_topup"),
+    path("topups/<uuid:topup_id>/", views.topup, name="topup"),
+    path("topups/<uuid:topup_id>/return/", views.topup_return, name="topup_return"),
+    path("topups/<uuid:topup_id>/check/", views.check_topup, name="check_topup"),
+    path("sandbox/<slug:authority>/", sandbox_page.payment, name="sandbox_payment"),
+]

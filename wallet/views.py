@@ -1,0 +1,133 @@
+"""A person's wallet: balance, top-ups and their outcome, statement."""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.formats import number_text
+from wallet import gateways, reports, statements, topups
+from wallet.forms import TopUpForm
+from wallet.money import micro_from_toman
+
+PRESETS_TOMAN = (50_000, 100_000, 200_000, 500_000)
+ROWS_ON_HOME = 10
+
+
+@require_GET
+@login_required
+@never_cache
+def home(request: HttpRequest) -> HttpResponse:
+    return _home(request, TopUpForm())
+
+
+@require_POST
+@login_required
+def start_topup(request: HttpRequest) -> HttpResponse:
+    """Sends the payer to the gateway."""
+    form = TopUpForm(request.POST)
+    if not form.is_valid():
+        return _home(request, form, status=400)
+    try:
+        address = topups.start(
+            user_id=_user_id(request),
+            amount_micro=micro_from_toman(form.cleaned_data["amount"]),
+            callback_url=lambda topup_id: request.build_absolute_uri(
+                reverse("wallet:topup_return", args=[topup_id])
+            ),
+        )
+    except topups.AmountOutOfRange:
+        limits = {
+            "minimum": number_text(settings.TOPUP_MIN_TOMAN, language=get_language()),
+            "maximum": number_text(settings.TOPUP_MAX_TOMAN, language=get_language()),
+        }
+        form.add_error("amount", _("The amount must be between %(minimum)s and %(maximum)s Toman.") % limits)
+        return _home(request, form, status=400)
+    except (topups.PaymentsNotConfigured, topups.NoWallet):
+        return _home(request, form, status=409)
+    except topups.GatewayUnavailable:
+        form.add_error(
+            None,
+            _("The payment gateway does not answer. Nothing was charged; please try again in a few minutes."),
+        )
+        return _home(request, form, status=502)
+    return redirect(address)
+
+
+@require_GET
+@never_cache
+def topup_return(request: HttpRequest, topup_id: UUID) -> HttpResponse:
+    """Where the gateway sends the payer's browser. Needs no session, and believes nothing of the address."""
+    try:
+        topups.come_back(topup_id=topup_id)
+    except topups.UnknownTopUp:
+        raise Http404 from None
+    return redirect("wallet:topup", topup_id)
+
+
+@require_GET
+@login_required
+@never_cache
+def topup(request: HttpRequest, topup_id: UUID) -> HttpResponse:
+    """What became of a top-up. Reads only, so it may be loaded as often as one likes."""
+    try:
+        found = topups.get(user_id=_user_id(request), topup_id=topup_id)
+    except topups.UnknownTopUp:
+        raise Http404 from None
+    return render(request, "wallet/topup.html", {"topup": found, "balance": _balance(request)})
+
+
+@require_POST
+@login_required
+def check_topup(request: HttpRequest, topup_id: UUID) -> HttpResponse:
+    """The payer asks us to ask the gateway."""
+    try:
+        topups.check(user_id=_user_id(request), topup_id=topup_id)
+    except topups.UnknownTopUp:
+        raise Http404 from None
+    return redirect("wallet:topup", topup_id)
+
+
+@require_GET
+@login_required
+@never_cache
+def statement(request: HttpRequest) -> HttpResponse:
+    before = request.GET.get("before", "")
+    cursor = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
+    page = statements.page(user_id=_user_id(request), before=cursor)
+    return render(request, "wallet/statement.html", {"page": page, "is_first": cursor is None})
+
+
+def _home(request: HttpRequest, form: TopUpForm, *, status: int = 200) -> HttpResponse:
+    user_id = _user_id(request)
+    allowed = range(settings.TOPUP_MIN_TOMAN, settings.TOPUP_MAX_TOMAN + 1)
+    context = {
+        "balance": _balance(request),
+        "form": form,
+        "takes_payments": gateways.configured() is not None,
+        "presets": [(toman, micro_from_toman(toman)) for toman in PRESETS_TOMAN if toman in allowed],
+        "minimum_micro": micro_from_toman(settings.TOPUP_MIN_TOMAN),
+        "maximum_micro": micro_from_toman(settings.TOPUP_MAX_TOMAN),
+        "topups": topups.recent(user_id),
+        "page": statements.page(user_id=user_id, size=ROWS_ON_HOME),
+    }
+    return render(request, "wallet/home.html", context, status=status)
+
+
+def _balance(request: HttpRequest) -> reports.Balance | None:
+    try:
+        return reports.balance(user_id=_user_id(request))
+    except reports.UnknownWallet:
+        return None  # an admin's account, for one
+
+
+def _user_id(request: HttpRequest) -> int:
+    assert request.user.pk is not None, "login_required stands before every view here"
+    return int(request.user.pk)
