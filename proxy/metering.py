@@ -5,6 +5,9 @@ import logging
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
 
 from keys.lookup import KeyIdentity
 from proxy.catalogue import ServedModel
@@ -90,9 +93,7 @@ class Metered:
             )
         try:
             await asyncio.gather(
-                self.holds.settle(
-                    hold_id=self.request_id, wallet_id=self.key.user_id, cost_micro=captured_micro, record=record
-                ),
+                self._resolve_hold(captured_micro, record),
                 self.limiter.finish(
                     key_id=self.key.key_id,
                     request_id=self.request_id.hex,
@@ -105,6 +106,15 @@ class Metered:
                 "completion",
                 extra={"request": self.request_id.hex, "cost_micro": captured_micro, "reason": reason, **record},
             )
+
+    async def _resolve_hold(self, cost_micro: int, record: dict[str, Any]) -> None:
+        hold: dict[str, Any] = {"hold_id": self.request_id, "wallet_id": self.key.user_id}
+        try:
+            await self.holds.settle(**hold, cost_micro=cost_micro, record=record)
+        except psycopg.Error:
+            # The database refuses the settlement itself. Nobody pays for what cannot be recorded, nor waits for it.
+            await self.holds.settle(**hold, cost_micro=0)
+            raise
 
     def _elapsed_ms(self) -> int:
         return int((time.perf_counter() - self.started) * 1000)

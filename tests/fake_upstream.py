@@ -16,7 +16,7 @@ Script = Callable[[dict[str, Any], asyncio.StreamWriter], Awaitable[None]]
 
 
 class FakeUpstream:
-    """`url` ends in /v1; `requests` are the bodies that arrived; `hung_up` is set when a client closed on us."""
+    """`url` ends in /v1; `requests` are the bodies that arrived; `hung_up` is set when one left during an answer."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -31,6 +31,13 @@ class FakeUpstream:
         self._server = asyncio.run_coroutine_threadsafe(
             asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=2**26), self._loop
         ).result(5)
+
+    def reset(self) -> None:
+        """As new: nothing was asked, and whole answers are given."""
+        self.requests.clear()
+        self.headers.clear()
+        self.hung_up.clear()
+        self.script = answer_whole()
 
     def close(self) -> None:
         async def finish() -> None:
@@ -55,7 +62,9 @@ class FakeUpstream:
                 self.headers.append(headers)
                 await self.script(request, writer)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except asyncio.IncompleteReadError:
+            pass  # a kept connection was closed between two requests
+        except ConnectionError:
             self.hung_up.set()
         finally:
             writer.close()

@@ -1,0 +1,141 @@
+"""The API as its users meet it: a real web process, a real upstream server, real engines.
+
+One web process and one upstream serve a whole run (what they serve is made before they start); every test gets a
+key and a wallet of its own, and the ledger is checked after each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from keys import lifecycle
+from proxy import secrets
+from proxy.models import LanguageModel, Price, Route, UsageRecord
+from proxy.models import Upstream as UpstreamRow
+from tests.factories import TierFactory, UserFactory, WalletFactory
+from tests.fake_upstream import FakeUpstream
+from tests.live import WebProcess, eventually, free_port, web_process
+from wallet.models import Wallet
+
+MODEL, DRAINED_MODEL, DEAD_MODEL, FREE_MODEL = "test/model-1", "drained", "dead", "free"
+INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE = 1_000, 3_000, 250
+MAX_OUTPUT = 1_000
+HELLO = [{"role": "user", "content": "Hello!"}]
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[FakeUpstream]:
+    upstream = FakeUpstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture(scope="session")
+def web(django_db_setup: None, django_db_blocker: DjangoDbBlocker, upstream: FakeUpstream) -> Iterator[WebProcess]:
+    with django_db_blocker.unblock():
+        add_model(MODEL, upstream.url)
+        add_model(DRAINED_MODEL, upstream.url, on_disconnect="drain")
+        add_model(DEAD_MODEL, f"http://127.0.0.1:{free_port()}/v1")
+        add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
+    limits = {"BODY_MAX_BYTES": "2000000", "UPSTREAM_IDLE_TIMEOUT_SECONDS": "2", "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "2"}
+    with django_db_blocker.unblock(), web_process(env=limits) as process:
+        yield process
+
+
+def add_model(
+    model_id: str,
+    url: str,
+    *,
+    on_disconnect: str = "cancel",
+    prices: tuple[int, int, int | None] = (INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE),
+) -> None:
+    model = LanguageModel.objects.create(model_id=model_id, context_tokens=100_000, max_output_tokens=MAX_OUTPUT)
+    Price.objects.create(
+        model=model,
+        input_rial_per_million=prices[0],
+        output_rial_per_million=prices[1],
+        cached_input_rial_per_million=prices[2],
+    )
+    row = UpstreamRow.objects.create(
+        name=f"upstream of {model_id}",
+        base_url=url,
+        api_key_encrypted=secrets.encrypt("sk-upstream-secret"),
+        on_disconnect=on_disconnect,
+    )
+    Route.objects.create(model=model, upstream=row, upstream_model="up-model")
+
+
+@dataclass
+class Caller:
+    """Somebody with a key. `http` is bound to the API with it, `sdk` is the official client."""
+
+    key: str
+    key_id: int
+    wallet: Wallet
+    web: WebProcess
+
+    @property
+    def http(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=f"{self.web.url}/v1", headers={"Authorization": f"Bearer {self.key}"}, timeout=30
+        )
+
+    @property
+    def sdk(self) -> openai.OpenAI:
+        return openai.OpenAI(api_key=self.key, base_url=f"{self.web.url}/v1", max_retries=0)
+
+    def ask(self, **fields: Any) -> httpx.Response:
+        with self.http as http:
+            return http.post("/chat/completions", json={"model": MODEL, "messages": HELLO, **fields})
+
+    def balance(self) -> tuple[int, int]:
+        """Posted and held, in micro-Rial."""
+        self.wallet.refresh_from_db()
+        return self.wallet.posted_micro, self.wallet.held_micro
+
+    def usage(self) -> UsageRecord:
+        """The one usage record."""
+        return UsageRecord.objects.get(key_id=self.key_id)
+
+
+CREDIT = 10**12
+
+
+@pytest.fixture
+def make_caller(committed_db: None, web: WebProcess, upstream: FakeUpstream) -> Iterator[Any]:
+    """`make_caller(credit_micro=…, rpm=…, tpm=…, concurrency=…)`; afterwards each of their wallets must be at peace."""
+    made: list[Caller] = []
+    upstream.reset()
+
+    def make(*, credit_micro: int = CREDIT, **limits: Any) -> Caller:
+        tier = TierFactory(**limits)
+        wallet = WalletFactory(user=UserFactory(tier=tier), credit_micro=credit_micro)
+        created = lifecycle.create(user_id=wallet.pk, name="test")
+        made.append(Caller(created.secret, created.key_id, wallet, web))
+        return made[-1]
+
+    yield make
+    for caller in made:
+        assert_at_peace(caller.wallet)
+
+
+def assert_at_peace(wallet: Wallet) -> None:
+    """No hold left open, and posted = Σ entries = credits − Σ usage. A client that left does not see the end: wait."""
+    eventually(lambda: not wallet.holds.exists())
+    wallet.refresh_from_db()
+    assert wallet.held_micro == 0
+    entries = list(wallet.entries.all())
+    assert wallet.posted_micro == sum(entry.amount_micro for entry in entries)
+    used = sum(record.cost_micro for record in UsageRecord.objects.filter(user_id=wallet.pk))
+    assert used == -sum(entry.amount_micro for entry in entries if entry.kind == "completion")
+
+
+@pytest.fixture
+def caller(make_caller: Any) -> Caller:
+    caller: Caller = make_caller()
+    return caller

@@ -1,0 +1,256 @@
+"""Every row of the contract's error table, met over HTTP, to the letter."""
+
+import json
+import re
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from django.db import connection
+
+from keys import lifecycle
+from keys.secret import generate
+from proxy.errors import ERRORS
+from tests.fake_upstream import FakeUpstream, respond
+from tests.live import WebProcess, eventually
+from tests.proxy.api.conftest import DEAD_MODEL, HELLO, MODEL, Caller
+
+CONTRACT = {
+    "missing_api_key": (401, "invalid_request_error", "You must provide an API key in the Authorization header."),
+    "invalid_api_key": (401, "invalid_request_error", "Invalid API key provided."),
+    "insufficient_balance": (402, "insufficient_quota", "Insufficient wallet balance. Please top up your account."),
+    "rate_limit_exceeded": (429, "rate_limit_error", "Rate limit exceeded. Please retry after a minute."),
+    "invalid_json": (400, "invalid_request_error", "Invalid JSON in request body."),
+    "method_not_allowed": (405, "invalid_request_error", "Method not allowed for this endpoint."),
+    "model_required": (400, "invalid_request_error", 'The "model" field is required.'),
+    "messages_required": (
+        400, "invalid_request_error", 'The "messages" field is required and must be a non-empty array.',
+    ),
+    "model_not_found": (404, "invalid_request_error", "The requested model is not available."),
+    "invalid_messages": (400, "invalid_request_error", 'Each message must have a valid "role" and "content".'),
+    "not_found": (404, "invalid_request_error", "The requested endpoint does not exist."),
+    "upstream_error": (502, "server_error", "Upstream AI service is temporarily unavailable."),
+    "internal_error": (500, "server_error", "An internal server error occurred."),
+}  # fmt: skip
+
+
+def assert_error(response: httpx.Response, code: str) -> dict[str, Any]:
+    status, type_, message = CONTRACT[code]
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["code"], error["type"], error["message"]) == (code, type_, message)
+    return dict(error)
+
+
+def test_the_table_is_the_contracts() -> None:
+    assert {code: ERRORS[code] for code in CONTRACT} == CONTRACT
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic dXNlcjpwYXNz", "hm-nothing"])
+def test_a_request_without_a_key_is_refused(web: WebProcess, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    response = httpx.post(f"{web.url}/v1/chat/completions", json={}, headers=headers)
+    assert_error(response, "missing_api_key")
+
+
+def test_a_key_in_the_query_string_is_no_key(caller: Caller) -> None:
+    for name in ("key", "api_key", "Authorization"):
+        response = httpx.get(f"{caller.web.url}/v1/models", params={name: caller.key})
+        assert_error(response, "missing_api_key")
+
+
+@pytest.mark.parametrize("key", ["hm-short", "sk-abc", "hm-" + "a" * 36, "hm-\xff\xfe", "x" * 5000, generate()])
+def test_a_key_that_is_not_ours_is_refused(web: WebProcess, key: str) -> None:
+    response = httpx.get(f"{web.url}/v1/models", headers={b"Authorization": b"Bearer " + key.encode("latin-1")})
+    assert_error(response, "invalid_api_key")
+
+
+def test_a_revoked_key_stops_working(caller: Caller) -> None:
+    assert caller.ask().status_code == 200
+    lifecycle.revoke(user_id=caller.wallet.pk, key_id=caller.key_id)
+    eventually(lambda: caller.ask().status_code != 200, seconds=5)
+    assert_error(caller.ask(), "invalid_api_key")
+
+
+def test_an_empty_wallet_is_told_to_top_up_and_nothing_goes_upstream(make_caller: Any, upstream: FakeUpstream) -> None:
+    caller = make_caller(credit_micro=0)
+    response = caller.ask()
+    assert_error(response, "insufficient_balance")
+    assert "x-ratelimit-remaining-requests" in response.headers
+    assert upstream.requests == []
+
+
+def test_the_limit_of_requests_a_minute(make_caller: Any) -> None:
+    caller = make_caller(rpm=2)
+    assert [caller.ask().status_code for _ in range(2)] == [200, 200]
+    response = caller.ask()
+    assert_error(response, "rate_limit_exceeded")
+    assert 1 <= int(response.headers["retry-after"]) <= 60
+    assert response.headers["x-ratelimit-limit-requests"] == "2"
+    assert response.headers["x-ratelimit-remaining-requests"] == "0"
+
+
+DEEP = b'{"model":"m","messages":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+# orjson reads deeper than it writes; what lies between is refused as well, not a 500.
+BETWEEN = json.dumps({"model": MODEL, "messages": HELLO}).encode()[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}"
+SURROGATE = b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"null", b"[]", b'"text"', b"12", b"{'model': 1}", b"\x00", b"\xff\xfe{}", b'{"a":NaN}', DEEP, BETWEEN, SURROGATE],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_body_that_is_no_json_object_is_refused(caller: Caller, body: bytes) -> None:
+    with caller.http as http:
+        assert_error(http.post("/chat/completions", content=body), "invalid_json")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "TRACE"])
+def test_another_method_is_refused_and_the_right_one_named(caller: Caller, method: str) -> None:
+    with caller.http as http:
+        response = http.request(method, "/chat/completions")
+    assert_error(response, "method_not_allowed")
+    assert response.headers["allow"] == "POST, OPTIONS"
+
+
+@pytest.mark.parametrize("fields", [{}, {"model": ""}, {"model": "  "}, {"model": None}, {"model": 5}, {"model": ["m"]}])
+def test_a_missing_model(caller: Caller, fields: dict[str, Any]) -> None:
+    with caller.http as http:
+        response = http.post("/chat/completions", json={"messages": HELLO, **fields})
+    assert assert_error(response, "model_required")["param"] == "model"
+
+
+@pytest.mark.parametrize("fields", [{}, {"messages": []}, {"messages": None}, {"messages": "hi"}, {"messages": {"0": {}}}])
+def test_missing_messages(caller: Caller, fields: dict[str, Any]) -> None:
+    with caller.http as http:
+        response = http.post("/chat/completions", json={"model": MODEL, **fields})
+    assert assert_error(response, "messages_required")["param"] == "messages"
+
+
+@pytest.mark.parametrize("model", ["gpt-nothing", "a\x00b", "مدل", MODEL + " ", "x" * 10_000])
+def test_a_model_that_is_not_sold(caller: Caller, model: str) -> None:
+    assert_error(caller.ask(model=model), "model_not_found")
+    with caller.http as http:
+        assert_error(http.get("/models/gpt-nothing"), "model_not_found")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "hi", None, 5, [], {}, {"role": "user"}, {"content": "hi"}, {"role": "robot", "content": "hi"},
+        {"role": ["user"], "content": "hi"}, {"role": "user", "content": None}, {"role": "user", "content": 5},
+        {"role": "user", "content": {}}, {"role": "user", "content": []}, {"role": "user", "content": ["hi"]},
+        {"role": "user", "content": [{"text": "no type"}]}, {"role": "assistant", "content": None},
+        {"role": "assistant", "tool_calls": []}, {"role": "tool", "content": None},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_message_that_is_none(caller: Caller, message: Any) -> None:
+    error = assert_error(caller.ask(messages=[*HELLO, message]), "invalid_messages")
+    assert error["param"] == "messages[1]"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/", "/v1/completions", "/v1/chat", "/v1//chat/completions", "/v1/chat/completions/x", "/v1/%00", "/v1/engines?x=<b>"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_endpoint_that_does_not_exist_is_json_for_browsers_too(web: WebProcess, path: str, method: str) -> None:
+    response = httpx.request(method, web.url + path, headers={"Accept": "text/html"})
+    assert_error(response, "not_found")
+
+
+def test_an_upstream_that_is_away(caller: Caller) -> None:
+    assert_error(caller.ask(model=DEAD_MODEL), "upstream_error")
+    assert_error(caller.ask(model=DEAD_MODEL, stream=True), "upstream_error")
+
+
+@pytest.mark.parametrize("status", [301, 302, 401, 402, 403, 404, 500, 503, 529])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_upstream_in_trouble_is_not_the_clients_fault(
+    caller: Caller, upstream: FakeUpstream, status: int, stream: bool
+) -> None:
+    upstream.script = respond(status, {"error": {"message": "sk-upstream-secret of org-1 is broke", "code": 7}})
+    assert_error(caller.ask(stream=stream), "upstream_error")
+    assert caller.balance()[0] == 10**12
+    assert caller.usage().billed_by == "nothing"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"error":{"message":"in a 200"}}', b'[{"error":{"code":400}}]'],
+)
+def test_an_upstream_whose_answer_makes_no_sense(caller: Caller, upstream: FakeUpstream, answer: bytes) -> None:
+    upstream.script = respond(200, answer)
+    assert_error(caller.ask(), "upstream_error")
+    assert caller.balance()[0] == 10**12
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "temperature must be at most 2", "param": "temperature", "code": None, "type": "x"}},
+        [{"error": {"code": 400, "message": "temperature must be at most 2", "status": "INVALID_ARGUMENT"}}],
+    ],
+    ids=["openai", "gemini"],
+)
+def test_upstreams_own_refusal_is_passed_on_in_the_openai_shape(caller: Caller, upstream: FakeUpstream, body: Any) -> None:
+    upstream.script = respond(400, body)
+    with pytest.raises(openai.BadRequestError) as caught:
+        caller.sdk.chat.completions.create(model=MODEL, messages=HELLO, temperature=9)  # type: ignore[arg-type]
+    assert "temperature must be at most 2" in str(caught.value)
+    assert caught.value.code is None or isinstance(caught.value.code, str)
+    assert upstream.requests[0]["temperature"] == 9
+    assert caller.usage().outcome == "refused"
+    assert caller.balance()[0] == 10**12
+
+
+def test_a_refusal_leaks_neither_key_nor_address(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = respond(400, {"error": {"message": f"bad call to {upstream.url} with sk-upstream-secret"}})
+    message = caller.ask().json()["error"]["message"]
+    assert "sk-upstream-secret" not in message
+    assert str(upstream.port) not in message
+
+
+def test_upstreams_rate_limit_is_said_in_our_words(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = respond(429, {"error": {"message": "org-secret is over its quota", "code": "rate_limit_exceeded"}})
+    assert_error(caller.ask(), "rate_limit_exceeded")
+
+
+def test_an_internal_error_charges_nothing_and_leaves_no_hold(caller: Caller) -> None:
+    """The database is made to refuse this key's usage records, as a defect of ours would make it."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE proxy_usagerecord ADD CONSTRAINT defect CHECK (key_id <> {caller.key_id}) NOT VALID")
+    try:
+        assert_error(caller.ask(), "internal_error")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE proxy_usagerecord DROP CONSTRAINT defect")
+    assert caller.balance() == (10**12, 0)
+
+
+def test_a_body_beyond_the_cap_is_refused_before_it_is_read(caller: Caller) -> None:
+    with caller.http as http:
+        response = http.post("/chat/completions", content=b" " * 3_000_000)
+        assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
+        chunked = http.post("/chat/completions", content=iter([b" " * 1_000_000] * 50))
+        assert (chunked.status_code, chunked.json()["error"]["code"]) == (413, "request_too_large")
+
+
+def test_a_compressed_body_is_refused(caller: Caller) -> None:
+    with caller.http as http:
+        response = http.post("/chat/completions", content=b"x", headers={"Content-Encoding": "gzip"})
+    assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_encoding")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"n": 0}, {"n": "2"}, {"n": 1000}, {"max_tokens": -1}, {"max_tokens": "9"}, {"stream": "yes"}, {"stream_options": 5}]
+)
+def test_a_field_that_money_depends_on_must_make_sense(caller: Caller, fields: dict[str, Any]) -> None:
+    response = caller.ask(**fields)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, "invalid_value", next(iter(fields)))

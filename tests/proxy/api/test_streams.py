@@ -1,0 +1,236 @@
+"""Streams as clients see them: verbatim, never a truncated success, and paid for before the last bytes."""
+
+import json
+import socket
+import time
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from proxy.models import UsageRecord
+from tests.fake_upstream import STREAM, USAGE, FakeUpstream, chunk, respond, stream_events
+from tests.live import eventually
+from tests.proxy.api.conftest import (
+    CREDIT,
+    DRAINED_MODEL,
+    HELLO,
+    INPUT_PRICE,
+    MODEL,
+    OUTPUT_PRICE,
+    Caller,
+)
+
+COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
+
+
+def events(response: httpx.Response) -> list[str]:
+    assert response.headers["content-type"] == "text/event-stream"
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-accel-buffering"] == "no"
+    assert response.text.endswith("\n\n")
+    return [part.removeprefix("data: ") for part in response.text.split("\n\n")[:-1]]
+
+
+def test_a_stream_is_relayed_verbatim_and_without_the_usage_nobody_asked_for(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(*STREAM)
+    response = caller.ask(stream=True)
+    assert response.content == b"".join(STREAM[:4]) + STREAM[5]
+    assert upstream.requests[0]["stream_options"] == {"include_usage": True}
+    assert upstream.requests[0]["model"] == "up-model"
+    assert caller.balance() == (CREDIT - COST, 0)
+    usage = caller.usage()
+    assert (usage.outcome, usage.billed_by, usage.stream, usage.cost_micro) == ("completed", "usage", True, COST)
+
+
+def test_usage_comes_as_one_last_chunk_where_it_was_asked_for(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(*STREAM)
+    chunks = list(
+        caller.sdk.chat.completions.create(
+            model=MODEL, messages=HELLO, stream=True, stream_options={"include_usage": True}  # type: ignore[arg-type]
+        )
+    )
+    assert [bool(one.usage) for one in chunks] == [False, False, False, False, True]
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.total_tokens == 21
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_usage_on_every_chunk_counts_once_and_looks_like_openais(caller: Caller, upstream: FakeUpstream, asked: bool) -> None:
+    growing = [{"prompt_tokens": 12, "completion_tokens": n, "total_tokens": 12 + n} for n in (1, 5, 9)]
+    upstream.script = stream_events(
+        chunk({"role": "assistant", "content": "a"}, usage=growing[0]),
+        chunk({"content": "b"}, usage=growing[1]),
+        chunk({}, finish="stop", usage=growing[2]),
+        b"data: [DONE]\n\n",
+    )
+    options = {"stream_options": {"include_usage": True}} if asked else {}
+    parts = [json.loads(part) for part in events(caller.ask(stream=True, **options))[:-1]]
+    assert caller.balance()[0] == CREDIT - COST
+    if asked:
+        assert [part["usage"] for part in parts] == [None, None, None, growing[2]]
+        assert parts[-1]["choices"] == []
+        assert parts[-1]["id"] == "c"
+    else:
+        assert all("usage" not in part for part in parts)
+        assert len(parts) == 3
+
+
+def test_reasoning_that_only_the_total_shows_is_billed(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(
+        chunk({"content": "a"}, finish="stop", usage={"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 52})
+    )
+    caller.ask(stream=True)
+    assert caller.usage().completion_tokens == 42
+
+
+def test_cached_tokens_have_their_own_price(caller: Caller, upstream: FakeUpstream) -> None:
+    usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 10}}
+    upstream.script = stream_events(chunk({"content": "a"}, finish="stop"), chunk(None, usage=usage), b"data: [DONE]\n\n")
+    caller.ask(stream=True)
+    assert caller.usage().cost_micro == 2 * 1000 + 10 * 250 + 9 * 3000
+
+
+def test_a_stream_without_usage_is_billed_by_estimate_and_says_so(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(*STREAM[:4], STREAM[5])
+    caller.ask(stream=True)
+    usage = caller.usage()
+    assert usage.billed_by == "estimate"
+    assert usage.completion_tokens == 2  # two deltas carried text
+    assert usage.cost_micro > 0
+
+
+def test_an_upstream_that_omits_done_after_finishing_is_complete(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(*STREAM[:5])
+    assert events(caller.ask(stream=True))[-1] == "[DONE]"
+    assert caller.usage().outcome == "completed"
+
+
+FAILURES: dict[str, Any] = {
+    "ends in the middle": stream_events(*STREAM[:2]),
+    "is cut off": stream_events(*STREAM[:2], cut=True),
+    "reports an error": stream_events(*STREAM[:2], b'data: {"error":{"message":"overloaded","code":503}}\n\n'),
+    "reports an error as gemini does": stream_events(*STREAM[:2], b'data: [{"error":{"message":"x","code":503}}]\n\n'),
+    "sends garbage": stream_events(*STREAM[:2], b"data: {not json\n\n"),
+    "falls silent": stream_events(*STREAM[:2], 6.0),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failure_after_the_first_byte_is_an_error_event_and_costs_nothing(
+    caller: Caller, upstream: FakeUpstream, failure: str
+) -> None:
+    upstream.script = FAILURES[failure]
+    response = caller.ask(stream=True)
+    assert response.status_code == 200
+    *_relayed, error, done = events(response)
+    assert json.loads(error)["error"]["code"] == "upstream_error"
+    assert done == "[DONE]"
+    assert caller.balance() == (CREDIT, 0)
+    assert caller.usage().outcome == "upstream_failed"
+
+
+def test_the_sdk_raises_on_a_failure_in_the_middle(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(*STREAM[:3], cut=True)
+    with pytest.raises(openai.APIError, match="temporarily unavailable"):
+        list(caller.sdk.chat.completions.create(model=MODEL, messages=HELLO, stream=True))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        stream_events(),
+        stream_events(b'data: {"error":{"message":"no"}}\n\n'),
+        stream_events(b"garbage without end"),
+        stream_events(6.0),
+        respond(200, {"error": "no"}),
+    ],
+    ids=["empty", "error first", "garbage", "silent", "json"],
+)
+def test_a_failure_before_the_first_byte_keeps_its_status(caller: Caller, upstream: FakeUpstream, script: Any) -> None:
+    upstream.script = script
+    response = caller.ask(stream=True)
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
+    assert caller.balance() == (CREDIT, 0)
+
+
+def test_events_cut_at_every_byte_arrive_whole(caller: Caller, upstream: FakeUpstream) -> None:
+    raw = b"".join(STREAM)
+    upstream.script = stream_events(*(raw[n : n + 1] for n in range(len(raw))))
+    assert caller.ask(stream=True).content == b"".join(STREAM[:4]) + STREAM[5]
+
+
+def test_comments_and_windows_line_ends_pass(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(b": keep-alive\r\n\r\n", *(part.replace(b"\n", b"\r\n") for part in STREAM))
+    assert caller.ask(stream=True).content == b": keep-alive\n\n" + b"".join(STREAM[:4]) + STREAM[5]
+
+
+def test_a_ten_megabyte_event_passes(caller: Caller, upstream: FakeUpstream) -> None:
+    big = chunk({"content": "x" * 10_000_000})
+    upstream.script = stream_events(STREAM[0], big, *STREAM[3:])
+    assert caller.ask(stream=True).content == STREAM[0] + big + STREAM[3] + STREAM[5]
+
+
+def test_events_leave_as_they_arrive(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(STREAM[0], 1.0, *STREAM[1:])
+    with caller.http as http, http.stream(
+        "POST", "/chat/completions", json={"model": MODEL, "messages": HELLO, "stream": True}
+    ) as response:
+        began = time.monotonic()
+        parts = response.iter_raw()
+        assert next(parts) == STREAM[0]
+        assert time.monotonic() - began < 0.9  # the second comes a second later
+        assert b"".join(parts).endswith(STREAM[5])
+
+
+def leave_in_the_middle(caller: Caller, model: str) -> None:
+    with caller.http as http, http.stream(
+        "POST", "/chat/completions", json={"model": model, "messages": HELLO, "stream": True}
+    ) as response:
+        next(response.iter_raw())
+
+
+ENDLESS = [chunk({"content": "word "}), 0.05] * 200
+
+
+def test_a_client_that_leaves_pays_for_what_was_relayed_and_upstream_is_stopped(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(*ENDLESS)
+    leave_in_the_middle(caller, MODEL)
+    assert upstream.hung_up.wait(5)
+    eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
+    usage = caller.usage()
+    assert (usage.outcome, usage.billed_by) == ("client_left", "estimate")
+    assert 0 < usage.completion_tokens < 200
+    assert caller.balance()[0] == CREDIT - usage.cost_micro
+
+
+def test_where_upstream_bills_anyway_it_is_read_to_its_end(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(*STREAM[:2], 0.5, *STREAM[2:])
+    leave_in_the_middle(caller, DRAINED_MODEL)
+    eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
+    usage = caller.usage()
+    assert (usage.outcome, usage.billed_by, usage.cost_micro) == ("client_left", "usage", COST)
+    assert not upstream.hung_up.is_set()
+
+
+def test_a_client_that_leaves_before_the_first_event_settles_too(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(0.5, *STREAM)
+    body = json.dumps({"model": MODEL, "messages": HELLO, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caller.key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", caller.web.port)) as raw:
+        raw.sendall(head.encode() + body)
+        eventually(lambda: upstream.requests)
+    eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
+    assert caller.usage().outcome == "client_left"
+
+
+def test_a_client_that_leaves_during_its_own_upload_costs_nothing(caller: Caller, upstream: FakeUpstream) -> None:
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caller.key}\r\nContent-Length: 1000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", caller.web.port)) as raw:
+        raw.sendall(head.encode() + b'{"model":')
+    assert caller.ask().status_code == 200  # the process lives, and only this one was charged
+    assert UsageRecord.objects.filter(key_id=caller.key_id).count() == 1
+    assert len(upstream.requests) == 1
