@@ -25,12 +25,19 @@ class MobileForm(forms.Form):
             ) from None
 
 
+class BlankInput(forms.TextInput):
+    """Comes back empty: a code that was refused is not to be typed onto."""
+
+    def format_value(self, value: object) -> None:
+        return None
+
+
 class CodeForm(forms.Form):
     code = forms.CharField(
         label=_("Six-digit code"),
         max_length=20,
         error_messages={"required": _("Enter the code from the SMS.")},
-        widget=forms.TextInput(
+        widget=BlankInput(
             attrs={
                 "inputmode": "numeric",
                 "autocomplete": "one-time-code",

@@ -93,11 +93,13 @@ def code_page(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def send_again(request: HttpRequest) -> HttpResponse:
     begun = pending.of(request)
     if request.user.is_authenticated or begun is None:
         return redirect("accounts:sign_in")
+    if request.method != "POST":  # reloaded, or the language was changed on an error page
+        return redirect("accounts:code")
     try:
         return _send(request, mobile=begun.mobile, destination=begun.destination)
     except challenges.Refused as error:
