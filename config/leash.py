@@ -6,6 +6,7 @@ the chain before the command itself.
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,8 +19,16 @@ def argv(
 
     With `uid` it drops root's rights first and runs as that user.
     """
+    program = shutil.which(command[0]) or command[0]
     script = [sys.executable, "-IS", os.path.abspath(__file__)]
-    return [*script, str(int(when_left)), str(os.getpid()), "" if uid is None else str(uid), *command]
+    return [
+        *script,
+        str(int(when_left)),
+        str(os.getpid()),
+        "" if uid is None else str(uid),
+        program,
+        *command[1:],
+    ]
 
 
 def _main(when_left: str, parent: str, uid: str, *command: str) -> None:
@@ -33,7 +42,7 @@ def _main(when_left: str, parent: str, uid: str, *command: str) -> None:
         if os.getppid() != int(parent):
             sys.exit("The process that asked for this one is gone.")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would inherit that
-    os.execvp(command[0], command)  # noqa: S606 - the supervisor's own commands, no shell
+    os.execv(command[0], command)  # noqa: S606 - our own commands, no shell; no search, whose import may be closed now
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Structured logs on standard error, one JSON object a line, with secrets taken out."""
 
+import json
 import logging
 import logging.config
 import re
@@ -25,7 +26,14 @@ class JSONFormatter(logging.Formatter):
         line.update({key: value for key, value in vars(record).items() if key not in STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return SECRET.sub("hm-…", orjson.dumps(line, default=str).decode())
+        return SECRET.sub("hm-…", _json(line))
+
+
+def _json(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a lone surrogate from a client, say: a line that is not written hides what went wrong
+        return json.dumps(line, default=str, skipkeys=True)
 
 
 def configure(options: dict[str, Any]) -> None:
@@ -41,7 +49,9 @@ def configure(options: dict[str, Any]) -> None:
                 # They log whole URLs, and a provider's key can stand in one.
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
-                "uvicorn.access": {"level": "WARNING"},
+                # It brought handlers of its own, which write plain text and take no secrets out.
+                "uvicorn": {"handlers": [], "propagate": True},
+                "uvicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
             },
         }
     )

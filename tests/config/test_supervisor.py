@@ -119,6 +119,6 @@ def test_a_log_that_grew_large_is_put_aside(tmp_path: Path, monkeypatch: pytest.
 def test_the_parent_of_a_leashed_child_is_checked() -> None:
     """Between the start and the kernel's promise the parent may have died already."""
     leash = [sys.executable, "-IS", "config/leash.py", "9", str(psutil.Process().ppid()), ""]
-    done = subprocess.run([*leash, "echo", "ran"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*leash, "/bin/echo", "ran"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout == ""

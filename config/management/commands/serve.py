@@ -124,7 +124,7 @@ def _collect_static() -> None:
 
 def _demo_key() -> str:
     out = io.StringIO()
-    call_command("demo_key", stdout=out)
+    call_command("demo_key", json=True, stdout=out)
     return str(json.loads(out.getvalue())["key"])
 
 
@@ -156,7 +156,7 @@ def _welcome(key: str | None, seconds: float) -> None:
         )
         lines += [f"Demo key: {key}", "A first call, to paste into another terminal:", "", call, ""]
     lines += [
-        f"Admin: {url}/admin/ (make an admin with: .venv/bin/python manage.py createsuperuser)",
+        f"Admin: {url}/admin/ (make an admin: .venv/bin/python manage.py create_admin --mobile 0912…)",
         f"Logs: {settings.VAR_DIR / 'logs'}",
         f"Started in {seconds:.1f} s. Ctrl-C stops everything.",
     ]
@@ -204,7 +204,9 @@ def _refuse_taken_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        reason = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
+        reason = (
+            "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
+        )
         raise RefusedError(
             f"Port {port} on {host} {reason}. Nothing was started. "
             f"Choose another port, for example: PORT={port + 1 if port < 65535 else 8000} make run"

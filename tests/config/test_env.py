@@ -1,0 +1,102 @@
+"""Settings from the environment: what cannot be read fails loudly."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config import env
+
+
+def test_a_missing_value_without_a_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("X", raising=False)
+    with pytest.raises(ImproperlyConfigured, match="X is not set"):
+        env.envstr("X")
+
+
+@pytest.mark.parametrize("value", ["8000a", "1.5", "٨٠ ٠٠", "0x10"])
+def test_a_number_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("X", value)
+    with pytest.raises(ImproperlyConfigured, match="X must be a whole number"):
+        env.envint("X", 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1", True), ("Yes", True), ("off", False), ("FALSE", False), ("", True)]
+)
+def test_yes_and_no_have_several_spellings(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: bool
+) -> None:
+    monkeypatch.setenv("X", value)
+    assert env.envbool("X", True) is expected
+
+
+def test_neither_yes_nor_no_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "maybe")
+    with pytest.raises(ImproperlyConfigured, match="X must be true or false, not 'maybe'"):
+        env.envbool("X", True)
+
+
+def test_a_choice_has_to_be_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "prod")
+    with pytest.raises(ImproperlyConfigured, match="X must be one of sandbox, production, not 'prod'"):
+        env.envchoice("X", ("sandbox", "production"), "sandbox")
+
+
+def test_a_list_drops_blanks_and_an_empty_one_is_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", " a, ,b ")
+    assert env.envlist("X", ["c"]) == ["a", "b"]
+    monkeypatch.setenv("X", "")
+    assert env.envlist("X", ["c"]) == []
+
+
+def test_a_secret_is_read_from_the_file_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_text("s3cret\n")
+    monkeypatch.delenv("X", raising=False)
+    monkeypatch.setenv("X_FILE", str(tmp_path / "x"))
+    assert env.envsecret("X", generate_in=tmp_path / "made") == "s3cret"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_secret_file_that_cannot_be_read_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("X", raising=False)
+    monkeypatch.setenv("X_FILE", str(tmp_path / "missing"))
+    with pytest.raises(ImproperlyConfigured, match="X_FILE cannot be read"):
+        env.envsecret("X", default="other")
+
+
+def test_a_secret_given_both_ways_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("X", "one")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "x"))
+    with pytest.raises(ImproperlyConfigured, match="Set X or X_FILE, not both"):
+        env.envsecret("X")
+
+
+def test_a_secret_without_a_default_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("X", raising=False)
+    monkeypatch.delenv("X_FILE", raising=False)
+    with pytest.raises(ImproperlyConfigured, match="X is not set"):
+        env.envsecret("X")
+
+
+def test_a_generated_secret_is_kept_for_its_owner_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("X", raising=False)
+    monkeypatch.delenv("X_FILE", raising=False)
+    made = env.envsecret("X", generate_in=tmp_path / "secrets")
+    assert len(made) == 64
+    assert env.envsecret("X", generate_in=tmp_path / "secrets") == made
+    assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["x"]
+    assert stat.S_IMODE((tmp_path / "secrets" / "x").stat().st_mode) == 0o600
+
+
+def test_a_secret_that_is_set_is_not_generated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("X", "mine")
+    assert env.envsecret("X", generate_in=tmp_path / "secrets") == "mine"
+    assert not (tmp_path / "secrets").exists()
