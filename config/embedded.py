@@ -121,11 +121,11 @@ def prepare_valkey(var_dir: Path) -> list[str]:
 def wait_for_postgres(url: str, *, own: bool = True, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
     """Waits until the server answers and, where it is our `own`, makes the missing database. Raises EngineError."""
     name = str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]) if own else ""
+    door = psycopg.conninfo.make_conninfo(url, dbname="postgres") if own else url
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
-            override = {"dbname": "postgres"} if own else {}
-            with psycopg.connect(url, autocommit=True, connect_timeout=2, **override) as connection:
+            with psycopg.connect(door, autocommit=True, connect_timeout=2) as connection:
                 if (
                     not own
                     or connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()

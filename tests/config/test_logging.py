@@ -28,7 +28,7 @@ def test_a_line_is_one_json_object_with_what_was_given_beside_the_message() -> N
 
 def test_a_key_is_taken_out_of_message_arguments_extras_and_tracebacks() -> None:
     try:
-        raise ValueError(f"bad key {KEY}")
+        int(f"bad {KEY}")
     except ValueError:
         text = line("%s", f"Bearer {KEY}", exc_info=True, header={"authorization": [KEY]})
     assert KEY[3:] not in text
