@@ -89,7 +89,8 @@ class Upstream(models.Model):
         DRAIN = "drain", _("drain: read on, bill what it reports")
 
     name = models.CharField(_("name"), max_length=60, unique=True)
-    base_url = models.URLField(_("base URL"), max_length=300, help_text=_("Up to and with /v1."))
+    # No URLField: its rules refuse a container's plain host name. `proxy.upstream_url` judges what is entered.
+    base_url = models.CharField(_("base URL"), max_length=300, help_text=_("Up to and with /v1."))
     api_key_encrypted = models.BinaryField(editable=False, default=b"")
     on_disconnect = models.CharField(
         _("when the client leaves"), max_length=8, choices=OnDisconnect.choices, default=OnDisconnect.CANCEL

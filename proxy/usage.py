@@ -4,7 +4,6 @@ So the figures are complete at every moment, whether Celery runs or not, and sta
 """
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -18,6 +17,8 @@ from proxy.models import UsageRecord
 from proxy.rollups import rolled_up_until
 
 LOG_PAGE = 50
+# Periods that a page offers: what they are cut into, and how many of those.
+PERIODS = {"24h": ("hour", 24), "48h": ("hour", 48), "7d": ("day", 7), "30d": ("day", 30), "90d": ("day", 90)}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Days: whole days from their roll-ups, the day that is under way from its hours, what no hour has yet from records.
@@ -84,29 +85,30 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class LogPage:
-    """Records from the newest down, and the cursor of the page after them (None: there is none)."""
+class LoggedRequest:
+    """A record, and how its key is called."""
 
-    records: Sequence[UsageRecord]
+    record: UsageRecord
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Requests from the newest down, and the cursor of the page after them (None: there is none)."""
+
+    requests: list[LoggedRequest]
     older: str | None
 
 
-def by_day(*, user_id: int, days: int, now: datetime) -> Usage:
-    """The last `days` days of settings.TIME_ZONE, today included."""
-    today = day_start(now)
-    # By the calendar, not by 24 hours, wherever a time zone knows a shorter day.
-    starts = [_midnight(today, -back) for back in range(days - 1, -1, -1)]
-    return _usage(user_id=user_id, by="day", starts=starts)
-
-
-def by_hour(*, user_id: int, hours: int, now: datetime) -> Usage:
-    """The last `hours` hours as local clocks cut them, the one that is under way included."""
-    this_hour = now.astimezone(_zone()).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
-    return _usage(
-        user_id=user_id,
-        by="hour",
-        starts=[this_hour - timedelta(hours=back) for back in range(hours - 1, -1, -1)],
-    )
+def over(*, user_id: int, period: str, now: datetime) -> Usage:
+    """Usage over one of PERIODS, cut by the clocks of settings.TIME_ZONE; the hour or day under way is the last."""
+    by, count = PERIODS[period]
+    if by == "hour":
+        this_hour = now.astimezone(_zone()).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+        starts = [this_hour - timedelta(hours=back) for back in range(count - 1, -1, -1)]
+    else:
+        starts = [_midnight(now, -back) for back in range(count - 1, -1, -1)]
+    return _usage(user_id=user_id, by=by, starts=starts)
 
 
 def since(*, user_id: int, start: datetime) -> Figures:
@@ -129,8 +131,13 @@ def log(*, user_id: int, cursor: str | None = None, size: int = LOG_PAGE) -> Log
             Q(created_at__lt=created_at) | Q(id__lt=record_id)
         )
     page = list(records[: size + 1])
-    older = _cursor(page[size - 1]) if len(page) > size else None
-    return LogPage(records=page[:size], older=older)
+    names = key_names(user_id) if page else {}
+    return LogPage(
+        requests=[
+            LoggedRequest(record, names.get(record.key_id, f"#{record.key_id}")) for record in page[:size]
+        ],
+        older=_cursor(page[size - 1]) if len(page) > size else None,
+    )
 
 
 def key_names(user_id: int) -> dict[int, str]:

@@ -10,6 +10,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterField(
+            model_name='upstream',
+            name='base_url',
+            field=models.CharField(help_text='Up to and with /v1.', max_length=300, verbose_name='base URL'),
+        ),
         migrations.AddConstraint(
             model_name='price',
             constraint=models.CheckConstraint(condition=models.Q(('input_rial_per_million__lte', 1000000000), ('output_rial_per_million__lte', 1000000000)), name='price_bounded', violation_error_message='This price is beyond what the system can charge.'),

@@ -1,0 +1,181 @@
+"""The admin's side of the catalogue: models with routes and prices, upstreams, and usage records to look at.
+
+Every change here is in the audit log; an upstream's key goes in and never comes out.
+"""
+
+from typing import Any
+
+from auditlog.registry import auditlog
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from accounts.phone import InvalidMobile, ascii_digits, normalise
+from proxy import secrets
+from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
+from proxy.upstream_url import UnsafeUpstreamURL, validate_upstream_url
+
+HIDDEN = "••••"
+BIGINT_DIGITS = 18
+
+
+def hidden(_secret: str) -> str:
+    """What the audit log shows of a secret: that it changed."""
+    return HIDDEN
+
+
+auditlog.register(LanguageModel)
+auditlog.register(Price)
+auditlog.register(Route)
+auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="proxy.admin.hidden")
+
+
+class AddOnly:
+    """Rows that are evidence: they can be added and read."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RouteInline(admin.TabularInline):  # type: ignore[type-arg]  # not generic at run time
+    model = Route
+    extra = 0
+
+
+class PriceInline(AddOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = Price
+    extra = 0
+    ordering = ("-valid_from",)
+
+
+@admin.register(LanguageModel)
+class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("model_id", "description", "context_tokens", "max_output_tokens", "is_active")
+    list_filter = ("is_active",)
+    search_fields = ("model_id",)
+    inlines = (RouteInline, PriceInline)
+
+    def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:
+        return False  # its prices were charged: it is taken off sale instead
+
+
+@admin.register(Price)
+class PriceAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = (
+        "model",
+        "valid_from",
+        "input_rial_per_million",
+        "output_rial_per_million",
+        "cached_input_rial_per_million",
+    )
+    list_filter = ("model",)
+    list_select_related = ("model",)
+
+
+class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
+    api_key = forms.CharField(
+        label=_("API key"),
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text=_("Kept encrypted and never shown. Empty: the present one stays."),
+    )
+    # (URL, error) of what was posted; UpstreamAdmin fills it in.
+    checked_url: tuple[str, str] = ("", "")
+
+    class Meta:
+        model = Upstream
+        fields = ("name", "base_url", "api_key", "on_disconnect", "is_active")
+
+    def clean_base_url(self) -> str:
+        url, error = self.checked_url
+        if error:
+            raise ValidationError(error)
+        return url
+
+    def save(self, commit: bool = True) -> Upstream:
+        if self.cleaned_data["api_key"]:
+            self.instance.api_key_encrypted = secrets.encrypt(self.cleaned_data["api_key"])
+        upstream: Upstream = super().save(commit)
+        return upstream
+
+
+@admin.register(Upstream)
+class UpstreamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = UpstreamForm
+    list_display = ("name", "base_url", "masked_key", "on_disconnect", "is_active")
+
+    @admin.display(description=_("API key"))
+    def masked_key(self, upstream: Upstream) -> str:
+        return HIDDEN if upstream.api_key_encrypted else "—"
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        # The check asks the resolver, so it comes before Django opens its transaction.
+        if request.method == "POST":
+            request.META["hamiran.checked_url"] = _checked(request.POST.get("base_url", ""))
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(
+        self, request: HttpRequest, obj: Upstream | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.checked_url = request.META.get("hamiran.checked_url", ("", ""))
+        return form
+
+
+@admin.register(UsageRecord)
+class UsageRecordAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = (
+        "created_at",
+        "user_id",
+        "key_id",
+        "model",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost_micro",
+        "outcome",
+        "billed_by",
+    )
+    list_filter = ("outcome", "billed_by")
+    ordering = ("-created_at",)
+    search_fields = ("user_id",)  # makes the box appear; get_search_results says what it finds
+    search_help_text = _("Mobile number, user id or key id")
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[UsageRecord], search_term: str
+    ) -> tuple[QuerySet[UsageRecord], bool]:
+        term = ascii_digits(search_term.strip())
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(
+                user_id__in=User.objects.filter(mobile=normalise(term)).values("pk")
+            ), False
+        except InvalidMobile:
+            pass
+        if term.isdecimal() and len(term) <= BIGINT_DIGITS:
+            return queryset.filter(Q(user_id=int(term)) | Q(key_id=int(term))), False
+        return queryset.none(), False
+
+
+def _checked(url: str) -> tuple[str, str]:
+    try:
+        return validate_upstream_url(url.strip()), ""
+    except UnsafeUpstreamURL as error:
+        return "", str(error)
