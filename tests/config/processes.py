@@ -21,7 +21,8 @@ def eventually(look: Callable[[], T], *, seconds: float = DEADLINE_SECONDS) -> T
 
 
 def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
+    children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    return children
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -31,6 +32,6 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 def _lives(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running()) and bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
