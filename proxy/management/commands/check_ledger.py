@@ -1,0 +1,37 @@
+"""Verifies every rule of the money, in one snapshot, beside a running server."""
+
+from dataclasses import asdict
+from typing import Any
+
+from proxy import integrity as usage_integrity
+from proxy.management.operator_command import Answer, OperatorCommand
+from wallet import integrity
+
+
+class Command(OperatorCommand):
+    help = "Check every rule of the ledger; exit status 1 and a list where one is broken."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.is_sound = True
+        super().handle(*args, **options)
+        if not self.is_sound:
+            raise SystemExit(1)
+
+    def answer(self, options: dict[str, Any]) -> Answer:
+        checks = [*integrity.CHECKS, *usage_integrity.CHECKS]
+        with integrity.snapshot():
+            broken = integrity.run(checks)
+            warnings = integrity.run(integrity.WARNINGS)
+        self.is_sound = not broken
+        lines = [f"Broken: {finding.invariant}\n    {finding.detail}" for finding in broken]
+        lines += [f"Warning: {finding.invariant}\n    {finding.detail}" for finding in warnings]
+        if not broken:
+            lines.append(f"The ledger is sound: {len(checks)} rules hold.")
+        return Answer(
+            data={
+                "ok": not broken,
+                "broken": [asdict(finding) for finding in broken],
+                "warnings": [asdict(finding) for finding in warnings],
+            },
+            text="\n".join(lines),
+        )

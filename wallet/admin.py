@@ -1,0 +1,110 @@
+"""Money for admins: everything to see, nothing to change. Amounts are shown in Toman."""
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.formats import figure_text
+from wallet.models import Hold, JournalEntry, TopUp, Wallet
+from wallet.money import toman_text
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    show_full_result_count = False  # counting a journal of millions of rows would be most of a page's time
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @admin.display(description=_("amount"))
+    def amount(self, row: Hold | JournalEntry | TopUp) -> str:
+        return toman(row.amount_micro)
+
+    @admin.display(description=_("user"))
+    def owner(self, row: Hold | JournalEntry) -> str:
+        return "-" if row.wallet is None else str(row.wallet.user)
+
+
+def toman(micro: int | None) -> str:
+    """An amount in micro-Rial as Toman, with the unit."""
+    if micro is None:
+        return "-"
+    return gettext("%(amount)s Toman") % {"amount": figure_text(toman_text(micro), language=get_language())}
+
+
+@admin.register(Wallet)
+class WalletAdmin(ReadOnlyAdmin):
+    list_display = ("user", "posted", "held", "available", "opened_at")
+    list_select_related = ("user",)
+    search_fields = ("user__mobile",)
+    fields = readonly_fields = ("user", "posted", "held", "available", "opened_at")
+
+    @admin.display(description=_("posted"))
+    def posted(self, wallet: Wallet) -> str:
+        return toman(wallet.posted_micro)
+
+    @admin.display(description=_("held"))
+    def held(self, wallet: Wallet) -> str:
+        return toman(wallet.held_micro)
+
+    @admin.display(description=_("available"))
+    def available(self, wallet: Wallet) -> str:
+        return toman(wallet.available_micro)
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnlyAdmin):
+    list_display = ("id", "owner", "amount", "created_at", "expires_at")
+    list_select_related = ("wallet__user",)
+    search_fields = ("wallet__user__mobile", "=id")
+    ordering = ("expires_at",)
+    fields = readonly_fields = ("id", "owner", "amount", "created_at", "expires_at")
+
+
+@admin.register(JournalEntry)
+class JournalEntryAdmin(ReadOnlyAdmin):
+    list_display = ("id", "created_at", "kind", "account", "owner", "amount", "balance", "transaction_id")
+    list_filter = ("kind", "account")
+    list_select_related = ("wallet__user",)
+    search_fields = ("wallet__user__mobile", "=transaction_id")
+    ordering = ("-id",)
+    fields = readonly_fields = (
+        "transaction_id",
+        "created_at",
+        "kind",
+        "account",
+        "owner",
+        "amount",
+        "balance",
+    )
+
+    @admin.display(description=_("balance"))
+    def balance(self, entry: JournalEntry) -> str:
+        return toman(entry.balance_micro)
+
+
+@admin.register(TopUp)
+class TopUpAdmin(ReadOnlyAdmin):
+    list_display = ("id", "user", "amount", "status", "gateway", "ref_id", "created_at", "credited_at")
+    list_filter = ("status", "gateway")
+    list_select_related = ("user",)
+    search_fields = ("user__mobile", "=id", "=authority", "=ref_id")
+    fields = readonly_fields = (
+        "id",
+        "user",
+        "amount",
+        "status",
+        "gateway",
+        "authority",
+        "ref_id",
+        "created_at",
+        "returned_at",
+        "credited_at",
+    )

@@ -1,0 +1,166 @@
+"""What must always be true of the money, as SQL that finds every row where it is not.
+
+A check is the invariant in words and a query that returns a row for each violation. `proxy.integrity` has those
+between the journal and usage; `manage.py check_ledger` runs them all in one snapshot, beside a live server.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+from django.db.models import Model
+
+from wallet.models import Hold, JournalEntry, SandboxPayment, TopUp, Wallet
+
+DETAILS_MAX = 20
+Check = tuple[str, str]
+
+GUARDED_MODELS: tuple[type[Model], ...] = (Wallet, Hold, JournalEntry, TopUp, SandboxPayment)
+TRIGGERS = ("journal_sums_to_zero", "journal_append_only")
+
+
+def _values(rows: Iterable[tuple[str, str]]) -> str:
+    """Rows for VALUES, of names that stand in our own code."""
+    return ", ".join(f"('{one}', '{other}')" for one, other in rows)
+
+
+CONSTRAINTS_MISSING = f"""
+SELECT wanted.table_name, wanted.name FROM (VALUES {
+    _values(
+        (model._meta.db_table, constraint.name)
+        for model in GUARDED_MODELS
+        for constraint in model._meta.constraints
+    )
+}) AS wanted (table_name, name)
+WHERE NOT EXISTS (
+    SELECT FROM pg_constraint c
+    WHERE c.conname = wanted.name AND c.conrelid = wanted.table_name::regclass AND c.convalidated
+      AND coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true)  -- a column that PostgreSQL 18 brought
+)
+"""  # noqa: S608 - names from our own code
+TRIGGERS_MISSING = f"""
+SELECT wanted.table_name, wanted.name
+FROM (VALUES {_values((JournalEntry._meta.db_table, name) for name in TRIGGERS)}) AS wanted (table_name, name)
+WHERE NOT EXISTS (
+    SELECT FROM pg_trigger t
+    WHERE t.tgname = wanted.name AND t.tgrelid = wanted.table_name::regclass AND t.tgenabled IN ('O', 'A')
+)
+"""  # noqa: S608 - likewise
+
+CHECKS: list[Check] = [
+    (
+        "every journal transaction sums to zero",
+        """
+        SELECT transaction_id, sum(amount_micro) AS sum_micro FROM wallet_journalentry
+        GROUP BY transaction_id HAVING sum(amount_micro) <> 0
+        """,
+    ),
+    (
+        "a wallet's posted balance is the sum of its entries",
+        """
+        SELECT coalesce(w.user_id, j.wallet_id) AS wallet_id, w.posted_micro, j.entries_micro
+        FROM wallet_wallet w FULL JOIN (
+            SELECT wallet_id, sum(amount_micro) AS entries_micro FROM wallet_journalentry
+            WHERE wallet_id IS NOT NULL GROUP BY wallet_id
+        ) j ON j.wallet_id = w.user_id
+        WHERE w.user_id IS NULL OR w.posted_micro <> coalesce(j.entries_micro, 0)
+        """,
+    ),
+    (
+        "each entry's balance is the balance before it plus its amount",
+        """
+        SELECT wallet_id, id AS entry_id, balance_before_micro, amount_micro, balance_micro FROM (
+            SELECT *, lag(balance_micro, 1, 0::bigint) OVER (PARTITION BY wallet_id ORDER BY id) AS balance_before_micro
+            FROM wallet_journalentry WHERE wallet_id IS NOT NULL
+        ) j WHERE balance_before_micro + amount_micro IS DISTINCT FROM balance_micro
+        """,
+    ),
+    (
+        "a wallet's held amount is the sum of its open holds",
+        """
+        SELECT coalesce(w.user_id, h.wallet_id) AS wallet_id, w.held_micro, h.holds_micro
+        FROM wallet_wallet w FULL JOIN (
+            SELECT wallet_id, sum(amount_micro) AS holds_micro FROM wallet_hold GROUP BY wallet_id
+        ) h ON h.wallet_id = w.user_id
+        WHERE w.user_id IS NULL OR w.held_micro <> coalesce(h.holds_micro, 0)
+        """,
+    ),
+    (
+        "nothing is held or spent that is not there: 0 ≤ held ≤ posted, holds are not negative",
+        """
+        SELECT user_id AS wallet_id, posted_micro, held_micro, NULL AS hold_id FROM wallet_wallet
+        WHERE held_micro < 0 OR held_micro > posted_micro
+        UNION ALL
+        SELECT wallet_id, NULL, amount_micro, id FROM wallet_hold WHERE amount_micro < 0
+        """,
+    ),
+    (
+        "every credited top-up is in the journal once with its amount, and no other top-up is",
+        """
+        SELECT coalesce(t.id, j.transaction_id) AS topup_id, t.status, t.user_id, t.amount_micro,
+               j.wallet_id, j.booked_micro, j.entries
+        FROM (SELECT * FROM wallet_topup) t FULL JOIN (
+            SELECT transaction_id, min(wallet_id) AS wallet_id, sum(amount_micro) AS booked_micro, count(*) AS entries
+            FROM wallet_journalentry WHERE kind = 'topup' AND account = 'wallet' GROUP BY transaction_id
+        ) j ON j.transaction_id = t.id
+        WHERE (t.id IS NULL AND j.transaction_id IS NOT NULL)
+           OR (t.status = 'credited' AND (j.entries IS DISTINCT FROM 1 OR j.booked_micro <> t.amount_micro
+                                          OR j.wallet_id <> t.user_id))
+           OR (t.status <> 'credited' AND j.transaction_id IS NOT NULL)
+        """,
+    ),
+    (
+        "no payment of a gateway is credited to two top-ups",
+        """
+        SELECT gateway, ref_id, count(*) AS topups FROM wallet_topup WHERE ref_id IS NOT NULL
+        GROUP BY gateway, ref_id HAVING count(*) > 1
+        """,
+    ),
+    ("the database's own rules about money are in force", CONSTRAINTS_MISSING),
+    ("the journal's triggers are in force", TRIGGERS_MISSING),
+]
+WARNINGS: list[Check] = [
+    (
+        "no hold outlives its expiry by more than a few minutes (is the Celery worker running?)",
+        """
+        SELECT id AS hold_id, wallet_id, amount_micro, expires_at FROM wallet_hold
+        WHERE expires_at < now() - interval '5 minutes' ORDER BY expires_at
+        """,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One violation: the invariant in words, and the columns that its query returned."""
+
+    invariant: str
+    detail: str
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """One moment of the database for the length of a block, in which nothing can be written. Opens a transaction."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def run(checks: Iterable[Check]) -> list[Finding]:
+    """The violations that the checks find, at most `DETAILS_MAX` a check, and then a line that says so."""
+    return [Finding(invariant, detail) for invariant, sql in checks for detail in _details(sql)]
+
+
+def _details(sql: str) -> Iterator[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM ({sql}) violations LIMIT {DETAILS_MAX + 1}")  # noqa: S608 - our own checks
+        columns = [column.name for column in cursor.description]
+        rows = cursor.fetchall()
+    for row in rows[:DETAILS_MAX]:
+        yield ", ".join(
+            f"{name}={value}" for name, value in zip(columns, row, strict=True) if value is not None
+        )
+    if len(rows) > DETAILS_MAX:
+        yield "… and more"
