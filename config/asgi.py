@@ -19,7 +19,9 @@ api = APIHandler("proxy.api.urls")
 API_PATHS = ("/v1", "/healthz", "/readyz")
 SANDBOX_UPSTREAM = "/sandbox/upstream/"
 if settings.SANDBOX:
-    from proxy import sandbox_upstream
+    from proxy.sandbox_upstream import SandboxUpstream
+
+    sandbox_upstream = SandboxUpstream()
 
 Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
@@ -33,7 +35,7 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     elif scope["path"].startswith(API_PATHS) and _is_api(scope["path"]):
         await api(scope, receive, send)
     elif settings.SANDBOX and scope["path"].startswith(SANDBOX_UPSTREAM):
-        await sandbox_upstream.application(scope, receive, send)
+        await sandbox_upstream(scope, receive, send)
     else:
         await pages(scope, receive, send)
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 SECRET = re.compile(r"hm-[0-9A-Za-z]{8,}")
-STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class JSONFormatter(logging.Formatter):
