@@ -78,7 +78,8 @@ class AnswerStream:
     """One streamed answer on its way through.
 
     `feed` gives what the client is to get now; `tail` what comes after payment: the usage chunk if it was asked
-    for, and `[DONE]`. `usage`, `text_bytes` and `deltas` say what to bill.
+    for, and `[DONE]`. `usage`, `text_bytes` and `deltas` say what to bill. Once `failure` says why this is no
+    usable answer, nothing more is read.
     """
 
     def __init__(self, *, include_usage: bool) -> None:
@@ -91,22 +92,33 @@ class AnswerStream:
         self.text_bytes = 0
         self.deltas = 0
         self.done = False
+        self.failure = ""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Events to relay now, whole. Raises BadAnswer; what came before it in the same chunk is lost with it."""
+        """Events to relay now, whole; empty when none was completed."""
         try:
-            events = self._splitter.feed(chunk)
+            return self._relay(self._splitter.feed(chunk))
         except sse.EventTooLarge:
-            raise BadAnswer("an event without end") from None
-        return b"".join([self._read(event) for event in events])
+            self.failure = "an event without end"
+            return b""
 
     def end(self) -> bytes:
-        """Upstream has closed. Raises BadAnswer where it had not finished its answer."""
-        relayed = b"".join([self._read(event) for event in self._splitter.flush()])
-        if not self.done and not self._finished:
-            raise BadAnswer("the stream ended in the middle")
-        self.done = True
+        """Upstream has closed: a failure where it had not finished its answer."""
+        relayed = self._relay(self._splitter.flush())
+        if not self.failure and not self.done and not self._finished:
+            self.failure = "the stream ended in the middle"
+        self.done = not self.failure
         return relayed
+
+    def _relay(self, events: list[bytes]) -> bytes:
+        relayed = []
+        for event in events:
+            try:
+                relayed.append(self._read(event))
+            except BadAnswer as error:
+                self.failure = str(error)
+                break
+        return b"".join(relayed)
 
     def tail(self) -> bytes:
         if not self._include_usage or self.usage is None:

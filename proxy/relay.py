@@ -9,7 +9,7 @@ import aiohttp
 from django.conf import settings
 
 from proxy import tokens
-from proxy.answers import AnswerStream, BadAnswer, error_event
+from proxy.answers import AnswerStream, error_event
 from proxy.errors import APIError
 from proxy.metering import BilledBy, Metered, Outcome
 from proxy.models import Upstream
@@ -74,10 +74,13 @@ class Relay:
             self._response.close()
 
     async def _pump(self, client: Client) -> None:
-        await client.write(self._first)
-        while not self._answer.done and not (client.gone and self._cancels()):
-            if relayed := await self._read():
+        relayed = self._first
+        while True:
+            if relayed:
                 await client.write(relayed)
+            if self._answer.done or (client.gone and self._cancels()):
+                return
+            relayed = await self._read()
 
     async def _finish(self, client: Client) -> None:
         if client.gone:
@@ -105,11 +108,14 @@ class Relay:
         await self._metered.capture(estimate, billed_by=BilledBy.ESTIMATE, outcome=outcome)
 
     async def _read(self) -> bytes:
-        try:
-            chunk = await read_some(self._response)
-            return self._answer.feed(chunk) if chunk else self._answer.end()
-        except BadAnswer as error:
-            raise UpstreamFailed(str(error)) from error
+        """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""
+        if self._answer.failure:
+            raise UpstreamFailed(self._answer.failure)
+        chunk = await read_some(self._response)
+        relayed = self._answer.feed(chunk) if chunk else self._answer.end()
+        if self._answer.failure and not relayed:
+            raise UpstreamFailed(self._answer.failure)
+        return relayed
 
     def _cancels(self) -> bool:
         """Whether this upstream is told to stop, and then stops billing, when the client leaves."""

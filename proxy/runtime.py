@@ -29,7 +29,13 @@ class Runtime:
 
     def __init__(self) -> None:
         self.database: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
-            settings.DATABASE_URL, min_size=1, max_size=4, timeout=5, open=False, kwargs={"autocommit": True}
+            settings.DATABASE_URL,
+            min_size=1,
+            max_size=4,
+            timeout=5,
+            open=False,
+            kwargs={"autocommit": True},
+            check=AsyncConnectionPool.check_connection,
         )
         # Without retries: when Valkey is away the limiter has its own answer, at once.
         self.valkey: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(

@@ -42,9 +42,10 @@ class FakeUpstream:
     def close(self) -> None:
         async def finish() -> None:
             self._server.close()
-            for task in asyncio.all_tasks():
-                if task is not asyncio.current_task():
-                    task.cancel()
+            serving = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
 
         asyncio.run_coroutine_threadsafe(finish(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -66,6 +67,8 @@ class FakeUpstream:
             pass  # a kept connection was closed between two requests
         except ConnectionError:
             self.hung_up.set()
+        except asyncio.CancelledError:
+            pass  # the server closes; asyncio's own callback would report it as a fault
         finally:
             writer.close()
 
