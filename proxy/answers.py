@@ -130,6 +130,8 @@ class AnswerStream:
             return b""
         data = sse.data(event)
         if data is None:
+            if not event.startswith(sse.WITHOUT_DATA):
+                raise BadAnswer("no event stream")
             return event
         if data == b"[DONE]":
             self.done = True

@@ -1,6 +1,7 @@
 """Server-sent events cut out of a byte stream, verbatim. Pure."""
 
 EVENT_MAX_BYTES = 32 * 1024 * 1024
+WITHOUT_DATA = (b":", b"event:", b"id:", b"retry:")  # how comments and events without data begin
 DONE = b"data: [DONE]\n\n"
 
 
