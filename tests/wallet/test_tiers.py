@@ -1,0 +1,77 @@
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import Tier, User
+from tests.factories import TierFactory, UserFactory, WalletFactory
+from wallet import credits, ledger, tasks, tiers
+from wallet.models import JournalEntry, TopUp
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def earned_tiers() -> None:
+    Tier.objects.filter(min_lifetime_topup_micro__gt=0).delete()
+    for threshold in (100, 1_000):
+        TierFactory.create(name=f"from {threshold}", min_lifetime_topup_micro=threshold)
+
+
+def somebody(*, tier: Tier | None = None, paid_in: tuple[int, ...] = ()) -> User:
+    user = UserFactory.create(tier=tier) if tier else UserFactory.create()
+    WalletFactory.create(user=user)
+    for amount_micro in paid_in:
+        topup = TopUp.objects.create(
+            user=user,
+            gateway="sandbox",
+            amount_micro=amount_micro,
+            status=TopUp.Status.CREDITED,
+            ref_id=uuid4().hex,
+            credited_at=timezone.now(),
+        )
+        ledger.post(
+            transaction_id=topup.pk,
+            kind=JournalEntry.Kind.TOPUP,
+            wallet_id=user.pk,
+            amount_micro=amount_micro,
+            counter_account=JournalEntry.Account.GATEWAY,
+        )
+    return user
+
+
+def tier_after(user: User) -> str:
+    tasks.recompute_tiers()
+    return Tier.objects.get(users=user).name
+
+
+@pytest.mark.parametrize(
+    ("paid_in", "tier"),
+    [((), "Free"), ((99,), "Free"), ((60, 40), "from 100"), ((999,), "from 100"), ((999, 1), "from 1000")],
+)
+def test_the_highest_tier_that_lifetime_top_ups_reach_is_given(paid_in: tuple[int, ...], tier: str) -> None:
+    assert tier_after(somebody(paid_in=paid_in)) == tier
+
+
+def test_gift_credit_earns_no_tier() -> None:
+    user = somebody()
+    credits.give(wallet_id=user.pk, amount_micro=5_000)
+    assert tier_after(user) == "Free"
+
+
+def test_a_tier_given_by_an_admin_stays() -> None:
+    user = somebody(tier=TierFactory.create(name="special", min_lifetime_topup_micro=None), paid_in=(5_000,))
+    assert tier_after(user) == "special"
+
+
+def test_nobody_is_lowered() -> None:
+    user = somebody(tier=TierFactory.create(name="top", min_lifetime_topup_micro=9_000), paid_in=(150,))
+    assert tier_after(user) == "top"
+
+
+def test_one_user_can_be_looked_at_alone() -> None:
+    one, other = somebody(paid_in=(100,)), somebody(paid_in=(100,))
+    assert tiers.recompute(user_id=one.pk) == 1
+    assert tiers.recompute(user_id=one.pk) == 0
+    assert Tier.objects.get(users=one).name == "from 100"
+    assert Tier.objects.get(users=other).name == "Free"

@@ -1,0 +1,380 @@
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.utils import timezone
+
+from accounts.models import Tier
+from tests.factories import TierFactory, UserFactory, WalletFactory
+from wallet import gateways, ledger, tasks, topups
+from wallet.gateways import sandbox
+from wallet.gateways.interface import (
+    AmountDiffers,
+    GatewayError,
+    NotPaid,
+    Pending,
+    Started,
+    Verification,
+    Verified,
+)
+from wallet.models import JournalEntry, SandboxPayment, TopUp, Wallet
+from wallet.money import micro_from_toman
+
+AMOUNT = micro_from_toman(50_000)
+
+
+def callback(topup_id: UUID) -> str:
+    return f"http://testserver/wallet/topups/{topup_id}/return/"
+
+
+def started(wallet: Wallet | None = None, *, amount_micro: int = AMOUNT) -> TopUp:
+    """A top-up whose payer is on the gateway's page."""
+    wallet = wallet or WalletFactory.create()
+    topups.start(user_id=wallet.pk, amount_micro=amount_micro, callback_url=callback)
+    return TopUp.objects.filter(user_id=wallet.pk)[0]
+
+
+def pay(topup: TopUp) -> None:
+    sandbox.decide(str(topup.authority), pays=True)
+
+
+def state(topup: TopUp) -> tuple[str, int]:
+    """Status, and what the wallet has."""
+    topup.refresh_from_db()
+    return topup.status, Wallet.objects.get(pk=topup.user_id).posted_micro
+
+
+def grow_older(topup: TopUp, age: timedelta) -> None:
+    TopUp.objects.filter(pk=topup.pk).update(
+        created_at=timezone.now() - age, returned_at=timezone.now() - age
+    )
+    SandboxPayment.objects.filter(pk=topup.authority).update(created_at=timezone.now() - age)
+
+
+@dataclass
+class ScriptedGateway:
+    """Answers as told; for what the sandbox's honest gateway never says."""
+
+    answers: list[Verification] = field(default_factory=list)
+    starts: Started | GatewayError = field(default_factory=lambda: Started(uuid4().hex, "/pay"))
+    name: str = "scripted"
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    before_answer: Callable[[], None] = lambda: None
+
+    def start(self, payment: Any) -> Started | GatewayError:
+        return self.starts
+
+    def verify(self, *, authority: str, amount_micro: int) -> Verification:
+        self.asked.append((authority, amount_micro))
+        self.before_answer()
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> ScriptedGateway:
+    scripted = ScriptedGateway()
+    monkeypatch.setattr(gateways, "configured", lambda: scripted)
+    monkeypatch.setattr(gateways, "named", lambda name: scripted)
+    return scripted
+
+
+@pytest.mark.django_db
+def test_a_paid_top_up_is_credited_with_state_and_journal_in_agreement() -> None:
+    topup = started()
+    assert topup.status == TopUp.Status.REDIRECTED
+    pay(topup)
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+    assert topup.credited_at
+    assert topup.returned_at
+    assert topup.ref_id == SandboxPayment.objects.get(pk=topup.authority).ref_id
+    legs = JournalEntry.objects.filter(transaction_id=topup.pk).order_by("id")
+    assert [(leg.kind, leg.account, leg.wallet_id, leg.amount_micro) for leg in legs] == [
+        ("topup", "wallet", topup.user_id, AMOUNT),
+        ("topup", "gateway", None, -AMOUNT),
+    ]
+
+
+@pytest.mark.django_db
+def test_a_forged_callback_credits_nothing_and_a_later_payment_still_counts() -> None:
+    topup = started()
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.RETURNED, 0)
+    pay(topup)
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+
+
+@pytest.mark.django_db
+def test_a_cancelled_payment_fails_and_cannot_be_paid_afterwards() -> None:
+    topup = started()
+    sandbox.decide(str(topup.authority), pays=False)
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.FAILED, 0)
+    pay(topup)
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.FAILED, 0)
+
+
+@pytest.mark.django_db
+def test_coming_back_again_and_again_credits_once() -> None:
+    topup = started()
+    pay(topup)
+    for _ in range(3):
+        topups.come_back(topup_id=topup.pk)
+        topups.settle(topup_id=topup.pk)
+        tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+
+
+def test_parallel_callbacks_credit_once(committed_db: None) -> None:
+    topup = started()
+    pay(topup)
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(8)
+
+    def come_back() -> None:
+        barrier.wait()
+        try:
+            topups.come_back(topup_id=topup.pk)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=come_back) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+    assert JournalEntry.objects.filter(transaction_id=topup.pk).count() == 2
+
+
+def test_both_of_two_callers_that_hold_a_verified_answer_credit_once(
+    committed_db: None, gateway: ScriptedGateway
+) -> None:
+    """The narrowest race: both have asked and been told that it is paid before either of them writes."""
+    topup = started()
+    gateway.answers = [Verified("ref-" + uuid4().hex, False)] * 2
+    gateway.before_answer = threading.Barrier(2).wait  # type: ignore[assignment]
+
+    def settle() -> None:
+        try:
+            topups.settle(topup_id=topup.pk)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=settle) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not gateway.answers
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+
+
+def test_dying_between_verify_and_credit_loses_nothing(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(**arguments: Any) -> int:
+        raise Killed
+
+    topup = started()
+    pay(topup)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "post", die)
+        with pytest.raises(Killed):
+            topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.RETURNED, 0)
+    assert SandboxPayment.objects.get(pk=topup.authority).verified_at is not None
+    assert topup.pk not in topups.unfinished()
+    grow_older(topup, timedelta(minutes=1))
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+
+
+@pytest.mark.django_db
+def test_a_payer_who_pays_and_never_comes_back_is_credited_by_the_reconciler() -> None:
+    topup = started()
+    pay(topup)
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.REDIRECTED, 0)
+    grow_older(topup, timedelta(minutes=3))
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+
+
+@pytest.mark.django_db
+def test_an_unpaid_top_up_expires_after_half_an_hour_and_not_before() -> None:
+    topup = started()
+    grow_older(topup, timedelta(minutes=29))
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.REDIRECTED, 0)
+    grow_older(topup, timedelta(minutes=31))
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.EXPIRED, 0)
+
+
+@pytest.mark.django_db
+def test_nothing_expires_before_the_gateway_was_asked_for_the_right_amount(gateway: ScriptedGateway) -> None:
+    topup = started()
+    grow_older(topup, timedelta(hours=2))
+    gateway.answers = [GatewayError("time-out"), Verified("late", False)]
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.REDIRECTED, 0)
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+    assert gateway.asked == [(topup.authority, AMOUNT)] * 2
+
+
+@pytest.mark.django_db
+def test_a_top_up_that_never_got_an_authority_expires(gateway: ScriptedGateway) -> None:
+    topup = started()
+    TopUp.objects.filter(pk=topup.pk).update(status=TopUp.Status.CREATED, authority=None)
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.CREATED, 0)
+    grow_older(topup, timedelta(minutes=31))
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.EXPIRED, 0)
+    assert not gateway.asked
+
+
+@pytest.mark.django_db
+def test_a_gateway_that_answers_that_it_verified_before_is_believed(gateway: ScriptedGateway) -> None:
+    topup = started()
+    gateway.answers = [Verified("again", True)]
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", [TopUp.Status.FAILED, TopUp.Status.EXPIRED])
+def test_a_late_payment_is_credited_when_its_payer_comes_back(gateway: ScriptedGateway, status: str) -> None:
+    topup = started()
+    TopUp.objects.filter(pk=topup.pk).update(status=status)
+    gateway.answers = [NotPaid(), Pending(), Verified("late", False)]
+    for _ in range(2):
+        topups.come_back(topup_id=topup.pk)
+        assert state(topup) == (status, 0)
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
+
+
+@pytest.mark.django_db
+def test_a_wrong_amount_goes_to_review_and_stays_there(gateway: ScriptedGateway) -> None:
+    topup = started()
+    gateway.answers = [AmountDiffers("half of it"), Verified("whole", False)]
+    for _ in range(2):
+        topups.come_back(topup_id=topup.pk)
+        assert state(topup) == (TopUp.Status.REVIEW, 0)
+    assert len(gateway.answers) == 1
+
+
+@pytest.mark.django_db
+def test_one_payment_is_never_credited_to_two_top_ups(gateway: ScriptedGateway) -> None:
+    first, gateway.starts = started(), Started(uuid4().hex, "/pay")
+    second = started()
+    gateway.answers = [Verified("the same", False)] * 2
+    topups.come_back(topup_id=first.pk)
+    topups.come_back(topup_id=second.pk)
+    assert state(first) == (TopUp.Status.CREDITED, AMOUNT)
+    assert state(second) == (TopUp.Status.REVIEW, 0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("answer", [Pending(), GatewayError("time-out")])
+def test_what_the_gateway_cannot_settle_waits_a_day_and_then_goes_to_review(
+    gateway: ScriptedGateway, answer: Verification
+) -> None:
+    topup = started()
+    gateway.answers = [answer, answer]
+    topups.come_back(topup_id=topup.pk)
+    assert state(topup) == (TopUp.Status.RETURNED, 0)
+    grow_older(topup, timedelta(days=1, minutes=1))
+    tasks.settle_returned_topups()
+    assert state(topup) == (TopUp.Status.REVIEW, 0)
+
+
+@pytest.mark.django_db
+def test_one_that_cannot_be_settled_does_not_keep_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, good = started(), started()
+    TopUp.objects.filter(pk=broken.pk).update(gateway="gone")
+    pay(good)
+    for topup in (broken, good):
+        grow_older(topup, timedelta(minutes=3))
+    monkeypatch.setattr(topups, "unfinished", lambda: [broken.pk, good.pk])
+    tasks.settle_returned_topups()
+    assert state(good) == (TopUp.Status.CREDITED, AMOUNT)
+    assert "top-up not settled" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_gateway_that_will_not_start_leaves_a_failed_top_up(gateway: ScriptedGateway) -> None:
+    wallet = WalletFactory.create()
+    gateway.starts = GatewayError("time-out")
+    with pytest.raises(topups.GatewayUnavailable):
+        topups.start(user_id=wallet.pk, amount_micro=AMOUNT, callback_url=callback)
+    assert [topup.status for topup in topups.recent(wallet.pk)] == [TopUp.Status.FAILED]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("toman", "allowed"), [(9_999, False), (10_000, True), (90_000, True), (90_001, False)]
+)
+def test_amounts_outside_the_settings_are_refused(settings: Any, toman: int, allowed: bool) -> None:
+    settings.TOPUP_MIN_TOMAN, settings.TOPUP_MAX_TOMAN = 10_000, 90_000
+    wallet = WalletFactory.create()
+    if allowed:
+        started(wallet, amount_micro=micro_from_toman(toman))
+    else:
+        with pytest.raises(topups.AmountOutOfRange):
+            started(wallet, amount_micro=micro_from_toman(toman))
+    assert TopUp.objects.filter(user_id=wallet.pk).exists() == allowed
+
+
+@pytest.mark.django_db
+def test_nothing_starts_without_a_gateway_or_a_wallet(settings: Any) -> None:
+    with pytest.raises(topups.NoWallet):
+        topups.start(user_id=UserFactory.create().pk, amount_micro=AMOUNT, callback_url=callback)
+    settings.PAYMENT_GATEWAY = "none"
+    with pytest.raises(topups.PaymentsNotConfigured):
+        started()
+
+
+def test_play_money_buys_nothing_in_production(settings: Any) -> None:
+    settings.SANDBOX = False
+    with pytest.raises(ImproperlyConfigured):
+        gateways.configured()
+
+
+@pytest.mark.django_db
+def test_a_top_up_of_another_is_unknown() -> None:
+    topup = started()
+    with pytest.raises(topups.UnknownTopUp):
+        topups.get(user_id=UserFactory.create().pk, topup_id=topup.pk)
+    with pytest.raises(topups.UnknownTopUp):
+        topups.check(user_id=UserFactory.create().pk, topup_id=topup.pk)
+    with pytest.raises(topups.UnknownTopUp):
+        topups.come_back(topup_id=uuid4())
+
+
+@pytest.mark.django_db
+def test_a_tier_that_is_reached_is_given_with_the_credit() -> None:
+    TierFactory.create(name="earned", min_lifetime_topup_micro=AMOUNT - 1)
+    topup = started()
+    pay(topup)
+    topups.come_back(topup_id=topup.pk)
+    assert Tier.objects.get(users=topup.user_id).name == "earned"
