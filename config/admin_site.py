@@ -46,6 +46,10 @@ class AdminLoginForm(OTPAdminAuthenticationForm):
         devices: list[Device] = list(devices_for_user(user, for_verify=True))  # type: ignore[no-untyped-call]
         return devices[0] if chosen is None and len(devices) == 1 else chosen
 
+    def _update_form(self, user: User) -> None:
+        # Unlike the parent's, this one does not write the password into the page.
+        self.fields["otp_device"].widget.choices = self.device_choices(user)  # type: ignore[no-untyped-call]
+
 
 class AdminSite(OTPAdminSite):
     site_title = site_header = _("Hamiran administration")

@@ -138,6 +138,8 @@ OTP_TOTP_ISSUER = "Hamiran"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_FORM_FIELD = "username"  # as the admin's form names it; the default would lock nobody out
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlewaretoken"]
 AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_VERBOSE = False
 
