@@ -1,0 +1,93 @@
+"""One factory a model of `proxy`, and keys to hang usage on."""
+
+import uuid
+from typing import Any
+
+import factory
+from django.utils import timezone
+from factory.django import DjangoModelFactory
+
+from keys.models import APIKey
+from proxy import secrets
+from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
+from tests.factories import UserFactory
+
+
+class APIKeyFactory(DjangoModelFactory[APIKey]):
+    class Meta:
+        model = APIKey
+
+    user = factory.SubFactory(UserFactory)
+    name = "a key"
+    digest = factory.LazyFunction(lambda: uuid.uuid4().bytes * 2)
+    pepper_version = 1
+    last_four = "wxyz"
+
+
+class LanguageModelFactory(DjangoModelFactory[LanguageModel]):
+    class Meta:
+        model = LanguageModel
+
+    model_id = factory.LazyFunction(lambda: f"model-{uuid.uuid4().hex[:12]}")
+    context_tokens = 8_000
+    max_output_tokens = 1_000
+
+
+class PriceFactory(DjangoModelFactory[Price]):
+    class Meta:
+        model = Price
+
+    model = factory.SubFactory(LanguageModelFactory)
+    input_rial_per_million = 1_000
+    output_rial_per_million = 4_000
+
+
+class UpstreamFactory(DjangoModelFactory[Upstream]):
+    class Meta:
+        model = Upstream
+
+    name = factory.LazyFunction(lambda: f"upstream-{uuid.uuid4().hex[:12]}")
+    base_url = "https://upstream.test/v1"
+    api_key_encrypted = factory.LazyFunction(lambda: secrets.encrypt("sk-upstream"))
+
+
+class RouteFactory(DjangoModelFactory[Route]):
+    class Meta:
+        model = Route
+
+    model = factory.SubFactory(LanguageModelFactory)
+    upstream = factory.SubFactory(UpstreamFactory)
+    upstream_model = "name-there"
+
+
+class UsageRecordFactory(DjangoModelFactory[UsageRecord]):
+    """A completed, billed request; its cost follows from its tokens and prices unless it is given."""
+
+    class Meta:
+        model = UsageRecord
+
+    id = factory.LazyFunction(uuid.uuid4)
+    created_at = factory.LazyFunction(timezone.now)
+    user_id = 1
+    key_id = 1
+    model = "model-a"
+    upstream_id = 1
+    stream = False
+    outcome = UsageRecord.Outcome.COMPLETED
+    billed_by = UsageRecord.BilledBy.USAGE
+    status = 200
+    prompt_tokens = 10
+    cached_tokens = 0
+    completion_tokens = 5
+    input_rial_per_million = 1_000
+    output_rial_per_million = 4_000
+    cached_input_rial_per_million = 250
+    total_ms = 120
+
+    @factory.lazy_attribute
+    def cost_micro(self: Any) -> int:
+        return int(
+            (self.prompt_tokens - self.cached_tokens) * self.input_rial_per_million
+            + self.cached_tokens * self.cached_input_rial_per_million
+            + self.completion_tokens * self.output_rial_per_million
+        )
