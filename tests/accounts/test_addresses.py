@@ -13,5 +13,5 @@ from accounts import addresses
         ("", "0.0.0.0"),
     ],
 )
-def test_an_ipv6_client_is_counted_under_its_network(address, counted):
+def test_an_ipv6_client_is_counted_under_its_network(address: str, counted: str) -> None:
     assert addresses.counted(address) == counted

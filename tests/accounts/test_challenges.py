@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -12,13 +13,15 @@ from accounts.models import Challenge
 from tests.accounts.people import NOW, new_address, new_mobile
 
 
-def issue(mobile, *, seconds=0, address=None):
+def issue(mobile: str, *, seconds: int = 0, address: str | None = None) -> challenges.Issued:
     return challenges.issue(
         mobile=mobile, address=address or new_address(), now=NOW + timedelta(seconds=seconds)
     )
 
 
-def try_code(issued, *, seconds=1, browser_secret=None):
+def try_code(
+    issued: challenges.Issued, *, seconds: int = 1, browser_secret: str | None = None
+) -> challenges.Try:
     return challenges.count_try(
         challenge_id=issued.id,
         browser_secret=browser_secret or issued.browser_secret,
@@ -26,15 +29,15 @@ def try_code(issued, *, seconds=1, browser_secret=None):
     )
 
 
-def in_threads(count, work):
+def in_threads(count: int, work: Any) -> list[Any]:
     """Calls `work` from `count` threads at once; returns what each gave or raised."""
     barrier = threading.Barrier(count)
 
-    def one(_):
+    def one(_: Any) -> Any:
         try:
             barrier.wait()
             return work()
-        except Exception as error:  # noqa: BLE001 - it is the result
+        except Exception as error:
             return error
         finally:
             connection.close()
@@ -44,7 +47,7 @@ def in_threads(count, work):
 
 
 @pytest.mark.django_db
-def test_the_code_is_not_in_the_row():
+def test_the_code_is_not_in_the_row() -> None:
     issued = issue(new_mobile())
     row = Challenge.objects.filter(id=issued.id).values().get()
     assert issued.code not in str(row)
@@ -53,7 +56,7 @@ def test_the_code_is_not_in_the_row():
 
 
 @pytest.mark.django_db
-def test_codes_in_a_row_wait_longer_each_time():
+def test_codes_in_a_row_wait_longer_each_time() -> None:
     mobile = new_mobile()
     issue(mobile)
     for sent_at, wait in ((0, 60), (60, 120), (180, 300), (480, 300)):
@@ -66,7 +69,7 @@ def test_codes_in_a_row_wait_longer_each_time():
 
 
 @pytest.mark.django_db
-def test_the_announced_time_to_the_next_code_is_true():
+def test_the_announced_time_to_the_next_code_is_true() -> None:
     mobile = new_mobile()
     issued = issue(mobile)
     again = challenges.issue(mobile=mobile, address=new_address(), now=issued.resend_at)
@@ -74,7 +77,7 @@ def test_the_announced_time_to_the_next_code_is_true():
 
 
 @pytest.mark.django_db
-def test_five_codes_an_hour_and_then_none():
+def test_five_codes_an_hour_and_then_none() -> None:
     mobile = new_mobile()
     for seconds in (0, 60, 180, 480, 780):
         issue(mobile, seconds=seconds)
@@ -85,7 +88,7 @@ def test_five_codes_an_hour_and_then_none():
 
 
 @pytest.mark.django_db
-def test_ten_codes_a_day_and_then_none():
+def test_ten_codes_a_day_and_then_none() -> None:
     mobile = new_mobile()
     for hour in range(10):
         issue(mobile, seconds=hour * 3600)
@@ -96,7 +99,7 @@ def test_ten_codes_a_day_and_then_none():
 
 
 @pytest.mark.django_db
-def test_an_answered_code_ends_the_row_of_waits():
+def test_an_answered_code_ends_the_row_of_waits() -> None:
     mobile = new_mobile()
     issued = issue(mobile)
     challenges.consume(challenge_id=issued.id, now=NOW + timedelta(seconds=5))
@@ -104,7 +107,7 @@ def test_an_answered_code_ends_the_row_of_waits():
 
 
 @pytest.mark.django_db
-def test_an_address_has_its_own_limit(settings):
+def test_an_address_has_its_own_limit(settings: Any) -> None:
     settings.CODES_PER_ADDRESS_HOUR = 3
     address = new_address()
     for seconds in range(3):
@@ -117,7 +120,7 @@ def test_an_address_has_its_own_limit(settings):
 
 
 @pytest.mark.django_db
-def test_all_numbers_together_have_a_budget(settings):
+def test_all_numbers_together_have_a_budget(settings: Any) -> None:
     Challenge.objects.all().delete()
     settings.CODES_PER_HOUR = 4
     for seconds in range(4):
@@ -128,7 +131,7 @@ def test_all_numbers_together_have_a_budget(settings):
 
 
 @pytest.mark.django_db
-def test_a_new_code_voids_the_old():
+def test_a_new_code_voids_the_old() -> None:
     mobile = new_mobile()
     old = issue(mobile)
     new = issue(mobile, seconds=60)
@@ -138,7 +141,7 @@ def test_a_new_code_voids_the_old():
 
 
 @pytest.mark.django_db
-def test_a_code_expires_after_two_minutes():
+def test_a_code_expires_after_two_minutes() -> None:
     issued = issue(new_mobile())
     try_code(issued, seconds=119)
     with pytest.raises(challenges.NotValid):
@@ -148,7 +151,7 @@ def test_a_code_expires_after_two_minutes():
 
 
 @pytest.mark.django_db
-def test_another_browser_cannot_even_try():
+def test_another_browser_cannot_even_try() -> None:
     issued = issue(new_mobile())
     with pytest.raises(challenges.NotValid):
         try_code(issued, browser_secret=codes.new_browser_secret())
@@ -156,7 +159,7 @@ def test_another_browser_cannot_even_try():
 
 
 @pytest.mark.django_db
-def test_the_sixth_try_is_refused():
+def test_the_sixth_try_is_refused() -> None:
     issued = issue(new_mobile())
     assert [try_code(issued).tries_left for _ in range(5)] == [4, 3, 2, 1, 0]
     with pytest.raises(challenges.NotValid):
@@ -164,22 +167,28 @@ def test_the_sixth_try_is_refused():
 
 
 @pytest.mark.django_db
-def test_the_database_refuses_a_sixth_try():
+def test_the_database_refuses_a_sixth_try() -> None:
     issued = issue(new_mobile())
     with pytest.raises(IntegrityError, match="challenge_five_tries"), transaction.atomic():
         Challenge.objects.filter(id=issued.id).update(tries=6)
 
 
 @pytest.mark.usefixtures("committed_db")
-def test_guesses_in_parallel_have_five_tries_together():
+def test_guesses_in_parallel_have_five_tries_together() -> None:
     issued = issue(new_mobile())
     results = in_threads(12, lambda: try_code(issued))
-    assert sorted(result.tries_left for result in results if isinstance(result, challenges.Try)) == [0, 1, 2, 3, 4]
+    assert sorted(result.tries_left for result in results if isinstance(result, challenges.Try)) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
     assert sum(isinstance(result, challenges.NotValid) for result in results) == 7
 
 
 @pytest.mark.usefixtures("committed_db")
-def test_of_several_right_answers_at_once_one_counts():
+def test_of_several_right_answers_at_once_one_counts() -> None:
     issued = issue(new_mobile())
     results = in_threads(
         8, lambda: challenges.consume(challenge_id=issued.id, now=NOW + timedelta(seconds=1))
@@ -189,7 +198,7 @@ def test_of_several_right_answers_at_once_one_counts():
 
 
 @pytest.mark.usefixtures("committed_db")
-def test_of_several_requests_for_one_number_at_once_one_sends():
+def test_of_several_requests_for_one_number_at_once_one_sends() -> None:
     mobile = new_mobile()
     results = in_threads(8, lambda: issue(mobile))
     assert sum(isinstance(result, challenges.Issued) for result in results) == 1
@@ -198,7 +207,7 @@ def test_of_several_requests_for_one_number_at_once_one_sends():
 
 
 @pytest.mark.usefixtures("committed_db")
-def test_an_address_cannot_pass_its_limit_in_parallel(settings):
+def test_an_address_cannot_pass_its_limit_in_parallel(settings: Any) -> None:
     settings.CODES_PER_ADDRESS_HOUR = 2
     address = new_address()
     results = in_threads(6, lambda: issue(new_mobile(), address=address))
@@ -206,8 +215,10 @@ def test_an_address_cannot_pass_its_limit_in_parallel(settings):
 
 
 @pytest.mark.django_db
-def test_old_challenges_are_purged_and_recent_ones_kept():
+def test_old_challenges_are_purged_and_recent_ones_kept() -> None:
     old = issue(new_mobile(), seconds=-2 * 86_400 - 1)
     recent = issue(new_mobile(), seconds=-86_400)
     challenges.purge(now=NOW)
-    assert list(Challenge.objects.filter(id__in=[old.id, recent.id]).values_list("id", flat=True)) == [recent.id]
+    assert list(Challenge.objects.filter(id__in=[old.id, recent.id]).values_list("id", flat=True)) == [
+        recent.id
+    ]

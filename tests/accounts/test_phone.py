@@ -15,13 +15,15 @@ invisible = st.sampled_from(["", "\u200c", "\u200e", "\u200f", "\u2066", "\u202a
 
 
 @given(subscriber, prefix, script, invisible, st.integers(1, 9))
-def test_every_usual_way_to_write_a_number_gives_the_same_one(number, before, digits, mark, place):
+def test_every_usual_way_to_write_a_number_gives_the_same_one(
+    number: str, before: str, digits: dict[int, int] | None, mark: str, place: int
+) -> None:
     typed = before + number[:place] + mark + number[place:]
     assert phone.normalise(typed.translate(digits) if digits else typed) == "+98" + number
 
 
 @given(st.text(max_size=60))
-def test_any_text_gives_a_storable_number_or_a_refusal(text):
+def test_any_text_gives_a_storable_number_or_a_refusal(text: str) -> None:
     try:
         mobile = phone.normalise(text)
     except phone.InvalidMobile:
@@ -32,7 +34,7 @@ def test_any_text_gives_a_storable_number_or_a_refusal(text):
 
 
 @given(subscriber)
-def test_normalising_again_changes_nothing(number):
+def test_normalising_again_changes_nothing(number: str) -> None:
     mobile = phone.normalise(number)
     assert phone.normalise(mobile) == mobile
     assert phone.normalise(phone.local(mobile)) == mobile
@@ -45,14 +47,14 @@ def test_normalising_again_changes_nothing(number):
         "tel:09121234567", "0912CALLNOW", "09121234567/09131234567", "\x00", "9" * 300, "+98+989121234567",
     ],
 )  # fmt: skip
-def test_what_is_no_iranian_mobile_number_is_refused(typed):
+def test_what_is_no_iranian_mobile_number_is_refused(typed: str) -> None:
     with pytest.raises(phone.InvalidMobile):
         phone.normalise(typed)
 
 
-def test_digits_of_every_script_become_ascii():
+def test_digits_of_every_script_become_ascii() -> None:
     assert phone.ascii_digits("۱۲۳ ٤٥٦ 789 ०१ abc") == "123 456 789 01 abc"
 
 
-def test_a_log_sees_only_the_ends_of_a_number():
+def test_a_log_sees_only_the_ends_of_a_number() -> None:
     assert phone.masked("+989121234567") == "0912***4567"
