@@ -105,7 +105,9 @@ class JournalEntry(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["transaction_id", "account"], name="journal_booked_once"),
             models.CheckConstraint(
-                condition=Q(account="wallet", wallet__isnull=False, balance_micro__gte=0)
+                condition=Q(
+                    account="wallet", wallet__isnull=False, balance_micro__isnull=False, balance_micro__gte=0
+                )
                 | (~Q(account="wallet") & Q(wallet__isnull=True, balance_micro__isnull=True)),
                 name="journal_wallet_and_balance",
             ),
