@@ -58,7 +58,12 @@ def envsecret(name: str, *, generate_in: Path | None = None, default: str | None
         except OSError as error:
             raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from None
     if generate_in is not None and not os.environ.get(name):
-        return _kept_secret(generate_in / name.lower())
+        try:
+            return _kept_secret(generate_in / name.lower())
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{name} is not set and cannot be kept in the data folder: {error}. Choose another with HAMIRAN_VAR."
+            ) from None
     return envstr(name, default)
 
 

@@ -100,3 +100,13 @@ def test_a_secret_that_is_set_is_not_generated(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("X", "mine")
     assert env.envsecret("X", generate_in=tmp_path / "secrets") == "mine"
     assert not (tmp_path / "secrets").exists()
+
+
+def test_a_data_folder_that_cannot_keep_a_secret_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("X", raising=False)
+    monkeypatch.delenv("X_FILE", raising=False)
+    (tmp_path / "file").touch()
+    with pytest.raises(ImproperlyConfigured, match="Choose another with HAMIRAN_VAR"):
+        env.envsecret("X", generate_in=tmp_path / "file" / "secrets")

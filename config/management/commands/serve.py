@@ -216,7 +216,14 @@ def _refuse_taken_port(host: str, port: int) -> None:
 @contextlib.contextmanager
 def _only_one(var_dir: Path) -> Iterator[None]:
     """Holds the data folder for one run; the lock goes with the process, however that ends."""
-    with (var_dir / "serve.lock").open("a+") as lock:
+    try:
+        var_dir.mkdir(parents=True, exist_ok=True)
+        lock = (var_dir / "serve.lock").open("a+")
+    except OSError as error:
+        raise RefusedError(
+            f"The data folder cannot be used: {error}. Choose another with HAMIRAN_VAR=…"
+        ) from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
