@@ -63,14 +63,20 @@ class GroupCommit(Generic[Item, Result]):
     def start(self) -> None:
         self._worker = asyncio.create_task(self._work(), name=f"group-commit-{self._name}")
 
-    async def submit(self, item: Item) -> Result:
+    async def submit(self, item: Item, *, left: "Callable[[], None] | None" = None) -> Result:
         """Returns the item's result once it is durable. Raises LedgerUnavailable, or what its statement raised.
 
-        A caller that is cancelled leaves its item in the queue: what was submitted is carried out.
+        What was submitted is carried out even if its caller is cancelled meanwhile; then `left` is called after it.
         """
         if len(self._waiting) >= MAX_WAITING or self._worker is None or self._worker.done():
             raise LedgerUnavailable(f"{self._name}: {len(self._waiting)} waiting")
-        return await asyncio.shield(self.submit_later(item))
+        done = self.submit_later(item)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if left is not None:
+                done.add_done_callback(lambda _done: left())
+            raise
 
     def submit_later(self, item: Item) -> "asyncio.Future[Result]":
         """Queues an item whatever waits already, for callers that cannot take no for an answer."""

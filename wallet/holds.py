@@ -64,15 +64,17 @@ class Holds:
         asked = ledger.Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds)
         while True:
             try:
-                granted = await self._authorise.submit(asked)
+                granted = await self._authorise.submit(asked, left=lambda: self._void(asked))
             except LedgerUnavailable:
-                # Its reply may be what was lost: void it as soon as the database is back.
-                self._settle.submit_later(ledger.Settlement(hold_id, wallet_id, 0))
+                self._void(asked)  # its reply may be what was lost
                 raise
             if granted.amount_micro is not None:
                 return granted.amount_micro
             if granted.left_micro < minimum_micro:
                 raise NotCovered(wallet_id)
+
+    def _void(self, asked: ledger.Authorisation) -> None:
+        self._settle.submit_later(ledger.Settlement(asked.hold_id, asked.wallet_id, 0))
 
     async def settle(
         self, *, hold_id: uuid.UUID, wallet_id: int, cost_micro: int, record: dict[str, Any] | None = None

@@ -174,9 +174,9 @@ WITH asked AS MATERIALIZED (
     UNION ALL
     SELECT id, 'completion', 'revenue', NULL, cost_micro, NULL, now() FROM settled WHERE cost_micro > 0
 ){record}
-SELECT a.n, s.n IS NOT NULL, CASE WHEN s.n IS NOT NULL THEN s.cost_micro > 0 ELSE EXISTS (
+SELECT a.n, s.n IS NOT DISTINCT FROM a.n, CASE WHEN s.id IS NOT NULL THEN s.cost_micro > 0 ELSE EXISTS (
     SELECT FROM wallet_journalentry j WHERE j.transaction_id = a.id AND j.account = 'wallet') END
-FROM asked a LEFT JOIN settled s USING (n)
+FROM asked a LEFT JOIN settled s ON s.id = a.id
 """
 
 

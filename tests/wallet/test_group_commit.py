@@ -1,0 +1,137 @@
+"""Group commit: batches form under load, a poisoned item fails alone, a lost connection loses nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from wallet import group_commit
+from wallet.group_commit import GroupCommit, LedgerUnavailable
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+def conninfo() -> str:
+    settings = connection.settings_dict
+    return f"dbname={settings['NAME']} user={settings['USER']} host={settings['HOST']}"
+
+
+@asynccontextmanager
+async def running(statement: Any, *, keeps_trying: bool = False) -> AsyncIterator[GroupCommit[Any, Any]]:
+    queue: GroupCommit[Any, Any] = GroupCommit(
+        name="test", conninfo=conninfo(), statement=statement, keeps_trying=keeps_trying
+    )
+    queue.start()
+    try:
+        yield queue
+    finally:
+        await queue.close(timeout_seconds=5)
+
+
+async def test_what_arrives_during_a_batch_forms_the_next(committed_db: None) -> None:
+    sizes = []
+
+    async def statement(database: Connection, items: Sequence[int]) -> list[int]:
+        sizes.append(len(items))
+        await database.execute("SELECT pg_sleep(0.05)")
+        return [item * 2 for item in items]
+
+    async with running(statement) as queue:
+        results = await asyncio.gather(*(queue.submit(n) for n in range(100)))
+    assert results == [n * 2 for n in range(100)]
+    assert len(sizes) <= 3
+
+
+async def test_a_poisoned_item_fails_alone(committed_db: None) -> None:
+    async def statement(database: Connection, items: Sequence[int]) -> list[int]:
+        cursor = await database.execute(
+            "SELECT 100 / n FROM unnest(%s::int[]) WITH ORDINALITY AS t(n, at) ORDER BY at", [list(items)]
+        )
+        return [row[0] for row in await cursor.fetchall()]
+
+    async with running(statement) as queue:
+        results = await asyncio.gather(*(queue.submit(n) for n in [1, 2, 0, 4, 5]), return_exceptions=True)
+    assert isinstance(results[2], psycopg.errors.DivisionByZero)
+    assert [result for result in results if isinstance(result, int)] == [100, 50, 25, 20]
+
+
+async def cut(database: Connection) -> None:
+    async with await psycopg.AsyncConnection.connect(conninfo(), autocommit=True) as other:
+        await other.execute("SELECT pg_terminate_backend(%s)", [database.info.backend_pid])
+
+
+@pytest.mark.parametrize("keeps_trying", [False, True])
+async def test_a_connection_that_is_lost(committed_db: None, keeps_trying: bool) -> None:
+    calls = 0
+
+    async def statement(database: Connection, items: Sequence[int]) -> Sequence[int]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await cut(database)
+        await database.execute("SELECT 1")
+        return items
+
+    async with running(statement, keeps_trying=keeps_trying) as queue:
+        if keeps_trying:
+            assert await queue.submit(1) == 1
+        else:
+            with pytest.raises(LedgerUnavailable):
+                await queue.submit(1)
+        assert await queue.submit(2) == 2
+
+
+async def test_a_full_queue_says_so(committed_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MAX_WAITING", 3)
+    go, in_flight = asyncio.Event(), asyncio.Event()
+
+    async def statement(_database: Connection, items: Sequence[int]) -> Sequence[int]:
+        in_flight.set()
+        await go.wait()
+        return items
+
+    async with running(statement) as queue:
+        first = queue.submit_later(0)
+        await in_flight.wait()
+        waiting = [queue.submit_later(n) for n in (1, 2, 3)]
+        with pytest.raises(LedgerUnavailable):
+            await queue.submit(9)
+        go.set()
+        assert await asyncio.gather(first, *waiting) == [0, 1, 2, 3]
+
+
+async def test_a_caller_that_is_cancelled_leaves_its_item_in_the_queue(committed_db: None) -> None:
+    carried_out = []
+    go = asyncio.Event()
+
+    async def statement(_database: Connection, items: Sequence[int]) -> Sequence[int]:
+        await go.wait()
+        carried_out.extend(items)
+        return items
+
+    async with running(statement) as queue:
+        caller = asyncio.create_task(queue.submit(7))
+        await asyncio.sleep(0)
+        caller.cancel()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+    assert carried_out == [7]
+
+
+async def test_closing_carries_out_what_waits(committed_db: None) -> None:
+    carried_out = []
+
+    async def statement(database: Connection, items: Sequence[int]) -> Sequence[int]:
+        await database.execute("SELECT pg_sleep(0.01)")
+        carried_out.extend(items)
+        return items
+
+    async with running(statement) as queue:
+        for n in range(50):
+            queue.submit_later(n)
+    assert sorted(carried_out) == list(range(50))
