@@ -1,4 +1,7 @@
-"""Typed readers of the environment. Each fails loudly on a value it cannot read; `X_FILE` is read where `X` may be a secret."""
+"""Typed readers of the environment, which fail loudly on a value that they cannot read.
+
+A secret `X` is also read from the file that `X_FILE` names.
+"""
 
 import os
 import secrets
