@@ -1,0 +1,96 @@
+"""Cutting and reading streams, without a network."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy import sse, tokens
+from proxy.answers import AnswerStream, BadAnswer, reported_usage, text_bytes, whole_answer
+from proxy.pricing import Usage
+from tests.fake_upstream import STREAM, USAGE, chunk
+
+LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
+
+
+@given(data=st.data(), end=LINE_ENDS)
+def test_events_come_out_the_same_wherever_the_stream_is_cut(data: st.DataObject, end: bytes) -> None:
+    raw = b"".join(STREAM).replace(b"\n", end)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=20)))
+    splitter = sse.EventSplitter()
+    events = []
+    for start, stop in zip([0, *cuts], [*cuts, len(raw)], strict=True):
+        events += splitter.feed(raw[start:stop])
+    assert events + splitter.flush() == STREAM
+
+
+def test_data_of_several_lines_is_one() -> None:
+    assert sse.data(b"event: x\ndata: {\ndata: }\n\n") == b"{\n}"
+    assert sse.data(b": comment\n\n") is None
+
+
+def test_an_event_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "EVENT_MAX_BYTES", 100)
+    answer = AnswerStream(include_usage=False)
+    assert answer.feed(b"data: " + b"x" * 200) == b""
+    assert answer.failure
+
+
+def test_nothing_after_done_is_relayed() -> None:
+    answer = AnswerStream(include_usage=False)
+    answer.feed(b"".join(STREAM))
+    assert answer.done
+    assert answer.feed(chunk({"content": "more"})) == b""
+
+
+def test_usage_null_on_every_chunk_is_stripped_where_it_was_not_asked_for() -> None:
+    answer = AnswerStream(include_usage=False)
+    relayed = answer.feed(chunk({"content": "a"}, usage=None))
+    assert "usage" not in json.loads(relayed[6:])
+    asked = AnswerStream(include_usage=True)
+    event = chunk({"content": "a"}, usage=None)
+    assert asked.feed(event) == event
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (USAGE, Usage(12, 9)),
+        ({**USAGE, "prompt_tokens_details": {"cached_tokens": 5}}, Usage(12, 9, 5)),
+        ({**USAGE, "prompt_tokens_details": {"cached_tokens": 500}}, Usage(12, 9, 12)),
+        ({**USAGE, "prompt_tokens_details": None}, Usage(12, 9)),
+        ({"prompt_tokens": 3, "total_tokens": 3}, Usage(3, 0)),
+        ({"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 9}, Usage(3, 6)),
+        ({"prompt_tokens": True, "completion_tokens": 1}, None),
+        ({"prompt_tokens": 1.5, "completion_tokens": 1}, None),
+        ({}, None), (None, None), ([], None), ("12", None),
+    ],
+)  # fmt: skip
+def test_reported_usage(usage: object, expected: Usage | None) -> None:
+    assert reported_usage({"usage": usage}) == expected
+
+
+def test_all_kinds_of_text_count() -> None:
+    call = {"function": {"name": "go", "arguments": '{"a":1}'}}
+    assert text_bytes({"content": "سلام", "reasoning_content": "ab", "tool_calls": [call, None, 5]}) == 8 + 2 + 2 + 7
+    assert text_bytes({"content": [{"type": "text"}]}) == 0
+    assert text_bytes(None) == text_bytes("x") == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"1", b"null", b'{"choices":null}', b'{"error":{"message":"x"}}'])
+def test_a_whole_answer_without_choices_is_none(body: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        whole_answer(body)
+
+
+@given(st.text(max_size=300), st.booleans())
+def test_the_bound_is_never_below_the_estimate(text: str, tools: bool) -> None:
+    size = len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
+    bound = tokens.prompt_bound(size, tools=tools, context_tokens=10**6)
+    assert tokens.prompt_estimate(size) <= bound
+    assert bound >= len(text.encode(errors="replace"))
+
+
+def test_no_prompt_is_longer_than_the_context() -> None:
+    assert tokens.prompt_bound(10**9, tools=True, context_tokens=8192) == 8192
