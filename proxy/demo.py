@@ -36,7 +36,7 @@ def demo_key() -> DemoKey:
     if not settings.SANDBOX:
         raise NotSandbox
     path = settings.VAR_DIR / "secrets" / "demo_key"
-    kept = path.read_text().strip() if path.exists() else ""
+    kept = path.read_text(errors="replace").strip() if path.exists() else ""
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=open_account(mobile=MOBILE).pk)
         given = JournalEntry.objects.filter(wallet_id=user.pk, kind=JournalEntry.Kind.OPERATOR_CREDIT)

@@ -31,6 +31,9 @@ class OperatorCommand(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Answer with a JSON object and nothing else.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        for name, given in options.items():
+            if isinstance(given, str) and given.encode(errors="replace").decode() != given:
+                raise CommandError(f"{name.replace('_', '-')} is not valid UTF-8.")
         try:
             answer = self.answer(options)
         except (OperationalError, InterfaceError) as error:

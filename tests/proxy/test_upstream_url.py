@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from proxy import upstream_url
 from proxy.upstream_url import UnsafeUpstreamURL, is_public, validate_upstream_url
 
 
@@ -21,7 +20,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch, settings: Any) -> dict[str, list[s
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in names[host]]
         return real(host, port, flags=socket.AI_NUMERICHOST, **kwargs)
 
-    monkeypatch.setattr(upstream_url.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return names
 
 

@@ -1,0 +1,355 @@
+"""The operators' commands: what they answer, what they make, and what they say to bad input."""
+
+import io
+import json
+import stat
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+from django.db.utils import OperationalError
+from django.utils import timezone
+
+from accounts.models import Tier, User
+from keys import lifecycle
+from keys.models import APIKey
+from keys.secret import has_valid_checksum
+from proxy import catalogue, demo, starter
+from proxy.models import LanguageModel, Price, Route, Upstream
+from proxy.pricing import PriceQuote
+from tests.factories import UserFactory, WalletFactory
+from tests.proxy.factories import RouteFactory, UpstreamFactory, UsageRecordFactory
+
+pytestmark = pytest.mark.django_db
+TOMAN = 10_000_000
+MOBILE, LOCAL = "+989351112233", "09351112233"
+MODEL = ["--upstream-url", "https://93.184.215.14/v1", "--upstream-key", "sk-1"]
+PRICED = [*MODEL, "--input-toman-per-million", "30000", "--output-toman-per-million", "180000"]
+
+
+def answer(*command: str) -> dict[str, Any]:
+    out = io.StringIO()
+    call_command(*command, "--json", stdout=out)
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found
+
+
+def text(*command: str) -> str:
+    out = io.StringIO()
+    call_command(*command, stdout=out)
+    return out.getvalue()
+
+
+# --- issue_key -------------------------------------------------------------------------------------------------
+
+
+def test_issue_key_makes_an_account_with_credit_tier_and_a_working_key() -> None:
+    before = answer("issue_key", "--mobile", "09351112244")["available_micro"]
+    issued = answer(
+        "issue_key", "--mobile", LOCAL, "--credit-toman", "5000", "--tier", "Standard", "--name", "ci"
+    )
+    assert issued.keys() == {"key", "mobile", "tier", "available_micro"}
+    assert has_valid_checksum(issued["key"])
+    assert (issued["mobile"], issued["tier"]) == (MOBILE, "Standard")
+    assert issued["available_micro"] == before + 5_000 * TOMAN  # beside the sign-up credit
+    user = User.objects.get(mobile=MOBILE)
+    assert user.tier.name == "Standard"
+    assert APIKey.objects.get(user=user).name == "ci"
+
+
+def test_issue_key_gives_an_existing_account_one_more_key() -> None:
+    first = answer("issue_key", "--mobile", LOCAL)
+    second = answer("issue_key", "--mobile", "۰۹۳۵ ۱۱۱ ۲۲۳۳", "--credit-toman", "1,000")
+    assert second["available_micro"] == first["available_micro"] + 1_000 * TOMAN
+    assert second["tier"] == first["tier"]
+    assert APIKey.objects.filter(user__mobile=MOBILE).count() == 2
+
+
+def test_issue_key_tells_people_the_same() -> None:
+    shown = text("issue_key", "--mobile", LOCAL)
+    assert "hm-" in shown
+    assert "Toman available" in shown
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (["--mobile", "12345"], "not an Iranian mobile number"),
+        (["--tier", "Platinum"], "no tier named Platinum"),
+        (["--credit-toman", "-5"], "--credit-toman must be a whole number"),
+        (["--credit-toman", "1.5"], "--credit-toman must be a whole number"),
+        (["--credit-toman", "99999999999999"], "The credit must be"),
+        (["--name", " "], "--name"),
+        (["--name", "n" * 81], "--name"),
+    ],
+)
+def test_issue_key_says_what_is_wrong_and_makes_nothing(wrong: list[str], sentence: str) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        call_command("issue_key", "--mobile", LOCAL, *wrong)
+    assert not User.objects.filter(mobile=MOBILE).exists()
+
+
+def test_issue_key_gives_no_credit_where_it_makes_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = answer("issue_key", "--mobile", LOCAL)["available_micro"]
+    monkeypatch.setattr(lifecycle, "MAX_ACTIVE_KEYS", 1)
+    with pytest.raises(CommandError, match="revoke one first"):
+        call_command("issue_key", "--mobile", LOCAL, "--credit-toman", "5", "--tier", "Standard")
+    assert answer("wallet_report", "--mobile", LOCAL)["available_micro"] == before
+    assert User.objects.get(mobile=MOBILE).tier.is_default
+
+
+def test_an_argument_that_is_no_text_is_refused() -> None:
+    with pytest.raises(CommandError, match="not valid UTF-8"):
+        call_command("issue_key", "--mobile", LOCAL, "--name", "\udcff")
+
+
+# --- set_tier ---------------------------------------------------------------------------------------------------
+
+
+def test_set_tier_makes_a_tier_and_changes_it() -> None:
+    made = answer("set_tier", "Gold", "--rpm", "600", "--tpm", "2000000", "--concurrency", "20")
+    assert made == {"tier": "Gold", "rpm": 600, "tpm": 2_000_000, "concurrency": 20}
+    assert answer("set_tier", "Gold", "--rpm", "700", "--tpm", "1")["concurrency"] == 20
+    assert Tier.objects.get(name="Gold").rpm == 700
+    assert "Gold changed" in text("set_tier", "Gold", "--rpm", "1", "--tpm", "1")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["T", "--rpm", "0", "--tpm", "1"], "--rpm must be"),
+        (["T", "--rpm", "many", "--tpm", "1"], "--rpm must be"),
+        (["T", "--rpm", "1", "--tpm", "1", "--concurrency", "0"], "--concurrency must be"),
+        (["T", "--rpm", "99999999999", "--tpm", "1"], "rpm"),
+        (["", "--rpm", "1", "--tpm", "1"], "name"),
+        (["t" * 41, "--rpm", "1", "--tpm", "1"], "name"),
+    ],
+)
+def test_set_tier_says_what_is_wrong(given: list[str], sentence: str) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        call_command("set_tier", *given)
+
+
+# --- add_model --------------------------------------------------------------------------------------------------
+
+
+def test_add_model_puts_a_model_on_sale_in_toman() -> None:
+    model_id = f"m-{uuid.uuid4().hex}"
+    offer = answer("add_model", model_id, *PRICED, "--upstream-model", "there", "--on-disconnect", "drain")
+    served = catalogue.load(timezone.now())[model_id]
+    assert served.price == PriceQuote(300_000, 1_800_000)
+    assert (offer["model"], offer["upstream_model"], offer["on_disconnect"]) == (model_id, "there", "drain")
+    assert "sk-1" not in json.dumps(offer)
+    assert f"{model_id} is on sale" in text("add_model", model_id, *PRICED)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["m", *PRICED, "--upstream-url", "http://93.184.215.14/v1"], "https"),
+        (["m", *PRICED, "--upstream-url", "https://10.0.0.1/v1"], "private"),
+        (["m", *PRICED, "--input-toman-per-million", "-1"], "--input-toman-per-million must be"),
+        (["m", *PRICED, "--output-toman-per-million", "999999999999"], "A price must be"),
+        (["m", *PRICED, "--max-output-tokens", "0"], "--max-output-tokens must be"),
+        (["m", *PRICED, "--context-tokens", "99999999999"], "context_tokens"),
+        (["m", *PRICED, "--on-disconnect", "stay"], "cancel or drain"),
+        (["m", *PRICED, "--upstream-model", "x" * 121], "upstream_model"),
+        (["", *PRICED], "model_id"),
+    ],
+)
+def test_add_model_says_what_is_wrong_and_makes_nothing(given: list[str], sentence: str) -> None:
+    before = (LanguageModel.objects.count(), Upstream.objects.count(), Price.objects.count())
+    with pytest.raises(CommandError, match=sentence):
+        call_command("add_model", *given)
+    assert (LanguageModel.objects.count(), Upstream.objects.count(), Price.objects.count()) == before
+
+
+# --- wallet_report ----------------------------------------------------------------------------------------------
+
+
+def test_wallet_report_counts_one_account_alone() -> None:
+    wallet = WalletFactory.create(credit_micro=50 * TOMAN)
+    UsageRecordFactory.create(user_id=wallet.pk, prompt_tokens=3, completion_tokens=2)
+    UsageRecordFactory.create(user_id=wallet.pk, prompt_tokens=1, completion_tokens=0)
+    UsageRecordFactory.create(user_id=wallet.pk + 1)
+    assert answer("wallet_report", "--mobile", wallet.user.mobile) == {
+        "posted_micro": 50 * TOMAN,
+        "held_micro": 0,
+        "available_micro": 50 * TOMAN,
+        "open_holds": 0,
+        "journal_entries": 1,
+        "usage_records": 2,
+        "usage_cost_micro": 4 * 1_000 + 2 * 4_000,
+    }
+    assert "50 Toman" in text("wallet_report", "--mobile", wallet.user.mobile)
+
+
+def test_wallet_report_of_nobody_says_so() -> None:
+    with pytest.raises(CommandError, match="No account has the number"):
+        call_command("wallet_report", "--mobile", LOCAL)
+
+
+# --- a database that is away or empty --------------------------------------------------------------------------------
+
+
+def test_a_database_that_is_away_is_a_sentence_and_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_args: Any, **_kwargs: Any) -> Any:
+        raise OperationalError("connection to server failed: No such file\nIs the server running?")
+
+    monkeypatch.setattr(connection, "cursor", away)
+    with pytest.raises(CommandError, match=r"PostgreSQL does not answer: .* No such file\. Start .*make run"):
+        call_command("wallet_report", "--mobile", LOCAL)
+
+
+def test_a_database_without_tables_is_a_sentence_too() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE accounts_user RENAME TO accounts_user_elsewhere")
+    with pytest.raises(CommandError, match="not set up"):
+        call_command("wallet_report", "--mobile", LOCAL)
+
+
+# --- load_catalogue -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_catalogue() -> None:
+    Route.objects.all().delete()
+    Upstream.objects.all().delete()
+    assert not LanguageModel.objects.filter(model_id=starter.MODEL_ID).exists()
+
+
+def served() -> catalogue.ServedModel:
+    return catalogue.load(timezone.now())[starter.MODEL_ID]
+
+
+def test_load_catalogue_puts_the_contracts_model_on_sale_in_the_sandbox(
+    no_catalogue: None, settings: Any
+) -> None:
+    settings.PORT = 8123
+    assert answer("load_catalogue") == {"model": starter.MODEL_ID, "upstream": "sandbox"}
+    assert served().description == "Fast and affordable model for most tasks"
+    assert (served().context_tokens, served().max_output_tokens) == (128_000, 8_192)
+    assert served().price == PriceQuote(300_000, 1_800_000, 75_000)
+    assert served().route.base_url == "http://127.0.0.1:8123/sandbox/upstream/v1"
+    assert served().route.api_key == "sandbox"
+
+
+def test_load_catalogue_again_follows_the_port_and_changes_nothing_else(
+    no_catalogue: None, settings: Any
+) -> None:
+    call_command("load_catalogue", "--json")
+    model = LanguageModel.objects.get(model_id=starter.MODEL_ID)
+    LanguageModel.objects.filter(pk=model.pk).update(description="ours", max_output_tokens=5)
+    Price.objects.create(model=model, input_rial_per_million=1, output_rial_per_million=2)
+    Upstream.objects.update(on_disconnect="drain")
+    Route.objects.update(priority=7)
+    settings.PORT = 9001
+    call_command("load_catalogue", "--json")
+    assert served().route.base_url == "http://127.0.0.1:9001/sandbox/upstream/v1"
+    assert (served().description, served().max_output_tokens) == ("ours", 5)
+    assert served().price == PriceQuote(1, 2)
+    assert served().route.on_disconnect == "drain"
+    assert Route.objects.get(model=model).priority == 7
+
+
+def test_load_catalogue_follows_the_upstream_of_the_settings_there_and_back(
+    no_catalogue: None, settings: Any
+) -> None:
+    call_command("load_catalogue", "--json")
+    settings.UPSTREAM_BASE_URL, settings.UPSTREAM_API_KEY = "https://93.184.215.14/v1/", "sk-1"
+    assert answer("load_catalogue")["upstream"] == "primary"
+    assert (served().route.base_url, served().route.api_key) == ("https://93.184.215.14/v1", "sk-1")
+    settings.UPSTREAM_API_KEY = "sk-2"
+    call_command("load_catalogue", "--json")
+    assert served().route.api_key == "sk-2"
+    settings.UPSTREAM_BASE_URL = ""
+    call_command("load_catalogue", "--json")
+    assert served().route.upstream_name == "sandbox"
+    assert Route.objects.filter(model__model_id=starter.MODEL_ID).count() == 1
+
+
+def test_load_catalogue_keeps_the_name_that_an_admin_gave_the_model_upstream(
+    no_catalogue: None, settings: Any
+) -> None:
+    settings.UPSTREAM_BASE_URL, settings.UPSTREAM_API_KEY = "https://93.184.215.14/v1", "sk-1"
+    call_command("load_catalogue", "--json")
+    Route.objects.update(upstream_model="models/other")
+    call_command("load_catalogue", "--json")
+    assert served().route.upstream_model == "models/other"
+
+
+def test_load_catalogue_leaves_the_routes_of_admins_alone(no_catalogue: None) -> None:
+    call_command("load_catalogue", "--json")
+    model = LanguageModel.objects.get(model_id=starter.MODEL_ID)
+    Route.objects.all().delete()
+    own = RouteFactory.create(model=model, upstream=UpstreamFactory.create())
+    call_command("load_catalogue", "--json")
+    assert list(Route.objects.filter(model=model)) == [own]
+
+
+def test_load_catalogue_refuses_an_upstream_that_must_not_be_called(
+    no_catalogue: None, settings: Any
+) -> None:
+    settings.UPSTREAM_BASE_URL = "https://10.0.0.1/v1"
+    with pytest.raises(CommandError, match=r"UPSTREAM_BASE_URL: .*private"):
+        call_command("load_catalogue")
+
+
+def test_load_catalogue_makes_no_sandbox_upstream_in_production(no_catalogue: None, settings: Any) -> None:
+    settings.SANDBOX = False
+    assert answer("load_catalogue") == {"model": starter.MODEL_ID, "upstream": None}
+    assert not Upstream.objects.exists()
+
+
+# --- demo_key ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def var_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(demo, "MOBILE", MOBILE)  # the factories' numbers begin at the real one
+    settings.VAR_DIR = tmp_path
+    return tmp_path
+
+
+def test_the_demo_key_survives_a_restart_and_its_credit_is_given_once(var_dir: Path) -> None:
+    shown = answer("demo_key")
+    assert shown["mobile"] == MOBILE
+    assert answer("demo_key") == shown
+    path = var_dir / "secrets" / "demo_key"
+    assert path.read_text() == shown["key"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    sign_up = User.objects.get(mobile=MOBILE).tier.sign_up_credit_micro
+    assert answer("wallet_report", "--mobile", MOBILE)["posted_micro"] == sign_up + 100_000 * TOMAN
+
+
+@pytest.mark.parametrize("lost", ["revoked", "file gone", "file broken"])
+def test_the_demo_key_is_made_anew_where_it_no_longer_works(var_dir: Path, lost: str) -> None:
+    shown = answer("demo_key")
+    path = var_dir / "secrets" / "demo_key"
+    if lost == "revoked":
+        APIKey.objects.filter(user__mobile=MOBILE).update(revoked_at=timezone.now())
+    elif lost == "file gone":
+        path.unlink()
+    else:
+        path.write_text("hm-زمین")
+    again = answer("demo_key")
+    assert again["key"] != shown["key"]
+    assert answer("demo_key") == again
+
+
+def test_a_key_of_somebody_else_in_the_file_is_no_demo_key(var_dir: Path) -> None:
+    other = lifecycle.create(user_id=UserFactory.create().pk, name="other").secret
+    (var_dir / "secrets").mkdir()
+    (var_dir / "secrets" / "demo_key").write_text(other)
+    assert answer("demo_key")["key"] != other
+
+
+def test_there_is_no_demo_key_in_production(settings: Any, var_dir: Path) -> None:
+    settings.SANDBOX = False
+    with pytest.raises(CommandError, match="HAMIRAN_MODE=sandbox"):
+        call_command("demo_key")
+    assert not User.objects.filter(mobile=MOBILE).exists()
