@@ -1,11 +1,14 @@
 """Keys for admins: found by mobile number or last four, revoked, never made or changed."""
 
+import contextlib
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from accounts import phone
 from keys import lifecycle
 from keys.models import APIKey
 
@@ -31,6 +34,13 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("keys.change_apikey")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[APIKey], search_term: str
+    ) -> tuple[QuerySet[APIKey], bool]:
+        with contextlib.suppress(phone.InvalidMobile):  # 0912… as people write it; stored is +98912…
+            search_term = phone.normalise(search_term)
+        return super().get_search_results(request, queryset, search_term)
 
     @admin.action(description=_("Revoke selected keys"), permissions=["revoke"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:

@@ -1,11 +1,14 @@
 """Money for admins: everything to see, nothing to change. Amounts are shown in Toman."""
 
+import contextlib
+
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts import phone
 from accounts.formats import figure_text
 from wallet.models import Hold, JournalEntry, TopUp, Wallet
 from wallet.money import toman_text
@@ -22,6 +25,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic 
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
+    ) -> tuple[QuerySet[Model], bool]:
+        with contextlib.suppress(phone.InvalidMobile):  # 0912… as people write it; stored is +98912…
+            search_term = phone.normalise(search_term)
+        return super().get_search_results(request, queryset, search_term)
 
     @admin.display(description=_("amount"))
     def amount(self, row: Hold | JournalEntry | TopUp) -> str:
