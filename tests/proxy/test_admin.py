@@ -1,0 +1,247 @@
+"""The admin's catalogue: prices are only added, upstream keys only go in, and every change is on record."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from auditlog.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from proxy import catalogue, secrets
+from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
+from proxy.pricing import PriceQuote
+from tests.admin_browser import admin_browser
+from tests.factories import UserFactory
+from tests.proxy.factories import (
+    LanguageModelFactory,
+    PriceFactory,
+    RouteFactory,
+    UpstreamFactory,
+    UsageRecordFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def browser() -> Client:
+    return admin_browser()
+
+
+def address(model: Any, page: str, *arguments: object) -> str:
+    return reverse(f"admin:proxy_{model._meta.model_name}_{page}", args=arguments)
+
+
+def upstream_form(**fields: str) -> dict[str, str]:
+    return {
+        "name": f"u-{uuid.uuid4().hex[:8]}",
+        "base_url": "https://93.184.215.14/v1/",
+        "api_key": "sk-very-secret",
+        "on_disconnect": "cancel",
+        "is_active": "on",
+    } | fields
+
+
+def model_form(**fields: object) -> dict[str, object]:
+    """A model with one new route row and one new price row, as the browser sends them."""
+    form: dict[str, object] = {
+        "description": "",
+        "description_fa": "",
+        "owned_by": "hamiran",
+        "context_tokens": 9_000,
+        "max_output_tokens": 900,
+        "is_active": "on",
+    }
+    for prefix in ("routes", "prices"):
+        form |= {f"{prefix}-TOTAL_FORMS": 0, f"{prefix}-INITIAL_FORMS": 0}
+    return form | fields
+
+
+# --- every page --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [LanguageModel, Price, Upstream, UsageRecord])
+def test_every_list_and_every_row_opens(browser: Client, model: Any) -> None:
+    route = RouteFactory.create()
+    price = PriceFactory.create(model=route.model)
+    rows: dict[Any, Any] = {
+        LanguageModel: route.model,
+        Price: price,
+        Upstream: route.upstream,
+        UsageRecord: UsageRecordFactory.create(),
+    }
+    assert browser.get(address(model, "changelist")).status_code == 200
+    assert browser.get(address(model, "change", rows[model].pk)).status_code == 200
+
+
+# --- upstreams -----------------------------------------------------------------------------------------------------
+
+
+def test_an_upstreams_key_goes_in_encrypted_and_never_comes_out(browser: Client) -> None:
+    form = upstream_form()
+    assert browser.post(address(Upstream, "add"), form).status_code == 302
+    upstream = Upstream.objects.get(name=form["name"])
+    assert upstream.base_url == "https://93.184.215.14/v1"
+    assert secrets.decrypt(upstream.api_key_encrypted) == "sk-very-secret"
+    for page in (address(Upstream, "change", upstream.pk), address(Upstream, "changelist")):
+        content = browser.get(page).content.decode()
+        assert "sk-very-secret" not in content
+        assert bytes(upstream.api_key_encrypted).decode() not in content
+
+
+def test_an_empty_key_keeps_the_present_one(browser: Client) -> None:
+    upstream = UpstreamFactory.create()
+    form = upstream_form(name=upstream.name, api_key="", on_disconnect="drain")
+    assert browser.post(address(Upstream, "change", upstream.pk), form).status_code == 302
+    upstream.refresh_from_db()
+    assert upstream.on_disconnect == "drain"
+    assert secrets.decrypt(upstream.api_key_encrypted) == "sk-upstream"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://93.184.215.14/v1", "https://169.254.169.254/v1", "https://a:b@93.184.215.14/"]
+)
+def test_an_upstream_that_must_not_be_called_is_refused(browser: Client, url: str) -> None:
+    form = upstream_form(base_url=url)
+    response = browser.post(address(Upstream, "add"), form)
+    assert response.status_code == 200
+    assert response.context["adminform"].form.errors["base_url"]
+    assert not Upstream.objects.filter(name=form["name"]).exists()
+
+
+def test_an_allowed_host_needs_no_dot_and_no_tls(browser: Client, settings: Any) -> None:
+    settings.UPSTREAM_ALLOWED_HOSTS = ["model-server"]
+    form = upstream_form(base_url="http://model-server:8000/v1")
+    assert browser.post(address(Upstream, "add"), form).status_code == 302
+
+
+def test_a_new_key_is_on_record_without_being_in_it(browser: Client) -> None:
+    upstream = UpstreamFactory.create()
+    form = upstream_form(name=upstream.name, base_url="https://93.184.215.14/v1", api_key="sk-very-secret")
+    browser.post(address(Upstream, "change", upstream.pk), form)
+    upstream.refresh_from_db()
+    entry = LogEntry.objects.get_for_object(upstream).first()
+    assert entry is not None
+    assert entry.actor is not None
+    assert "api_key_encrypted" in entry.changes_dict
+    for entry in LogEntry.objects.get_for_object(upstream):
+        assert "sk-very-secret" not in str(entry.changes)
+        assert bytes(upstream.api_key_encrypted).decode()[20:] not in str(entry.changes)
+
+
+# --- models and prices -----------------------------------------------------------------------------------------------
+
+
+def test_a_model_with_route_and_price_is_put_on_sale_in_one_form(browser: Client) -> None:
+    upstream = UpstreamFactory.create()
+    model_id = f"m-{uuid.uuid4().hex}"
+    form = model_form(
+        **{
+            "model_id": model_id,
+            "routes-TOTAL_FORMS": 1,
+            "routes-0-upstream": upstream.pk,
+            "routes-0-upstream_model": "there",
+            "routes-0-priority": 100,
+            "prices-TOTAL_FORMS": 1,
+            "prices-0-valid_from_0": "2026-01-01",
+            "prices-0-valid_from_1": "00:00:00",
+            "prices-0-input_rial_per_million": 10,
+            "prices-0-output_rial_per_million": 40,
+        }
+    )
+    response = browser.post(address(LanguageModel, "add"), form)
+    assert response.status_code == 302, response.context["errors"]
+    served = catalogue.load(timezone.now())[model_id]
+    assert served.price == PriceQuote(10, 40)
+    assert served.route.upstream_model == "there"
+
+
+def test_a_models_change_page_adds_a_price_and_changes_none(browser: Client) -> None:
+    model = LanguageModelFactory.create()
+    old = PriceFactory.create(model=model, valid_from=timezone.now() - timedelta(days=9))
+    form = model_form(
+        **{
+            "model_id": model.model_id,
+            "prices-TOTAL_FORMS": 2,
+            "prices-INITIAL_FORMS": 1,
+            "prices-0-id": old.pk,
+            "prices-0-input_rial_per_million": 1,
+            "prices-0-output_rial_per_million": 1,
+            "prices-0-DELETE": "on",
+            "prices-1-valid_from_0": "2026-01-01",
+            "prices-1-valid_from_1": "00:00:00",
+            "prices-1-input_rial_per_million": 7,
+            "prices-1-output_rial_per_million": 9,
+        }
+    )
+    assert browser.post(address(LanguageModel, "change", model.pk), form).status_code == 302
+    prices = Price.objects.filter(model=model).order_by("pk").values_list("input_rial_per_million", flat=True)
+    assert list(prices) == [1_000, 7]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input_rial_per_million": 10, "cached_input_rial_per_million": 11},
+        {"input_rial_per_million": 10**12},
+        {"input_rial_per_million": -1},
+    ],
+)
+def test_a_price_that_cannot_be_charged_is_an_error_on_the_form(
+    browser: Client, fields: dict[str, int]
+) -> None:
+    model = LanguageModelFactory.create()
+    form = {
+        "model": model.pk,
+        "valid_from_0": "2026-01-01",
+        "valid_from_1": "00:00:00",
+        "output_rial_per_million": 1,
+    } | fields
+    response = browser.post(address(Price, "add"), form)
+    assert response.status_code == 200
+    assert response.context["adminform"].form.errors
+    assert not Price.objects.filter(model=model).exists()
+
+
+def test_prices_and_usage_records_can_be_seen_and_not_touched(browser: Client) -> None:
+    for row in (PriceFactory.create(), UsageRecordFactory.create()):
+        assert browser.post(address(type(row), "change", row.pk), {"x": 1}).status_code == 403
+        assert browser.post(address(type(row), "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert browser.get(address(UsageRecord, "add")).status_code == 403
+    assert browser.get(address(Price, "add")).status_code == 200
+
+
+def test_a_model_is_taken_off_sale_and_not_deleted(browser: Client) -> None:
+    model = LanguageModelFactory.create()
+    assert browser.post(address(LanguageModel, "delete", model.pk), {"post": "yes"}).status_code == 403
+
+
+@pytest.mark.parametrize("model", [LanguageModel, Price, Route, Upstream])
+def test_every_change_of_the_catalogue_is_in_the_audit_log(model: Any) -> None:
+    route = RouteFactory.create()
+    rows = {
+        LanguageModel: route.model,
+        Price: PriceFactory.create(model=route.model),
+        Route: route,
+        Upstream: route.upstream,
+    }
+    assert LogEntry.objects.get_for_object(rows[model]).filter(action=LogEntry.Action.CREATE).count() == 1
+
+
+# --- usage records ---------------------------------------------------------------------------------------------------
+
+
+def test_usage_is_found_by_mobile_number_user_or_key(browser: Client) -> None:
+    user = UserFactory.create()
+    mine = UsageRecordFactory.create(user_id=user.pk, key_id=987_654_321)
+    UsageRecordFactory.create(user_id=user.pk + 1, key_id=1)
+    local = "0" + user.mobile.removeprefix("+98")
+    for term in (local, str(user.pk), "987654321", "۹۸۷۶۵۴۳۲۱"):
+        found = browser.get(address(UsageRecord, "changelist"), {"q": term}).context["cl"].queryset
+        assert list(found) == [mine]
+    for term in ("nobody", "9" * 40, "'"):
+        found = browser.get(address(UsageRecord, "changelist"), {"q": term}).context["cl"].queryset
+        assert not found.exists()

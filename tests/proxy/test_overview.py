@@ -1,0 +1,117 @@
+"""The overview: what is there, what was spent, what to do next."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import override
+
+from proxy import overview, views
+from proxy.models import UsageRecord
+from tests.factories import TierFactory, WalletFactory
+from tests.proxy.factories import APIKeyFactory, LanguageModelFactory, UsageRecordFactory
+from wallet.models import Wallet
+
+pytestmark = pytest.mark.django_db
+
+MIDNIGHT = datetime(2026, 11, 20, 20, 30, tzinfo=UTC)  # in Tehran
+NOW = MIDNIGHT + timedelta(hours=9)
+TOMAN = 10_000_000
+
+
+def signed_in(client: Client, wallet: Wallet, language: str = "en") -> Client:
+    client.force_login(wallet.user)
+    client.cookies["hamiran_language"] = language
+    return client
+
+
+def shown(client: Client) -> str:
+    response = client.get(reverse("proxy:overview"))
+    assert response.status_code == 200
+    content: str = response.content.decode()
+    return content
+
+
+def test_today_and_the_month_are_summed_apart() -> None:
+    wallet = WalletFactory.create(credit_micro=TOMAN)
+    for at in (NOW, MIDNIGHT, MIDNIGHT - timedelta(seconds=1), MIDNIGHT - timedelta(days=3, seconds=1)):
+        UsageRecordFactory.create(user_id=wallet.pk, created_at=at, outcome="upstream_failed")
+    found = overview.of(user_id=wallet.pk, now=NOW, month_start=MIDNIGHT - timedelta(days=3))
+    assert (found.today.requests, found.month.requests) == (2, 3)
+    assert found.month.errors == 3
+    assert found.month.cost_micro == 3 * 30_000
+    assert found.wallet.available_micro == TOMAN
+    assert found.recent[0].record.created_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("language", "first"),
+    [("en", datetime(2026, 10, 31, 20, 30, tzinfo=UTC)), ("fa", datetime(2026, 10, 22, 20, 30, tzinfo=UTC))],
+)
+def test_a_month_begins_by_the_calendar_of_the_page(language: str, first: datetime) -> None:
+    """21 November 2026 in Tehran is 30 Aban 1405, which began on 23 October."""
+    with override(language):
+        assert views._month_start(NOW) == first
+
+
+def test_a_new_account_is_led_from_top_up_to_the_first_call(client: Client) -> None:
+    wallet = WalletFactory.create()
+    model = LanguageModelFactory.create(model_id="a-first-model")
+    page = signed_in(client, wallet)
+    content = shown(page)
+    assert content.count("step--done") == 0
+    assert "No request yet" in content
+    assert model.model_id in content
+
+    WalletFactory._meta.model.objects.filter(pk=wallet.pk).update(posted_micro=5)
+    assert shown(page).count("step--done") == 1
+
+    key = APIKeyFactory.create(user=wallet.user)
+    assert shown(page).count("step--done") == 2
+
+    UsageRecordFactory.create(user_id=wallet.pk, key_id=key.pk, created_at=timezone.now(), model="model-z")
+    content = shown(page)
+    assert "Three steps" not in content
+    assert "model-z" in content
+    assert str(key) in content
+
+
+def test_it_shows_the_balance_and_the_tier_with_its_limits(client: Client) -> None:
+    wallet = WalletFactory.create(
+        credit_micro=1_234 * TOMAN,
+        user__tier=TierFactory.create(name="Gold", rpm=777, tpm=88_000, concurrency=9),
+    )
+    content = shown(signed_in(client, wallet))
+    for expected in ("1,234 Toman", "Gold", "777", "88,000", "9 requests at once"):
+        assert expected in content
+
+
+@pytest.mark.parametrize("outcome", UsageRecord.Outcome.values)
+def test_every_outcome_has_a_name_on_the_page(client: Client, outcome: str) -> None:
+    wallet = WalletFactory.create()
+    UsageRecordFactory.create(user_id=wallet.pk, outcome=outcome)
+    assert str(UsageRecord.Outcome(outcome).label) in shown(signed_in(client, wallet))
+
+
+def test_it_speaks_persian(client: Client) -> None:
+    content = shown(signed_in(client, WalletFactory.create(credit_micro=1_234 * TOMAN), "fa"))
+    assert 'dir="rtl"' in content
+    assert "۱٬۲۳۴" in content
+
+
+def test_it_asks_who_is_there(client: Client) -> None:
+    assert client.get(reverse("proxy:overview")).status_code == 302
+
+
+def test_it_takes_few_queries_however_much_was_used(
+    client: Client, django_assert_max_num_queries: Any
+) -> None:
+    wallet = WalletFactory.create()
+    for _ in range(30):
+        UsageRecordFactory.create(user_id=wallet.pk)
+    page = signed_in(client, wallet)
+    with django_assert_max_num_queries(16):
+        shown(page)
