@@ -15,7 +15,9 @@ from pathlib import Path
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
 
 
-async def pairs(conninfo: str, record_sql: str, wallets: list[int], at_once: int) -> tuple[float, float, float]:
+async def pairs(
+    conninfo: str, record_sql: str, wallets: list[int], at_once: int
+) -> tuple[float, float, float]:
     import uuid_utils.compat as uuid
 
     from wallet.holds import Holds
@@ -32,8 +34,12 @@ async def pairs(conninfo: str, record_sql: str, wallets: list[int], at_once: int
             turn += at_once
             began = time.perf_counter()
             hold = uuid.uuid7()
-            await holds.place(hold_id=hold, wallet_id=wallet, amount_micro=900, minimum_micro=900, seconds=600)
-            await holds.settle(hold_id=hold, wallet_id=wallet, cost_micro=300, record=RECORD | {"user_id": wallet})
+            await holds.place(
+                hold_id=hold, wallet_id=wallet, amount_micro=900, minimum_micro=900, seconds=600
+            )
+            await holds.settle(
+                hold_id=hold, wallet_id=wallet, cost_micro=300, record=RECORD | {"user_id": wallet}
+            )
             latencies.append(time.perf_counter() - began)
 
     cpu = resource.getrusage(resource.RUSAGE_SELF)

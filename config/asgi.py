@@ -6,14 +6,13 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 pages = get_asgi_application()
 
-from django.conf import settings
-
-from proxy import runtime
-from proxy.handler import APIHandler
+from proxy import runtime  # noqa: E402 - models are ready only now
+from proxy.handler import APIHandler  # noqa: E402
 
 api = APIHandler("proxy.api.urls")
 API_PATHS = ("/v1", "/healthz", "/readyz")
@@ -24,7 +23,7 @@ if settings.SANDBOX:
     sandbox_upstream = SandboxUpstream()
 
 Receive = Callable[[], Any]
-Send = Callable[[dict[str, Any]], Any]
+Send = Callable[[Any], Any]
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:

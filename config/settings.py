@@ -24,10 +24,9 @@ _secrets_dir = VAR_DIR / "secrets" if SANDBOX else None
 SECRET_KEY = envsecret("SECRET_KEY", generate_in=_secrets_dir)
 # Peppers of key digests and one-time codes: "version:secret", newest first, so that a new one can be brought in.
 PEPPERS = {
-    int(version): secret.encode()
+    int(version or 1): secret.strip().encode()
     for version, _colon, secret in (
-        item.strip().partition(":")
-        for item in ("1:" + envsecret("PEPPER", generate_in=_secrets_dir) if SANDBOX else envsecret("PEPPERS")).split(",")
+        item.rpartition(":") for item in envsecret("PEPPERS", generate_in=_secrets_dir).split(",")
     )
 }
 # Keys that encrypt upstream secrets at rest, newest first (any text; a Fernet key is derived from each).
@@ -144,7 +143,9 @@ AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_VERBOSE = False
 
 # --- money ---------------------------------------------------------------------------------------------------
-PAYMENT_GATEWAY = envchoice("PAYMENT_GATEWAY", ("sandbox",), "sandbox") if SANDBOX else envstr("PAYMENT_GATEWAY", "none")
+PAYMENT_GATEWAY = envchoice(
+    "PAYMENT_GATEWAY", ("sandbox", "none") if SANDBOX else ("none",), "sandbox" if SANDBOX else "none"
+)
 TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)
 TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
 

@@ -24,14 +24,19 @@ def reported_usage(answer: dict[str, Any]) -> Usage | None:
     usage = answer.get("usage")
     if not isinstance(usage, dict):
         return None
-    prompt, completion, total = (usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    prompt, completion, total = (
+        usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+    )
     if completion is None and isinstance(total, int):
         completion = 0
     if type(prompt) is int and type(completion) is int and type(total) is int:
         completion = max(completion, total - prompt)
     details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    if prompt is None or completion is None:
+        return None
     try:
-        return Usage(prompt, completion, details.get("cached_tokens") or 0 if isinstance(details, dict) else 0)  # type: ignore[arg-type]
+        return Usage(prompt, completion, cached or 0)
     except ValueError:
         return None
 
@@ -175,7 +180,11 @@ class AnswerStream:
 
     def _made_usage_event(self) -> bytes:
         assert self.usage is not None
-        head = {name: self._last_chunk[name] for name in ("id", "object", "created", "model") if name in self._last_chunk}
+        head = {
+            name: self._last_chunk[name]
+            for name in ("id", "object", "created", "model")
+            if name in self._last_chunk
+        }
         usage = {
             "prompt_tokens": self.usage.prompt_tokens,
             "completion_tokens": self.usage.completion_tokens,

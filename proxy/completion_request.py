@@ -86,14 +86,24 @@ def read_request(payload: dict[str, Any], *, model: str) -> CompletionRequest:
 
 
 def _is_message(message: Any) -> bool:
-    if not isinstance(message, dict) or not isinstance(message.get("role"), str) or message["role"] not in ROLES:
+    if (
+        not isinstance(message, dict)
+        or not isinstance(message.get("role"), str)
+        or message["role"] not in ROLES
+    ):
         return False
     content = message.get("content")
     if isinstance(content, str):
         return True
     if isinstance(content, list):
-        return bool(content) and all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
-    return content is None and message["role"] == "assistant" and any(message.get(name) for name in INSTEAD_OF_CONTENT)
+        return bool(content) and all(
+            isinstance(part, dict) and isinstance(part.get("type"), str) for part in content
+        )
+    return (
+        content is None
+        and message["role"] == "assistant"
+        and any(message.get(name) for name in INSTEAD_OF_CONTENT)
+    )
 
 
 def _whole_number(payload: dict[str, Any], name: str, most: int) -> int | None:

@@ -25,7 +25,12 @@ OUTPUT_FLOOR_TOKENS = 256
 
 
 async def create(
-    runtime: "Runtime", *, key: KeyIdentity, request_id: uuid.UUID, payload: dict[str, Any], headers: dict[str, str]
+    runtime: "Runtime",
+    *,
+    key: KeyIdentity,
+    request_id: uuid.UUID,
+    payload: dict[str, Any],
+    headers: dict[str, str],
 ) -> bytes | Relay:
     """The body of a whole answer, paid for; or a relay whose first event has arrived, to be delivered.
 
@@ -91,7 +96,9 @@ async def _admit(runtime: "Runtime", metered: Metered, headers: dict[str, str]) 
 async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
     """Holds the worst case. Returns the output limit to set where the wallet covers less than the model's longest."""
     model, price = metered.model, metered.model.price
-    prompt = tokens.prompt_bound(body_bytes, tools=bool(ask.payload.get("tools")), context_tokens=model.context_tokens)
+    prompt = tokens.prompt_bound(
+        body_bytes, tools=bool(ask.payload.get("tools")), context_tokens=model.context_tokens
+    )
     if ask.output_limit is not None:
         output = floor = min(ask.output_limit, model.context_tokens)
     else:
@@ -116,7 +123,10 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
 
 async def _release_limits(metered: Metered) -> None:
     await metered.limiter.finish(
-        key_id=metered.key.key_id, request_id=metered.request_id.hex, estimate=metered.estimate_tokens, tokens=0
+        key_id=metered.key.key_id,
+        request_id=metered.request_id.hex,
+        estimate=metered.estimate_tokens,
+        tokens=0,
     )
 
 

@@ -20,7 +20,11 @@ SERVER = "server_error"
 ERRORS: dict[str, tuple[int, str, str]] = {
     "missing_api_key": (401, INVALID, "You must provide an API key in the Authorization header."),
     "invalid_api_key": (401, INVALID, "Invalid API key provided."),
-    "insufficient_balance": (402, "insufficient_quota", "Insufficient wallet balance. Please top up your account."),
+    "insufficient_balance": (
+        402,
+        "insufficient_quota",
+        "Insufficient wallet balance. Please top up your account.",
+    ),
     "rate_limit_exceeded": (429, "rate_limit_error", "Rate limit exceeded. Please retry after a minute."),
     "invalid_json": (400, INVALID, "Invalid JSON in request body."),
     "method_not_allowed": (405, INVALID, "Method not allowed for this endpoint."),
@@ -93,7 +97,10 @@ def rate_limited(retry_after_seconds: float | None) -> APIError:
 
 def error_response(error: APIError) -> HttpResponse:
     return HttpResponse(
-        orjson.dumps(error.body()), status=error.status, content_type="application/json", headers=error.headers
+        orjson.dumps(error.body()),
+        status=error.status,
+        content_type="application/json",
+        headers=error.headers,
     )
 
 
@@ -104,5 +111,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse:
     if isinstance(exc, MethodNotAllowed):
         allowed = ", ".join(context["view"].allowed_methods)
         return error_response(APIError("method_not_allowed", headers={"Allow": allowed}))
-    logger.error("unhandled exception", exc_info=exc, extra={"request": getattr(context.get("request"), "id", None)})
+    logger.error(
+        "unhandled exception", exc_info=exc, extra={"request": getattr(context.get("request"), "id", None)}
+    )
     return error_response(APIError("internal_error"))

@@ -140,7 +140,13 @@ class APIHandler:
         client = StreamClient(receive, send)
         watcher = asyncio.create_task(client.watch())
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM_HEADERS + _headers(response, but="content-type")})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": EVENT_STREAM_HEADERS + _headers(response, but="content-type"),
+                }
+            )
             await response.relay.deliver(client)
         finally:
             watcher.cancel()

@@ -11,7 +11,6 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -117,8 +116,11 @@ if wait == 0 then
         redis.call('PEXPIRE', KEYS[4], seconds * 1000)
     end
 end
-local oldest, oldest_tokens = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES'), redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-return {wait, requests, used, oldest[2] and oldest[2] + 60000 - now or 0, oldest_tokens[2] and oldest_tokens[2] + 60000 - now or 0}
+local function reset(log)
+    local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
+    return oldest[2] and oldest[2] + 60000 - now or 0
+end
+return {wait, requests, used, reset(KEYS[1]), reset(KEYS[2])}
 """
 FINISH = """
 local id, estimate, tokens = ARGV[1], ARGV[2], ARGV[3]
@@ -145,7 +147,7 @@ return 1
 class Limiter:
     """The limits of one web process. Exact across processes while Valkey answers, per process while it does not."""
 
-    def __init__(self, client: "redis.asyncio.Redis[Any]", *, running_seconds: int) -> None:
+    def __init__(self, client: redis.asyncio.Redis, *, running_seconds: int) -> None:
         self._client = client
         self._admit = client.register_script(ADMIT)
         self._finish = client.register_script(FINISH)
@@ -161,7 +163,14 @@ class Limiter:
                 async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
                     reply = await self._admit(
                         keys=_keys(key_id),
-                        args=[request_id, limits.rpm, limits.tpm, limits.concurrency or 0, tokens, self._running_seconds],
+                        args=[
+                            request_id,
+                            limits.rpm,
+                            limits.tpm,
+                            limits.concurrency or 0,
+                            tokens,
+                            self._running_seconds,
+                        ],
                     )
             except (RedisError, OSError, TimeoutError) as error:
                 self._lost(error)
@@ -188,12 +197,16 @@ class Limiter:
 
     def _lost(self, error: BaseException) -> None:
         if not self._away_until:
-            logger.error("valkey away: limits are kept per process", extra={"error": str(error) or repr(error)})
+            logger.error(
+                "valkey away: limits are kept per process", extra={"error": str(error) or repr(error)}
+            )
         self._away_until = time.monotonic() + VALKEY_RETRY_SECONDS
 
     def _back(self) -> None:
         if self._away_until:
-            logger.warning("valkey back: limits are shared again", extra={"served_without": self._away_requests})
+            logger.warning(
+                "valkey back: limits are shared again", extra={"served_without": self._away_requests}
+            )
             self._away_until, self._away_requests = 0.0, 0
             self._local.clear()
 

@@ -89,7 +89,8 @@ class Metered:
         }
         if full_micro > captured_micro:
             logger.error(
-                "usage beyond the hold", extra={"request": self.request_id, "uncovered_micro": record["uncovered_micro"]}
+                "usage beyond the hold",
+                extra={"request": self.request_id, "uncovered_micro": record["uncovered_micro"]},
             )
         try:
             await asyncio.gather(
@@ -104,7 +105,12 @@ class Metered:
         finally:
             logger.info(
                 "completion",
-                extra={"request": self.request_id.hex, "cost_micro": captured_micro, "reason": reason, **record},
+                extra={
+                    "request": self.request_id.hex,
+                    "cost_micro": captured_micro,
+                    "reason": reason,
+                    **record,
+                },
             )
 
     async def _resolve_hold(self, cost_micro: int, record: dict[str, Any]) -> None:

@@ -34,9 +34,11 @@ class Client(Protocol):
 
 
 class Relay:
-    """Owns an upstream's response from its first event on. `deliver` is to be called once, and settles whatever happens."""
+    """Owns an upstream's response from its first event on. `deliver`, called once, settles whatever happens."""
 
-    def __init__(self, metered: Metered, response: aiohttp.ClientResponse, answer: AnswerStream, prompt_bytes: int) -> None:
+    def __init__(
+        self, metered: Metered, response: aiohttp.ClientResponse, answer: AnswerStream, prompt_bytes: int
+    ) -> None:
         self._metered = metered
         self._response = response
         self._answer = answer
@@ -94,7 +96,9 @@ class Relay:
         if client.gone:  # what upstream made before the client left, or before it failed after that
             await self._bill(Outcome.CLIENT_LEFT)
             return
-        await self._metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error) or "took too long")
+        await self._metered.void(
+            outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error) or "took too long"
+        )
         await client.write(error_event(APIError("upstream_error").body()), last=True)
 
     async def _bill(self, outcome: Outcome) -> None:
@@ -103,7 +107,8 @@ class Relay:
             await self._metered.capture(answer.usage, billed_by=BilledBy.USAGE, outcome=outcome)
             return
         estimate = Usage(
-            tokens.prompt_estimate(self._prompt_bytes), tokens.completion_estimate(answer.text_bytes, answer.deltas)
+            tokens.prompt_estimate(self._prompt_bytes),
+            tokens.completion_estimate(answer.text_bytes, answer.deltas),
         )
         await self._metered.capture(estimate, billed_by=BilledBy.ESTIMATE, outcome=outcome)
 

@@ -38,7 +38,7 @@ class Runtime:
             check=AsyncConnectionPool.check_connection,
         )
         # Without retries: when Valkey is away the limiter has its own answer, at once.
-        self.valkey: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(
+        self.valkey = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, retry=Retry(NoBackoff(), 0), socket_connect_timeout=1
         )
         self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=RECORD_SQL)
@@ -53,7 +53,9 @@ class Runtime:
         self.holds.start()
         self.upstreams.start()
         await self.catalogue.start()
-        self._listener = asyncio.create_task(listen_for_revocations(self.valkey, self.keys), name="revocations")
+        self._listener = asyncio.create_task(
+            listen_for_revocations(self.valkey, self.keys), name="revocations"
+        )
 
     async def close(self) -> None:
         """Settles what is unsettled first, then lets go of everything."""

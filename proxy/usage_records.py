@@ -7,7 +7,8 @@ INSERT INTO proxy_usagerecord (
     prompt_tokens, cached_tokens, completion_tokens,
     input_rial_per_million, output_rial_per_million, cached_input_rial_per_million,
     cost_micro, uncovered_micro, first_byte_ms, total_ms)
-SELECT settled.id, now(), settled.wallet_id, r.key_id, r.model, r.upstream_id, r.stream, r.outcome, r.billed_by, r.status,
+SELECT settled.id, now(), settled.wallet_id,
+    r.key_id, r.model, r.upstream_id, r.stream, r.outcome, r.billed_by, r.status,
     r.prompt_tokens, r.cached_tokens, r.completion_tokens,
     r.input_rial_per_million, r.output_rial_per_million, r.cached_input_rial_per_million,
     settled.cost_micro, r.uncovered_micro, r.first_byte_ms, r.total_ms

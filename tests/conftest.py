@@ -18,7 +18,7 @@ from pytest_django import DjangoDbBlocker
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> None:
     """The test database, whichever fixture asks for it; its server goes with the run, so nothing is torn down."""
     with django_db_blocker.unblock():
-        setup_databases(verbosity=0, interactive=False, aliases=["default"], serialized_aliases=[])
+        setup_databases(verbosity=0, interactive=False, aliases=None, serialized_aliases=[])
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ import tempfile
 from pathlib import Path
 
 # The controller of a parallel run executes no test and needs no engine.
-CONTROLLER = any(arg.startswith(("-n", "--numprocesses")) for arg in sys.argv) and "PYTEST_XDIST_WORKER" not in os.environ
+CONTROLLER = (
+    any(arg.startswith(("-n", "--numprocesses")) for arg in sys.argv)
+    and "PYTEST_XDIST_WORKER" not in os.environ
+)
 
 if "HAMIRAN_TEST_VAR" not in os.environ and not CONTROLLER:
     from config import embedded

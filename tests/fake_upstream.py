@@ -56,7 +56,10 @@ class FakeUpstream:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                headers = {name.lower(): value.strip() for name, _colon, value in (line.partition(":") for line in head[1:])}
+                headers = {
+                    name.lower(): value.strip()
+                    for name, _colon, value in (line.partition(":") for line in head[1:])
+                }
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 request = json.loads(body)
                 self.requests.append(request)
@@ -101,7 +104,14 @@ def answer_whole(text: str = "Hello!", usage: dict[str, Any] | None = USAGE) -> 
 
 def chunk(delta: dict[str, Any] | None = None, *, finish: str | None = None, **extra: Any) -> bytes:
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
-    body = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "up", "choices": choices, **extra}
+    body = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "up",
+        "choices": choices,
+        **extra,
+    }
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
@@ -119,7 +129,9 @@ def stream_events(*parts: bytes | float, cut: bool = False) -> Script:
     """Sends the parts one by one as chunks; a number is a pause in seconds; `cut` closes without the last chunk."""
 
     async def script(_request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         for part in parts:
             if isinstance(part, float | int):
                 await asyncio.sleep(part)

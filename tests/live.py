@@ -50,9 +50,11 @@ class WebProcess:
     def _start(self) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(self.port)]
-                + ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "on"]
-                + ["--timeout-graceful-shutdown", "3"],
+                [
+                    sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(self.port),
+                    "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "on",
+                    "--timeout-graceful-shutdown", "3",
+                ],
                 cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS

@@ -20,7 +20,9 @@ def give(*, wallet_id: int, amount_micro: int) -> int:
 def give_sign_up_credit(*, wallet_id: int, amount_micro: int) -> int:
     """Likewise, booked as sign-up credit."""
     return ledger.post(
-        transaction_id=uuid.uuid5(uuid.NAMESPACE_OID, f"hamiran:sign-up:{wallet_id}"),  # once a wallet, whatever happens
+        transaction_id=uuid.uuid5(
+            uuid.NAMESPACE_OID, f"hamiran:sign-up:{wallet_id}"
+        ),  # once a wallet, whatever happens
         kind=JournalEntry.Kind.SIGN_UP_CREDIT,
         wallet_id=wallet_id,
         amount_micro=amount_micro,

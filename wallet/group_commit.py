@@ -92,7 +92,9 @@ class GroupCommit(Generic[Item, Result]):
             async with asyncio.timeout(timeout_seconds):
                 await self._idle.wait()
         except TimeoutError:
-            logger.error("ledger queue not drained", extra={"queue": self._name, "left": len(self._waiting)})
+            logger.critical(
+                "ledger queue not drained", extra={"queue": self._name, "left": len(self._waiting)}
+            )
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -117,7 +119,8 @@ class GroupCommit(Generic[Item, Result]):
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
                 await self._disconnect()
                 logger.warning(
-                    "ledger connection lost", extra={"queue": self._name, "batch": len(batch), "error": str(error)}
+                    "ledger connection lost",
+                    extra={"queue": self._name, "batch": len(batch), "error": str(error)},
                 )
                 if not self._keeps_trying:
                     return self._fail(batch, LedgerUnavailable(str(error)))

@@ -243,7 +243,10 @@ async def settle(
 def expire(*, limit: int) -> int:
     """Voids up to `limit` holds past their expiry and returns how many. One transaction of its own."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT id, wallet_id FROM wallet_hold WHERE expires_at < now() ORDER BY expires_at LIMIT %s", [limit])
+        cursor.execute(
+            "SELECT id, wallet_id FROM wallet_hold WHERE expires_at < now() ORDER BY expires_at LIMIT %s",
+            [limit],
+        )
         found = [Settlement(hold_id, wallet_id, 0) for hold_id, wallet_id in cursor.fetchall()]
         if not found:
             return 0

@@ -1,16 +1,19 @@
 """The API's endpoints. Each parses, makes one domain call, answers."""
 
+from typing import cast
+
 import orjson
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
+from keys.lookup import KeyIdentity
 from proxy import completions, health, runtime
 from proxy.api.base import AsyncAPIView
 from proxy.catalogue import ServedModel
 from proxy.completion_request import read_payload
 from proxy.errors import APIError
-from proxy.handler import EventStream
+from proxy.handler import APIRequest, EventStream
 
 
 def json_response(body: object, *, status: int = 200) -> HttpResponse:
@@ -21,10 +24,10 @@ class ChatCompletions(AsyncAPIView):
     """POST /v1/chat/completions"""
 
     async def post(self, request: Request) -> HttpResponseBase:
-        raw = request._request
+        raw = cast(APIRequest, request._request)
         answer = await completions.create(
             runtime.current(),
-            key=request.auth,
+            key=cast(KeyIdentity, request.auth),
             request_id=raw.id,
             payload=read_payload(await raw.read_body()),
             headers=raw.extra_headers,
@@ -38,7 +41,9 @@ class Models(AsyncAPIView):
     """GET /v1/models"""
 
     async def get(self, request: Request) -> HttpResponse:
-        return json_response({"object": "list", "data": [_model(model) for model in runtime.current().catalogue.all()]})
+        return json_response(
+            {"object": "list", "data": [_model(model) for model in runtime.current().catalogue.all()]}
+        )
 
     head = get
 
@@ -62,7 +67,7 @@ def _model(model: ServedModel) -> dict[str, object]:
 class Healthz(AsyncAPIView):
     """GET /healthz: the process answers."""
 
-    authentication_classes = []
+    authentication_classes = ()
 
     async def get(self, request: Request) -> HttpResponse:
         return json_response({"status": "ok"})
@@ -76,7 +81,7 @@ class Readyz(AsyncAPIView):
     Valkey is reported, but without it requests are still served, so a process stays in the load balancer.
     """
 
-    authentication_classes = []
+    authentication_classes = ()
 
     async def get(self, request: Request) -> HttpResponse:
         checks = await health.check(runtime.current())

@@ -41,7 +41,7 @@ def browser() -> Client:
 
 
 def token_of(user: User) -> str:
-    return f"{totp(TOTPDevice.objects.get(user=user).bin_key):06d}"  # type: ignore[no-untyped-call]
+    return f"{totp(TOTPDevice.objects.get(user=user).bin_key):06d}"
 
 
 def log_in(
@@ -57,7 +57,7 @@ def log_in(
 
 
 def entries_of(user: User) -> Any:
-    return LogEntry.objects.get_for_object(user)  # type: ignore[no-untyped-call]
+    return LogEntry.objects.get_for_object(user)
 
 
 @pytest.fixture

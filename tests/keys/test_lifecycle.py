@@ -129,7 +129,7 @@ def test_revoking_again_keeps_the_first_time() -> None:
 def test_a_revocation_is_announced_after_the_commit(django_capture_on_commit_callbacks: Any) -> None:
     user, key = one_key()
     client = redis.Redis.from_url(settings.REDIS_URL, decode_responses=True)
-    with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
+    with client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(revocations.CHANNEL)
         pubsub.get_message(timeout=5)
         with django_capture_on_commit_callbacks(execute=False) as callbacks:

@@ -73,12 +73,17 @@ def test_reported_usage(usage: object, expected: Usage | None) -> None:
 
 def test_all_kinds_of_text_count() -> None:
     call = {"function": {"name": "go", "arguments": '{"a":1}'}}
-    assert text_bytes({"content": "سلام", "reasoning_content": "ab", "tool_calls": [call, None, 5]}) == 8 + 2 + 2 + 7
+    assert (
+        text_bytes({"content": "سلام", "reasoning_content": "ab", "tool_calls": [call, None, 5]})
+        == 8 + 2 + 2 + 7
+    )
     assert text_bytes({"content": [{"type": "text"}]}) == 0
     assert text_bytes(None) == text_bytes("x") == 0
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"1", b"null", b'{"choices":null}', b'{"error":{"message":"x"}}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"1", b"null", b'{"choices":null}', b'{"error":{"message":"x"}}']
+)
 def test_a_whole_answer_without_choices_is_none(body: bytes) -> None:
     with pytest.raises(BadAnswer):
         whole_answer(body)

@@ -1,8 +1,7 @@
-"""The rule of the limits: Valkey's script and the process's own window decide alike, whatever happens in which order."""
+"""The rule of the limits: Valkey's script and the process's own window decide alike, in whatever order."""
 
 import asyncio
 import itertools
-from typing import Any
 
 import pytest
 import redis.asyncio
@@ -16,7 +15,8 @@ key_ids = itertools.count(10_000_000)
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "text"), [(0, "0s"), (250, "250ms"), (1000, "1s"), (1500, "1.5s"), (60_000, "1m0s"), (360_000, "6m0s")]
+    ("milliseconds", "text"),
+    [(0, "0s"), (250, "250ms"), (1000, "1s"), (1500, "1.5s"), (60_000, "1m0s"), (360_000, "6m0s")],
 )
 def test_durations_are_written_as_openai_writes_them(milliseconds: int, text: str) -> None:
     assert duration(milliseconds) == text
@@ -72,14 +72,16 @@ def test_valkey_and_the_process_decide_alike(limits: Limits, steps: list[tuple[s
 
 
 async def compare(limits: Limits, steps: list[tuple[str, int]]) -> None:
-    client: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(django_settings.REDIS_URL)
+    client = redis.asyncio.Redis.from_url(django_settings.REDIS_URL)
     limiter, key_id, window, now_ms = Limiter(client, running_seconds=600), next(key_ids), LocalWindow(), 0
     running: list[tuple[str, int]] = []
     try:
         for number, (what, amount) in enumerate(steps):
             now_ms += 1
             if what == "admit":
-                shared = await limiter.admit(key_id=key_id, request_id=f"r{number}", limits=limits, tokens=amount)
+                shared = await limiter.admit(
+                    key_id=key_id, request_id=f"r{number}", limits=limits, tokens=amount
+                )
                 own = window.admit(f"r{number}", limits, amount, now_ms=now_ms)
                 assert (shared.requests, shared.tokens) == (own.requests, own.tokens)
                 # The two clocks differ by what the test itself takes.
@@ -98,16 +100,17 @@ async def compare(limits: Limits, steps: list[tuple[str, int]]) -> None:
         await client.aclose()
 
 
-async def age(client: "redis.asyncio.Redis[Any]", key_id: int, milliseconds: int) -> None:
+async def age(client: redis.asyncio.Redis, key_id: int, milliseconds: int) -> None:
     """Lets time pass for one key: what is in its logs gets that much older."""
     for log in ("requests", "tokens"):
         name = f"hamiran:{{{key_id}}}:{log}"
         for member in await client.zrange(name, 0, -1):
+            assert isinstance(member, bytes)
             await client.zincrby(name, -milliseconds, member)
 
 
 async def test_what_a_key_leaves_in_valkey_goes_away_by_itself() -> None:
-    client: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(django_settings.REDIS_URL)
+    client = redis.asyncio.Redis.from_url(django_settings.REDIS_URL)
     key_id = next(key_ids)
     limiter = Limiter(client, running_seconds=600)
     limits = Limits(10, 1000, 2)

@@ -105,7 +105,7 @@ async def test_a_full_queue_says_so(committed_db: None, monkeypatch: pytest.Monk
 
 
 async def test_a_caller_that_is_cancelled_leaves_its_item_in_the_queue(committed_db: None) -> None:
-    carried_out = []
+    carried_out: list[int] = []
     go = asyncio.Event()
 
     async def statement(_database: Connection, items: Sequence[int]) -> Sequence[int]:
@@ -124,7 +124,7 @@ async def test_a_caller_that_is_cancelled_leaves_its_item_in_the_queue(committed
 
 
 async def test_closing_carries_out_what_waits(committed_db: None) -> None:
-    carried_out = []
+    carried_out: list[int] = []
 
     async def statement(database: Connection, items: Sequence[int]) -> Sequence[int]:
         await database.execute("SELECT pg_sleep(0.01)")

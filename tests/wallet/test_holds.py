@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -57,7 +58,7 @@ def placing(wallet: Wallet, amount: int, minimum: int | None = None) -> dict[str
 
 
 def test_a_hold_is_captured_once_however_often_it_is_asked(committed_db: None) -> None:
-    wallet = WalletFactory(credit_micro=1000)
+    wallet = WalletFactory.create(credit_micro=1000)
 
     async def work(opened: Holds) -> None:
         ask = placing(wallet, 400)
@@ -75,7 +76,7 @@ def test_a_hold_is_captured_once_however_often_it_is_asked(committed_db: None) -
 
 
 def test_a_voided_hold_leaves_no_trace_in_the_journal(committed_db: None) -> None:
-    wallet = WalletFactory(credit_micro=1000)
+    wallet = WalletFactory.create(credit_micro=1000)
 
     async def work(opened: Holds) -> None:
         ask = placing(wallet, 400)
@@ -90,7 +91,7 @@ def test_a_voided_hold_leaves_no_trace_in_the_journal(committed_db: None) -> Non
 
 
 def test_what_is_left_is_held_down_to_the_minimum(committed_db: None) -> None:
-    wallet = WalletFactory(credit_micro=1000)
+    wallet = WalletFactory.create(credit_micro=1000)
 
     async def work(opened: Holds) -> None:
         assert await opened.place(**placing(wallet, 700)) == 700
@@ -103,7 +104,7 @@ def test_what_is_left_is_held_down_to_the_minimum(committed_db: None) -> None:
 
 
 def test_a_large_neighbour_in_the_batch_does_not_starve_small_ones(committed_db: None) -> None:
-    wallet = WalletFactory(credit_micro=100)
+    wallet = WalletFactory.create(credit_micro=100)
 
     async def work(opened: Holds) -> list[Any]:
         asks = [10, 5000, 20, 90, 30, 5000, 40]  # 90 does not fit after 10 + 20; 30 and 40 do
@@ -125,7 +126,7 @@ def test_a_large_neighbour_in_the_batch_does_not_starve_small_ones(committed_db:
 
 
 def test_two_hundred_at_once_on_a_wallet_that_covers_fifty(committed_db: None) -> None:
-    wallet = WalletFactory(credit_micro=50 * 7)
+    wallet = WalletFactory.create(credit_micro=50 * 7)
 
     async def two_processes() -> list[Any]:
         async with open_holds() as one, open_holds() as other:
@@ -140,7 +141,7 @@ def test_two_hundred_at_once_on_a_wallet_that_covers_fifty(committed_db: None) -
 
 
 def test_nobody_captures_more_than_was_held(committed_db: None) -> None:
-    wallet = WalletFactory(credit_micro=1000)
+    wallet = WalletFactory.create(credit_micro=1000)
 
     async def work(opened: Holds) -> None:
         ask = placing(wallet, 400)
@@ -163,7 +164,7 @@ def test_a_wallet_that_does_not_exist_covers_nothing(committed_db: None) -> None
 
 
 def test_a_caller_cancelled_while_placing_leaves_no_hold(committed_db: None) -> None:
-    wallet = WalletFactory(credit_micro=1000)
+    wallet = WalletFactory.create(credit_micro=1000)
 
     async def work(opened: Holds) -> None:
         caller = asyncio.create_task(opened.place(**placing(wallet, 400)))
@@ -178,7 +179,7 @@ def test_a_caller_cancelled_while_placing_leaves_no_hold(committed_db: None) -> 
 
 @pytest.mark.django_db
 def test_posting_twice_for_one_cause_is_refused() -> None:
-    wallet = WalletFactory()
+    wallet = WalletFactory.create()
     cause = uuid.uuid4()
 
     def post() -> int:
@@ -196,7 +197,7 @@ def test_posting_twice_for_one_cause_is_refused() -> None:
 
 @pytest.mark.django_db
 def test_a_debit_never_touches_what_is_held() -> None:
-    wallet = WalletFactory(credit_micro=100)
+    wallet = WalletFactory.create(credit_micro=100)
     Wallet.objects.filter(pk=wallet.pk).update(held_micro=60)
     with pytest.raises(ledger.NotCovered):
         ledger.post(
@@ -230,7 +231,7 @@ class WalletMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.holds = Holds(conninfo=conninfo())
         self.loop.run_until_complete(self._start())
-        self.wallet = WalletFactory(credit_micro=credit)
+        self.wallet = WalletFactory.create(credit_micro=credit)
         self.expected = Expected(credit, {})
         self.resolved: dict[uuid.UUID, int] = {}
 
@@ -301,7 +302,7 @@ class WalletMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def expire(self, data: st.DataObject) -> None:
         hold_id = data.draw(st.sampled_from(sorted(self.expected.holds)))
-        hour = timezone.timedelta(hours=1)
+        hour = timedelta(hours=1)
         Hold.objects.filter(pk=hold_id).update(created_at=timezone.now() - hour, expires_at=timezone.now())
         assert holds.sweep_expired() == 1
         del self.expected.holds[hold_id]

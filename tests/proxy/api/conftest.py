@@ -25,7 +25,7 @@ from wallet.models import Wallet
 MODEL, DRAINED_MODEL, DEAD_MODEL, FREE_MODEL = "test/model-1", "drained", "dead", "free"
 INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE = 1_000, 3_000, 250
 MAX_OUTPUT = 1_000
-HELLO = [{"role": "user", "content": "Hello!"}]
+HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +36,19 @@ def upstream() -> Iterator[FakeUpstream]:
 
 
 @pytest.fixture(scope="session")
-def web(django_db_setup: None, django_db_blocker: DjangoDbBlocker, upstream: FakeUpstream) -> Iterator[WebProcess]:
+def web(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, upstream: FakeUpstream
+) -> Iterator[WebProcess]:
     with django_db_blocker.unblock():
         add_model(MODEL, upstream.url)
         add_model(DRAINED_MODEL, upstream.url, on_disconnect="drain")
         add_model(DEAD_MODEL, f"http://127.0.0.1:{free_port()}/v1")
         add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
-    limits = {"BODY_MAX_BYTES": "2000000", "UPSTREAM_IDLE_TIMEOUT_SECONDS": "2", "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "2"}
+    limits = {
+        "BODY_MAX_BYTES": "2000000",
+        "UPSTREAM_IDLE_TIMEOUT_SECONDS": "2",
+        "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "2",
+    }
     with django_db_blocker.unblock(), web_process(env=limits) as process:
         yield process
 
@@ -54,7 +60,9 @@ def add_model(
     on_disconnect: str = "cancel",
     prices: tuple[int, int, int | None] = (INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE),
 ) -> None:
-    model = LanguageModel.objects.create(model_id=model_id, context_tokens=100_000, max_output_tokens=MAX_OUTPUT)
+    model = LanguageModel.objects.create(
+        model_id=model_id, context_tokens=100_000, max_output_tokens=MAX_OUTPUT
+    )
     Price.objects.create(
         model=model,
         input_rial_per_million=prices[0],
@@ -113,8 +121,8 @@ def make_caller(committed_db: None, web: WebProcess, upstream: FakeUpstream) -> 
     upstream.reset()
 
     def make(*, credit_micro: int = CREDIT, **limits: Any) -> Caller:
-        tier = TierFactory(**limits)
-        wallet = WalletFactory(user=UserFactory(tier=tier), credit_micro=credit_micro)
+        tier = TierFactory.create(**limits)
+        wallet = WalletFactory.create(user=UserFactory.create(tier=tier), credit_micro=credit_micro)
         created = lifecycle.create(user_id=wallet.pk, name="test")
         made.append(Caller(created.secret, created.key_id, wallet, web))
         return made[-1]

@@ -13,7 +13,9 @@ from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, chunk, strea
 from tests.live import eventually, web_process
 from tests.proxy.api.conftest import HELLO, MODEL, Caller
 
-RATE_HEADERS = {f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")}
+RATE_HEADERS = {
+    f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
+}
 
 
 def test_every_answer_says_where_the_key_stands(make_caller: Any, upstream: FakeUpstream) -> None:
@@ -33,7 +35,9 @@ def test_every_answer_says_where_the_key_stands(make_caller: Any, upstream: Fake
 
 def test_tokens_are_corrected_to_what_was_used(make_caller: Any, upstream: FakeUpstream) -> None:
     caller = make_caller(tpm=2_000)
-    upstream.script = answer_whole(usage={"prompt_tokens": 100, "completion_tokens": 1_890, "total_tokens": 1_990})
+    upstream.script = answer_whole(
+        usage={"prompt_tokens": 100, "completion_tokens": 1_890, "total_tokens": 1_990}
+    )
     assert caller.ask().status_code == 200
     refused = caller.ask()
     assert refused.status_code == 429
@@ -80,14 +84,18 @@ def test_two_processes_share_the_limit_exactly(make_caller: Any) -> None:
         def ask(url: str) -> int:
             headers = {"Authorization": f"Bearer {caller.key}"}
             body = {"model": MODEL, "messages": HELLO}
-            return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30).status_code
+            return httpx.post(
+                f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30
+            ).status_code
 
         with ThreadPoolExecutor(20) as pool:
             statuses = list(pool.map(ask, urls))
     assert (statuses.count(200), statuses.count(429)) == (20, 40)
 
 
-def test_without_valkey_requests_are_served_under_limits_of_the_process(make_caller: Any, tmp_path: Path) -> None:
+def test_without_valkey_requests_are_served_under_limits_of_the_process(
+    make_caller: Any, tmp_path: Path
+) -> None:
     """A Valkey of its own is started, killed and started again under one web process."""
     caller = make_caller(rpm=3)
     sockets = embedded.socket_dir(tmp_path)

@@ -1,5 +1,6 @@
 """GET /v1/models, OPTIONS, HEAD, health, and slashes at the end."""
 
+import json
 from typing import Any
 
 import httpx
@@ -13,7 +14,9 @@ def test_the_list_is_openais(caller: Caller) -> None:
     with caller.http as http:
         body = http.get("/models/").json()
     assert body["object"] == "list"
-    assert {frozenset(model) for model in body["data"]} == {frozenset({"id", "object", "created", "owned_by"})}
+    assert {frozenset(model) for model in body["data"]} == {
+        frozenset({"id", "object", "created", "owned_by"})
+    }
 
 
 def test_one_model_whose_id_has_a_slash(caller: Caller) -> None:
@@ -43,9 +46,10 @@ def test_json_is_read_whatever_its_content_type(caller: Caller) -> None:
     with caller.http as http:
         for kind in ("text/plain", "application/x-www-form-urlencoded"):
             response = http.post(
-                "/chat/completions", content=b'{"model":"%b","messages":[{"role":"user","content":"x"}]}' % MODEL.encode(),
+                "/chat/completions",
+                content=json.dumps({"model": MODEL, "messages": HELLO}),
                 headers={"Content-Type": kind},
-            )  # fmt: skip
+            )
             assert response.status_code == 200
 
 
@@ -56,7 +60,11 @@ def test_all_roles_and_kinds_of_content_pass(caller: Caller) -> None:
         {"role": "developer", "content": [{"type": "text", "text": "be brief"}]},
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]},
         {"role": "user", "content": ""},
-        {"role": "assistant", "content": None, "tool_calls": [{**call, "extra_content": {"google": {"x": "y"}}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{**call, "extra_content": {"google": {"x": "y"}}}],
+        },
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "1", "content": "done"},
         {"role": "function", "name": "f", "content": "done"},

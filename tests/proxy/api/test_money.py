@@ -2,6 +2,7 @@
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -32,7 +33,13 @@ def test_a_whole_answer_is_paid_for_and_passed_on_as_it_is(caller: Caller, upstr
     response = caller.ask(temperature=1.5, seed=7, extra={"deep": [1, 2.5, None, "متن"]})
     assert response.json()["usage"] == {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21}
     assert upstream.requests == [
-        {"model": "up-model", "messages": HELLO, "temperature": 1.5, "seed": 7, "extra": {"deep": [1, 2.5, None, "متن"]}}
+        {
+            "model": "up-model",
+            "messages": HELLO,
+            "temperature": 1.5,
+            "seed": 7,
+            "extra": {"deep": [1, 2.5, None, "متن"]},
+        }
     ]
     assert upstream.headers[0]["authorization"] == "Bearer sk-upstream-secret"
     assert caller.key not in str(upstream.headers)
@@ -41,7 +48,12 @@ def test_a_whole_answer_is_paid_for_and_passed_on_as_it_is(caller: Caller, upstr
     assert (entry.transaction_id.hex, entry.amount_micro) == (response.headers["x-request-id"], -COST)
     usage = caller.usage()
     assert usage.id == entry.transaction_id
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.cost_micro, usage.status) == (12, 9, COST, 200)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.cost_micro, usage.status) == (
+        12,
+        9,
+        COST,
+        200,
+    )
 
 
 def test_an_answer_without_usage_is_billed_by_estimate(caller: Caller, upstream: FakeUpstream) -> None:
@@ -52,15 +64,29 @@ def test_an_answer_without_usage_is_billed_by_estimate(caller: Caller, upstream:
     assert usage.cost_micro == usage.prompt_tokens * INPUT_PRICE + 5 * OUTPUT_PRICE
 
 
-@pytest.mark.parametrize("usage", [{"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": "x"}, "many", {"prompt_tokens": 2**60, "completion_tokens": 1}])
-def test_usage_that_cannot_be_true_is_not_believed(caller: Caller, upstream: FakeUpstream, usage: Any) -> None:
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": "x"},
+        "many",
+        {"prompt_tokens": 2**60, "completion_tokens": 1},
+    ],
+)
+def test_usage_that_cannot_be_true_is_not_believed(
+    caller: Caller, upstream: FakeUpstream, usage: Any
+) -> None:
     upstream.script = answer_whole("text", usage=usage)
     assert caller.ask().status_code == 200
     assert caller.usage().billed_by == "estimate"
 
 
-def test_what_upstream_reports_beyond_the_hold_is_the_operators_loss(caller: Caller, upstream: FakeUpstream) -> None:
-    upstream.script = answer_whole("x", usage={"prompt_tokens": 12, "completion_tokens": 5000, "total_tokens": 5012})
+def test_what_upstream_reports_beyond_the_hold_is_the_operators_loss(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = answer_whole(
+        "x", usage={"prompt_tokens": 12, "completion_tokens": 5000, "total_tokens": 5012}
+    )
     assert caller.ask(max_tokens=10).status_code == 200
     usage = caller.usage()
     assert usage.uncovered_micro > 0
@@ -126,18 +152,24 @@ def test_two_hundred_at_once_on_a_wallet_that_covers_fifty(make_caller: Any, ups
     caller = make_caller(credit_micro=held * 50)
     with caller.http as http, ThreadPoolExecutor(50) as pool:
         body = {"model": MODEL, "messages": HELLO, "stream": True, "max_tokens": 100}
-        statuses = list(pool.map(lambda _n: http.post("/chat/completions", json=body).status_code, range(200)))
+        statuses = list(
+            pool.map(lambda _n: http.post("/chat/completions", json=body).status_code, range(200))
+        )
     assert (statuses.count(200), statuses.count(402)) == (50, 150)
     assert caller.balance() == (0, 0)
 
 
-def test_a_killed_web_process_charges_nothing_and_its_holds_are_swept(make_caller: Any, upstream: FakeUpstream) -> None:
+def test_a_killed_web_process_charges_nothing_and_its_holds_are_swept(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
     caller = make_caller()
     upstream.script = stream_events(chunk({"content": "a"}), 30.0)
     with web_process() as doomed:
         headers = {"Authorization": f"Bearer {caller.key}"}
         body = {"model": MODEL, "messages": HELLO, "stream": True}
-        with httpx.stream("POST", f"{doomed.url}/v1/chat/completions", json=body, headers=headers) as response:
+        with httpx.stream(
+            "POST", f"{doomed.url}/v1/chat/completions", json=body, headers=headers
+        ) as response:
             parts = response.iter_raw()
             next(parts)
             doomed.stop(signal.SIGKILL)
@@ -148,19 +180,23 @@ def test_a_killed_web_process_charges_nothing_and_its_holds_are_swept(make_calle
     assert caller.balance()[1] > 0  # not expired yet: somebody may still work on it
     hold = Hold.objects.get(wallet=caller.wallet)
     Hold.objects.filter(pk=hold.pk).update(
-        created_at=timezone.now() - timezone.timedelta(hours=1), expires_at=timezone.now()
+        created_at=timezone.now() - timedelta(hours=1), expires_at=timezone.now()
     )
     assert holds.sweep_expired() >= 1
     assert caller.balance() == (CREDIT, 0)
 
 
-def test_sigterm_settles_what_runs_and_says_so_in_the_stream(make_caller: Any, upstream: FakeUpstream) -> None:
+def test_sigterm_settles_what_runs_and_says_so_in_the_stream(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
     caller = make_caller()
     upstream.script = stream_events(chunk({"content": "a"}), 30.0)
     with web_process() as stopping:
         headers = {"Authorization": f"Bearer {caller.key}"}
         body = {"model": MODEL, "messages": HELLO, "stream": True}
-        with httpx.stream("POST", f"{stopping.url}/v1/chat/completions", json=body, headers=headers, timeout=30) as response:
+        with httpx.stream(
+            "POST", f"{stopping.url}/v1/chat/completions", json=body, headers=headers, timeout=30
+        ) as response:
             parts = response.iter_raw()
             next(parts)
             stopping.process.send_signal(signal.SIGTERM)
@@ -172,13 +208,17 @@ def test_sigterm_settles_what_runs_and_says_so_in_the_stream(make_caller: Any, u
     assert caller.usage().outcome == "interrupted"
 
 
-def test_a_stream_that_ends_within_the_grace_is_not_disturbed_by_sigterm(make_caller: Any, upstream: FakeUpstream) -> None:
+def test_a_stream_that_ends_within_the_grace_is_not_disturbed_by_sigterm(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
     caller = make_caller()
     upstream.script = stream_events(chunk({"content": "a"}), 1.0, chunk({}, finish="stop"))
     with web_process() as stopping:
         headers = {"Authorization": f"Bearer {caller.key}"}
         body = {"model": MODEL, "messages": HELLO, "stream": True}
-        with httpx.stream("POST", f"{stopping.url}/v1/chat/completions", json=body, headers=headers) as response:
+        with httpx.stream(
+            "POST", f"{stopping.url}/v1/chat/completions", json=body, headers=headers
+        ) as response:
             parts = response.iter_raw()
             next(parts)
             stopping.process.send_signal(signal.SIGTERM)
@@ -187,7 +227,9 @@ def test_a_stream_that_ends_within_the_grace_is_not_disturbed_by_sigterm(make_ca
     assert caller.usage().outcome == "completed"
 
 
-def test_a_database_that_dies_under_the_process_loses_nothing(make_caller: Any, upstream: FakeUpstream) -> None:
+def test_a_database_that_dies_under_the_process_loses_nothing(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
     """Every connection of the web process is cut while an answer is on its way: it is captured all the same."""
     caller = make_caller()
     upstream.script = stream_events(chunk({"content": "a"}), 0.5, *[chunk({}, finish="stop")])

@@ -33,7 +33,9 @@ def events(response: httpx.Response) -> list[str]:
     return [part.removeprefix("data: ") for part in response.text.split("\n\n")[:-1]]
 
 
-def test_a_stream_is_relayed_verbatim_and_without_the_usage_nobody_asked_for(caller: Caller, upstream: FakeUpstream) -> None:
+def test_a_stream_is_relayed_verbatim_and_without_the_usage_nobody_asked_for(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
     upstream.script = stream_events(*STREAM)
     response = caller.ask(stream=True)
     assert response.content == b"".join(STREAM[:4]) + STREAM[5]
@@ -41,14 +43,22 @@ def test_a_stream_is_relayed_verbatim_and_without_the_usage_nobody_asked_for(cal
     assert upstream.requests[0]["model"] == "up-model"
     assert caller.balance() == (CREDIT - COST, 0)
     usage = caller.usage()
-    assert (usage.outcome, usage.billed_by, usage.stream, usage.cost_micro) == ("completed", "usage", True, COST)
+    assert (usage.outcome, usage.billed_by, usage.stream, usage.cost_micro) == (
+        "completed",
+        "usage",
+        True,
+        COST,
+    )
 
 
 def test_usage_comes_as_one_last_chunk_where_it_was_asked_for(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(*STREAM)
     chunks = list(
         caller.sdk.chat.completions.create(
-            model=MODEL, messages=HELLO, stream=True, stream_options={"include_usage": True}  # type: ignore[arg-type]
+            model=MODEL,
+            messages=HELLO,
+            stream=True,
+            stream_options={"include_usage": True},
         )
     )
     assert [bool(one.usage) for one in chunks] == [False, False, False, False, True]
@@ -59,7 +69,9 @@ def test_usage_comes_as_one_last_chunk_where_it_was_asked_for(caller: Caller, up
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_usage_on_every_chunk_counts_once_and_looks_like_openais(caller: Caller, upstream: FakeUpstream, asked: bool) -> None:
+def test_usage_on_every_chunk_counts_once_and_looks_like_openais(
+    caller: Caller, upstream: FakeUpstream, asked: bool
+) -> None:
     growing = [{"prompt_tokens": 12, "completion_tokens": n, "total_tokens": 12 + n} for n in (1, 5, 9)]
     upstream.script = stream_events(
         chunk({"role": "assistant", "content": "a"}, usage=growing[0]),
@@ -81,7 +93,11 @@ def test_usage_on_every_chunk_counts_once_and_looks_like_openais(caller: Caller,
 
 def test_reasoning_that_only_the_total_shows_is_billed(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(
-        chunk({"content": "a"}, finish="stop", usage={"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 52})
+        chunk(
+            {"content": "a"},
+            finish="stop",
+            usage={"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 52},
+        )
     )
     caller.ask(stream=True)
     assert caller.usage().completion_tokens == 42
@@ -89,12 +105,16 @@ def test_reasoning_that_only_the_total_shows_is_billed(caller: Caller, upstream:
 
 def test_cached_tokens_have_their_own_price(caller: Caller, upstream: FakeUpstream) -> None:
     usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 10}}
-    upstream.script = stream_events(chunk({"content": "a"}, finish="stop"), chunk(None, usage=usage), b"data: [DONE]\n\n")
+    upstream.script = stream_events(
+        chunk({"content": "a"}, finish="stop"), chunk(None, usage=usage), b"data: [DONE]\n\n"
+    )
     caller.ask(stream=True)
     assert caller.usage().cost_micro == 2 * 1000 + 10 * 250 + 9 * 3000
 
 
-def test_a_stream_without_usage_is_billed_by_estimate_and_says_so(caller: Caller, upstream: FakeUpstream) -> None:
+def test_a_stream_without_usage_is_billed_by_estimate_and_says_so(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
     upstream.script = stream_events(*STREAM[:4], STREAM[5])
     caller.ask(stream=True)
     usage = caller.usage()
@@ -103,7 +123,9 @@ def test_a_stream_without_usage_is_billed_by_estimate_and_says_so(caller: Caller
     assert usage.cost_micro > 0
 
 
-def test_an_upstream_that_omits_done_after_finishing_is_complete(caller: Caller, upstream: FakeUpstream) -> None:
+def test_an_upstream_that_omits_done_after_finishing_is_complete(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
     upstream.script = stream_events(*STREAM[:5])
     assert events(caller.ask(stream=True))[-1] == "[DONE]"
     assert caller.usage().outcome == "completed"
@@ -112,8 +134,12 @@ def test_an_upstream_that_omits_done_after_finishing_is_complete(caller: Caller,
 FAILURES: dict[str, Any] = {
     "ends in the middle": stream_events(*STREAM[:2]),
     "is cut off": stream_events(*STREAM[:2], cut=True),
-    "reports an error": stream_events(*STREAM[:2], b'data: {"error":{"message":"overloaded","code":503}}\n\n'),
-    "reports an error as gemini does": stream_events(*STREAM[:2], b'data: [{"error":{"message":"x","code":503}}]\n\n'),
+    "reports an error": stream_events(
+        *STREAM[:2], b'data: {"error":{"message":"overloaded","code":503}}\n\n'
+    ),
+    "reports an error as gemini does": stream_events(
+        *STREAM[:2], b'data: [{"error":{"message":"x","code":503}}]\n\n'
+    ),
     "sends garbage": stream_events(*STREAM[:2], b"data: {not json\n\n"),
     "falls silent": stream_events(*STREAM[:2], 6.0),
 }
@@ -136,7 +162,7 @@ def test_a_failure_after_the_first_byte_is_an_error_event_and_costs_nothing(
 def test_the_sdk_raises_on_a_failure_in_the_middle(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(*STREAM[:3], cut=True)
     with pytest.raises(openai.APIError, match="temporarily unavailable"):
-        list(caller.sdk.chat.completions.create(model=MODEL, messages=HELLO, stream=True))  # type: ignore[arg-type]
+        list(caller.sdk.chat.completions.create(model=MODEL, messages=HELLO, stream=True))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +176,9 @@ def test_the_sdk_raises_on_a_failure_in_the_middle(caller: Caller, upstream: Fak
     ],
     ids=["empty", "error first", "garbage", "silent", "json"],
 )
-def test_a_failure_before_the_first_byte_keeps_its_status(caller: Caller, upstream: FakeUpstream, script: Any) -> None:
+def test_a_failure_before_the_first_byte_keeps_its_status(
+    caller: Caller, upstream: FakeUpstream, script: Any
+) -> None:
     upstream.script = script
     response = caller.ask(stream=True)
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
@@ -164,7 +192,9 @@ def test_events_cut_at_every_byte_arrive_whole(caller: Caller, upstream: FakeUps
 
 
 def test_comments_and_windows_line_ends_pass(caller: Caller, upstream: FakeUpstream) -> None:
-    upstream.script = stream_events(b": keep-alive\r\n\r\n", *(part.replace(b"\n", b"\r\n") for part in STREAM))
+    upstream.script = stream_events(
+        b": keep-alive\r\n\r\n", *(part.replace(b"\n", b"\r\n") for part in STREAM)
+    )
     assert caller.ask(stream=True).content == b": keep-alive\n\n" + b"".join(STREAM[:4]) + STREAM[5]
 
 
@@ -176,9 +206,12 @@ def test_a_ten_megabyte_event_passes(caller: Caller, upstream: FakeUpstream) -> 
 
 def test_events_leave_as_they_arrive(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(STREAM[0], 1.0, *STREAM[1:])
-    with caller.http as http, http.stream(
-        "POST", "/chat/completions", json={"model": MODEL, "messages": HELLO, "stream": True}
-    ) as response:
+    with (
+        caller.http as http,
+        http.stream(
+            "POST", "/chat/completions", json={"model": MODEL, "messages": HELLO, "stream": True}
+        ) as response,
+    ):
         began = time.monotonic()
         parts = response.iter_raw()
         assert next(parts) == STREAM[0]
@@ -187,16 +220,21 @@ def test_events_leave_as_they_arrive(caller: Caller, upstream: FakeUpstream) -> 
 
 
 def leave_in_the_middle(caller: Caller, model: str) -> None:
-    with caller.http as http, http.stream(
-        "POST", "/chat/completions", json={"model": model, "messages": HELLO, "stream": True}
-    ) as response:
+    with (
+        caller.http as http,
+        http.stream(
+            "POST", "/chat/completions", json={"model": model, "messages": HELLO, "stream": True}
+        ) as response,
+    ):
         next(response.iter_raw())
 
 
-ENDLESS = [chunk({"content": "word "}), 0.05] * 200
+ENDLESS: list[bytes | float] = [chunk({"content": "word "}), 0.05] * 200
 
 
-def test_a_client_that_leaves_pays_for_what_was_relayed_and_upstream_is_stopped(caller: Caller, upstream: FakeUpstream) -> None:
+def test_a_client_that_leaves_pays_for_what_was_relayed_and_upstream_is_stopped(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
     upstream.script = stream_events(*ENDLESS)
     leave_in_the_middle(caller, MODEL)
     assert upstream.hung_up.wait(5)
@@ -216,21 +254,28 @@ def test_where_upstream_bills_anyway_it_is_read_to_its_end(caller: Caller, upstr
     assert not upstream.hung_up.is_set()
 
 
-def test_a_client_that_leaves_before_the_first_event_settles_too(caller: Caller, upstream: FakeUpstream) -> None:
+def head(caller: Caller, length: int) -> bytes:
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {caller.key}"]
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
+
+
+def test_a_client_that_leaves_before_the_first_event_settles_too(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
     upstream.script = stream_events(0.5, *STREAM)
     body = json.dumps({"model": MODEL, "messages": HELLO, "stream": True}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caller.key}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", caller.web.port)) as raw:
-        raw.sendall(head.encode() + body)
+        raw.sendall(head(caller, len(body)) + body)
         eventually(lambda: upstream.requests)
     eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
     assert caller.usage().outcome == "client_left"
 
 
-def test_a_client_that_leaves_during_its_own_upload_costs_nothing(caller: Caller, upstream: FakeUpstream) -> None:
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caller.key}\r\nContent-Length: 1000\r\n\r\n"
+def test_a_client_that_leaves_during_its_own_upload_costs_nothing(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
     with socket.create_connection(("127.0.0.1", caller.web.port)) as raw:
-        raw.sendall(head.encode() + b'{"model":')
+        raw.sendall(head(caller, 1000) + b'{"model":')
     assert caller.ask().status_code == 200  # the process lives, and only this one was charged
     assert UsageRecord.objects.filter(key_id=caller.key_id).count() == 1
     assert len(upstream.requests) == 1
