@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from proxy import tokens
 from proxy.errors import APIError
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -16,7 +17,10 @@ OUTPUT_LIMIT_MAX = 2**31 - 1
 
 @dataclass(slots=True)
 class CompletionRequest:
-    """`payload` is the client's object; `output_limit` its own cap on one answer, None where it set none."""
+    """`payload` is the client's object; `output_limit` its own cap on one answer, None where it set none.
+
+    `prompt_estimate` is in tokens.
+    """
 
     payload: dict[str, Any]
     model: str
@@ -24,6 +28,7 @@ class CompletionRequest:
     include_usage: bool
     n: int
     output_limit: int | None
+    prompt_estimate: int
 
     def upstream_body(self, *, upstream_model: str, output_limit: int | None) -> bytes:
         """The body for upstream: the model's name there, usage asked for in streams, and a cap where we set one."""
@@ -60,7 +65,8 @@ def required_model(payload: dict[str, Any]) -> str:
 
 def read_request(payload: dict[str, Any], *, model: str) -> CompletionRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
-    for number, message in enumerate(payload["messages"]):
+    messages = payload["messages"]
+    for number, message in enumerate(messages):
         if not _is_message(message):
             raise APIError("invalid_messages", param=f"messages[{number}]")
     stream = payload.get("stream")
@@ -82,7 +88,39 @@ def read_request(payload: dict[str, Any], *, model: str) -> CompletionRequest:
         n=_whole_number(payload, "n", N_MAX) or 1,
         # Upstreams differ in which of the two they obey; the hold has to cover either.
         output_limit=max(limits) if limits else None,
+        prompt_estimate=_estimate(messages, payload.get("tools")),
     )
+
+
+def _estimate(messages: list[dict[str, Any]], tools: Any) -> int:
+    text_bytes = media_parts = 0
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            for part in content:
+                text = part.get("text")
+                if isinstance(text, str):
+                    text_bytes += _utf8_bytes(text)
+                else:
+                    media_parts += 1
+        elif content:
+            text_bytes += _utf8_bytes(content)
+        if calls := message.get("tool_calls"):
+            text_bytes += _json_bytes(calls)
+    if tools:
+        text_bytes += _json_bytes(tools)
+    return tokens.prompt_estimate(text_bytes, messages=len(messages), media_parts=media_parts)
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _json_bytes(value: Any) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        raise APIError("invalid_json") from None
 
 
 def _is_message(message: Any) -> bool:

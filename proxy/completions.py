@@ -49,7 +49,7 @@ async def create(
         key=key,
         model=model,
         stream=ask.stream,
-        estimate_tokens=tokens.prompt_estimate(len(body)),
+        prompt_estimate=ask.prompt_estimate,
     )
     await _admit(runtime, metered, headers)
     try:
@@ -86,7 +86,7 @@ async def _admit(runtime: "Runtime", metered: Metered, headers: dict[str, str]) 
         key_id=key.key_id,
         request_id=metered.request_id.hex,
         limits=limits,
-        tokens=metered.estimate_tokens,
+        tokens=metered.prompt_estimate,
     )
     headers.update(admission.headers(limits))
     if admission.retry_after_ms:
@@ -125,7 +125,7 @@ async def _release_limits(metered: Metered) -> None:
     await metered.limiter.finish(
         key_id=metered.key.key_id,
         request_id=metered.request_id.hex,
-        estimate=metered.estimate_tokens,
+        estimate=metered.prompt_estimate,
         tokens=0,
     )
 
@@ -133,7 +133,7 @@ async def _release_limits(metered: Metered) -> None:
 async def _call(runtime: "Runtime", metered: Metered, ask: CompletionRequest, body: bytes) -> bytes | Relay:
     response = await runtime.upstreams.send(metered.model.route, body)
     if ask.stream:
-        relay = Relay(metered, response, answers.AnswerStream(include_usage=ask.include_usage), len(body))
+        relay = Relay(metered, response, answers.AnswerStream(include_usage=ask.include_usage))
         await relay.open()
         return relay
     try:
@@ -151,6 +151,6 @@ async def _call(runtime: "Runtime", metered: Metered, ask: CompletionRequest, bo
     if usage is not None:
         await metered.capture(usage, billed_by=BilledBy.USAGE, outcome=Outcome.COMPLETED)
     else:
-        estimate = Usage(tokens.prompt_estimate(len(body)), tokens.completion_estimate(text_bytes, 1))
+        estimate = Usage(metered.prompt_estimate, tokens.completion_estimate(text_bytes, 1))
         await metered.capture(estimate, billed_by=BilledBy.ESTIMATE, outcome=Outcome.COMPLETED)
     return answer

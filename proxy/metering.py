@@ -36,7 +36,7 @@ class Metered:
     key: KeyIdentity
     model: ServedModel
     stream: bool
-    estimate_tokens: int
+    prompt_estimate: int
     held_micro: int = 0
     started: float = field(default_factory=time.perf_counter)
     first_byte_ms: int | None = None
@@ -98,7 +98,7 @@ class Metered:
                 self.limiter.finish(
                     key_id=self.key.key_id,
                     request_id=self.request_id.hex,
-                    estimate=self.estimate_tokens,
+                    estimate=self.prompt_estimate,
                     tokens=usage.total_tokens,
                 ),
             )

@@ -36,13 +36,10 @@ class Client(Protocol):
 class Relay:
     """Owns an upstream's response from its first event on. `deliver`, called once, settles whatever happens."""
 
-    def __init__(
-        self, metered: Metered, response: aiohttp.ClientResponse, answer: AnswerStream, prompt_bytes: int
-    ) -> None:
+    def __init__(self, metered: Metered, response: aiohttp.ClientResponse, answer: AnswerStream) -> None:
         self._metered = metered
         self._response = response
         self._answer = answer
-        self._prompt_bytes = prompt_bytes
         self._first = b""
 
     async def open(self) -> None:
@@ -107,7 +104,7 @@ class Relay:
             await self._metered.capture(answer.usage, billed_by=BilledBy.USAGE, outcome=outcome)
             return
         estimate = Usage(
-            tokens.prompt_estimate(self._prompt_bytes),
+            self._metered.prompt_estimate,
             tokens.completion_estimate(answer.text_bytes, answer.deltas),
         )
         await self._metered.capture(estimate, billed_by=BilledBy.ESTIMATE, outcome=outcome)

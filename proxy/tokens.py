@@ -7,6 +7,9 @@ truth) is what the token limit counts at admission and what is billed where an u
 # What chat templates add around messages and tools (role markers, a tool preamble) and no byte of the request shows.
 TEMPLATE_TOKENS = 64
 TOOLS_TEMPLATE_TOKENS = 512
+# What the estimate takes for them; vendors' own figures lie around these.
+MESSAGE_TOKENS = 4
+MEDIA_PART_TOKENS = 300
 BYTES_PER_TOKEN = 4  # English text; Persian runs at 5 to 6 in UTF-8, so this leans to the high side there
 
 
@@ -19,8 +22,9 @@ def prompt_bound(body_bytes: int, *, tools: bool, context_tokens: int) -> int:
     return min(bound, context_tokens)
 
 
-def prompt_estimate(body_bytes: int) -> int:
-    return -(-body_bytes // BYTES_PER_TOKEN)
+def prompt_estimate(text_bytes: int, *, messages: int, media_parts: int) -> int:
+    """`text_bytes`: UTF-8 bytes of what the messages and tool definitions say, without the JSON around it."""
+    return -(-text_bytes // BYTES_PER_TOKEN) + MESSAGE_TOKENS * messages + MEDIA_PART_TOKENS * media_parts
 
 
 def completion_estimate(text_bytes: int, deltas: int) -> int:

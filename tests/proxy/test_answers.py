@@ -93,7 +93,7 @@ def test_a_whole_answer_without_choices_is_none(body: bytes) -> None:
 def test_the_bound_is_never_below_the_estimate(text: str, tools: bool) -> None:
     size = len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
     bound = tokens.prompt_bound(size, tools=tools, context_tokens=10**6)
-    assert tokens.prompt_estimate(size) <= bound
+    assert tokens.prompt_estimate(len(text.encode(errors="replace")), messages=1, media_parts=0) <= bound
     assert bound >= len(text.encode(errors="replace"))
 
 
