@@ -36,7 +36,7 @@ def test_every_answer_says_where_the_key_stands(make_caller: Any, upstream: Fake
 def test_tokens_are_corrected_to_what_was_used(make_caller: Any, upstream: FakeUpstream) -> None:
     caller = make_caller(tpm=2_000)
     upstream.script = answer_whole(
-        usage={"prompt_tokens": 100, "completion_tokens": 1_890, "total_tokens": 1_990}
+        usage={"prompt_tokens": 100, "completion_tokens": 1_899, "total_tokens": 1_999}
     )
     assert caller.ask().status_code == 200
     refused = caller.ask()
