@@ -1,4 +1,4 @@
-"""Money for admins: everything to see, nothing to change. Amounts are shown in Toman."""
+"""Money for admins: everything to see, nothing to change but what the next invoices say. Amounts are in Toman."""
 
 import contextlib
 
@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import phone
 from accounts.formats import figure_text
+from wallet.forms import PARTICULARS, ParticularsForm
+from wallet.invoice_models import Invoice, SellerDetails, VATRate
 from wallet.models import Hold, JournalEntry, TopUp, Wallet
 from wallet.money import toman_text
 
@@ -110,6 +112,7 @@ class TopUpAdmin(ReadOnlyAdmin):
         "id",
         "user",
         "amount",
+        "vat",
         "status",
         "gateway",
         "authority",
@@ -118,3 +121,58 @@ class TopUpAdmin(ReadOnlyAdmin):
         "returned_at",
         "credited_at",
     )
+
+    @admin.display(description=_("VAT"))
+    def vat(self, topup: TopUp) -> str:
+        return toman(topup.vat_micro)
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(ReadOnlyAdmin):
+    list_display = ("number", "buyer_mobile", "buyer_name", "net", "vat", "total", "issued_at")
+    search_fields = ("=number", "buyer_mobile", "buyer_name", "=topup__id")
+    readonly_fields = ("net", "vat", "total")
+    exclude = ("net_micro", "vat_micro", "total_micro")
+
+    @admin.display(description=_("net amount"))
+    def net(self, invoice: Invoice) -> str:
+        return toman(invoice.net_micro)
+
+    @admin.display(description=_("VAT"))
+    def vat(self, invoice: Invoice) -> str:
+        return toman(invoice.vat_micro)
+
+    @admin.display(description=_("total"))
+    def total(self, invoice: Invoice) -> str:
+        return toman(invoice.total_micro)
+
+
+@admin.register(VATRate)
+class VATRateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rates are added and never changed, for invoices were written with them."""
+
+    list_display = ("__str__", "valid_from")
+
+    def has_change_permission(self, request: HttpRequest, obj: VATRate | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: VATRate | None = None) -> bool:
+        return False
+
+
+class SellerForm(ParticularsForm):
+    class Meta:
+        model = SellerDetails
+        fields = PARTICULARS
+
+
+@admin.register(SellerDetails)
+class SellerDetailsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = SellerForm
+    list_display = ("__str__", "economic_code", "national_id")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: SellerDetails | None = None) -> bool:
+        return False

@@ -11,13 +11,30 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 from django.db.models import Model
 
+from wallet.invoice_models import BuyerDetails, Invoice, InvoiceCounter, SellerDetails, VATRate
 from wallet.models import Hold, JournalEntry, SandboxPayment, TopUp, Wallet
 
 DETAILS_MAX = 20
 Check = tuple[str, str]
 
-GUARDED_MODELS: tuple[type[Model], ...] = (Wallet, Hold, JournalEntry, TopUp, SandboxPayment)
-TRIGGERS = ("journal_sums_to_zero", "journal_append_only")
+GUARDED_MODELS: tuple[type[Model], ...] = (
+    Wallet,
+    Hold,
+    JournalEntry,
+    TopUp,
+    SandboxPayment,
+    VATRate,
+    SellerDetails,
+    BuyerDetails,
+    InvoiceCounter,
+    Invoice,
+)
+TRIGGERS: tuple[tuple[type[Model], str], ...] = (
+    (JournalEntry, "journal_sums_to_zero"),
+    (JournalEntry, "journal_append_only"),
+    (Invoice, "invoice_append_only"),
+    (VATRate, "vat_rate_write_once"),
+)
 
 
 def _values(rows: Iterable[tuple[str, str]]) -> str:
@@ -41,12 +58,21 @@ WHERE NOT EXISTS (
 """  # noqa: S608 - names from our own code
 TRIGGERS_MISSING = f"""
 SELECT wanted.table_name, wanted.name
-FROM (VALUES {_values((JournalEntry._meta.db_table, name) for name in TRIGGERS)}) AS wanted (table_name, name)
+FROM (VALUES {_values((model._meta.db_table, name) for model, name in TRIGGERS)}) AS wanted (table_name, name)
 WHERE NOT EXISTS (
     SELECT FROM pg_trigger t
     WHERE t.tgname = wanted.name AND t.tgrelid = wanted.table_name::regclass AND t.tgenabled IN ('O', 'A')
 )
 """  # noqa: S608 - likewise
+
+# What the journal says about each top-up: for the wallet, for the state, and through the gateway.
+BOOKED_TOPUPS = """
+    SELECT transaction_id, min(wallet_id) AS wallet_id, count(*) FILTER (WHERE account = 'wallet') AS entries,
+           coalesce(sum(amount_micro) FILTER (WHERE account = 'wallet'), 0) AS net_micro,
+           coalesce(sum(amount_micro) FILTER (WHERE account = 'vat'), 0) AS vat_micro,
+           -coalesce(sum(amount_micro) FILTER (WHERE account = 'gateway'), 0) AS paid_micro
+    FROM wallet_journalentry WHERE kind = 'topup' GROUP BY transaction_id
+"""
 
 CHECKS: list[Check] = [
     (
@@ -96,25 +122,46 @@ CHECKS: list[Check] = [
         """,
     ),
     (
-        "every credited top-up is in the journal once with its amount, and no other top-up is",
-        """
-        SELECT coalesce(t.id, j.transaction_id) AS topup_id, t.status, t.user_id, t.amount_micro,
-               j.wallet_id, j.booked_micro, j.entries
-        FROM (SELECT * FROM wallet_topup) t FULL JOIN (
-            SELECT transaction_id, min(wallet_id) AS wallet_id, sum(amount_micro) AS booked_micro, count(*) AS entries
-            FROM wallet_journalentry WHERE kind = 'topup' AND account = 'wallet' GROUP BY transaction_id
-        ) j ON j.transaction_id = t.id
+        "every credited top-up is in the journal once with its amount and its VAT, and no other top-up is",
+        f"""
+        SELECT coalesce(t.id, j.transaction_id) AS topup_id, t.status, t.user_id, t.amount_micro, t.vat_micro,
+               j.wallet_id, j.net_micro AS booked_micro, j.vat_micro AS booked_vat_micro, j.paid_micro, j.entries
+        FROM (SELECT * FROM wallet_topup) t FULL JOIN ({BOOKED_TOPUPS}) j ON j.transaction_id = t.id
         WHERE (t.id IS NULL AND j.transaction_id IS NOT NULL)
-           OR (t.status = 'credited' AND (j.entries IS DISTINCT FROM 1 OR j.booked_micro <> t.amount_micro
+           OR (t.status = 'credited' AND (j.entries IS DISTINCT FROM 1 OR j.net_micro <> t.amount_micro
+                                          OR j.vat_micro <> t.vat_micro
+                                          OR j.paid_micro <> t.amount_micro + t.vat_micro
                                           OR j.wallet_id <> t.user_id))
            OR (t.status <> 'credited' AND j.transaction_id IS NOT NULL)
-        """,
+        """,  # noqa: S608 - text from our own code
     ),
     (
         "no payment of a gateway is credited to two top-ups",
         """
         SELECT gateway, ref_id, count(*) AS topups FROM wallet_topup WHERE ref_id IS NOT NULL
         GROUP BY gateway, ref_id HAVING count(*) > 1
+        """,
+    ),
+    (
+        "every credited top-up in the journal has one invoice with its sums, and there is no other invoice",
+        f"""
+        SELECT coalesce(i.topup_id, j.transaction_id) AS topup_id, i.number, i.net_micro, i.vat_micro, i.total_micro,
+               j.net_micro AS booked_micro, j.vat_micro AS booked_vat_micro, j.paid_micro
+        FROM wallet_invoice i FULL JOIN ({BOOKED_TOPUPS}) j ON j.transaction_id = i.topup_id
+        WHERE i.topup_id IS NULL OR j.transaction_id IS NULL
+           OR i.net_micro <> j.net_micro OR i.vat_micro <> j.vat_micro OR i.total_micro <> j.paid_micro
+           OR i.vat_micro <> floor((i.net_micro::numeric * i.vat_basis_points + 5000000000) / 10000000000) * 1000000
+        """,  # noqa: S608 - likewise
+    ),
+    (
+        "the numbers of invoices run from 1 to the last one given out, without a gap",
+        """
+        SELECT * FROM (
+            SELECT c.last_number, (SELECT min(number) FROM wallet_invoice) AS first,
+                   (SELECT max(number) FROM wallet_invoice) AS last,
+                   (SELECT count(*) FROM wallet_invoice) AS invoices
+            FROM (VALUES (1)) one (id) LEFT JOIN wallet_invoicecounter c ON c.id = one.id
+        ) n WHERE last_number IS DISTINCT FROM invoices OR invoices > 0 AND (first <> 1 OR last <> invoices)
         """,
     ),
     ("the database's own rules about money are in force", CONSTRAINTS_MISSING),

@@ -4,7 +4,7 @@ All lock wallets in id order first, so that no two of them can wait for each oth
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,8 @@ WITH locked AS MATERIALIZED (
         (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
     SELECT %(transaction_id)s::uuid, %(kind)s, 'wallet', user_id, %(amount_micro)s, posted_micro, now() FROM moved
     UNION ALL
-    SELECT %(transaction_id)s::uuid, %(kind)s, %(counter_account)s, NULL, -%(amount_micro)s, NULL, now() FROM moved
+    SELECT %(transaction_id)s::uuid, %(kind)s, leg.account, NULL, leg.amount_micro, NULL, now()
+    FROM moved, json_to_recordset(%(system_legs)s::json) AS leg(account text, amount_micro bigint)
 )
 SELECT (SELECT count(*) FROM locked), (SELECT posted_micro FROM moved)
 """
@@ -48,14 +49,19 @@ def post(
     wallet_id: int,
     amount_micro: int,
     counter_account: JournalEntry.Account,
+    further: Mapping[JournalEntry.Account, int] | None = None,
 ) -> int:
     """Books `amount_micro` (positive: credit) on a wallet against `counter_account`; returns the new posted balance.
+
+    `further` are other accounts that get a share, in micro-Rial; `counter_account` takes whatever makes the sum zero.
 
     Needs an open transaction, so that the cause's own row changes with it. Raises IntegrityError
     (`journal_booked_once`) when this cause was booked before, NotCovered, UnknownWallet.
     """
     assert transaction.get_connection().in_atomic_block, "post() belongs into the transaction of its cause"
     assert amount_micro != 0
+    shares = {account: share for account, share in (further or {}).items() if share}
+    shares[counter_account] = -amount_micro - sum(shares.values())
     with connection.cursor() as cursor:
         cursor.execute(
             POST,
@@ -64,7 +70,9 @@ def post(
                 "kind": str(kind),
                 "wallet_id": wallet_id,
                 "amount_micro": amount_micro,
-                "counter_account": str(counter_account),
+                "system_legs": orjson.dumps(
+                    [{"account": str(account), "amount_micro": share} for account, share in shares.items()]
+                ).decode(),
             },
         )
         found, balance_micro = cursor.fetchone()

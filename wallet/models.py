@@ -12,6 +12,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from wallet import invoice_models  # noqa: F401 - Django finds an app's models through this module
+
 
 class Wallet(models.Model):
     """A user's money: `posted` is what the journal says, `held` what open holds reserve of it."""
@@ -77,12 +79,18 @@ class JournalEntry(models.Model):
         GATEWAY = "gateway", _("payment gateway")
         GIFT = "gift", _("gift credit")
         CORRECTION = "correction", _("correction")
+        VAT = "vat", _("VAT")
+        REFUND = "refund", _("refund")
 
     class Kind(models.TextChoices):
         COMPLETION = "completion", _("usage")
         TOPUP = "topup", _("top-up")
         SIGN_UP_CREDIT = "sign_up_credit", _("sign-up credit")
         OPERATOR_CREDIT = "operator_credit", _("credit by the operator")
+        REFUND = "refund", _("refund")
+        CORRECTION = "correction", _("correction")
+        GIFT = "gift", _("gift credit")
+        PROMO = "promo", _("promo code")
 
     transaction_id = models.UUIDField(_("transaction"))
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
@@ -100,6 +108,12 @@ class JournalEntry(models.Model):
         indexes: ClassVar = [
             models.Index(
                 fields=["wallet", "-id"], condition=Q(wallet__isnull=False), name="journal_wallet_statement"
+            ),
+            # Finds a few top-ups among millions of completions, which do not pay for it.
+            models.Index(
+                fields=["wallet", "kind", "-id"],
+                condition=Q(wallet__isnull=False) & ~Q(kind="completion"),
+                name="journal_wallet_rare_kinds",
             ),
         ]
         constraints: ClassVar = [
@@ -119,7 +133,10 @@ class JournalEntry(models.Model):
 
 
 class TopUp(models.Model):
-    """One try to pay money in. The amount is fixed here, before the payer leaves for the gateway."""
+    """One try to pay money in. The amounts are fixed here, before the payer leaves for the gateway.
+
+    `amount_micro` is what the wallet gets; the payer pays `vat_micro` on top of it.
+    """
 
     class Status(models.TextChoices):
         CREATED = "created", _("being prepared")
@@ -134,6 +151,8 @@ class TopUp(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="topups")
     gateway = models.CharField(_("gateway"), max_length=20)
     amount_micro = models.BigIntegerField(_("amount"))
+    vat_micro = models.BigIntegerField(_("VAT"), default=0, db_default=0)
+    vat_basis_points = models.PositiveIntegerField(_("VAT rate"), default=0, db_default=0)
     status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.CREATED)
     authority = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULL until the gateway gives one
     ref_id = models.CharField(_("reference"), max_length=64, null=True)  # noqa: DJ001 - likewise
@@ -157,6 +176,7 @@ class TopUp(models.Model):
             models.UniqueConstraint(fields=["gateway", "authority"], name="topup_authority_once"),
             models.UniqueConstraint(fields=["gateway", "ref_id"], name="topup_ref_id_once"),
             models.CheckConstraint(condition=Q(amount_micro__gt=0), name="topup_amount_positive"),
+            models.CheckConstraint(condition=Q(vat_micro__gte=0), name="topup_vat_not_negative"),
             models.CheckConstraint(
                 condition=~Q(status="credited") | Q(credited_at__isnull=False, ref_id__isnull=False),
                 name="topup_credited_has_reference",
@@ -165,6 +185,11 @@ class TopUp(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.status}"
+
+    @property
+    def payable_micro(self) -> int:
+        """What the gateway is asked for."""
+        return self.amount_micro + self.vat_micro
 
 
 class SandboxPayment(models.Model):

@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from wallet import gateways, ledger, tiers
+from wallet import gateways, invoices, ledger, tiers, vat
 from wallet.gateways.interface import AmountDiffers, GatewayError, NotPaid, PaymentRequest, Pending, Verified
 from wallet.models import JournalEntry, TopUp, Wallet
 from wallet.money import micro_from_toman
@@ -58,35 +58,55 @@ class UnknownTopUp(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ListedTopUp:
+    """`amount_micro` is for the wallet, `vat_micro` is paid on top of it."""
+
     topup_id: UUID
     amount_micro: int
+    vat_micro: int
+    payable_micro: int
     status: Status
     ref_id: str | None
     created_at: datetime
 
 
-def start(*, user_id: int, amount_micro: int, callback_url: Callable[[UUID], str]) -> str:
-    """Fixes the amount in a row of ours, starts the payment and returns where the payer has to go.
-
-    Calls the gateway, so it belongs outside transactions. Raises AmountOutOfRange, PaymentsNotConfigured, NoWallet,
-    GatewayUnavailable.
-    """
-    gateway = gateways.configured()
-    if gateway is None:
-        raise PaymentsNotConfigured
+def quote(*, amount_micro: int) -> vat.Quote:
+    """What the payer pays today for an amount in the wallet. Raises AmountOutOfRange."""
     if (
         not micro_from_toman(settings.TOPUP_MIN_TOMAN)
         <= amount_micro
         <= micro_from_toman(settings.TOPUP_MAX_TOMAN)
     ):
         raise AmountOutOfRange(amount_micro)
+    return vat.quote(net_micro=amount_micro, day=timezone.localdate())
+
+
+def start(*, user_id: int, amount_micro: int, callback_url: Callable[[UUID], str]) -> str:
+    """Fixes the amounts in a row of ours, starts the payment and returns where the payer has to go.
+
+    `amount_micro` is for the wallet; VAT comes on top (`quote`).
+    Calls the gateway, so it belongs outside transactions. Raises AmountOutOfRange, PaymentsNotConfigured, NoWallet,
+    GatewayUnavailable.
+    """
+    gateway = gateways.configured()
+    if gateway is None:
+        raise PaymentsNotConfigured
+    price = quote(amount_micro=amount_micro)
     if not Wallet.objects.filter(pk=user_id).exists():
         raise NoWallet(user_id)
     mobile = User.objects.values_list("mobile", flat=True).get(pk=user_id)
-    topup = TopUp.objects.create(user_id=user_id, gateway=gateway.name, amount_micro=amount_micro)
+    topup = TopUp.objects.create(
+        user_id=user_id,
+        gateway=gateway.name,
+        amount_micro=amount_micro,
+        vat_micro=price.vat_micro,
+        vat_basis_points=price.basis_points,
+    )
     started = gateway.start(
         PaymentRequest(
-            topup_id=topup.pk, amount_micro=amount_micro, mobile=mobile, callback_url=callback_url(topup.pk)
+            topup_id=topup.pk,
+            amount_micro=topup.payable_micro,
+            mobile=mobile,
+            callback_url=callback_url(topup.pk),
         )
     )
     if isinstance(started, GatewayError):
@@ -132,7 +152,7 @@ def settle(*, topup_id: UUID) -> None:
         if age > EXPIRE_AFTER:
             _close(topup_id, Status.EXPIRED)
         return
-    answer = gateways.named(topup.gateway).verify(authority=topup.authority, amount_micro=topup.amount_micro)
+    answer = gateways.named(topup.gateway).verify(authority=topup.authority, amount_micro=topup.payable_micro)
     match answer:
         case Verified(ref_id=ref_id):
             _credit(topup_id, ref_id=ref_id)
@@ -167,7 +187,9 @@ def _credit(topup_id: UUID, *, ref_id: str) -> None:
                 wallet_id=topup.user_id,
                 amount_micro=topup.amount_micro,
                 counter_account=JournalEntry.Account.GATEWAY,
+                further={JournalEntry.Account.VAT: topup.vat_micro},
             )
+            invoices.issue(topup=topup)
     except IntegrityError as error:
         if _constraint(error) != "topup_ref_id_once":
             raise
@@ -226,6 +248,8 @@ def _listed(topup: TopUp) -> ListedTopUp:
     return ListedTopUp(
         topup_id=topup.pk,
         amount_micro=topup.amount_micro,
+        vat_micro=topup.vat_micro,
+        payable_micro=topup.payable_micro,
         status=Status(topup.status),
         ref_id=topup.ref_id,
         created_at=topup.created_at,

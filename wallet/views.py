@@ -13,9 +13,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.formats import number_text
-from wallet import gateways, reports, statements, topups
+from wallet import gateways, invoices, reports, statements, topups
 from wallet.forms import TopUpForm
 from wallet.money import micro_from_toman
+from wallet.queries import cursor
 
 PRESETS_TOMAN = (50_000, 100_000, 200_000, 500_000)
 ROWS_ON_HOME = 10
@@ -26,6 +27,22 @@ ROWS_ON_HOME = 10
 @never_cache
 def home(request: HttpRequest) -> HttpResponse:
     return _home(request, TopUpForm())
+
+
+@require_GET
+@login_required
+@never_cache
+def review_topup(request: HttpRequest) -> HttpResponse:
+    """What an amount costs with VAT, before anybody pays it."""
+    form = TopUpForm(request.GET)
+    if not form.is_valid():
+        return _home(request, form, status=400)
+    toman = form.cleaned_data["amount"]
+    try:
+        quote = topups.quote(amount_micro=micro_from_toman(toman))
+    except topups.AmountOutOfRange:
+        return _out_of_range(request, form)
+    return render(request, "wallet/review_topup.html", {"quote": quote, "amount": toman})
 
 
 @require_POST
@@ -44,12 +61,7 @@ def start_topup(request: HttpRequest) -> HttpResponse:
             ),
         )
     except topups.AmountOutOfRange:
-        limits = {
-            "minimum": number_text(settings.TOPUP_MIN_TOMAN, language=get_language()),
-            "maximum": number_text(settings.TOPUP_MAX_TOMAN, language=get_language()),
-        }
-        form.add_error("amount", _("The amount must be between %(minimum)s and %(maximum)s Toman.") % limits)
-        return _home(request, form, status=400)
+        return _out_of_range(request, form)
     except (topups.PaymentsNotConfigured, topups.NoWallet):
         return _home(request, form, status=409)
     except topups.GatewayUnavailable:
@@ -99,10 +111,18 @@ def check_topup(request: HttpRequest, topup_id: UUID) -> HttpResponse:
 @login_required
 @never_cache
 def statement(request: HttpRequest) -> HttpResponse:
-    before = request.GET.get("before", "")
-    cursor = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
-    page = statements.page(user_id=_user_id(request), before=cursor)
-    return render(request, "wallet/statement.html", {"page": page, "is_first": cursor is None})
+    before = cursor(request)
+    page = statements.page(user_id=_user_id(request), before=before)
+    return render(request, "wallet/statement.html", {"page": page, "is_first": before is None})
+
+
+def _out_of_range(request: HttpRequest, form: TopUpForm) -> HttpResponse:
+    limits = {
+        "minimum": number_text(settings.TOPUP_MIN_TOMAN, language=get_language()),
+        "maximum": number_text(settings.TOPUP_MAX_TOMAN, language=get_language()),
+    }
+    form.add_error("amount", _("The amount must be between %(minimum)s and %(maximum)s Toman.") % limits)
+    return _home(request, form, status=400)
 
 
 def _home(request: HttpRequest, form: TopUpForm, *, status: int = 200) -> HttpResponse:
@@ -116,6 +136,7 @@ def _home(request: HttpRequest, form: TopUpForm, *, status: int = 200) -> HttpRe
         "minimum_micro": micro_from_toman(settings.TOPUP_MIN_TOMAN),
         "maximum_micro": micro_from_toman(settings.TOPUP_MAX_TOMAN),
         "topups": topups.recent(user_id),
+        "invoices": invoices.page(user_id=user_id, size=ROWS_ON_HOME // 2).invoices,
         "page": statements.page(user_id=user_id, size=ROWS_ON_HOME),
     }
     return render(request, "wallet/home.html", context, status=status)

@@ -47,6 +47,23 @@ def datetime_text(moment: datetime | None) -> str:
 
 
 @register.filter
+def both_dates(moment: datetime) -> str:
+    """The day by the page's calendar, and by the other one in brackets."""
+    languages = ("fa", "en") if formats.is_persian(get_language()) else ("en", "fa")
+    first, second = (formats.date_text(moment, language=language) for language in languages)
+    return f"{first} (\u2068{second}\u2069)"
+
+
+@register.filter
+def percent(basis_points: int) -> str:
+    """Hundredths of a percent as a percentage: `9.5%`, `۹٫۵٪`."""
+    whole, rest = divmod(basis_points, 100)
+    figure = f"{whole}.{rest:02d}".rstrip("0").rstrip(".")
+    sign = "٪" if formats.is_persian(get_language()) else "%"
+    return formats.figure_text(figure, language=get_language()) + sign
+
+
+@register.filter
 def mobile_text(mobile: str) -> SafeString:
     """An E.164 mobile number the way people here write it, `0912…`, kept left to right."""
     local = "0" + mobile.removeprefix("+98") if mobile.startswith("+98") else mobile

@@ -135,6 +135,7 @@ def test_an_entry_of_nothing_is_refused() -> None:
     [
         ({"amount_micro": 0}, "topup_amount_positive"),
         ({"amount_micro": -5}, "topup_amount_positive"),
+        ({"vat_micro": -1}, "topup_vat_not_negative"),
         ({"status": "credited"}, "topup_credited_has_reference"),
         ({"status": "credited", "credited_at": NOW}, "topup_credited_has_reference"),
         ({"status": "credited", "ref_id": "r"}, "topup_credited_has_reference"),

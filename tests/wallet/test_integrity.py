@@ -14,7 +14,7 @@ from wallet.gateways import sandbox
 from wallet.integrity import CHECKS, WARNINGS, Finding
 from wallet.models import Hold, JournalEntry, TopUp, Wallet
 
-SUMS, POSTED, CHAIN, HELD, BOUNDS, TOPUPS, REFERENCES, CONSTRAINTS, TRIGGERS = (
+SUMS, POSTED, CHAIN, HELD, BOUNDS, TOPUPS, REFERENCES, INVOICES, NUMBERS, CONSTRAINTS, TRIGGERS = (
     invariant for invariant, _sql in CHECKS
 )
 
@@ -34,7 +34,8 @@ def wallet(db: None) -> Wallet:
     credits.give(wallet_id=wallet.pk, amount_micro=7)
     assert not findings(wallet)
     connection.check_constraints()
-    sql("ALTER TABLE wallet_journalentry DISABLE TRIGGER USER")
+    for table in ("journalentry", "invoice"):
+        sql(f"ALTER TABLE wallet_{table} DISABLE TRIGGER USER")
     for table, name in (
         ("wallet", "wallet_held_not_negative"),
         ("wallet", "wallet_available_not_negative"),
@@ -138,6 +139,7 @@ def place_hold(wallet: Wallet, amount_micro: int, *, expired: timedelta = timede
     "change",
     [
         {"amount_micro": 10**12 + 1},
+        {"vat_micro": 0},
         {"status": "failed"},
         {"user_id": None},
         {"id": uuid4()},
@@ -148,6 +150,7 @@ def test_a_credited_top_up_that_the_journal_does_not_match_is_reported(
 ) -> None:
     if "user_id" in change:
         change = {"user_id": UserFactory.create().pk}
+    sql("ALTER TABLE wallet_topup DISABLE TRIGGER ALL")
     TopUp.objects.filter(user_id=wallet.pk).update(**change)
     assert broken(wallet) == {TOPUPS}
 
@@ -175,6 +178,42 @@ def test_a_payment_credited_twice_is_reported(wallet: Wallet) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "net_micro = net_micro + 1, total_micro = total_micro + 1",
+        "vat_micro = 0, total_micro = net_micro",
+        "vat_basis_points = 900",
+    ],
+)
+def test_an_invoice_with_other_sums_than_the_journal_is_reported(wallet: Wallet, change: str) -> None:
+    sql(f"UPDATE wallet_invoice SET {change} WHERE topup_id = %s", topup(wallet).pk)
+    assert broken(wallet) == {INVOICES}
+
+
+def test_a_credit_without_an_invoice_is_reported_and_so_is_the_gap(wallet: Wallet) -> None:
+    sql("DELETE FROM wallet_invoice WHERE topup_id = %s", topup(wallet).pk)
+    assert broken(wallet) == {INVOICES}
+    assert NUMBERS in {finding.invariant for finding in integrity.run(CHECKS)}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE wallet_invoice SET number = number + 1 WHERE number = (SELECT max(number) FROM wallet_invoice)",
+        "UPDATE wallet_invoicecounter SET last_number = last_number + 1",
+        "DELETE FROM wallet_invoicecounter",
+    ],
+)
+def test_a_gap_in_the_numbers_is_reported(wallet: Wallet, statement: str) -> None:
+    def is_reported() -> bool:
+        return bool(integrity.run(check for check in CHECKS if check[0] == NUMBERS))
+
+    assert not is_reported()
+    sql(statement)
+    assert is_reported()
+
+
 def test_a_hold_that_outlives_its_expiry_is_warned_about(wallet: Wallet) -> None:
     late = place_hold(wallet, 5, expired=timedelta(minutes=6))
     fresh = place_hold(wallet, 5, expired=timedelta(minutes=4))
@@ -199,6 +238,8 @@ def guards(db: None) -> None:
             CONSTRAINTS,
             "topup_amount_positive",
         ),
+        ("DROP TRIGGER invoice_append_only ON wallet_invoice", TRIGGERS, "invoice_append_only"),
+        ("DROP TRIGGER vat_rate_write_once ON wallet_vatrate", TRIGGERS, "vat_rate_write_once"),
         ("DROP TRIGGER journal_sums_to_zero ON wallet_journalentry", TRIGGERS, "journal_sums_to_zero"),
         (
             "ALTER TABLE wallet_journalentry DISABLE TRIGGER journal_append_only",

@@ -50,7 +50,7 @@ def test_strangers_are_sent_to_sign_in(client: Client) -> None:
 
 def test_paying_on_the_gateways_page_brings_money_and_says_so(browser: Client, wallet: Wallet) -> None:
     gateway_page = go_to_pay(browser)
-    assert "50,000 Toman" in browser.get(gateway_page).text
+    assert "55,000 Toman" in browser.get(gateway_page).text
     result = browser.post(gateway_page, {"choice": "pay"}, follow=True)
     assert "50,000 Toman has been added to your wallet." in result.text
     assert posted(wallet) == micro_from_toman(50_000)
@@ -156,10 +156,26 @@ def test_a_wrong_amount_is_pointed_out(browser: Client, wallet: Wallet, amount: 
     assert not topups.recent(wallet.pk)
 
 
-def test_presets_start_a_payment_by_themselves(browser: Client) -> None:
+def test_what_has_to_be_paid_is_shown_before_it_is_paid(browser: Client) -> None:
+    page = browser.get(reverse("wallet:review_topup"), {"amount": "۲۰۰٬۰۰۰"}).text
+    for words in ("200,000 Toman", "VAT (10%)", "20,000 Toman", "220,000 Toman"):
+        assert words in page
+    assert 'name="amount" value="200000"' in page
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"), [("9,999", "between 10,000"), ("x", "whole number"), ("", "required")]
+)
+def test_a_wrong_amount_is_not_priced(browser: Client, amount: str, words: str) -> None:
+    response = browser.get(reverse("wallet:review_topup"), {"amount": amount})
+    assert response.status_code == 400
+    assert words in response.text
+
+
+def test_presets_lead_to_a_payment(browser: Client) -> None:
     amounts = re.findall(r'<button class="button" name="amount" value="(\d+)"', browser.get(HOME).text)
     assert amounts == ["50000", "100000", "200000", "500000"]
-    assert "200,000 Toman" in browser.get(go_to_pay(browser, amounts[2])).text
+    assert "220,000 Toman" in browser.get(go_to_pay(browser, amounts[2])).text
 
 
 def test_persian_digits_are_read_and_written(browser: Client, wallet: Wallet) -> None:

@@ -23,10 +23,12 @@ from wallet.gateways.interface import (
     Verification,
     Verified,
 )
+from wallet.invoice_models import Invoice
 from wallet.models import JournalEntry, SandboxPayment, TopUp, Wallet
 from wallet.money import micro_from_toman
 
 AMOUNT = micro_from_toman(50_000)
+VAT = micro_from_toman(5_000)
 
 
 def callback(topup_id: UUID) -> str:
@@ -97,7 +99,8 @@ def test_a_paid_top_up_is_credited_with_state_and_journal_in_agreement() -> None
     legs = JournalEntry.objects.filter(transaction_id=topup.pk).order_by("id")
     assert [(leg.kind, leg.account, leg.wallet_id, leg.amount_micro) for leg in legs] == [
         ("topup", "wallet", topup.user_id, AMOUNT),
-        ("topup", "gateway", None, -AMOUNT),
+        ("topup", "vat", None, VAT),
+        ("topup", "gateway", None, -AMOUNT - VAT),
     ]
 
 
@@ -155,7 +158,8 @@ def test_parallel_callbacks_credit_once(committed_db: None) -> None:
         thread.join()
     assert not failures
     assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
-    assert JournalEntry.objects.filter(transaction_id=topup.pk).count() == 2
+    assert JournalEntry.objects.filter(transaction_id=topup.pk).count() == 3
+    assert Invoice.objects.filter(topup=topup).count() == 1
 
 
 def test_both_of_two_callers_that_hold_a_verified_answer_credit_once(
@@ -235,7 +239,7 @@ def test_nothing_expires_before_the_gateway_was_asked_for_the_right_amount(gatew
     assert state(topup) == (TopUp.Status.REDIRECTED, 0)
     tasks.settle_returned_topups()
     assert state(topup) == (TopUp.Status.CREDITED, AMOUNT)
-    assert gateway.asked == [(topup.authority, AMOUNT)] * 2
+    assert gateway.asked == [(topup.authority, AMOUNT + VAT)] * 2
 
 
 @pytest.mark.django_db
