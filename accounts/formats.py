@@ -3,7 +3,8 @@
 `language` is a language code; every code that does not begin with `fa` is written as English.
 """
 
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import jdatetime
@@ -48,6 +49,17 @@ def date_text(moment: datetime, *, language: str | None) -> str:
             f"{day.day} {jdatetime.date.j_months_fa[day.month - 1]} {day.year}", language=language
         )
     return f"{local.day} {MONTHS[local.month - 1]} {local.year}"
+
+
+def jalali_text(moment: datetime) -> str:
+    """The day in Tehran for programs: `1405/09/02`."""
+    return _jalali(moment.astimezone(TEHRAN).date())
+
+
+@lru_cache(maxsize=1_000)
+def _jalali(day: date) -> str:
+    jalali = jdatetime.date.fromgregorian(date=day)
+    return f"{jalali.year}/{jalali.month:02d}/{jalali.day:02d}"
 
 
 def datetime_text(moment: datetime, *, language: str | None) -> str:

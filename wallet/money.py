@@ -33,3 +33,14 @@ def toman_text(micro: int, *, digits: int = 2) -> str:
         keep = len(fraction) - len(fraction.lstrip("0")) + 2
     fraction = fraction[:keep].rstrip("0")
     return f"{sign}{whole:,}" + (f".{fraction}" if fraction else "")
+
+
+def toman_figure(micro: int) -> str:
+    """The amount in Toman for programs: exact, not grouped.
+
+    >>> toman_figure(12_345_678_900_000), toman_figure(-42_100), toman_figure(0)
+    ('1234567.89', '-0.00421', '0')
+    """
+    whole, rest = divmod(abs(micro), MICRO_PER_TOMAN)
+    fraction = f"{rest:07d}".rstrip("0")
+    return ("-" if micro < 0 else "") + str(whole) + (f".{fraction}" if fraction else "")

@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from wallet import invoice_views, sandbox_page, views
+from wallet import invoice_views, sandbox_page, statement_views, views
 
 app_name = "wallet"
 urlpatterns = [
     path("", views.home, name="home"),
-    path("statement/", views.statement, name="statement"),
+    path("statement/", statement_views.statement, name="statement"),
+    path("statement.csv", statement_views.download, name="statement_csv"),
     path("invoices/", invoice_views.listing, name="invoices"),
     path("invoices/details/", invoice_views.details, name="invoice_details"),
     path("topups/", views.start_topup, name="start_topup"),

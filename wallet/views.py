@@ -16,7 +16,6 @@ from accounts.formats import number_text
 from wallet import gateways, invoices, reports, statements, topups
 from wallet.forms import TopUpForm
 from wallet.money import micro_from_toman
-from wallet.queries import cursor
 
 PRESETS_TOMAN = (50_000, 100_000, 200_000, 500_000)
 ROWS_ON_HOME = 10
@@ -105,15 +104,6 @@ def check_topup(request: HttpRequest, topup_id: UUID) -> HttpResponse:
     except topups.UnknownTopUp:
         raise Http404 from None
     return redirect("wallet:topup", topup_id)
-
-
-@require_GET
-@login_required
-@never_cache
-def statement(request: HttpRequest) -> HttpResponse:
-    before = cursor(request)
-    page = statements.page(user_id=_user_id(request), before=before)
-    return render(request, "wallet/statement.html", {"page": page, "is_first": before is None})
 
 
 def _out_of_range(request: HttpRequest, form: TopUpForm) -> HttpResponse:
