@@ -22,11 +22,17 @@ class SMSProvider(Protocol):
         contains it. Raises SMSError.
         """
 
+    def send_text(self, *, mobile: str, text: str) -> None:
+        """Likewise a message without a code. SMSError means that it was not sent."""
+
 
 class ConsoleSMS:
     """Writes the message to standard output: for the sandbox, where that is the telephone."""
 
     def send_code(self, *, mobile: str, code: str, text: str) -> None:
+        self.send_text(mobile=mobile, text=text)
+
+    def send_text(self, *, mobile: str, text: str) -> None:
         sys.stdout.write(f"SMS to {mobile}: {text}\n")
         sys.stdout.flush()
 

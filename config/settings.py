@@ -111,6 +111,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 15, "socket_keepalive": Tru
 CELERY_BEAT_SCHEDULE = {
     "sweep-expired-holds": {"task": "wallet.sweep_expired_holds", "schedule": 15.0, "options": {"expires": 15}},
     "settle-returned-topups": {"task": "wallet.settle_returned_topups", "schedule": 30.0, "options": {"expires": 30}},
+    "low-balance-alerts": {"task": "wallet.send_low_balance_alerts", "schedule": 60.0, "options": {"expires": 60}},
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
@@ -148,6 +149,8 @@ PAYMENT_GATEWAY = envchoice(
 )
 TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)
 TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
+# A refund, correction or gift above this waits for a second admin.
+ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
 
 # --- API -----------------------------------------------------------------------------------------------------
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024)

@@ -7,5 +7,5 @@ class WalletConfig(AppConfig):
     def ready(self) -> None:
         from auditlog.registry import auditlog
 
-        for model in ("VATRate", "SellerDetails"):
+        for model in ("VATRate", "SellerDetails", "Adjustment", "PromoCode"):
             auditlog.register(self.get_model(model))

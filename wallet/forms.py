@@ -46,6 +46,24 @@ class TopUpForm(forms.Form):
     amount = TomanField(label=_("Amount in Toman"))
 
 
+class PromoForm(forms.Form):
+    code = forms.CharField(
+        label=_("Promo code"),
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocapitalize": "characters", **LTR}),
+    )
+
+
+class AlertForm(forms.Form):
+    """`threshold` is a whole number of Toman; None or 0: no alert."""
+
+    threshold = TomanField(
+        label=_("Send me an SMS when less than this many Toman is available"),
+        required=False,
+        help_text=_("Empty: no SMS."),
+    )
+
+
 class DigitsField(forms.CharField):
     """A number that names something, in ASCII digits, of one of the given lengths; empty is allowed."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 from django.db.models import Model
 
+from wallet.credit_models import Adjustment, PromoCode, PromoRedemption, WalletAlert
 from wallet.invoice_models import BuyerDetails, Invoice, InvoiceCounter, SellerDetails, VATRate
 from wallet.models import Hold, JournalEntry, SandboxPayment, TopUp, Wallet
 
@@ -28,12 +29,18 @@ GUARDED_MODELS: tuple[type[Model], ...] = (
     BuyerDetails,
     InvoiceCounter,
     Invoice,
+    Adjustment,
+    PromoCode,
+    PromoRedemption,
+    WalletAlert,
 )
 TRIGGERS: tuple[tuple[type[Model], str], ...] = (
     (JournalEntry, "journal_sums_to_zero"),
     (JournalEntry, "journal_append_only"),
     (Invoice, "invoice_append_only"),
     (VATRate, "vat_rate_write_once"),
+    (Adjustment, "adjustment_fixed"),
+    (PromoRedemption, "redemption_append_only"),
 )
 
 
@@ -162,6 +169,33 @@ CHECKS: list[Check] = [
                    (SELECT count(*) FROM wallet_invoice) AS invoices
             FROM (VALUES (1)) one (id) LEFT JOIN wallet_invoicecounter c ON c.id = one.id
         ) n WHERE last_number IS DISTINCT FROM invoices OR invoices > 0 AND (first <> 1 OR last <> invoices)
+        """,
+    ),
+    (
+        "every booked adjustment is in the journal with its amount, and nothing else is booked as one",
+        """
+        SELECT coalesce(a.id, j.transaction_id) AS adjustment_id, a.state, a.wallet_id, a.amount_micro,
+               j.wallet_id AS booked_wallet_id, j.amount_micro AS booked_micro
+        FROM (SELECT * FROM wallet_adjustment WHERE state = 'booked') a FULL JOIN (
+            SELECT * FROM wallet_journalentry
+            WHERE account = 'wallet' AND kind IN ('refund', 'correction', 'gift')
+        ) j ON j.transaction_id = a.id
+        WHERE a.id IS NULL OR j.id IS NULL
+           OR j.wallet_id <> a.wallet_id OR j.amount_micro <> a.amount_micro OR j.kind <> a.kind
+        """,
+    ),
+    (
+        "every use of a promo code is in the journal with its amount, and each code counts its uses",
+        """
+        SELECT coalesce(r.id, j.transaction_id) AS redemption_id, NULL::bigint AS promo_code_id, r.wallet_id,
+               r.amount_micro, j.wallet_id AS booked_wallet_id, j.amount_micro AS booked_micro
+        FROM wallet_promoredemption r FULL JOIN (
+            SELECT * FROM wallet_journalentry WHERE account = 'wallet' AND kind = 'promo'
+        ) j ON j.transaction_id = r.id
+        WHERE r.id IS NULL OR j.id IS NULL OR j.wallet_id <> r.wallet_id OR j.amount_micro <> r.amount_micro
+        UNION ALL
+        SELECT NULL, p.id, NULL, NULL, NULL, NULL FROM wallet_promocode p
+        WHERE p.uses <> (SELECT count(*) FROM wallet_promoredemption r WHERE r.promo_code_id = p.id)
         """,
     ),
     ("the database's own rules about money are in force", CONSTRAINTS_MISSING),

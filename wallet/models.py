@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from wallet import invoice_models  # noqa: F401 - Django finds an app's models through this module
+from wallet import credit_models, invoice_models  # noqa: F401 - Django finds an app's models through this module
 
 
 class Wallet(models.Model):

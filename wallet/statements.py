@@ -102,14 +102,16 @@ def _rows(user_id: int, wanted: Filter, *, before: int | None, limit: int) -> li
     entries = _entries(user_id, wanted)
     if before is not None:
         entries = entries.filter(id__lt=before)
-    return [
-        StatementRow(
-            entry_id, created_at, JournalEntry.Kind(kind), transaction_id, amount_micro, balance_micro
-        )
-        for entry_id, created_at, kind, transaction_id, amount_micro, balance_micro in entries.values_list(
-            "id", "created_at", "kind", "transaction_id", "amount_micro", "balance_micro"
-        )[:limit]
-    ]
+    found = entries.values_list("id", "created_at", "kind", "transaction_id", "amount_micro", "balance_micro")
+    return [_row(values) for values in found[:limit]]
+
+
+def _row(values: tuple[int, datetime, str, UUID, int, int | None]) -> StatementRow:
+    entry_id, created_at, kind, transaction_id, amount_micro, balance_micro = values
+    assert balance_micro is not None, "journal_wallet_and_balance"
+    return StatementRow(
+        entry_id, created_at, JournalEntry.Kind(kind), transaction_id, amount_micro, balance_micro
+    )
 
 
 def _entries(user_id: int, wanted: Filter) -> QuerySet[JournalEntry]:

@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from wallet import holds, tiers, topups
+from wallet import alerts, holds, tiers, topups
 
 logger = logging.getLogger(__name__)
 
@@ -26,3 +26,8 @@ def settle_returned_topups() -> None:
 @shared_task(name="wallet.recompute_tiers")
 def recompute_tiers() -> None:
     tiers.recompute()
+
+
+@shared_task(name="wallet.send_low_balance_alerts")
+def send_low_balance_alerts() -> None:
+    alerts.send_due()

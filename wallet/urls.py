@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from wallet import invoice_views, sandbox_page, statement_views, views
+from wallet import invoice_views, sandbox_page, settings_views, statement_views, views
 
 app_name = "wallet"
 urlpatterns = [
@@ -11,6 +11,8 @@ urlpatterns = [
     path("statement.csv", statement_views.download, name="statement_csv"),
     path("invoices/", invoice_views.listing, name="invoices"),
     path("invoices/details/", invoice_views.details, name="invoice_details"),
+    path("promo/", settings_views.redeem, name="redeem"),
+    path("alert/", settings_views.choose_alert, name="choose_alert"),
     path("topups/", views.start_topup, name="start_topup"),
     path("topups/review/", views.review_topup, name="review_topup"),
     path("topups/<uuid:topup_id>/", views.topup, name="topup"),

@@ -13,9 +13,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.formats import number_text
-from wallet import gateways, invoices, reports, statements, topups
-from wallet.forms import TopUpForm
-from wallet.money import micro_from_toman
+from wallet import alerts, gateways, invoices, reports, statements, topups
+from wallet.forms import AlertForm, PromoForm, TopUpForm
+from wallet.money import MICRO_PER_TOMAN, micro_from_toman
 
 PRESETS_TOMAN = (50_000, 100_000, 200_000, 500_000)
 ROWS_ON_HOME = 10
@@ -128,8 +128,15 @@ def _home(request: HttpRequest, form: TopUpForm, *, status: int = 200) -> HttpRe
         "topups": topups.recent(user_id),
         "invoices": invoices.page(user_id=user_id, size=ROWS_ON_HOME // 2).invoices,
         "page": statements.page(user_id=user_id, size=ROWS_ON_HOME),
+        "promo_form": PromoForm(auto_id="promo_%s"),
+        "alert_form": AlertForm(initial={"threshold": _chosen_threshold(user_id)}, auto_id="alert_%s"),
     }
     return render(request, "wallet/home.html", context, status=status)
+
+
+def _chosen_threshold(user_id: int) -> str:
+    micro = alerts.threshold_micro(user_id)
+    return "" if micro is None else number_text(micro // MICRO_PER_TOMAN, language=get_language())
 
 
 def _balance(request: HttpRequest) -> reports.Balance | None:

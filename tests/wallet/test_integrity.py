@@ -14,9 +14,21 @@ from wallet.gateways import sandbox
 from wallet.integrity import CHECKS, WARNINGS, Finding
 from wallet.models import Hold, JournalEntry, TopUp, Wallet
 
-SUMS, POSTED, CHAIN, HELD, BOUNDS, TOPUPS, REFERENCES, INVOICES, NUMBERS, CONSTRAINTS, TRIGGERS = (
-    invariant for invariant, _sql in CHECKS
-)
+(
+    SUMS,
+    POSTED,
+    CHAIN,
+    HELD,
+    BOUNDS,
+    TOPUPS,
+    REFERENCES,
+    INVOICES,
+    NUMBERS,
+    ADJUSTMENTS,
+    PROMOS,
+    CONSTRAINTS,
+    TRIGGERS,
+) = (invariant for invariant, _sql in CHECKS)
 
 
 def sql(statement: str, *parameters: Any) -> None:

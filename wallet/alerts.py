@@ -1,0 +1,127 @@
+"""One SMS when a wallet's available balance falls below what its owner chose, and none again until it has recovered.
+
+It has recovered when it is above the threshold and money has come in since the SMS. Without that, requests that
+reserve money and give it back would send one SMS after the other; a day later being above it is enough.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from accounts import sms
+from accounts.formats import figure_text
+from wallet.credit_models import WalletAlert
+from wallet.models import Wallet
+from wallet.money import toman_text
+
+logger = logging.getLogger(__name__)
+
+SMS_PER_RUN = 500
+REARM = """
+UPDATE wallet_walletalert a SET alerted_at = NULL, alerted_posted_micro = NULL
+FROM wallet_wallet w
+WHERE w.user_id = a.wallet_id AND a.alerted_at IS NOT NULL AND w.posted_micro - w.held_micro >= a.threshold_micro
+  AND (w.posted_micro > a.alerted_posted_micro OR a.alerted_at < now() - interval '1 day')
+"""
+# Claimed before it is sent, and one at a time: whoever dies in between has lost one SMS, and none is sent twice.
+CLAIM = """
+WITH due AS (
+    SELECT a.wallet_id, u.mobile, a.threshold_micro, w.posted_micro, w.posted_micro - w.held_micro AS available_micro
+    FROM wallet_walletalert a
+    JOIN wallet_wallet w ON w.user_id = a.wallet_id
+    JOIN accounts_user u ON u.id = a.wallet_id
+    WHERE a.alerted_at IS NULL AND u.is_active AND w.posted_micro - w.held_micro < a.threshold_micro
+      AND a.wallet_id <> ALL(%(failed)s)
+    LIMIT 1 FOR UPDATE OF a SKIP LOCKED
+)
+UPDATE wallet_walletalert a SET alerted_at = clock_timestamp(), alerted_posted_micro = due.posted_micro
+FROM due WHERE a.wallet_id = due.wallet_id AND a.alerted_at IS NULL
+RETURNING a.wallet_id, due.mobile, due.available_micro, a.alerted_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A claimed alert; `alerted_at` is the claim."""
+
+    wallet_id: int
+    mobile: str
+    available_micro: int
+    alerted_at: datetime
+
+
+def threshold_micro(user_id: int) -> int | None:
+    """What a user has chosen; None: no alert."""
+    return WalletAlert.objects.filter(pk=user_id).values_list("threshold_micro", flat=True).first()
+
+
+def choose(*, user_id: int, threshold_micro: int | None) -> None:
+    """Sets or (None) takes away a user's threshold. A wallet that is below it already is not alerted about.
+
+    Raises Wallet.DoesNotExist.
+    """
+    if threshold_micro is None:
+        WalletAlert.objects.filter(pk=user_id).delete()
+        return
+    wallet = Wallet.objects.get(pk=user_id)
+    is_low = wallet.available_micro < threshold_micro
+    WalletAlert.objects.update_or_create(
+        wallet=wallet,
+        defaults={
+            "threshold_micro": threshold_micro,
+            "alerted_at": timezone.now() if is_low else None,
+            "alerted_posted_micro": wallet.posted_micro if is_low else None,
+        },
+    )
+
+
+def send_due() -> int:
+    """Arms what has recovered, sends what is due and returns how many went out.
+
+    Talks to the SMS provider, so it belongs outside transactions. What the provider refuses is tried by the next run.
+    """
+    try:
+        provider = sms.provider()
+    except sms.NotConfigured:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(REARM)
+    sent, failed = 0, list[int]()
+    while sent + len(failed) < SMS_PER_RUN and (due := _claim(failed)):
+        try:
+            provider.send_text(mobile=due.mobile, text=_text(due))
+        except sms.SMSError:
+            logger.warning("low balance SMS not sent", extra={"user_id": due.wallet_id}, exc_info=True)
+            _unclaim(due)
+            failed.append(due.wallet_id)
+        else:
+            sent += 1
+    return sent
+
+
+def _claim(failed: list[int]) -> Due | None:
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, {"failed": failed})
+        row = cursor.fetchone()
+    return Due(*row) if row else None
+
+
+def _unclaim(due: Due) -> None:
+    WalletAlert.objects.filter(pk=due.wallet_id, alerted_at=due.alerted_at).update(
+        alerted_at=None, alerted_posted_micro=None
+    )
+
+
+def _text(due: Due) -> str:
+    language = settings.LANGUAGE_CODE
+    with translation.override(language):
+        amount = figure_text(toman_text(due.available_micro, digits=0), language=language)
+        return _("Hamiran: your wallet is running low. Available: %(amount)s Toman. Top up: %(address)s") % {
+            "amount": amount,
+            "address": f"{settings.BASE_URL}/wallet/",
+        }

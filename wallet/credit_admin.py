@@ -1,0 +1,226 @@
+"""The admin's side of money without a payment: adjustments, with a second admin above a limit, and promo codes."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts import phone
+from wallet import adjustments, ledger, promos
+from wallet.credit_models import Adjustment, PromoCode, PromoRedemption
+from wallet.forms import LTR, TomanField
+from wallet.models import Wallet
+from wallet.money import micro_from_toman
+from wallet.read_only_admin import ReadOnlyAdmin, toman
+
+
+class AdjustmentForm(forms.ModelForm):  # type: ignore[type-arg]
+    mobile = forms.CharField(
+        label=_("Mobile number"),
+        max_length=phone.MAX_TYPED_LENGTH,
+        widget=forms.TextInput(attrs={"inputmode": "tel", **LTR}),
+    )
+    amount = TomanField(
+        label=_("Amount in Toman"),
+        signed=True,
+        help_text=_("Below zero takes money from the wallet. A refund is always below zero, a gift never."),
+    )
+
+    class Meta:
+        model = Adjustment
+        fields = ("mobile", "kind", "amount", "reason")
+
+    def clean_mobile(self) -> str:
+        """Also finds the wallet."""
+        try:
+            mobile = phone.normalise(self.cleaned_data["mobile"])
+        except phone.InvalidMobile:
+            raise forms.ValidationError(
+                _("This is not an Iranian mobile number. Enter it like 09121234567.")
+            ) from None
+        wallet = Wallet.objects.filter(user__mobile=mobile).first()
+        if wallet is None:
+            raise forms.ValidationError(_("No wallet belongs to this number."))
+        self.instance.wallet = wallet
+        return mobile
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        toman_amount, kind = data.get("amount"), data.get("kind")
+        if toman_amount is None or "mobile" not in data:
+            return data
+        self.instance.amount_micro = amount_micro = micro_from_toman(toman_amount)
+        if (
+            not amount_micro
+            or (kind == Adjustment.Kind.REFUND and amount_micro > 0)
+            or (kind == Adjustment.Kind.GIFT and amount_micro < 0)
+        ):
+            self.add_error("amount", _("A refund is below zero, a gift above, and nothing is exactly zero."))
+        elif self.instance.wallet.available_micro + amount_micro < 0:
+            self.add_error("amount", not_covered(self.instance.wallet))
+        return data
+
+
+def not_covered(wallet: Wallet) -> str:
+    return gettext("Only %(amount)s is available in this wallet.") % {"amount": toman(wallet.available_micro)}
+
+
+@admin.register(Adjustment)
+class AdjustmentAdmin(ReadOnlyAdmin):
+    """Asked for here and never edited; approved or rejected by the actions of the list."""
+
+    list_display = ("created_at", "owner", "kind", "amount", "reason", "state", "requested_by", "approved_by")
+    list_filter = ("state", "kind")
+    list_select_related = ("wallet__user", "requested_by", "approved_by")
+    search_fields = ("wallet__user__mobile", "=id")
+    actions = ("approve", "reject")
+    seen = (
+        "id",
+        "owner",
+        "kind",
+        "amount",
+        "reason",
+        "state",
+        "needs_approval",
+        "requested_by",
+        "approved_by",
+        "created_at",
+        "decided_at",
+    )
+
+    def get_fields(self, request: HttpRequest, obj: Adjustment | None = None) -> Any:
+        return self.seen if obj else AdjustmentForm.Meta.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Adjustment | None = None) -> Any:
+        return self.seen if obj else ()
+
+    def get_form(
+        self, request: HttpRequest, obj: Adjustment | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is None:
+            kwargs["form"] = AdjustmentForm
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("wallet.add_adjustment")
+
+    def has_approve_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("wallet.approve_adjustment")
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except ledger.NotCovered:  # spent since the form looked
+            self.message_user(
+                request,
+                gettext("The wallet does not cover this any more; nothing was booked."),
+                messages.ERROR,
+            )
+            return redirect(request.path)
+
+    def save_model(self, request: HttpRequest, obj: Adjustment, form: Any, change: bool) -> None:
+        assert request.user.pk is not None, "the admin site lets nobody else in"
+        obj.requested_by_id = request.user.pk
+        adjustments.ask(adjustment=obj)
+        if obj.state == Adjustment.State.PENDING:
+            self.message_user(
+                request, gettext("This amount waits for the approval of a second admin."), messages.WARNING
+            )
+
+    @admin.action(description=_("Approve and book"), permissions=["approve"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[Adjustment]) -> None:
+        admin_id = request.user.pk
+        assert admin_id is not None, "the admin site lets nobody else in"
+        self._decide(request, queryset, lambda pk: adjustments.approve(adjustment_id=pk, admin_id=admin_id))
+
+    @admin.action(description=_("Reject"), permissions=["approve"])
+    def reject(self, request: HttpRequest, queryset: QuerySet[Adjustment]) -> None:
+        self._decide(request, queryset, lambda pk: adjustments.reject(adjustment_id=pk))
+
+    def _decide(
+        self, request: HttpRequest, queryset: QuerySet[Adjustment], decide: Callable[[UUID], None]
+    ) -> None:
+        done = 0
+        for adjustment in queryset.select_related("wallet__user"):
+            try:
+                decide(adjustment.pk)
+                done += 1
+            except adjustments.AlreadyDecided:
+                refusal = gettext("It was booked or rejected before.")
+            except adjustments.NeedsSecondAdmin:
+                refusal = gettext("You asked for it yourself; another admin has to approve it.")
+            except ledger.NotCovered:
+                refusal = not_covered(adjustment.wallet)
+            else:
+                continue
+            self.message_user(request, f"{adjustment.wallet.user}: {refusal}", messages.ERROR)
+        if done:
+            text = ngettext("%(count)d adjustment was decided.", "%(count)d adjustments were decided.", done)
+            self.message_user(request, text % {"count": done}, messages.SUCCESS)
+
+
+class PromoCodeForm(forms.ModelForm):  # type: ignore[type-arg]
+    amount = TomanField(label=_("Amount in Toman"))
+
+    class Meta:
+        model = PromoCode
+        fields = ("code", "amount", "max_uses", "expires_at")
+
+    def clean_code(self) -> str:
+        return promos.normalised(self.cleaned_data["code"])
+
+    def clean_amount(self) -> int:
+        amount: int = self.cleaned_data["amount"]
+        if not amount:
+            raise forms.ValidationError(_("A code has to be worth something."))
+        self.instance.amount_micro = micro_from_toman(amount)
+        return amount
+
+
+@admin.register(PromoCode)
+class PromoCodeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Code and amount are given once; how often and how long it may be used can be changed."""
+
+    list_display = ("code", "amount", "uses", "max_uses", "expires_at")
+    search_fields = ("code",)
+
+    def get_form(
+        self, request: HttpRequest, obj: PromoCode | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is None:
+            kwargs["form"] = PromoCodeForm
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: PromoCode | None = None) -> Any:
+        return ("code", "amount", "uses", "max_uses", "expires_at") if obj else PromoCodeForm.Meta.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: PromoCode | None = None) -> Any:
+        return ("code", "amount", "uses") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: PromoCode | None = None) -> bool:
+        return False  # it is made to expire instead; what it gave refers to it
+
+    @admin.display(description=_("amount"))
+    def amount(self, promo: PromoCode) -> str:
+        return toman(promo.amount_micro)
+
+
+@admin.register(PromoRedemption)
+class PromoRedemptionAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "owner", "promo_code", "amount")
+    list_select_related = ("wallet__user", "promo_code")
+    search_fields = ("wallet__user__mobile", "promo_code__code", "=id")
+    fields = readonly_fields = ("id", "owner", "promo_code", "amount", "created_at")

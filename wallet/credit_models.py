@@ -1,0 +1,176 @@
+"""Money that moves without payment or request: adjustments by admins, promo codes; and the alert when it runs low."""
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Upper
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Adjustment(models.Model):
+    """An admin's correction of a wallet, with its reason; its id is that of the journal transaction.
+
+    What was asked for is never changed, and what was decided neither (the database refuses both).
+    """
+
+    class Kind(models.TextChoices):
+        REFUND = "refund", _("refund")
+        CORRECTION = "correction", _("correction")
+        GIFT = "gift", _("gift credit")
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        BOOKED = "booked", _("booked")
+        REJECTED = "rejected", _("rejected")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    wallet = models.ForeignKey(
+        "wallet.Wallet", verbose_name=_("wallet"), on_delete=models.PROTECT, related_name="adjustments"
+    )
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
+    amount_micro = models.BigIntegerField(_("amount"))
+    reason = models.CharField(_("reason"), max_length=500)
+    needs_approval = models.BooleanField(_("needs a second admin"))
+    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("requested by"), on_delete=models.PROTECT, related_name="+"
+    )
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("approved by"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    decided_at = models.DateTimeField(_("decided at"), null=True)
+
+    class Meta:
+        verbose_name = _("adjustment")
+        verbose_name_plural = _("adjustments")
+        ordering: ClassVar = ["-created_at"]
+        permissions: ClassVar = [("approve_adjustment", _("Can approve or reject adjustments"))]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(kind="refund", amount_micro__lt=0)
+                | Q(kind="gift", amount_micro__gt=0)
+                | Q(kind="correction") & ~Q(amount_micro=0),
+                name="adjustment_sign_fits_kind",
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="adjustment_has_reason"),
+            models.CheckConstraint(
+                condition=Q(approved_by__isnull=True) | ~Q(approved_by=F("requested_by")),
+                name="adjustment_two_people",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="booked") | Q(needs_approval=False) | Q(approved_by__isnull=False),
+                name="adjustment_approved_if_needed",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", decided_at__isnull=True, approved_by__isnull=True)
+                | Q(state="booked", decided_at__isnull=False)
+                | Q(state="rejected", decided_at__isnull=False, approved_by__isnull=True),
+                name="adjustment_state_fits",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class PromoCode(models.Model):
+    """A code that gives credit: to each user once, `max_uses` times in all."""
+
+    code = models.CharField(_("code"), max_length=40, help_text=_("Capitals and small letters are the same."))
+    amount_micro = models.BigIntegerField(_("amount"))
+    max_uses = models.PositiveIntegerField(
+        _("uses at most"), null=True, blank=True, help_text=_("Empty: as many as there are users.")
+    )
+    uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
+    expires_at = models.DateTimeField(_("expires at"))
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("promo code")
+        verbose_name_plural = _("promo codes")
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["code"],
+                name="promo_code_once",
+                violation_error_message=_("There is such a code already."),
+            ),
+            models.CheckConstraint(condition=Q(code=Upper("code")), name="promo_code_in_capitals"),
+            models.CheckConstraint(condition=~Q(code=""), name="promo_code_not_empty"),
+            models.CheckConstraint(condition=Q(amount_micro__gt=0), name="promo_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(max_uses__isnull=True) | Q(uses__lte=F("max_uses")), name="promo_not_used_up"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class PromoRedemption(models.Model):
+    """A user's one use of a code; its id is that of the journal transaction."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    promo_code = models.ForeignKey(
+        PromoCode, verbose_name=_("promo code"), on_delete=models.PROTECT, related_name="redemptions"
+    )
+    wallet = models.ForeignKey("wallet.Wallet", on_delete=models.PROTECT, related_name="redemptions")
+    amount_micro = models.BigIntegerField(_("amount"))
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("use of a promo code")
+        verbose_name_plural = _("uses of promo codes")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["promo_code", "wallet"], name="promo_once_a_user"),
+            models.CheckConstraint(condition=Q(amount_micro__gt=0), name="redemption_amount_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class PromoTries(models.Model):
+    """How many codes a user has tried since `since`: guessing is limited."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True)
+    since = models.DateTimeField()
+    tries = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.tries}"
+
+
+class WalletAlert(models.Model):
+    """A user's wish for one SMS when the wallet runs low. `alerted_at` is set from the SMS until it is armed again."""
+
+    wallet = models.OneToOneField(
+        "wallet.Wallet", on_delete=models.CASCADE, primary_key=True, related_name="alert"
+    )
+    threshold_micro = models.BigIntegerField()
+    alerted_at = models.DateTimeField(null=True)
+    alerted_posted_micro = models.BigIntegerField(
+        null=True
+    )  # what was posted then: more means that money came in
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(threshold_micro__gt=0), name="alert_threshold_positive"),
+            models.CheckConstraint(
+                condition=Q(alerted_at__isnull=True, alerted_posted_micro__isnull=True)
+                | Q(alerted_at__isnull=False, alerted_posted_micro__isnull=False),
+                name="alert_state_whole",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} below {self.threshold_micro}"

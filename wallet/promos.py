@@ -1,0 +1,98 @@
+"""Promo codes: each gives its credit to a user once, and only as often as it says."""
+
+import logging
+import math
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.phone import ascii_digits
+from wallet import ledger
+from wallet.credit_models import PromoCode, PromoRedemption
+from wallet.models import JournalEntry
+
+logger = logging.getLogger(__name__)
+
+TRIES_PER_HOUR = 10
+HOUR = timedelta(hours=1)
+# One statement, so that tries at once are each counted. The hour begins with the first try.
+COUNT_TRY = """
+INSERT INTO wallet_promotries AS t (user_id, since, tries) VALUES (%(user_id)s, %(now)s, 1)
+ON CONFLICT (user_id) DO UPDATE SET
+    tries = CASE WHEN t.since <= %(hour_ago)s THEN 1 ELSE LEAST(t.tries + 1, 1000) END,
+    since = CASE WHEN t.since <= %(hour_ago)s THEN %(now)s ELSE t.since END
+RETURNING tries, since
+"""
+
+
+class UnknownCode(Exception):
+    """There is no such code."""
+
+
+class Expired(Exception):
+    """The code's time is over."""
+
+
+class UsedUp(Exception):
+    """The code was used as often as it may be."""
+
+
+class AlreadyRedeemed(Exception):
+    """This user has had this code's credit."""
+
+
+class TooManyTries(Exception):
+    """This user has tried too many codes; `wait_seconds` says for how long."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(wait)
+        self.wait_seconds = max(1, math.ceil(wait.total_seconds()))
+
+
+def normalised(typed: str) -> str:
+    """A code as it is stored: capitals, ASCII digits, no spaces."""
+    return "".join(ascii_digits(typed).split()).upper()
+
+
+def redeem(*, user_id: int, typed: str, now: datetime | None = None) -> int:
+    """Credits a code to a user's wallet and returns the amount in micro-Rial.
+
+    Counts the try first, which must not be rolled back with the rest, and then opens a transaction. Raises
+    TooManyTries, UnknownCode, AlreadyRedeemed, Expired, UsedUp, ledger.UnknownWallet.
+    """
+    now = now or timezone.now()
+    _count_try(user_id, now)
+    with transaction.atomic():
+        # Under its lock, so that of several users at once only as many get it as are left.
+        promo = PromoCode.objects.select_for_update(no_key=True).filter(code=normalised(typed)).first()
+        if promo is None:
+            raise UnknownCode
+        if PromoRedemption.objects.filter(promo_code=promo, wallet_id=user_id).exists():
+            raise AlreadyRedeemed
+        if promo.expires_at <= now:
+            raise Expired
+        if promo.max_uses is not None and promo.uses >= promo.max_uses:
+            raise UsedUp
+        PromoCode.objects.filter(pk=promo.pk).update(uses=F("uses") + 1)
+        redemption = PromoRedemption.objects.create(
+            promo_code=promo, wallet_id=user_id, amount_micro=promo.amount_micro
+        )
+        ledger.post(
+            transaction_id=redemption.pk,
+            kind=JournalEntry.Kind.PROMO,
+            wallet_id=user_id,
+            amount_micro=promo.amount_micro,
+            counter_account=JournalEntry.Account.GIFT,
+        )
+    logger.info("promo code redeemed", extra={"promo_code": promo.pk, "user_id": user_id})
+    return promo.amount_micro
+
+
+def _count_try(user_id: int, now: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_TRY, {"user_id": user_id, "now": now, "hour_ago": now - HOUR})
+        tries, since = cursor.fetchone()
+    if tries > TRIES_PER_HOUR:
+        raise TooManyTries(since + HOUR - now)

@@ -1,0 +1,80 @@
+"""The small forms of the wallet page: a promo code, and the alert when money runs low."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import get_language, ngettext
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from accounts.formats import figure_text, number_text
+from wallet import alerts, ledger, promos
+from wallet.forms import AlertForm, PromoForm
+from wallet.models import Wallet
+from wallet.money import micro_from_toman, toman_text
+
+
+@require_POST
+@login_required
+def redeem(request: HttpRequest) -> HttpResponse:
+    form = PromoForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, _("Enter a promo code."))
+        return redirect("wallet:home")
+    try:
+        amount_micro = promos.redeem(user_id=_user_id(request), typed=form.cleaned_data["code"])
+    except promos.TooManyTries as error:
+        messages.error(request, _too_many(error))
+    except promos.UnknownCode:
+        messages.error(request, _("There is no such promo code. Please check how it is written."))
+    except promos.AlreadyRedeemed:
+        messages.error(request, _("You have used this promo code before."))
+    except promos.Expired:
+        messages.error(request, _("This promo code has expired."))
+    except promos.UsedUp:
+        messages.error(request, _("This promo code has been used up by others."))
+    except ledger.UnknownWallet:
+        messages.error(request, _("This account has no wallet."))
+    else:
+        amount = figure_text(toman_text(amount_micro), language=get_language())
+        messages.success(request, _("%(amount)s Toman has been added to your wallet.") % {"amount": amount})
+    return redirect("wallet:home")
+
+
+@require_POST
+@login_required
+def choose_alert(request: HttpRequest) -> HttpResponse:
+    form = AlertForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, " ".join(str(error) for error in form.errors["threshold"]))
+        return redirect("wallet:home")
+    toman = form.cleaned_data["threshold"]
+    try:
+        alerts.choose(user_id=_user_id(request), threshold_micro=micro_from_toman(toman) if toman else None)
+    except Wallet.DoesNotExist:
+        messages.error(request, _("This account has no wallet."))
+        return redirect("wallet:home")
+    if toman:
+        amount = number_text(toman, language=get_language())
+        messages.success(
+            request, _("You get one SMS when less than %(amount)s Toman is available.") % {"amount": amount}
+        )
+    else:
+        messages.success(request, _("You get no SMS about your balance."))
+    return redirect("wallet:home")
+
+
+def _too_many(error: promos.TooManyTries) -> str:
+    minutes = -(-error.wait_seconds // 60)
+    text = ngettext(
+        "You have tried too many promo codes. Please try again in %(count)s minute.",
+        "You have tried too many promo codes. Please try again in %(count)s minutes.",
+        minutes,
+    )
+    return text % {"count": number_text(minutes, language=get_language())}
+
+
+def _user_id(request: HttpRequest) -> int:
+    assert request.user.pk is not None, "login_required stands before every view here"
+    return int(request.user.pk)
