@@ -1,0 +1,144 @@
+"""Which gateway takes new payments: the settings say it, and an admin may choose among those that they know."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from auditlog.models import LogEntry
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+from django.urls import reverse
+
+from tests.admin_browser import admin_browser
+from tests.live import ROOT
+from wallet import gateways
+from wallet.models import GatewayChoice
+
+ADD = reverse("admin:wallet_gatewaychoice_add")
+CHANGE = reverse("admin:wallet_gatewaychoice_change", args=[1])
+
+
+@pytest.fixture
+def known(settings: Any) -> None:
+    settings.ZARINPAL_MERCHANT_ID, settings.ZIBAL_MERCHANT = "m" * 36, "shop"
+
+
+def name() -> str | None:
+    gateway = gateways.configured()
+    return gateway.name if gateway else None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("chosen", ["sandbox", "zarinpal", "zibal"])
+def test_an_admins_choice_goes_before_the_settings(known: None, settings: Any, chosen: str) -> None:
+    settings.PAYMENT_GATEWAY = "zarinpal"
+    assert name() == "zarinpal"
+    GatewayChoice.objects.create(gateway=chosen)
+    assert name() == chosen
+
+
+@pytest.mark.django_db
+def test_an_admin_may_stop_payments(known: None) -> None:
+    GatewayChoice.objects.create(gateway="none")
+    assert name() is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("chosen", ["", "zibal"])
+def test_an_empty_choice_or_one_that_the_settings_no_longer_know_leaves_it_to_them(chosen: str) -> None:
+    GatewayChoice.objects.create(gateway=chosen)
+    assert name() == "sandbox"
+
+
+@pytest.mark.parametrize("name", ["zarinpal", "zibal", "paypal", ""])
+def test_a_gateway_that_the_settings_do_not_know_is_none(name: str) -> None:
+    with pytest.raises(ImproperlyConfigured):
+        gateways.named(name)
+
+
+@pytest.mark.django_db
+def test_an_admin_chooses_among_what_the_settings_know_and_it_is_recorded(known: None, settings: Any) -> None:
+    settings.ZARINPAL_MERCHANT_ID = ""
+    browser = admin_browser()
+    page = browser.get(ADD).text
+    assert "as the settings say: Sandbox" in page
+    for offered in ("zibal", "none", "sandbox"):
+        assert f'<option value="{offered}">' in page
+    assert "zarinpal" not in page
+    assert browser.post(ADD, {"gateway": "zarinpal"}).status_code == 200
+    assert browser.post(ADD, {"gateway": "zibal"}).status_code == 302
+    assert name() == "zibal"
+    assert browser.get(ADD).status_code == 403
+    assert browser.post(CHANGE, {"gateway": "none"}).status_code == 302
+    assert name() is None
+    entries = LogEntry.objects.get_for_object(GatewayChoice.objects.get()).order_by("id")
+    assert [entry.changes_dict["gateway"] for entry in entries] == [["None", "zibal"], ["zibal", "none"]]
+    assert all(entry.actor for entry in entries)
+    assert "no payments" in browser.get(reverse("admin:wallet_gatewaychoice_changelist")).text
+    assert (
+        browser.post(reverse("admin:wallet_gatewaychoice_delete", args=[1]), {"post": "y"}).status_code == 403
+    )
+
+
+@pytest.mark.django_db
+def test_strangers_choose_nothing(client: Client) -> None:
+    assert client.post(ADD, {"gateway": "none"}).status_code == 302
+    assert not GatewayChoice.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("zarinpal", "zibal", "warnings"), [(False, "shop", 0), (True, "shop", 1), (True, "zibal", 2)]
+)
+def test_deployment_checks_warn_of_play_money(
+    settings: Any, zarinpal: bool, zibal: str, warnings: int
+) -> None:
+    settings.ZARINPAL_SANDBOX, settings.ZIBAL_MERCHANT = zarinpal, zibal
+    found = checks.run_checks(include_deployment_checks=True)
+    assert len([message for message in found if message.id == "wallet.W001"]) == warnings
+
+
+PRINT = "from django.conf import settings as s; print(s.PAYMENT_GATEWAY, s.ZARINPAL_BASE_URL, s.ZARINPAL_MERCHANT_ID)"
+PRODUCTION = {
+    "HAMIRAN_MODE": "production", "SECRET_KEY": "k" * 60, "PEPPERS": "1:p", "FIELD_KEYS": "f", "ALLOWED_HOSTS": "a.ir",
+    "BASE_URL": "https://a.ir", "DATABASE_URL": "postgresql:///x?host=/nowhere", "REDIS_URL": "unix:///nowhere",
+}  # fmt: skip
+
+
+def settings_with(**env: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", PRINT]
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", **env}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def test_zarinpals_sandbox_needs_one_setting() -> None:
+    done = settings_with(PAYMENT_GATEWAY="zarinpal", ZARINPAL_SANDBOX="true")
+    assert done.stdout.split() == [
+        "zarinpal", "https://sandbox.zarinpal.com", "00000000-0000-0000-0000-000000000000"
+    ]  # fmt: skip
+
+
+def test_a_merchant_id_is_read_from_a_file(tmp_path: Any) -> None:
+    (tmp_path / "merchant").write_text("from-a-file\n")
+    done = settings_with(
+        **PRODUCTION, PAYMENT_GATEWAY="zarinpal", ZARINPAL_MERCHANT_ID_FILE=str(tmp_path / "merchant")
+    )
+    assert done.stdout.split() == ["zarinpal", "https://payment.zarinpal.com", "from-a-file"]
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"PAYMENT_GATEWAY": "zarinpal"}, "ZARINPAL_MERCHANT_ID has to be set"),
+        ({"PAYMENT_GATEWAY": "zibal"}, "ZIBAL_MERCHANT has to be set"),
+        ({"PAYMENT_GATEWAY": "paypal"}, "PAYMENT_GATEWAY must be one of"),
+        ({**PRODUCTION, "PAYMENT_GATEWAY": "sandbox"}, "PAYMENT_GATEWAY must be one of"),
+        ({**PRODUCTION, "ZIBAL_BASE_URL": "http://gateway.zibal.ir"}, "over https://"),
+    ],
+)
+def test_settings_that_cannot_work_stop_the_start(env: dict[str, str], words: str) -> None:
+    done = settings_with(**env)
+    assert done.returncode
+    assert words in done.stderr
