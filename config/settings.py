@@ -181,6 +181,15 @@ if PAYMENT_GATEWAY == "zarinpal" and not ZARINPAL_MERCHANT_ID:
     raise ImproperlyConfigured("PAYMENT_GATEWAY is zarinpal, so ZARINPAL_MERCHANT_ID has to be set.")
 if PAYMENT_GATEWAY == "zibal" and not ZIBAL_MERCHANT:
     raise ImproperlyConfigured("PAYMENT_GATEWAY is zibal, so ZIBAL_MERCHANT has to be set.")
+_real = (
+    ZARINPAL_MERCHANT_ID and ZARINPAL_BASE_URL == "https://payment.zarinpal.com",
+    ZIBAL_MERCHANT not in ("", "zibal") and ZIBAL_BASE_URL == "https://gateway.zibal.ir",
+)
+if SANDBOX and any(_real):
+    raise ImproperlyConfigured(
+        "No real money moves in the sandbox: use ZARINPAL_SANDBOX=true or ZIBAL_MERCHANT=zibal, "
+        "or HAMIRAN_MODE=production."
+    )
 if not SANDBOX and not all(url.startswith("https://") for url in (ZARINPAL_BASE_URL, ZIBAL_BASE_URL)):
     raise ImproperlyConfigured("Payment gateways are asked over https:// in production.")
 TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)

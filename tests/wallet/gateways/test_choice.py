@@ -133,6 +133,8 @@ def test_a_merchant_id_is_read_from_a_file(tmp_path: Any) -> None:
     [
         ({"PAYMENT_GATEWAY": "zarinpal"}, "ZARINPAL_MERCHANT_ID has to be set"),
         ({"PAYMENT_GATEWAY": "zibal"}, "ZIBAL_MERCHANT has to be set"),
+        ({"ZARINPAL_MERCHANT_ID": "m" * 36}, "No real money moves in the sandbox"),
+        ({"ZIBAL_MERCHANT": "shop"}, "No real money moves in the sandbox"),
         ({"PAYMENT_GATEWAY": "paypal"}, "PAYMENT_GATEWAY must be one of"),
         ({**PRODUCTION, "PAYMENT_GATEWAY": "sandbox"}, "PAYMENT_GATEWAY must be one of"),
         ({**PRODUCTION, "ZIBAL_BASE_URL": "http://gateway.zibal.ir"}, "over https://"),

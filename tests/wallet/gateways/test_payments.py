@@ -15,7 +15,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 from django.urls import reverse
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -341,13 +341,16 @@ STEPS = st.tuples(st.sampled_from(KINDS), st.integers(0, 3))
 
 @pytest.mark.django_db
 @hypothesis_settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(steps=st.lists(STEPS, max_size=24))
+@given(steps=st.lists(STEPS, min_size=6, max_size=24))
+@example(steps=[("die", 0), ("pay", 0), ("return", 0)])
+@example(steps=[("pay", 0), ("fault lost reply", 0), ("return", 0), ("wait 40", 0), ("return", 0)])
+@example(steps=[("start", 1), ("pay", 0), ("forge", 1), ("return", 0), ("forge", 0), ("cancel", 1)])
 def test_whatever_happens_the_gateways_book_is_our_journal(
     provider: Provider, steps: list[tuple[str, int]]
 ) -> None:
