@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
-from proxy import answers, pricing, tokens
+from proxy import answers, pricing
 from proxy.completion_request import CompletionRequest, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal, rate_limited
 from proxy.limits import Admission, Limits
@@ -50,7 +50,7 @@ async def create(
         key=key,
         model=model,
         stream=ask.stream,
-        prompt_estimate=ask.prompt_estimate,
+        prompt_estimate=ask.prompt.estimate,
     )
     await _admit(runtime, metered, headers)
     try:
@@ -97,8 +97,8 @@ async def _admit(runtime: "Runtime", metered: Metered, headers: dict[str, str]) 
 async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
     """Holds the worst case. Returns the output limit to set where the wallet covers less than the model's longest."""
     model, price = metered.model, metered.model.price
-    prompt = tokens.prompt_bound(
-        body_bytes, tools=bool(ask.payload.get("tools")), context_tokens=model.context_tokens
+    prompt = ask.prompt.bound(
+        body_bytes, media_part_tokens=model.media_part_tokens, context_tokens=model.context_tokens
     )
     if ask.output_limit is not None:
         output = floor = min(ask.output_limit, model.context_tokens)
