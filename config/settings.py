@@ -113,6 +113,7 @@ CELERY_BEAT_SCHEDULE = {
     "settle-returned-topups": {"task": "wallet.settle_returned_topups", "schedule": 30.0, "options": {"expires": 30}},
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
+    "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
     "purge-challenges": {"task": "accounts.purge_challenges", "schedule": 3600.0, "options": {"expires": 3600}},
 }

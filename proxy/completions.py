@@ -14,7 +14,7 @@ from proxy.limits import Admission, Limits
 from proxy.metering import Metered, Outcome
 from proxy.relay import Relay
 from proxy.upstreams import UpstreamFailed, read_all
-from wallet.holds import LedgerUnavailable, NotCovered
+from wallet.holds import LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
     from proxy.runtime import Runtime
@@ -114,6 +114,8 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
         )
     except NotCovered:
         raise APIError("insufficient_balance") from None
+    except WalletFrozen:
+        raise APIError("wallet_frozen") from None
     except LedgerUnavailable as error:
         raise unavailable() from error
     affordable = pricing.affordable_output_tokens(metered.held_micro, prompt, price)

@@ -24,9 +24,6 @@ def bound(ask: CompletionRequest, *, media: int | None = None, context: int = 10
 def test_the_bound_is_above_every_byte_of_text_and_above_the_estimate(texts: list[str], tools: bool) -> None:
     fields: dict[str, Any] = {"tools": [{"type": "function"}]} if tools else {}
     ask = read([{"role": "user", "content": text} for text in texts], **fields)
-        [{"role": "user", "content": text} for text in texts],
-        **({"tools": [{"type": "function"}]} if tools else {}),
-    )
     assert bound(ask) >= sum(len(text.encode()) for text in texts)
     assert bound(ask) >= ask.prompt.estimate > 0
 
