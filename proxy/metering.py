@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
 from proxy import tokens
@@ -20,9 +21,14 @@ from wallet.money import MICRO_PER_TOMAN
 
 logger = logging.getLogger("hamiran.requests")
 
+UNCOVERED = Counter(
+    "hamiran_uncovered_micro", "What upstreams reported beyond holds: the operator's loss, micro-Rial"
+)
+
 Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
 NOTHING = Usage(0, 0)
+VOID_WAIT_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,17 @@ class Metered:
         return Bill(usage, min(cost_micro(usage, self.model.price), self.held_micro))
 
     async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
-        """Gives the money back: a failed request costs nothing."""
-        await self._settle(NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason)
+        """Gives the money back: a failed request costs nothing.
+
+        Nobody has to wait for that while the database is away: after VOID_WAIT_SECONDS it goes on by itself.
+        """
+        try:
+            async with asyncio.timeout(VOID_WAIT_SECONDS):
+                await self._settle(
+                    NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason
+                )
+        except TimeoutError:
+            logger.warning("void still waiting for the database", extra={"request": self.request_id})
 
     async def _settle(
         self, usage: Usage, *, billed_by: BilledBy, outcome: Outcome, status: int, reason: str = ""
@@ -108,6 +123,7 @@ class Metered:
             "total_ms": self._elapsed_ms(),
         }
         if full_micro > captured_micro:
+            UNCOVERED.inc(full_micro - captured_micro)
             logger.error(
                 "usage beyond the hold",
                 extra={"request": self.request_id, "uncovered_micro": record["uncovered_micro"]},
