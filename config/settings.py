@@ -127,6 +127,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
+    "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
     "purge-challenges": {
         "task": "accounts.purge_challenges",
@@ -213,6 +214,8 @@ CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30)
 # A hold outlives the longest call with a margin, so that the sweeper never takes one from a living request.
 HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + 120
 SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
+
+METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import phone
 from accounts.formats import figure_text
-from wallet import gateways
+from wallet import freezing, gateways
 from wallet.models import GatewayChoice, Hold, JournalEntry, TopUp, Wallet
 from wallet.money import toman_text
 
@@ -58,10 +58,23 @@ def toman(micro: int | None) -> str:
 
 @admin.register(Wallet)
 class WalletAdmin(ReadOnlyAdmin):
-    list_display = ("user", "posted", "held", "available", "opened_at")
+    list_display = ("user", "posted", "held", "available", "opened_at", "frozen_at", "frozen_because")
     list_select_related = ("user",)
+    list_filter = (("frozen_at", admin.EmptyFieldListFilter),)
     search_fields = ("user__mobile",)
-    fields = readonly_fields = ("user", "posted", "held", "available", "opened_at")
+    fields = readonly_fields = list_display
+    actions = ("unfreeze",)
+
+    @admin.action(
+        description=_("Lift the freeze, after the cause is found and mended"), permissions=["unfreeze"]
+    )
+    def unfreeze(self, request: HttpRequest, wallets: QuerySet[Wallet]) -> None:
+        for wallet in wallets.exclude(frozen_at=None):
+            freezing.unfreeze(wallet_id=wallet.pk)
+            self.log_change(request, wallet, f"unfrozen; it was frozen because: {wallet.frozen_because}")
+
+    def has_unfreeze_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser
 
     @admin.display(description=_("posted"))
     def posted(self, wallet: Wallet) -> str:

@@ -22,6 +22,8 @@ class Wallet(models.Model):
     posted_micro = models.BigIntegerField(_("posted"), default=0)
     held_micro = models.BigIntegerField(_("held"), default=0)
     opened_at = models.DateTimeField(_("opened at"), default=timezone.now, editable=False)
+    frozen_at = models.DateTimeField(_("frozen at"), null=True, editable=False)
+    frozen_because = models.CharField(_("frozen because"), max_length=200, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("wallet")

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('wallet', '0004_entry_has_balance'),
+        ('wallet', '0005_frozen_wallets'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
