@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.formats import number_text
 from wallet import gateways, reports, statements, topups
 from wallet.forms import TopUpForm
+from wallet.gateways.interface import PaymentGateway
 from wallet.money import micro_from_toman, toman_from_micro
 
 PRESETS_TOMAN = (50_000, 100_000, 200_000, 500_000)
@@ -129,8 +130,15 @@ def _home(request: HttpRequest, form: TopUpForm, *, status: int = 200) -> HttpRe
         "page": statements.page(user_id=user_id, size=ROWS_ON_HOME),
     }
     page = render(request, "wallet/home.html", context, status=status)
-    # Browsers hold the whole way that a sent form leads against the page's policy.
-    csp_update({"form-action": list(gateway.form_targets) if gateway else []})(lambda _request: page)(request)
+    return _leading_to_payment(request, page, gateway)
+
+
+def _leading_to_payment(
+    request: HttpRequest, page: HttpResponse, gateway: PaymentGateway | None
+) -> HttpResponse:
+    """A page with a form that `start_topup` answers: browsers hold the whole way to the bank against its policy."""
+    if gateway:
+        csp_update({"form-action": list(gateway.form_targets)})(lambda _request: page)(request)
     return page
 
 

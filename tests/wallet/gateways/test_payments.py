@@ -76,6 +76,24 @@ def test_a_payer_goes_to_the_gateway_and_comes_back_with_money(client: Client, p
 
 
 @pytest.mark.django_db
+def test_forms_lead_to_the_gateway_from_the_page_that_pays_and_from_no_other(
+    client: Client, provider: Provider
+) -> None:
+    client.force_login(WalletFactory.create().user)
+
+    def form_action(page: str) -> str:
+        policy = client.get(reverse(page))["Content-Security-Policy"]
+        return next(part for part in policy.split("; ") if part.startswith("form-action"))
+
+    assert form_action("wallet:home").startswith(f"form-action 'self' {provider.url} https://*.")
+    assert form_action("wallet:statement") == "form-action 'self'"
+    GatewayChoice.objects.create(gateway="sandbox")
+    assert form_action("wallet:home") == "form-action 'self'"
+    refused = client.post(reverse("wallet:start_topup"), {"amount": "1"})
+    assert "form-action 'self'" in refused["Content-Security-Policy"]
+
+
+@pytest.mark.django_db
 def test_a_gateway_that_will_not_start_is_said_plainly(client: Client, provider: Provider) -> None:
     wallet = WalletFactory.create()
     client.force_login(wallet.user)
@@ -341,7 +359,7 @@ STEPS = st.tuples(st.sampled_from(KINDS), st.integers(0, 3))
 
 @pytest.mark.django_db
 @hypothesis_settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,
