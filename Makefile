@@ -10,7 +10,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	PEPPERS=1:only-for-the-check FIELD_KEYS=only-for-the-check ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run test check lock audit clean
+.PHONY: help run test check messages lock audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +28,13 @@ check: $(VENV)/dev  ## lint, formatting, types, imports, migrations, deployment
 	$(VENV)/bin/lint-imports
 	$(PRODUCTION) $(PY) -W "ignore:Got an error checking a consistent" manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING
+
+messages: $(VENV)/dev  ## collect every text for people into the catalogues and compile them (needs GNU gettext)
+	@command -v xgettext >/dev/null || { echo "make messages needs GNU gettext (Debian: gettext)."; exit 1; }
+	$(PRODUCTION) $(PY) manage.py makemessages -l fa --no-obsolete --no-wrap --add-location file \
+		-i $(VENV) -i var -i tests
+	$(PY) -c 'import polib, sys; polib.pofile(sys.argv[1] + "po").save_as_mofile(sys.argv[1] + "mo")' \
+		config/locale/fa/LC_MESSAGES/django.
 
 lock:  ## pin what pyproject.toml asks for, with hashes (needs uv: `pip install uv`)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }

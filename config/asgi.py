@@ -15,7 +15,7 @@ from proxy import runtime  # noqa: E402 - models are ready only now
 from proxy.handler import APIHandler  # noqa: E402
 
 api = APIHandler("proxy.api.urls")
-API_PATHS = ("/v1", "/healthz", "/readyz")
+API_ROOTS = frozenset({"v1", "healthz", "readyz", "metrics"})
 SANDBOX_UPSTREAM = "/sandbox/upstream/"
 if settings.SANDBOX:
     from proxy.sandbox_upstream import SandboxUpstream
@@ -31,16 +31,12 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
         await _lifespan(receive, send)
     elif scope["type"] != "http":
         raise ValueError(f"{scope['type']} is not served")
-    elif scope["path"].startswith(API_PATHS) and _is_api(scope["path"]):
+    elif scope["path"].lstrip("/").partition("/")[0] in API_ROOTS:
         await api(scope, receive, send)
     elif settings.SANDBOX and scope["path"].startswith(SANDBOX_UPSTREAM):
         await sandbox_upstream(scope, receive, send)
     else:
         await pages(scope, receive, send)
-
-
-def _is_api(path: str) -> bool:
-    return path.split("/", 2)[1] in {"v1", "healthz", "readyz"}
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

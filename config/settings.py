@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -109,13 +110,35 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 15, "socket_keepalive": Tru
 # Run late they lose nothing: each looks at what is there, not at when it was called. `expires` keeps a queue that
 # nobody drained from running the same sweep a thousand times.
 CELERY_BEAT_SCHEDULE = {
-    "sweep-expired-holds": {"task": "wallet.sweep_expired_holds", "schedule": 15.0, "options": {"expires": 15}},
-    "settle-returned-topups": {"task": "wallet.settle_returned_topups", "schedule": 30.0, "options": {"expires": 30}},
-    "low-balance-alerts": {"task": "wallet.send_low_balance_alerts", "schedule": 60.0, "options": {"expires": 60}},
+    "sweep-expired-holds": {
+        "task": "wallet.sweep_expired_holds",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "settle-returned-topups": {
+        "task": "wallet.settle_returned_topups",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "settle-unverified-payments": {
+        "task": "wallet.settle_unverified_payments",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
+    "low-balance-alerts": {
+        "task": "wallet.send_low_balance_alerts",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
+    "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
-    "purge-challenges": {"task": "accounts.purge_challenges", "schedule": 3600.0, "options": {"expires": 3600}},
+    "purge-challenges": {
+        "task": "accounts.purge_challenges",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
 }
 
 # --- people --------------------------------------------------------------------------------------------------
@@ -130,7 +153,9 @@ LOGIN_REDIRECT_URL = "proxy:overview"
 LOGOUT_REDIRECT_URL = "front"
 # What opening an account does above `accounts`; each is called as f(user_id=…) inside the transaction that makes it.
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
-SMS_PROVIDER = envchoice("SMS_PROVIDER", ("console",) if SANDBOX else ("none",), "console" if SANDBOX else "none")
+SMS_PROVIDER = envchoice(
+    "SMS_PROVIDER", ("console",) if SANDBOX else ("none",), "console" if SANDBOX else "none"
+)
 # One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
 CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60)
 CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000)
@@ -144,11 +169,39 @@ AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_VERBOSE = False
 
 # --- money ---------------------------------------------------------------------------------------------------
+# The gateway of new payments, until an admin chooses another of those that are given here.
 PAYMENT_GATEWAY = envchoice(
-    "PAYMENT_GATEWAY", ("sandbox", "none") if SANDBOX else ("none",), "sandbox" if SANDBOX else "none"
+    "PAYMENT_GATEWAY",
+    ("sandbox", "zarinpal", "zibal", "none") if SANDBOX else ("zarinpal", "zibal", "none"),
+    "sandbox" if SANDBOX else "none",
 )
+# Zarinpal's own sandbox takes any UUID as merchant; Zibal's is the merchant `zibal`.
+ZARINPAL_SANDBOX = envbool("ZARINPAL_SANDBOX", False)
+ZARINPAL_MERCHANT_ID = envsecret("ZARINPAL_MERCHANT_ID", default=str(UUID(int=0)) if ZARINPAL_SANDBOX else "")
+ZARINPAL_BASE_URL = envstr(
+    "ZARINPAL_BASE_URL", f"https://{'sandbox' if ZARINPAL_SANDBOX else 'payment'}.zarinpal.com"
+).rstrip("/")
+ZIBAL_MERCHANT = envsecret("ZIBAL_MERCHANT", default="")
+ZIBAL_BASE_URL = envstr("ZIBAL_BASE_URL", "https://gateway.zibal.ir").rstrip("/")
+if PAYMENT_GATEWAY == "zarinpal" and not ZARINPAL_MERCHANT_ID:
+    raise ImproperlyConfigured("PAYMENT_GATEWAY is zarinpal, so ZARINPAL_MERCHANT_ID has to be set.")
+if PAYMENT_GATEWAY == "zibal" and not ZIBAL_MERCHANT:
+    raise ImproperlyConfigured("PAYMENT_GATEWAY is zibal, so ZIBAL_MERCHANT has to be set.")
+_real = (
+    ZARINPAL_MERCHANT_ID and ZARINPAL_BASE_URL == "https://payment.zarinpal.com",
+    ZIBAL_MERCHANT not in ("", "zibal") and ZIBAL_BASE_URL == "https://gateway.zibal.ir",
+)
+if SANDBOX and any(_real):
+    raise ImproperlyConfigured(
+        "No real money moves in the sandbox: use ZARINPAL_SANDBOX=true or ZIBAL_MERCHANT=zibal, "
+        "or HAMIRAN_MODE=production."
+    )
+if not SANDBOX and not all(url.startswith("https://") for url in (ZARINPAL_BASE_URL, ZIBAL_BASE_URL)):
+    raise ImproperlyConfigured("Payment gateways are asked over https:// in production.")
 TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)
 TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
+# What one user may start to pay in a day, by Tehran's calendar.
+TOPUP_DAILY_MAX_TOMAN = envint("TOPUP_DAILY_MAX_TOMAN", 200_000_000)
 # A refund, correction or gift above this waits for a second admin.
 ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
 
@@ -157,7 +210,9 @@ BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024)
 UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")
 UPSTREAM_API_KEY = envsecret("UPSTREAM_API_KEY", default="")
 # Hosts that an upstream may have although they are private or without TLS.
-UPSTREAM_ALLOWED_HOSTS = envlist("UPSTREAM_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else [])
+UPSTREAM_ALLOWED_HOSTS = envlist(
+    "UPSTREAM_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else []
+)
 UPSTREAM_CONNECT_TIMEOUT_SECONDS = envint("UPSTREAM_CONNECT_TIMEOUT_SECONDS", 5)
 UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = envint("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 120)
 UPSTREAM_IDLE_TIMEOUT_SECONDS = envint("UPSTREAM_IDLE_TIMEOUT_SECONDS", 60)
@@ -166,6 +221,8 @@ CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30)
 # A hold outlives the longest call with a margin, so that the sweeper never takes one from a living request.
 HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + 120
 SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
+
+METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
@@ -205,7 +262,9 @@ X_FRAME_OPTIONS = "DENY"
 if not SANDBOX:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if envbool("BEHIND_TLS_PROXY", True) else None
+    SECURE_PROXY_SSL_HEADER = (
+        ("HTTP_X_FORWARDED_PROTO", "https") if envbool("BEHIND_TLS_PROXY", True) else None
+    )
     SECURE_SSL_REDIRECT = True
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True

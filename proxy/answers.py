@@ -1,15 +1,19 @@
 """What upstreams' answers say about themselves: usage, length, errors; whole or as a stream. Pure.
 
 A stream is relayed event by event, verbatim. Each event is decoded once (a microsecond) to see usage, errors and
-the end; only an event that carries usage the client did not ask for is written anew.
+the end; only events that carry usage are written anew: without it where it was not asked for, with the cost where
+it was.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from proxy import sse
 from proxy.pricing import Usage
+
+CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
 
 
 class BadAnswer(Exception):
@@ -64,8 +68,21 @@ def text_bytes(message: Any) -> int:
     return sum(len(text.encode()) for text in texts if isinstance(text, str))
 
 
-def whole_answer(body: bytes) -> tuple[Usage | None, int]:
-    """Usage and text length of a whole answer. Raises BadAnswer."""
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """A decoded whole answer: what it says it used, and how long its text is."""
+
+    answer: dict[str, Any]
+    usage: Usage | None
+    text_bytes: int
+
+    def with_cost(self, billed: Usage, cost_toman: float) -> bytes:
+        """The answer as upstream gave it, with what it cost beside the usage it was billed by."""
+        return orjson.dumps({**self.answer, "usage": _priced(self.answer.get("usage"), billed, cost_toman)})
+
+
+def whole_answer(body: bytes) -> WholeAnswer:
+    """Raises BadAnswer."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -76,21 +93,34 @@ def whole_answer(body: bytes) -> tuple[Usage | None, int]:
     if not isinstance(choices, list) or not choices:
         raise BadAnswer("no choices")
     length = sum(text_bytes(choice.get("message")) for choice in choices if isinstance(choice, dict))
-    return reported_usage(answer), length
+    return WholeAnswer(answer, reported_usage(answer), length)
+
+
+def _priced(reported: Any, billed: Usage, cost_toman: float) -> dict[str, Any]:
+    """Upstream's usage object (or one of what was billed, where there is none to believe), with the cost."""
+    usage = (
+        reported
+        if isinstance(reported, dict) and reported_usage({"usage": reported}) is not None
+        else {
+            "prompt_tokens": billed.prompt_tokens,
+            "completion_tokens": billed.completion_tokens,
+            "total_tokens": billed.total_tokens,
+        }
+    )
+    return {**usage, "cost_toman": cost_toman}
 
 
 class AnswerStream:
     """One streamed answer on its way through.
 
-    `feed` gives what the client is to get now; `tail` what comes after payment: the usage chunk if it was asked
-    for, and `[DONE]`. `usage`, `text_bytes` and `deltas` say what to bill. Once `failure` says why this is no
-    usable answer, nothing more is read.
+    `feed` gives what the client is to get now; `tail` what comes after payment. `usage`, `text_bytes` and
+    `deltas` say what to bill. Once `failure` says why this is no usable answer, nothing more is read.
     """
 
     def __init__(self, *, include_usage: bool) -> None:
         self._include_usage = include_usage
         self._splitter = sse.EventSplitter()
-        self._usage_event = b""
+        self._reported: Any = None
         self._last_chunk: dict[str, Any] = {}
         self._finished = False
         self.usage: Usage | None = None
@@ -125,10 +155,17 @@ class AnswerStream:
                 break
         return b"".join(relayed)
 
-    def tail(self) -> bytes:
-        if not self._include_usage or self.usage is None:
+    def tail(self, billed: Usage, cost_toman: float) -> bytes:
+        """The last bytes: one chunk with the usage and its cost where usage was asked for, and `[DONE]`."""
+        if not self._include_usage:
             return sse.DONE
-        return (self._usage_event or self._made_usage_event()) + sse.DONE
+        chunk = {name: self._last_chunk[name] for name in CHUNK_HEAD if name in self._last_chunk}
+        return (
+            sse.event(
+                orjson.dumps({**chunk, "choices": [], "usage": _priced(self._reported, billed, cost_toman)})
+            )
+            + sse.DONE
+        )
 
     def _read(self, event: bytes) -> bytes:
         if self.done:
@@ -168,29 +205,16 @@ class AnswerStream:
 
     def _relayed(self, event: bytes, chunk: dict[str, Any]) -> bytes:
         usage = reported_usage(chunk)
-        self.usage = usage or self.usage  # on every chunk of some upstreams: the last one counts
+        if usage is not None:  # on every chunk of some upstreams: the last one counts
+            self.usage, self._reported = usage, chunk["usage"]
         if not chunk.get("choices"):
             if usage is not None:
-                self._usage_event = event
+                self._last_chunk = chunk
             return b"" if usage is not None or not self._include_usage else event
         if self._include_usage:
             return event if chunk["usage"] is None else sse.event(orjson.dumps({**chunk, "usage": None}))
         del chunk["usage"]
         return sse.event(orjson.dumps(chunk))
-
-    def _made_usage_event(self) -> bytes:
-        assert self.usage is not None
-        head = {
-            name: self._last_chunk[name]
-            for name in ("id", "object", "created", "model")
-            if name in self._last_chunk
-        }
-        usage = {
-            "prompt_tokens": self.usage.prompt_tokens,
-            "completion_tokens": self.usage.completion_tokens,
-            "total_tokens": self.usage.total_tokens,
-        }
-        return sse.event(orjson.dumps({**head, "choices": [], "usage": usage}))
 
 
 def error_event(body: dict[str, Any]) -> bytes:

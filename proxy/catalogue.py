@@ -41,6 +41,7 @@ class ServedModel:
     created: int
     context_tokens: int
     max_output_tokens: int
+    media_part_tokens: int | None
     price: PriceQuote
     route: ServedRoute
 
@@ -133,6 +134,7 @@ def _served(model: LanguageModel, price: Price, route: Route) -> ServedModel:
         created=int(model.created_at.timestamp()),
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
+        media_part_tokens=model.media_part_tokens,
         price=quote(price),
         route=ServedRoute(
             upstream_id=route.upstream_id,

@@ -5,22 +5,20 @@ from typing import Any
 
 import orjson
 
-from proxy import tokens
 from proxy.errors import APIError
+from proxy.tokens import PromptSize
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 # An assistant's message may lack content beside one of these.
 INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
+MEDIA_TYPES = frozenset({"image_url", "input_audio", "file", "video_url"})
 N_MAX = 128
 OUTPUT_LIMIT_MAX = 2**31 - 1
 
 
 @dataclass(slots=True)
 class CompletionRequest:
-    """`payload` is the client's object; `output_limit` its own cap on one answer, None where it set none.
-
-    `prompt_estimate` is in tokens.
-    """
+    """`payload` is the client's object; `output_limit` its own cap on one answer, None where it set none."""
 
     payload: dict[str, Any]
     model: str
@@ -28,7 +26,7 @@ class CompletionRequest:
     include_usage: bool
     n: int
     output_limit: int | None
-    prompt_estimate: int
+    prompt: PromptSize
 
     def upstream_body(self, *, upstream_model: str, output_limit: int | None) -> bytes:
         """The body for upstream: the model's name there, usage asked for in streams, and a cap where we set one."""
@@ -88,28 +86,28 @@ def read_request(payload: dict[str, Any], *, model: str) -> CompletionRequest:
         n=_whole_number(payload, "n", N_MAX) or 1,
         # Upstreams differ in which of the two they obey; the hold has to cover either.
         output_limit=max(limits) if limits else None,
-        prompt_estimate=_estimate(messages, payload.get("tools")),
+        prompt=_size(messages, payload.get("tools")),
     )
 
 
-def _estimate(messages: list[dict[str, Any]], tools: Any) -> int:
-    text_bytes = media_parts = 0
+def _size(messages: list[dict[str, Any]], tools: Any) -> PromptSize:
+    text_bytes = media_parts = media_bytes = 0
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
             for part in content:
-                text = part.get("text")
-                if isinstance(text, str):
-                    text_bytes += _utf8_bytes(text)
-                else:
+                if part["type"] in MEDIA_TYPES:
                     media_parts += 1
+                    media_bytes += _json_bytes(part)
+                elif isinstance(text := part.get("text"), str):
+                    text_bytes += _utf8_bytes(text)
         elif content:
             text_bytes += _utf8_bytes(content)
         if calls := message.get("tool_calls"):
             text_bytes += _json_bytes(calls)
     if tools:
         text_bytes += _json_bytes(tools)
-    return tokens.prompt_estimate(text_bytes, messages=len(messages), media_parts=media_parts)
+    return PromptSize(len(messages), text_bytes, media_parts, media_bytes, bool(tools))
 
 
 def _utf8_bytes(text: str) -> int:

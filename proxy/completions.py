@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
-from proxy import answers, pricing, tokens
+from proxy import answers, pricing
 from proxy.completion_request import CompletionRequest, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal, rate_limited
 from proxy.limits import Admission, Limits
-from proxy.metering import BilledBy, Metered, Outcome
-from proxy.pricing import Usage
+from proxy.metering import Metered, Outcome
 from proxy.relay import Relay
 from proxy.upstreams import UpstreamFailed, read_all
-from wallet.holds import LedgerUnavailable, NotCovered
+from wallet.holds import LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
     from proxy.runtime import Runtime
 
 # Without a limit of its own a request is served if the wallet covers this much of an answer.
 OUTPUT_FLOOR_TOKENS = 256
+COST_HEADER = "x-hamiran-cost-toman"
 
 
 async def create(
@@ -34,7 +34,8 @@ async def create(
 ) -> bytes | Relay:
     """The body of a whole answer, paid for; or a relay whose first event has arrived, to be delivered.
 
-    Fills `headers` with the rate limits' as soon as they are known. Raises APIError; no hold is left open then.
+    Fills `headers` with the rate limits' as soon as they are known, and with a whole answer's cost. Raises
+    APIError; no hold is left open then.
     """
     model_id = required_model(payload)
     model = runtime.catalogue.get(model_id)
@@ -49,7 +50,7 @@ async def create(
         key=key,
         model=model,
         stream=ask.stream,
-        prompt_estimate=ask.prompt_estimate,
+        prompt_estimate=ask.prompt.estimate,
     )
     await _admit(runtime, metered, headers)
     try:
@@ -60,7 +61,7 @@ async def create(
     if output_limit is not None:
         body = ask.upstream_body(upstream_model=model.route.upstream_model, output_limit=output_limit)
     try:
-        return await _call(runtime, metered, ask, body)
+        return await _call(runtime, metered, ask, body, headers)
     except UpstreamRefusal as error:
         await metered.void(outcome=Outcome.REFUSED, status=error.status, reason=error.message)
         raise
@@ -96,8 +97,8 @@ async def _admit(runtime: "Runtime", metered: Metered, headers: dict[str, str]) 
 async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
     """Holds the worst case. Returns the output limit to set where the wallet covers less than the model's longest."""
     model, price = metered.model, metered.model.price
-    prompt = tokens.prompt_bound(
-        body_bytes, tools=bool(ask.payload.get("tools")), context_tokens=model.context_tokens
+    prompt = ask.prompt.bound(
+        body_bytes, media_part_tokens=model.media_part_tokens, context_tokens=model.context_tokens
     )
     if ask.output_limit is not None:
         output = floor = min(ask.output_limit, model.context_tokens)
@@ -113,6 +114,8 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
         )
     except NotCovered:
         raise APIError("insufficient_balance") from None
+    except WalletFrozen:
+        raise APIError("wallet_frozen") from None
     except LedgerUnavailable as error:
         raise unavailable() from error
     affordable = pricing.affordable_output_tokens(metered.held_micro, prompt, price)
@@ -130,7 +133,9 @@ async def _release_limits(metered: Metered) -> None:
     )
 
 
-async def _call(runtime: "Runtime", metered: Metered, ask: CompletionRequest, body: bytes) -> bytes | Relay:
+async def _call(
+    runtime: "Runtime", metered: Metered, ask: CompletionRequest, body: bytes, headers: dict[str, str]
+) -> bytes | Relay:
     response = await runtime.upstreams.send(metered.model.route, body)
     if ask.stream:
         relay = Relay(metered, response, answers.AnswerStream(include_usage=ask.include_usage))
@@ -145,12 +150,11 @@ async def _call(runtime: "Runtime", metered: Metered, ask: CompletionRequest, bo
         response.release()
     metered.mark_first_byte()
     try:
-        usage, text_bytes = answers.whole_answer(answer)
+        whole = answers.whole_answer(answer)
     except answers.BadAnswer as error:
         raise UpstreamFailed(str(error)) from error
-    if usage is not None:
-        await metered.capture(usage, billed_by=BilledBy.USAGE, outcome=Outcome.COMPLETED)
-    else:
-        estimate = Usage(metered.prompt_estimate, tokens.completion_estimate(text_bytes, 1))
-        await metered.capture(estimate, billed_by=BilledBy.ESTIMATE, outcome=Outcome.COMPLETED)
-    return answer
+    bill = await metered.capture(
+        whole.usage, text_bytes=whole.text_bytes, deltas=1, outcome=Outcome.COMPLETED
+    )
+    headers[COST_HEADER] = f"{bill.cost_toman:.7f}".rstrip("0").rstrip(".")
+    return whole.with_cost(bill.usage, bill.cost_toman)

@@ -39,6 +39,11 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "invalid_value": (400, INVALID, "A field has a value that is not allowed."),
     "request_too_large": (413, INVALID, "The request body is too large."),
     "unsupported_encoding": (415, INVALID, "Compressed request bodies are not supported. Send plain JSON."),
+    "wallet_frozen": (
+        403,
+        INVALID,
+        "This wallet is frozen while its balance is being checked. Please contact support.",
+    ),
     "service_unavailable": (503, SERVER, "The service cannot take requests right now. Please retry shortly."),
 }
 

@@ -13,9 +13,14 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import redis.asyncio
+from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
+
+WITHOUT_VALKEY = Counter(
+    "hamiran_limits_without_valkey", "Requests whose limits were kept by this process alone"
+)
 
 WINDOW_MS = 60_000
 VALKEY_TIMEOUT_SECONDS = 1.0
@@ -178,6 +183,7 @@ class Limiter:
                 self._back()
                 return Admission(*map(int, reply))
         self._away_requests += 1
+        WITHOUT_VALKEY.inc()
         return self._window(key_id).admit(request_id, limits, tokens, now_ms=_now_ms())
 
     async def finish(self, *, key_id: int, request_id: str, estimate: int, tokens: int) -> None:

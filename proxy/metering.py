@@ -8,19 +8,40 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
+from proxy import tokens
 from proxy.catalogue import ServedModel
 from proxy.limits import Limiter
 from proxy.models import UsageRecord
 from proxy.pricing import Usage, cost_micro
 from wallet.holds import Holds
+from wallet.money import MICRO_PER_TOMAN
 
 logger = logging.getLogger("hamiran.requests")
+
+UNCOVERED = Counter(
+    "hamiran_uncovered_micro", "What upstreams reported beyond holds: the operator's loss, micro-Rial"
+)
 
 Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
 NOTHING = Usage(0, 0)
+VOID_WAIT_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What was debited for which tokens."""
+
+    usage: Usage
+    cost_micro: int
+
+    @property
+    def cost_toman(self) -> float:
+        """For clients, beside the exact entry in the statement: a JSON number has no more digits."""
+        return self.cost_micro / MICRO_PER_TOMAN
 
 
 @dataclass(slots=True)
@@ -45,16 +66,30 @@ class Metered:
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
 
-    async def capture(self, usage: Usage, *, billed_by: BilledBy, outcome: Outcome) -> None:
-        """Debits what the tokens cost, never more than was held. Durable on return.
+    async def capture(self, usage: Usage | None, *, text_bytes: int, deltas: int, outcome: Outcome) -> "Bill":
+        """Debits what the tokens cost, never more than was held: by reported usage, else by an estimate of the text.
 
-        Raises what `Holds.settle` raises: then the answer must not be delivered whole.
+        Durable on return. Raises what `Holds.settle` raises: then the answer must not be delivered whole.
         """
+        billed_by = BilledBy.USAGE
+        if usage is None:
+            billed_by = BilledBy.ESTIMATE
+            usage = Usage(self.prompt_estimate, tokens.completion_estimate(text_bytes, deltas))
         await self._settle(usage, billed_by=billed_by, outcome=outcome, status=200)
+        return Bill(usage, min(cost_micro(usage, self.model.price), self.held_micro))
 
     async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
-        """Gives the money back: a failed request costs nothing."""
-        await self._settle(NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason)
+        """Gives the money back: a failed request costs nothing.
+
+        Nobody has to wait for that while the database is away: after VOID_WAIT_SECONDS it goes on by itself.
+        """
+        try:
+            async with asyncio.timeout(VOID_WAIT_SECONDS):
+                await self._settle(
+                    NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason
+                )
+        except TimeoutError:
+            logger.warning("void still waiting for the database", extra={"request": self.request_id})
 
     async def _settle(
         self, usage: Usage, *, billed_by: BilledBy, outcome: Outcome, status: int, reason: str = ""
@@ -88,6 +123,7 @@ class Metered:
             "total_ms": self._elapsed_ms(),
         }
         if full_micro > captured_micro:
+            UNCOVERED.inc(full_micro - captured_micro)
             logger.error(
                 "usage beyond the hold",
                 extra={"request": self.request_id, "uncovered_micro": record["uncovered_micro"]},

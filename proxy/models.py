@@ -19,6 +19,14 @@ class LanguageModel(models.Model):
     owned_by = models.CharField(_("owned by"), max_length=60, default="hamiran")
     context_tokens = models.PositiveIntegerField(_("context, tokens"))
     max_output_tokens = models.PositiveIntegerField(_("longest answer, tokens"))
+    media_part_tokens = models.PositiveIntegerField(
+        _("most tokens of an image, a sound or a file"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Held for each such part of a prompt. Empty: the whole context is held for a prompt with any."
+        ),
+    )
     is_active = models.BooleanField(_("on sale"), default=True)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 

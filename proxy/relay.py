@@ -8,12 +8,10 @@ from typing import Any, Protocol
 import aiohttp
 from django.conf import settings
 
-from proxy import tokens
 from proxy.answers import AnswerStream, error_event
 from proxy.errors import APIError
-from proxy.metering import BilledBy, Metered, Outcome
+from proxy.metering import Bill, Metered, Outcome
 from proxy.models import Upstream
-from proxy.pricing import Usage
 from proxy.upstreams import UpstreamFailed, read_some
 
 logger = logging.getLogger(__name__)
@@ -85,8 +83,8 @@ class Relay:
         if client.gone:
             await self._bill(Outcome.CLIENT_LEFT)
             return
-        await self._bill(Outcome.COMPLETED)
-        await client.write(self._answer.tail(), last=True)
+        bill = await self._bill(Outcome.COMPLETED)
+        await client.write(self._answer.tail(bill.usage, bill.cost_toman), last=True)
         await self._keep_connection()
 
     async def _fail(self, client: Client, error: Exception) -> None:
@@ -98,16 +96,11 @@ class Relay:
         )
         await client.write(error_event(APIError("upstream_error").body()), last=True)
 
-    async def _bill(self, outcome: Outcome) -> None:
+    async def _bill(self, outcome: Outcome) -> Bill:
         answer = self._answer
-        if answer.usage is not None:
-            await self._metered.capture(answer.usage, billed_by=BilledBy.USAGE, outcome=outcome)
-            return
-        estimate = Usage(
-            self._metered.prompt_estimate,
-            tokens.completion_estimate(answer.text_bytes, answer.deltas),
+        return await self._metered.capture(
+            answer.usage, text_bytes=answer.text_bytes, deltas=answer.deltas, outcome=outcome
         )
-        await self._metered.capture(estimate, billed_by=BilledBy.ESTIMATE, outcome=outcome)
 
     async def _read(self) -> bytes:
         """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""

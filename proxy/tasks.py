@@ -2,7 +2,10 @@
 
 from celery import shared_task
 
+from proxy import integrity as usage_integrity
 from proxy import rollups
+from wallet import freezing
+from wallet import integrity as wallet_integrity
 
 
 @shared_task(name="proxy.roll_up_usage")
@@ -13,3 +16,8 @@ def roll_up_usage() -> None:
 @shared_task(name="proxy.flush_last_used")
 def flush_last_used() -> None:
     rollups.flush_last_used()
+
+
+@shared_task(name="proxy.verify_ledger")
+def verify_ledger() -> None:
+    freezing.freeze_broken([*wallet_integrity.CHECKS, *usage_integrity.CHECKS])

@@ -34,7 +34,8 @@ class NeedsSecondAdmin(Exception):
 def ask(*, adjustment: Adjustment) -> None:
     """Stores an adjustment that an admin filled in, and books it at once where no second admin is needed.
 
-    Opens a transaction. Raises ledger.NotCovered for a debit beyond what is available; then nothing is stored.
+    Opens a transaction. Raises ledger.NotCovered for a debit beyond what is available, ledger.WalletFrozen; then
+    nothing is stored.
     """
     limit_micro = micro_from_toman(settings.ADJUSTMENT_APPROVAL_TOMAN)
     adjustment.needs_approval = abs(adjustment.amount_micro) > limit_micro
@@ -47,7 +48,7 @@ def ask(*, adjustment: Adjustment) -> None:
 def approve(*, adjustment_id: UUID, admin_id: int) -> None:
     """Books an adjustment that waits. Opens a transaction.
 
-    Raises AlreadyDecided, NeedsSecondAdmin, ledger.NotCovered; then it stays as it was.
+    Raises AlreadyDecided, NeedsSecondAdmin, ledger.NotCovered, ledger.WalletFrozen; then it stays as it was.
     """
     with transaction.atomic():
         adjustment = _waiting(adjustment_id)

@@ -1,22 +1,46 @@
-"""Money for admins: everything to see, nothing to change but what the next invoices say. Amounts are in Toman."""
+"""Money for admins: everything to see, nothing to change but the gateway and what the next invoices say.
 
+Amounts are shown in Toman.
+"""
+
+from typing import Any
+
+from auditlog.registry import auditlog
+from django import forms
+from django.conf import settings
 from django.contrib import admin
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from wallet import credit_admin  # noqa: F401 - Django finds an app's admins through this module
+from wallet import credit_admin, freezing, gateways  # noqa: F401 - Django finds an app's admins through this module
 from wallet.forms import PARTICULARS, ParticularsForm
 from wallet.invoice_models import Invoice, SellerDetails, VATRate
-from wallet.models import Hold, JournalEntry, TopUp, Wallet
+from wallet.models import GatewayChoice, Hold, JournalEntry, TopUp, Wallet
 from wallet.read_only_admin import ReadOnlyAdmin, toman
+
+auditlog.register(GatewayChoice)
 
 
 @admin.register(Wallet)
 class WalletAdmin(ReadOnlyAdmin):
-    list_display = ("user", "posted", "held", "available", "opened_at")
+    list_display = ("user", "posted", "held", "available", "opened_at", "frozen_at", "frozen_because")
     list_select_related = ("user",)
+    list_filter = (("frozen_at", admin.EmptyFieldListFilter),)
     search_fields = ("user__mobile",)
-    fields = readonly_fields = ("user", "posted", "held", "available", "opened_at")
+    fields = readonly_fields = list_display
+    actions = ("unfreeze",)
+
+    @admin.action(
+        description=_("Lift the freeze, after the cause is found and mended"), permissions=["unfreeze"]
+    )
+    def unfreeze(self, request: HttpRequest, wallets: QuerySet[Wallet]) -> None:
+        for wallet in wallets.exclude(frozen_at=None):
+            freezing.unfreeze(wallet_id=wallet.pk)
+            self.log_change(request, wallet, f"unfrozen; it was frozen because: {wallet.frozen_because}")
+
+    def has_unfreeze_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser
 
     @admin.display(description=_("posted"))
     def posted(self, wallet: Wallet) -> str:
@@ -77,8 +101,10 @@ class TopUpAdmin(ReadOnlyAdmin):
         "gateway",
         "authority",
         "ref_id",
+        "card_pan",
         "created_at",
         "returned_at",
+        "claimed_at",
         "credited_at",
     )
 
@@ -136,3 +162,50 @@ class SellerDetailsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: SellerDetails | None = None) -> bool:
         return False
+
+
+class GatewayChoiceForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    gateway = forms.ChoiceField(label=_("gateway of new payments"), required=False)
+
+    class Meta:
+        model = GatewayChoice
+        fields = ("gateway",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["gateway"]
+        assert isinstance(field, forms.ChoiceField)
+        field.help_text = GatewayChoice._meta.get_field("gateway").help_text
+        field.choices = [
+            (
+                "",
+                _("as the settings say: %(gateway)s") % {"gateway": gateway_label(settings.PAYMENT_GATEWAY)},
+            ),
+            *((name, gateway_label(name)) for name in [*gateways.available(), gateways.NONE]),
+        ]
+
+
+@admin.register(GatewayChoice)
+class GatewayChoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    form = GatewayChoiceForm
+    list_display = ("chosen",)
+
+    @admin.display(description=_("gateway of new payments"))
+    def chosen(self, choice: GatewayChoice) -> str:
+        return gateway_label(choice.gateway or settings.PAYMENT_GATEWAY)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and not GatewayChoice.objects.exists()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def gateway_label(name: str) -> str:
+    labels = {
+        "sandbox": _("Sandbox"),
+        "zarinpal": _("Zarinpal"),
+        "zibal": _("Zibal"),
+        gateways.NONE: _("no payments"),
+    }
+    return str(labels.get(name, name))

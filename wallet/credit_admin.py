@@ -72,6 +72,10 @@ def not_covered(wallet: Wallet) -> str:
     return gettext("Only %(amount)s is available in this wallet.") % {"amount": toman(wallet.available_micro)}
 
 
+def frozen() -> str:
+    return gettext("This wallet is frozen; nothing was booked.")
+
+
 @admin.register(Adjustment)
 class AdjustmentAdmin(ReadOnlyAdmin):
     """Asked for here and never edited; approved or rejected by the actions of the list."""
@@ -130,6 +134,9 @@ class AdjustmentAdmin(ReadOnlyAdmin):
                 messages.ERROR,
             )
             return redirect(request.path)
+        except ledger.WalletFrozen:
+            self.message_user(request, frozen(), messages.ERROR)
+            return redirect(request.path)
 
     def save_model(self, request: HttpRequest, obj: Adjustment, form: Any, change: bool) -> None:
         assert request.user.pk is not None, "the admin site lets nobody else in"
@@ -164,6 +171,8 @@ class AdjustmentAdmin(ReadOnlyAdmin):
                 refusal = gettext("You asked for it yourself; another admin has to approve it.")
             except ledger.NotCovered:
                 refusal = not_covered(adjustment.wallet)
+            except ledger.WalletFrozen:
+                refusal = frozen()
             else:
                 continue
             self.message_user(request, f"{adjustment.wallet.user}: {refusal}", messages.ERROR)

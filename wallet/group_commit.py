@@ -6,14 +6,31 @@ fast as many (bench/README.md). One instance owns one autocommit connection; a b
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import psycopg
+from prometheus_client import Counter, Gauge, Histogram
 
 logger = logging.getLogger(__name__)
+
+BATCH_ITEMS = Histogram(
+    "hamiran_ledger_batch_items",
+    "Items committed together",
+    ["queue"],
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)
+WAIT_SECONDS = Histogram(
+    "hamiran_ledger_wait_seconds",
+    "From arrival to COMMIT, of the oldest item of each batch",
+    ["queue"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 20),
+)
+WAITING = Gauge("hamiran_ledger_waiting", "Items that wait for the next batch", ["queue"])
+LOST = Counter("hamiran_ledger_connections_lost", "Batches whose database connection broke", ["queue"])
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +49,7 @@ class LedgerUnavailable(Exception):
 class _Waiting(Generic[Item, Result]):
     item: Item
     done: "asyncio.Future[Result]"
+    since: float
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -53,6 +71,8 @@ class GroupCommit(Generic[Item, Result]):
         self._conninfo = conninfo
         self._statement = statement
         self._keeps_trying = keeps_trying
+        self._batch_items, self._wait_seconds = BATCH_ITEMS.labels(name), WAIT_SECONDS.labels(name)
+        WAITING.labels(name).set_function(lambda: len(self._waiting))
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -81,7 +101,7 @@ class GroupCommit(Generic[Item, Result]):
     def submit_later(self, item: Item) -> "asyncio.Future[Result]":
         """Queues an item whatever waits already, for callers that cannot take no for an answer."""
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(item, done))
+        self._waiting.append(_Waiting(item, done, time.perf_counter()))
         self._idle.clear()
         self._arrived.set()
         return done
@@ -118,6 +138,7 @@ class GroupCommit(Generic[Item, Result]):
                     results = await self._statement(connection, [waiting.item for waiting in batch])
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
                 await self._disconnect()
+                LOST.labels(self._name).inc()
                 logger.warning(
                     "ledger connection lost",
                     extra={"queue": self._name, "batch": len(batch), "error": str(error)},
@@ -135,6 +156,8 @@ class GroupCommit(Generic[Item, Result]):
                 await self._commit(batch[:middle])
                 return await self._commit(batch[middle:])
             else:
+                self._batch_items.observe(len(batch))
+                self._wait_seconds.observe(time.perf_counter() - batch[0].since)
                 for waiting, result in zip(batch, results, strict=True):
                     if not waiting.done.done():
                         waiting.done.set_result(result)

@@ -3,6 +3,7 @@
 `Holds` is the web process's door to the ledger, one instance a process; `sweep_expired` is for Celery.
 """
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Sequence
@@ -10,16 +11,19 @@ from functools import partial
 from typing import Any
 
 import psycopg
+from django.db import connection
 
 from wallet import ledger
 from wallet.group_commit import GroupCommit, LedgerUnavailable
 
-__all__ = ["HoldGone", "Holds", "LedgerUnavailable", "NotCovered", "sweep_expired"]
+__all__ = ["HoldGone", "Holds", "LedgerUnavailable", "NotCovered", "WalletFrozen", "sweep_expired"]
 
 logger = logging.getLogger(__name__)
 
 NotCovered = ledger.NotCovered
+WalletFrozen = ledger.WalletFrozen
 SWEEP_BATCH = 500
+LEDGER_TABLES = frozenset({"wallet_wallet", "wallet_hold", "wallet_journalentry"})
 
 
 class HoldGone(Exception):
@@ -58,7 +62,7 @@ class Holds:
     ) -> int:
         """Holds `amount_micro`, or all that is left if that is at least `minimum_micro`; returns what is held.
 
-        Durable on return. Raises NotCovered; LedgerUnavailable, after which no hold stays open.
+        Durable on return. Raises NotCovered; WalletFrozen; LedgerUnavailable, after which no hold stays open.
         """
         assert 0 <= minimum_micro <= amount_micro
         asked = ledger.Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds)
@@ -70,6 +74,8 @@ class Holds:
                 raise
             if granted.amount_micro is not None:
                 return granted.amount_micro
+            if granted.frozen:
+                raise WalletFrozen(wallet_id)
             if granted.left_micro < minimum_micro:
                 raise NotCovered(wallet_id)
 
@@ -83,7 +89,15 @@ class Holds:
 
         Repeats do nothing. Raises HoldGone where it had expired and nothing was captured; LedgerUnavailable.
         """
-        resolved = await self._settle.submit(ledger.Settlement(hold_id, wallet_id, cost_micro, record))
+        try:
+            resolved = await self._settle.submit(ledger.Settlement(hold_id, wallet_id, cost_micro, record))
+        except psycopg.IntegrityError as error:
+            if error.diag.table_name in LEDGER_TABLES:
+                # The books contradict this movement. Nothing is guessed: no money of this wallet moves any more.
+                await asyncio.to_thread(
+                    _freeze, wallet_id, f"settlement refused: {error.diag.constraint_name}"
+                )
+            raise
         if cost_micro and not resolved.booked:
             logger.error("hold gone before its capture", extra={"hold": hold_id, "cost_micro": cost_micro})
             raise HoldGone(hold_id)
@@ -93,6 +107,14 @@ async def _settle(
     sql: str, connection: "psycopg.AsyncConnection[Any]", items: Sequence[ledger.Settlement]
 ) -> list[ledger.Resolved]:
     return await ledger.settle(connection, sql, items)
+
+
+def _freeze(wallet_id: int, because: str) -> None:
+    # In a pool thread, where nobody else would ever close the connection that Django opens.
+    try:
+        ledger.freeze(wallet_id=wallet_id, because=because)
+    finally:
+        connection.close()
 
 
 def sweep_expired() -> int:

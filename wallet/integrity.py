@@ -7,6 +7,7 @@ between the journal and usage; `manage.py check_ledger` runs them all in one sna
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Model
@@ -234,11 +235,23 @@ def run(checks: Iterable[Check]) -> list[Finding]:
     return [Finding(invariant, detail) for invariant, sql in checks for detail in _details(sql)]
 
 
-def _details(sql: str) -> Iterator[str]:
+def wallets_of(checks: Iterable[Check]) -> Iterator[tuple[str, int | None]]:
+    """Each violation's invariant and the wallet that it names, if it names one (`wallet_id` or `user_id`)."""
+    for invariant, sql in checks:
+        columns, rows = _violations(sql)
+        for row in rows:
+            named: dict[str, Any] = dict(zip(columns, row, strict=True))
+            yield invariant, named.get("wallet_id") or named.get("user_id")
+
+
+def _violations(sql: str) -> tuple[list[str], list[tuple[object, ...]]]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM ({sql}) violations LIMIT {DETAILS_MAX + 1}")  # noqa: S608 - our own checks
-        columns = [column.name for column in cursor.description]
-        rows = cursor.fetchall()
+        return [column.name for column in cursor.description], cursor.fetchall()
+
+
+def _details(sql: str) -> Iterator[str]:
+    columns, rows = _violations(sql)
     for row in rows[:DETAILS_MAX]:
         yield ", ".join(
             f"{name}={value}" for name, value in zip(columns, row, strict=True) if value is not None

@@ -3,6 +3,7 @@
 All lock wallets in id order first, so that no two of them can wait for each other.
 """
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from django.db import connection, transaction
 
 from wallet.models import JournalEntry
 
+logger = logging.getLogger(__name__)
+
 
 class UnknownWallet(Exception):
     """There is no such wallet."""
@@ -23,12 +26,18 @@ class NotCovered(Exception):
     """The wallet's available balance does not cover the debit."""
 
 
+class WalletFrozen(Exception):
+    """A rule of this wallet's money is broken: nothing moves until somebody has looked at it."""
+
+
 POST = """
 WITH locked AS MATERIALIZED (
-    SELECT user_id, posted_micro, held_micro FROM wallet_wallet WHERE user_id = %(wallet_id)s FOR NO KEY UPDATE
+    SELECT user_id, posted_micro, held_micro, frozen_at FROM wallet_wallet
+    WHERE user_id = %(wallet_id)s FOR NO KEY UPDATE
 ), moved AS (
     UPDATE wallet_wallet w SET posted_micro = w.posted_micro + %(amount_micro)s
-    FROM locked WHERE w.user_id = locked.user_id AND locked.posted_micro - locked.held_micro + %(amount_micro)s >= 0
+    FROM locked WHERE w.user_id = locked.user_id AND locked.frozen_at IS NULL
+        AND locked.posted_micro - locked.held_micro + %(amount_micro)s >= 0
     RETURNING w.user_id, w.posted_micro
 ), booked AS (
     INSERT INTO wallet_journalentry
@@ -38,7 +47,7 @@ WITH locked AS MATERIALIZED (
     SELECT %(transaction_id)s::uuid, %(kind)s, leg.account, NULL, leg.amount_micro, NULL, now()
     FROM moved, json_to_recordset(%(system_legs)s::json) AS leg(account text, amount_micro bigint)
 )
-SELECT (SELECT count(*) FROM locked), (SELECT posted_micro FROM moved)
+SELECT (SELECT count(*) FROM locked), (SELECT frozen_at IS NOT NULL FROM locked), (SELECT posted_micro FROM moved)
 """
 
 
@@ -56,7 +65,7 @@ def post(
     `further` are other accounts that get a share, in micro-Rial; `counter_account` takes whatever makes the sum zero.
 
     Needs an open transaction, so that the cause's own row changes with it. Raises IntegrityError
-    (`journal_booked_once`) when this cause was booked before, NotCovered, UnknownWallet.
+    (`journal_booked_once`) when this cause was booked before, NotCovered, UnknownWallet, WalletFrozen.
     """
     assert transaction.get_connection().in_atomic_block, "post() belongs into the transaction of its cause"
     assert amount_micro != 0
@@ -75,9 +84,11 @@ def post(
                 ).decode(),
             },
         )
-        found, balance_micro = cursor.fetchone()
+        found, frozen, balance_micro = cursor.fetchone()
     if not found:
         raise UnknownWallet(wallet_id)
+    if frozen:
+        raise WalletFrozen(wallet_id)
     if balance_micro is None:
         raise NotCovered(wallet_id)
     return int(balance_micro)
@@ -103,6 +114,7 @@ class Granted:
 
     amount_micro: int | None
     left_micro: int
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +143,18 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(items)s::json)
         AS r(n int, id uuid, wallet_id bigint, amount_micro bigint, minimum_micro bigint, seconds int)
 ), locked AS MATERIALIZED (
-    SELECT user_id, posted_micro - held_micro AS available_micro FROM wallet_wallet
+    SELECT user_id, posted_micro - held_micro AS available_micro, frozen_at IS NOT NULL AS frozen FROM wallet_wallet
     WHERE user_id IN (SELECT wallet_id FROM asked) ORDER BY user_id FOR NO KEY UPDATE
 ), offered AS (
-    SELECT asked.*, LEAST(amount_micro, available_micro - coalesce(earlier, 0))::bigint AS offer_micro, available_micro
+    SELECT asked.*, available_micro, frozen,
+        LEAST(amount_micro, available_micro - coalesce(earlier, 0))::bigint AS offer_micro
     FROM (
         SELECT *, sum(amount_micro) OVER (
             PARTITION BY wallet_id ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier
         FROM asked
     ) asked JOIN locked ON locked.user_id = asked.wallet_id
 ), granted AS (
-    SELECT * FROM offered WHERE offer_micro >= minimum_micro
+    SELECT * FROM offered WHERE offer_micro >= minimum_micro AND NOT frozen
 ), raised AS (
     UPDATE wallet_wallet w SET held_micro = w.held_micro + t.total
     FROM (SELECT wallet_id, sum(offer_micro) AS total FROM granted GROUP BY wallet_id) t
@@ -150,7 +163,8 @@ WITH asked AS MATERIALIZED (
     INSERT INTO wallet_hold (id, wallet_id, amount_micro, created_at, expires_at)
     SELECT id, wallet_id, offer_micro, now(), now() + seconds * interval '1 second' FROM granted
 )
-SELECT o.n, g.offer_micro, o.available_micro - coalesce(sum(g.offer_micro) OVER (PARTITION BY o.wallet_id), 0)
+SELECT o.n, g.offer_micro, o.available_micro - coalesce(sum(g.offer_micro) OVER (PARTITION BY o.wallet_id), 0),
+    o.frozen
 FROM offered o LEFT JOIN granted g USING (n)
 """
 
@@ -162,7 +176,7 @@ WITH asked AS MATERIALIZED (
         AS r(n int, id uuid, wallet_id bigint, cost_micro bigint, record json)
 ), locked AS MATERIALIZED (
     SELECT user_id, posted_micro FROM wallet_wallet
-    WHERE user_id IN (SELECT wallet_id FROM asked) ORDER BY user_id FOR NO KEY UPDATE
+    WHERE user_id IN (SELECT wallet_id FROM asked) AND frozen_at IS NULL ORDER BY user_id FOR NO KEY UPDATE
 ), freed AS (
     DELETE FROM wallet_hold h USING asked a, locked l
     WHERE h.id = a.id AND h.wallet_id = a.wallet_id AND l.user_id = a.wallet_id AND a.cost_micro <= h.amount_micro
@@ -215,8 +229,8 @@ async def authorise(
         },
     )
     results = [Granted(None, 0)] * len(items)
-    for n, amount_micro, left_micro in await cursor.fetchall():
-        results[n] = Granted(amount_micro, int(left_micro))
+    for n, amount_micro, left_micro, frozen in await cursor.fetchall():
+        results[n] = Granted(amount_micro, int(left_micro), frozen)
     return results
 
 
@@ -248,11 +262,32 @@ async def settle(
     return results
 
 
+def freeze(*, wallet_id: int, because: str) -> None:
+    """Stops every movement of a wallet's money until an admin lifts it; the first reason stays. Opens a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE wallet_wallet SET frozen_at = now(), frozen_because = %s WHERE user_id = %s AND frozen_at IS NULL",
+            [because[:200], wallet_id],
+        )
+        frozen = cursor.rowcount
+    if frozen:
+        logger.critical("wallet frozen", extra={"wallet": wallet_id, "because": because})
+
+
+def unfreeze(*, wallet_id: int) -> None:
+    """Lets the money move again, once somebody has found out what was wrong and put it right."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE wallet_wallet SET frozen_at = NULL, frozen_because = '' WHERE user_id = %s", [wallet_id]
+        )
+
+
 def expire(*, limit: int) -> int:
     """Voids up to `limit` holds past their expiry and returns how many. One transaction of its own."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, wallet_id FROM wallet_hold WHERE expires_at < now() ORDER BY expires_at LIMIT %s",
+            "SELECT h.id, h.wallet_id FROM wallet_hold h JOIN wallet_wallet w ON w.user_id = h.wallet_id"
+            " WHERE h.expires_at < now() AND w.frozen_at IS NULL ORDER BY h.expires_at LIMIT %s",
             [limit],
         )
         found = [Settlement(hold_id, wallet_id, 0) for hold_id, wallet_id in cursor.fetchall()]

@@ -60,7 +60,7 @@ def redeem(*, user_id: int, typed: str, now: datetime | None = None) -> int:
     """Credits a code to a user's wallet and returns the amount in micro-Rial.
 
     Counts the try first, which must not be rolled back with the rest, and then opens a transaction. Raises
-    TooManyTries, UnknownCode, AlreadyRedeemed, Expired, UsedUp, ledger.UnknownWallet.
+    TooManyTries, UnknownCode, AlreadyRedeemed, Expired, UsedUp, ledger.UnknownWallet, ledger.WalletFrozen.
     """
     now = now or timezone.now()
     _count_try(user_id, now)

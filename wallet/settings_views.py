@@ -36,6 +36,10 @@ def redeem(request: HttpRequest) -> HttpResponse:
         messages.error(request, _("This promo code has been used up by others."))
     except ledger.UnknownWallet:
         messages.error(request, _("This account has no wallet."))
+    except ledger.WalletFrozen:
+        messages.error(
+            request, _("Your wallet is being checked and takes nothing right now. Please try again later.")
+        )
     else:
         amount = figure_text(toman_text(amount_micro), language=get_language())
         messages.success(request, _("%(amount)s Toman has been added to your wallet.") % {"amount": amount})

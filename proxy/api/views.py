@@ -1,8 +1,11 @@
 """The API's endpoints. Each parses, makes one domain call, answers."""
 
+import hmac
 from typing import cast
 
 import orjson
+import prometheus_client
+from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -62,6 +65,22 @@ class Model(AsyncAPIView):
 
 def _model(model: ServedModel) -> dict[str, object]:
     return {"id": model.model_id, "object": "model", "created": model.created, "owned_by": model.owned_by}
+
+
+class Metrics(AsyncAPIView):
+    """GET /metrics for Prometheus, of this process; there only with METRICS_TOKEN set, and for who has it."""
+
+    authentication_classes = ()
+
+    async def get(self, request: Request) -> HttpResponse:
+        given = request.META.get("HTTP_AUTHORIZATION", "").encode()
+        if not settings.METRICS_TOKEN or not hmac.compare_digest(
+            given, b"Bearer " + settings.METRICS_TOKEN.encode()
+        ):
+            raise APIError("not_found")
+        return HttpResponse(
+            prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST
+        )
 
 
 class Healthz(AsyncAPIView):

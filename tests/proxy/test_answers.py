@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import sse, tokens
+from proxy import sse
 from proxy.answers import AnswerStream, BadAnswer, reported_usage, text_bytes, whole_answer
 from proxy.pricing import Usage
 from tests.fake_upstream import STREAM, USAGE, chunk
@@ -87,15 +87,3 @@ def test_all_kinds_of_text_count() -> None:
 def test_a_whole_answer_without_choices_is_none(body: bytes) -> None:
     with pytest.raises(BadAnswer):
         whole_answer(body)
-
-
-@given(st.text(max_size=300), st.booleans())
-def test_the_bound_is_never_below_the_estimate(text: str, tools: bool) -> None:
-    size = len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
-    bound = tokens.prompt_bound(size, tools=tools, context_tokens=10**6)
-    assert tokens.prompt_estimate(len(text.encode(errors="replace")), messages=1, media_parts=0) <= bound
-    assert bound >= len(text.encode(errors="replace"))
-
-
-def test_no_prompt_is_longer_than_the_context() -> None:
-    assert tokens.prompt_bound(10**9, tools=True, context_tokens=8192) == 8192

@@ -258,6 +258,19 @@ def test_money_that_was_spent_since_the_form_looked_is_said_too(monkeypatch: pyt
 
 
 @pytest.mark.django_db
+def test_nothing_is_booked_on_a_frozen_wallet() -> None:
+    wallet = WalletFactory.create(credit_micro=CREDIT)
+    waiting = asked(wallet)
+    ledger.freeze(wallet_id=wallet.pk, because="a test")
+    browser = admin_browser()
+    assert "This wallet is frozen" in fill_in(browser, wallet).text
+    chosen = {"action": "approve", "_selected_action": [str(waiting.pk)]}
+    assert "This wallet is frozen" in browser.post(LIST, chosen, follow=True).text
+    assert posted(wallet) == CREDIT
+    assert Adjustment.objects.get(wallet=wallet).state == "pending"
+
+
+@pytest.mark.django_db
 def test_a_second_admin_approves_in_the_list() -> None:
     wallet = WalletFactory.create(credit_micro=CREDIT)
     first, second = admin_browser(), admin_browser()

@@ -8,6 +8,7 @@ from auditlog.models import LogEntry
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory, WalletFactory
@@ -26,7 +27,7 @@ def credited(wallet: Wallet, *, toman: int = 50_000) -> TopUp:
     topups.start(user_id=wallet.pk, amount_micro=micro_from_toman(toman), callback_url=lambda topup_id: "/")
     topup = TopUp.objects.filter(user_id=wallet.pk)[0]
     sandbox.decide(str(topup.authority), pays=True)
-    topups.come_back(topup_id=topup.pk)
+    topups.settle(topup_id=topup.pk)
     return topup
 
 
@@ -71,7 +72,7 @@ def test_a_rate_that_changes_meanwhile_does_not_touch_a_payment_under_way() -> N
     VATRate.objects.create(basis_points=2_000, valid_from=date(2025, 1, 1))
     topup = TopUp.objects.get(user_id=wallet.pk)
     sandbox.decide(str(topup.authority), pays=True)
-    topups.come_back(topup_id=topup.pk)
+    topups.settle(topup_id=topup.pk)
     invoice = Invoice.objects.get(topup=topup)
     assert (invoice.vat_basis_points, invoice.vat_micro, invoice.total_micro) == (1_000, 10**11, 11 * 10**11)
 
@@ -116,7 +117,8 @@ def test_numbers_follow_each_other_and_a_credit_that_fails_uses_none(monkeypatch
     failed = TopUp.objects.filter(user_id=wallet.pk)[0]
     assert failed.status != TopUp.Status.CREDITED
     assert Invoice.objects.get(topup=credited(wallet)).number == first + 1
-    topups.come_back(topup_id=failed.pk)
+    TopUp.objects.filter(pk=failed.pk).update(claimed_at=timezone.now() - topups.CLAIM_LASTS)
+    topups.settle(topup_id=failed.pk)
     assert Invoice.objects.get(topup=failed).number == first + 2
     assert InvoiceCounter.objects.get().last_number == first + 2
 
@@ -135,7 +137,7 @@ def test_numbers_have_no_gap_under_parallel_credits(committed_db: None) -> None:
     def come_back(topup_id: Any) -> None:
         barrier.wait()
         try:
-            topups.come_back(topup_id=topup_id)
+            topups.settle(topup_id=topup_id)
         except BaseException as error:
             failures.append(error)
         finally:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory, WalletFactory
 from tests.wallet.test_database_rules import refused_by, sql
-from wallet import integrity, promos
+from wallet import integrity, ledger, promos
 from wallet.credit_models import PromoCode, PromoRedemption, PromoTries
 from wallet.models import JournalEntry, Wallet
 from wallet.money import micro_from_toman
@@ -188,6 +188,8 @@ def test_the_wallet_page_redeems_and_explains() -> None:
     assert "Enter a promo code." in answer("")
     assert "has expired" in answer(promo(expires_at=NOW).code)
     assert "used up by others" in answer(promo(max_uses=0).code)
+    ledger.freeze(wallet_id=wallet.pk, because="a test")
+    assert "is being checked" in answer(promo().code)
     PromoTries.objects.update(tries=10)
     assert "again in 60 minutes" in answer(given.code)
     assert posted(wallet) == AMOUNT

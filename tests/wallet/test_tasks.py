@@ -19,6 +19,7 @@ def test_every_task_of_the_wallet_that_beat_sends_exists() -> None:
         "wallet.sweep_expired_holds",
         "wallet.settle_returned_topups",
         "wallet.send_low_balance_alerts",
+        "wallet.settle_unverified_payments",
         "wallet.recompute_tiers",
     }
     assert sent <= set(current_app.tasks)

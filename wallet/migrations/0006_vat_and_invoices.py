@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_starter_tiers'),
-        ('wallet', '0004_entry_has_balance'),
+        ('wallet', '0005_gateways'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

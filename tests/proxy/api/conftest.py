@@ -45,6 +45,7 @@ def web(
         add_model(DEAD_MODEL, f"http://127.0.0.1:{free_port()}/v1")
         add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
     limits = {
+        "METRICS_TOKEN": "scraper",
         "BODY_MAX_BYTES": "2000000",
         "UPSTREAM_IDLE_TIMEOUT_SECONDS": "2",
         "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "2",

@@ -72,6 +72,17 @@ def test_all_roles_and_kinds_of_content_pass(caller: Caller) -> None:
     assert caller.ask(messages=messages).status_code == 200
 
 
+def test_metrics_are_for_whoever_has_the_token(caller: Caller) -> None:
+    caller.ask()
+    url = f"{caller.web.url}/metrics"
+    assert httpx.get(url).status_code == 404
+    assert httpx.get(url, headers={"Authorization": "Bearer other"}).status_code == 404
+    text = httpx.get(url, headers={"Authorization": "Bearer scraper"}).text
+    for queue in ("authorise", "settle"):
+        assert f'hamiran_ledger_batch_items_count{{queue="{queue}"}}' in text
+        assert f'hamiran_ledger_waiting{{queue="{queue}"}}' in text
+
+
 def test_health_says_alive_and_ready(caller: Caller) -> None:
     assert httpx.get(f"{caller.web.url}/healthz").json() == {"status": "ok"}
     ready = httpx.get(f"{caller.web.url}/readyz").json()

@@ -31,7 +31,10 @@ COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
 
 def test_a_whole_answer_is_paid_for_and_passed_on_as_it_is(caller: Caller, upstream: FakeUpstream) -> None:
     response = caller.ask(temperature=1.5, seed=7, extra={"deep": [1, 2.5, None, "متن"]})
-    assert response.json()["usage"] == {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21}
+    assert response.json()["usage"] == {
+        "prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21, "cost_toman": COST / 10**7,
+    }  # fmt: skip
+    assert response.headers["x-hamiran-cost-toman"] == "0.0039"
     assert upstream.requests == [
         {
             "model": "up-model",

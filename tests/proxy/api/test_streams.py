@@ -66,6 +66,7 @@ def test_usage_comes_as_one_last_chunk_where_it_was_asked_for(caller: Caller, up
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.total_tokens == 21
+    assert chunks[-1].usage.model_extra == {"cost_toman": COST / 10**7}
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -83,7 +84,12 @@ def test_usage_on_every_chunk_counts_once_and_looks_like_openais(
     parts = [json.loads(part) for part in events(caller.ask(stream=True, **options))[:-1]]
     assert caller.balance()[0] == CREDIT - COST
     if asked:
-        assert [part["usage"] for part in parts] == [None, None, None, growing[2]]
+        assert [part["usage"] for part in parts] == [
+            None,
+            None,
+            None,
+            {**growing[2], "cost_toman": COST / 10**7},
+        ]
         assert parts[-1]["choices"] == []
         assert parts[-1]["id"] == "c"
     else:
@@ -121,6 +127,17 @@ def test_a_stream_without_usage_is_billed_by_estimate_and_says_so(
     assert usage.billed_by == "estimate"
     assert usage.completion_tokens == 2  # two deltas carried text
     assert usage.cost_micro > 0
+
+
+def test_an_estimate_is_shown_where_usage_was_asked_for_and_upstream_has_none(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = stream_events(*STREAM[:4], STREAM[5])
+    *_chunks, last, done = events(caller.ask(stream=True, stream_options={"include_usage": True}))
+    usage, record = json.loads(last)["usage"], caller.usage()
+    assert usage["completion_tokens"] == record.completion_tokens == 2
+    assert usage["cost_toman"] == record.cost_micro / 10**7
+    assert done == "[DONE]"
 
 
 def test_an_upstream_that_omits_done_after_finishing_is_complete(
