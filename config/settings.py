@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.cookies.CookieMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "config.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -207,6 +208,11 @@ ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
 
 # --- API -----------------------------------------------------------------------------------------------------
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024)
+BODIES_MAX_BYTES = envint(
+    "BODIES_MAX_BYTES", 512 * 1024 * 1024
+)  # of all uploads that one process reads at once
+BODY_IDLE_TIMEOUT_SECONDS = envint("BODY_IDLE_TIMEOUT_SECONDS", 30)
+BODY_TOTAL_TIMEOUT_SECONDS = envint("BODY_TOTAL_TIMEOUT_SECONDS", 300)
 UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")
 UPSTREAM_API_KEY = envsecret("UPSTREAM_API_KEY", default="")
 # Hosts that an upstream may have although they are private or without TLS.
@@ -219,7 +225,7 @@ UPSTREAM_IDLE_TIMEOUT_SECONDS = envint("UPSTREAM_IDLE_TIMEOUT_SECONDS", 60)
 UPSTREAM_TOTAL_TIMEOUT_SECONDS = envint("UPSTREAM_TOTAL_TIMEOUT_SECONDS", 600)
 CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30)
 # A hold outlives the longest call with a margin, so that the sweeper never takes one from a living request.
-HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + 120
+HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + CLIENT_WRITE_TIMEOUT_SECONDS + 120
 SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
 
 METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")

@@ -16,7 +16,7 @@ from proxy.catalogue import ServedModel
 from proxy.limits import Limiter
 from proxy.models import UsageRecord
 from proxy.pricing import Usage, cost_micro
-from wallet.holds import Holds
+from wallet.holds import Holds, LedgerUnavailable
 from wallet.money import MICRO_PER_TOMAN
 
 logger = logging.getLogger("hamiran.requests")
@@ -81,13 +81,18 @@ class Metered:
     async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
         """Gives the money back: a failed request costs nothing.
 
-        Nobody has to wait for that while the database is away: after VOID_WAIT_SECONDS it goes on by itself.
+        Nobody has to wait for that while the database is away: after VOID_WAIT_SECONDS it goes on by itself. A
+        settlement that has failed already is not tried again here; its hold goes with its expiry at the latest.
         """
+        if self._settlement is not None and self._settlement.done():
+            return
         try:
             async with asyncio.timeout(VOID_WAIT_SECONDS):
                 await self._settle(
                     NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason
                 )
+        except LedgerUnavailable:
+            logger.exception("void not queued, the sweeper will do it", extra={"request": self.request_id})
         except TimeoutError:
             logger.warning("void still waiting for the database", extra={"request": self.request_id})
 

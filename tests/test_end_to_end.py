@@ -237,7 +237,8 @@ def test_a_newcomer_signs_in_pays_calls_and_sees_every_micro_rial_accounted_for(
 
     wallet = browser.open("/wallet/")
     gift_micro = micro(wallet.stats["Available balance"])
-    payment = browser.send(wallet, "/wallet/topups/", amount="50000")
+    review = browser.open("/wallet/topups/review/?amount=50000")
+    payment = browser.send(review, "/wallet/topups/", amount="50000")
     assert payment.path.startswith("/wallet/sandbox/")
     browser.send(payment, payment.path, choice="pay")
     paid_micro = gift_micro + 50_000 * MICRO_PER_TOMAN

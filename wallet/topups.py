@@ -193,7 +193,12 @@ def settle(*, topup_id: UUID) -> None:
     answer = gateway.verify(authority=topup.authority, amount_micro=topup.payable_micro)
     match answer:
         case Verified():
-            _credit(topup_id, answer)
+            try:
+                _credit(topup_id, answer)
+            except ledger.WalletFrozen:
+                # Paid, and not lost: it is asked about again until an admin has lifted the freeze.
+                logger.warning("paid top-up waits for a frozen wallet", extra={"topup": topup_id})
+                _release(topup_id, claim)
         case AmountDiffers():
             logger.error("top-up amount differs", extra={"topup": topup_id, "detail": answer.detail})
             _hand_over(topup_id)

@@ -45,16 +45,19 @@ class Newcomer:
     mobile: str
     amount: str
     credited: str
+    payable: str
     key_name: str
     words: dict[str, str] = field(hash=False)
 
 
 PHONE = Newcomer(
     language="fa", width=360, height=740, mobile="۰۹۱۵{}", amount="۵۰٬۰۰۰", credited="۵۰٬۰۰۰ تومان",
+    payable="۵۵٬۰۰۰ تومان",
     key_name="فروشگاه کتاب", words={"steps": "سه گام تا اولین پاسخ", "usage": "مصرف", "completed": "کامل"},
 )  # fmt: skip
 DESK = Newcomer(
     language="en", width=1280, height=800, mobile="0916 {}", amount="50,000", credited="50,000 Toman",
+    payable="55,000 Toman",
     key_name="bookshop",
     words={"steps": "Three steps to your first answer", "usage": "Usage", "completed": "completed"},
 )  # fmt: skip
@@ -163,9 +166,13 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
     visit.look(who.language)
     page.locator("input[name=amount]").fill(who.amount)
     page.locator("form:has(input[name=amount]) .button--primary").click()
+    page.wait_for_url("**/wallet/topups/review/**")
+    visit.look(who.language)
+    expect(page.locator("main")).to_contain_text(who.payable)
+    page.locator("main .button--primary").click()
     page.wait_for_url("**/wallet/sandbox/**")
     visit.look(who.language)
-    expect(page.locator(".stat__value")).to_contain_text(who.credited)
+    expect(page.locator(".stat__value")).to_contain_text(who.payable)
     page.locator("button[value=pay]").click()
     page.wait_for_url("**/wallet/topups/**")
     visit.look(who.language)

@@ -19,6 +19,7 @@ from wallet.models import Hold, JournalEntry, TopUp, Wallet
     POSTED,
     CHAIN,
     HELD,
+    CAPTURED,
     BOUNDS,
     TOPUPS,
     REFERENCES,
@@ -121,6 +122,14 @@ def test_a_held_amount_without_a_hold_is_reported(wallet: Wallet) -> None:
 def test_a_hold_that_the_wallet_does_not_know_of_is_reported(wallet: Wallet) -> None:
     place_hold(wallet, 5)
     assert broken(wallet) == {HELD}
+
+
+def test_an_open_hold_whose_money_was_captured_is_reported(wallet: Wallet) -> None:
+    booked = JournalEntry.objects.filter(wallet=wallet).order_by("id")[0]
+    place_hold(wallet, 5)
+    Hold.objects.filter(wallet=wallet).update(id=booked.transaction_id)
+    Wallet.objects.filter(pk=wallet.pk).update(held_micro=5)
+    assert broken(wallet) == {CAPTURED}
 
 
 def test_more_held_than_there_is_is_reported(wallet: Wallet) -> None:

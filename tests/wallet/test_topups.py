@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.models import Tier
 from tests.factories import TierFactory, UserFactory, WalletFactory
-from wallet import gateways, ledger, reconciling, tasks, topups
+from wallet import freezing, gateways, ledger, reconciling, tasks, topups
 from wallet.gateways import sandbox
 from wallet.gateways.interface import (
     AmountDiffers,
@@ -526,3 +526,15 @@ def test_a_tier_that_is_reached_is_given_with_the_credit() -> None:
     pay(topup)
     come_back(topup)
     assert Tier.objects.get(users=topup.user_id).name == "earned"
+
+
+@pytest.mark.django_db
+def test_a_payment_into_a_frozen_wallet_waits_for_the_thaw() -> None:
+    topup = started()
+    pay(topup)
+    ledger.freeze(wallet_id=topup.user_id, because="a test")
+    come_back(topup)
+    assert state(topup) == ("returned", 0)
+    freezing.unfreeze(wallet_id=topup.user_id)
+    topups.settle(topup_id=topup.pk)
+    assert state(topup) == ("credited", AMOUNT)
