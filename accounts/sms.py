@@ -4,7 +4,7 @@ import sys
 
 from django.conf import settings
 
-from accounts.sms_providers.interface import NeedsOperator, NoAnswer, SMSError, SMSProvider
+from accounts.sms_providers.interface import NeedsOperator, NoAnswer, SMSError, SMSProvider, Unreachable
 from accounts.sms_providers.kavenegar import Kavenegar
 from accounts.sms_providers.smsir import SMSIr
 
@@ -15,6 +15,7 @@ __all__ = [
     "NotConfigured",
     "SMSError",
     "SMSProvider",
+    "Unreachable",
     "is_console",
     "provider",
 ]
