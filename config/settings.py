@@ -155,8 +155,28 @@ LOGOUT_REDIRECT_URL = "front"
 # What opening an account does above `accounts`; each is called as f(user_id=…) inside the transaction that makes it.
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 SMS_PROVIDER = envchoice(
-    "SMS_PROVIDER", ("console",) if SANDBOX else ("none",), "console" if SANDBOX else "none"
+    "SMS_PROVIDER",
+    ("console", "kavenegar", "smsir", "none") if SANDBOX else ("kavenegar", "smsir", "none"),
+    "console" if SANDBOX else "none",
 )
+KAVENEGAR_API_KEY = envsecret("KAVENEGAR_API_KEY", default="")
+KAVENEGAR_TEMPLATE = envstr("KAVENEGAR_TEMPLATE", "")
+KAVENEGAR_SENDER = envstr("KAVENEGAR_SENDER", "")
+KAVENEGAR_BASE_URL = envstr("KAVENEGAR_BASE_URL", "https://api.kavenegar.com").rstrip("/")
+SMSIR_API_KEY = envsecret("SMSIR_API_KEY", default="")
+SMSIR_TEMPLATE_ID = envint("SMSIR_TEMPLATE_ID", 0)
+SMSIR_LINE_NUMBER = envint("SMSIR_LINE_NUMBER", 0)
+SMSIR_BASE_URL = envstr("SMSIR_BASE_URL", "https://api.sms.ir").rstrip("/")
+if SMS_PROVIDER == "kavenegar" and not (KAVENEGAR_API_KEY and KAVENEGAR_TEMPLATE):
+    raise ImproperlyConfigured(
+        "SMS_PROVIDER is kavenegar, so KAVENEGAR_API_KEY and KAVENEGAR_TEMPLATE have to be set."
+    )
+if SMS_PROVIDER == "smsir" and not (SMSIR_API_KEY and SMSIR_TEMPLATE_ID):
+    raise ImproperlyConfigured(
+        "SMS_PROVIDER is smsir, so SMSIR_API_KEY and SMSIR_TEMPLATE_ID have to be set."
+    )
+if not SANDBOX and not all(url.startswith("https://") for url in (KAVENEGAR_BASE_URL, SMSIR_BASE_URL)):
+    raise ImproperlyConfigured("SMS providers are asked over https:// in production.")
 # One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
 CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60)
 CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000)

@@ -84,6 +84,7 @@ def send_due() -> int:
     """Arms what has recovered, sends what is due and returns how many went out.
 
     Talks to the SMS provider, so it belongs outside transactions. What the provider refuses is tried by the next run.
+    A provider that sends to nobody now is not asked for the others, so that a run is short.
     """
     try:
         provider = sms.provider()
@@ -95,13 +96,28 @@ def send_due() -> int:
     while sent + len(failed) < SMS_PER_RUN and (due := _claim(failed)):
         try:
             provider.send_text(mobile=due.mobile, text=_text(due))
-        except sms.SMSError:
-            logger.warning("low balance SMS not sent", extra={"user_id": due.wallet_id}, exc_info=True)
+        except sms.NoAnswer as error:
+            _log(due, error)  # and it stays claimed: it may have arrived, and none is sent twice
+            break
+        except (sms.NeedsOperator, sms.Unreachable) as error:
+            _log(due, error)
+            _unclaim(due)
+            break
+        except sms.SMSError as error:
+            _log(due, error)
             _unclaim(due)
             failed.append(due.wallet_id)
         else:
             sent += 1
     return sent
+
+
+def _log(due: Due, error: sms.SMSError) -> None:
+    logger.log(
+        logging.ERROR if isinstance(error, sms.NeedsOperator) else logging.WARNING,
+        "low balance SMS not sent",
+        extra={"user_id": due.wallet_id, "error": type(error).__name__, "reason": str(error)},
+    )
 
 
 def _claim(failed: list[int]) -> Due | None:

@@ -193,12 +193,7 @@ def settle(*, topup_id: UUID) -> None:
     answer = gateway.verify(authority=topup.authority, amount_micro=topup.payable_micro)
     match answer:
         case Verified():
-            try:
-                _credit(topup_id, answer)
-            except ledger.WalletFrozen:
-                # Paid, and not lost: it is asked about again until an admin has lifted the freeze.
-                logger.warning("paid top-up waits for a frozen wallet", extra={"topup": topup_id})
-                _release(topup_id, claim)
+            _credit_or_wait(topup_id, claim, answer)
         case AmountDiffers():
             logger.error("top-up amount differs", extra={"topup": topup_id, "detail": answer.detail})
             _hand_over(topup_id)
@@ -212,6 +207,15 @@ def settle(*, topup_id: UUID) -> None:
             _wait_for_answer(topup, claim, answer, gives_up=age > GIVE_UP_AFTER)
         case NotPaid() | Pending():
             _release(topup_id, claim)
+
+
+def _credit_or_wait(topup_id: UUID, claim: datetime, paid: Verified) -> None:
+    try:
+        _credit(topup_id, paid)
+    except ledger.WalletFrozen:
+        # Paid, and not lost: it is asked about again until an admin has lifted the freeze.
+        logger.warning("paid top-up waits for a frozen wallet", extra={"topup": topup_id})
+        _release(topup_id, claim)
 
 
 def _wait_for_answer(topup: TopUp, claim: datetime, error: GatewayError, *, gives_up: bool) -> None:

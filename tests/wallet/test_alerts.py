@@ -27,11 +27,12 @@ class Phone:
 
     sent: list[tuple[str, str]] = field(default_factory=list)
     refusals: int = 0
+    refusal: type[sms.SMSError] = sms.SMSError
 
     def send_text(self, *, mobile: str, text: str) -> None:
         if self.refusals:
             self.refusals -= 1
-            raise sms.SMSError("no")
+            raise self.refusal("no")
         self.sent.append((mobile, text))
 
     def to(self, wallet: Wallet) -> list[str]:
@@ -142,6 +143,28 @@ def test_one_that_fails_does_not_keep_the_others(wallet: Wallet, phone: Phone) -
     assert len(phone.to(wallet) + phone.to(other)) == 1
     run(1)
     assert len(phone.to(wallet) + phone.to(other)) == 2
+
+
+@pytest.mark.parametrize("refusal", [sms.NeedsOperator, sms.Unreachable])
+def test_a_provider_that_sends_to_nobody_is_asked_once_a_run(
+    wallet: Wallet, phone: Phone, refusal: type[sms.SMSError]
+) -> None:
+    other = WalletFactory.create(credit_micro=CREDIT)
+    alerts.choose(user_id=other.pk, threshold_micro=THRESHOLD)
+    spend(wallet, 600)
+    spend(other, 600)
+    phone.refusals, phone.refusal = 2, refusal
+    run(2)
+    assert (phone.refusals, phone.sent) == (0, [])
+    run(1)
+    assert len(phone.to(wallet)) == len(phone.to(other)) == 1
+
+
+def test_one_that_may_have_arrived_is_not_sent_again(wallet: Wallet, phone: Phone) -> None:
+    spend(wallet, 600)
+    phone.refusals, phone.refusal = 1, sms.NoAnswer
+    run()
+    assert (phone.refusals, phone.to(wallet)) == (0, [])
 
 
 def test_runs_at_once_send_one(committed_db: None, phone: Phone) -> None:
