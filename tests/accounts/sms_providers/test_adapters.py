@@ -8,8 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from accounts import sms
-from accounts.sms_providers import wire
+from accounts import provider_call, sms
 from accounts.sms_providers.interface import (
     KeyRefused,
     LineRefused,
@@ -154,15 +153,15 @@ def test_an_answer_that_cannot_be_read_leaves_it_open_whether_it_was_sent(
 
 
 def test_a_provider_that_hangs_is_left(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (wire.TIMEOUT.connect, wire.TIMEOUT.read) == (5, 10)
-    monkeypatch.setattr(wire, "TIMEOUT", httpx.Timeout(0.1))
+    assert (provider_call.TIMEOUT.connect, provider_call.TIMEOUT.read) == (5, 10)
+    monkeypatch.setattr(provider_call, "TIMEOUT", httpx.Timeout(0.1))
     provider.fault = "hangs"
     with pytest.raises(NoAnswer, match="ReadTimeout"):
         send_code()
 
 
 def test_a_provider_that_trickles_is_left(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "TOTAL_SECONDS", -1)
+    monkeypatch.setattr(provider_call, "TOTAL_SECONDS", -1)
     with pytest.raises(NoAnswer, match="slow"):
         send_code()
 
@@ -204,7 +203,7 @@ def test_neither_key_nor_code_nor_number_gets_into_a_log_an_error_or_a_repr(
     case: str,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(wire, "TIMEOUT", httpx.Timeout(0.2))
+    monkeypatch.setattr(provider_call, "TIMEOUT", httpx.Timeout(0.2))
     key = provider.key
     if case == "refused":
         provider.refusal = 418

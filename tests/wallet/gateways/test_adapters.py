@@ -8,9 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from accounts import provider_call
 from tests.wallet.gateways.servers import CARD, Provider, Zarinpal
 from wallet import gateways
-from wallet.gateways import wire
 from wallet.gateways.interface import (
     AmountDiffers,
     GatewayError,
@@ -117,10 +117,10 @@ def test_a_gateway_that_hangs_or_trickles_is_left(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = started(provider)
-    monkeypatch.setattr(wire, "TIMEOUT", httpx.Timeout(0.1))
+    monkeypatch.setattr(provider_call, "TIMEOUT", httpx.Timeout(0.1))
     provider.faults = ["hangs"]
     assert verify(provider, authority) == GatewayError("ReadTimeout")
-    monkeypatch.setattr(wire, "TOTAL_SECONDS", -1)
+    monkeypatch.setattr(provider_call, "TOTAL_SECONDS", -1)
     assert isinstance(verify(provider, authority), GatewayError)
 
 
