@@ -73,7 +73,13 @@ class Metered:
         return Bill(usage, min(cost_micro(usage, self.model.price), self.held_micro))
 
     async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
-        """Gives the money back: a failed request costs nothing."""
+        """Gives the money back: a failed request costs nothing.
+
+        After a settlement that was begun there is nothing to give back; one that failed was told to its own caller.
+        """
+        if self._settlement is not None:
+            await asyncio.wait([self._settlement])
+            return
         await self._settle(NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason)
 
     async def _settle(

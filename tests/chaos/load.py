@@ -81,7 +81,9 @@ class Load:
     async def _ask_on(self, http: aiohttp.ClientSession) -> None:
         while not self.stop.is_set():
             attempt = await self._ask(http)
-            if attempt.ending != Ending.WHOLE:
+            if attempt.ending == Ending.NOT_SENT:
+                await asyncio.sleep(0.3)
+            elif attempt.ending == Ending.ERROR_STATUS:
                 await asyncio.sleep(0.05)
 
     async def _ask(self, http: aiohttp.ClientSession) -> Attempt:
