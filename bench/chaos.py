@@ -36,6 +36,11 @@ AGE_RETURNS = """
 UPDATE wallet_topup SET created_at = created_at - interval '1 hour', returned_at = returned_at - interval '1 hour'
 WHERE status IN ('created', 'redirected', 'returned')
 """
+HOLDS_LEFT = "SELECT FROM wallet_hold"
+PAYMENTS_LEFT = """
+SELECT FROM wallet_topup t JOIN wallet_sandboxpayment p USING (authority)
+WHERE t.status IN ('redirected', 'returned') AND p.status <> 'open'
+"""
 ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "config.settings",
     "LOG_LEVEL": "WARNING",
@@ -89,33 +94,36 @@ async def run(stack: "Stack") -> "tuple[Load, BookingUpstream, list[Disruption],
 
 async def sweep(stack: "Stack") -> None:
     """Makes what is left over old enough, and waits for the worker, after all it went through, to deal with it."""
-    from config.celery import app
     from tests.chaos import faults
 
     await asyncio.sleep(2)  # settlements that nobody waits for any more
     left = await faults.age(stack.database_url, faults.AGE_HOLDS)
     returns = await faults.age(stack.database_url, AGE_RETURNS)
     print(f"  {left} holds and {returns} top-ups were left to the sweeps", flush=True)
+    await _done(stack, HOLDS_LEFT, None if ROUNDS >= ROUNDS_FOR_BEAT else "wallet.sweep_expired_holds")
+    # The reconciler takes 50 a time and comes twice a minute, which is too slow to wait for.
+    await _done(stack, PAYMENTS_LEFT, "wallet.settle_returned_topups")
+
+
+async def _done(stack: "Stack", left: str, task: str | None) -> None:
+    """Waits until the worker has left no row of `left`; asks it to run `task`, or leaves that to beat."""
+    from config.celery import app
+
     deadline = time.monotonic() + QUIET_SECONDS
-    while await unswept(stack):
-        if ROUNDS < ROUNDS_FOR_BEAT:
-            for task in ("wallet.sweep_expired_holds", "wallet.settle_returned_topups"):
-                await asyncio.to_thread(app.send_task, task)
+    while await _exists(stack, left):
+        if task is not None:
+            await asyncio.to_thread(app.send_task, task)
         if time.monotonic() > deadline:
             print("  the worker did not sweep in time", flush=True)
             return
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.3)
 
 
-async def unswept(stack: "Stack") -> bool:
+async def _exists(stack: "Stack", left: str) -> bool:
     import psycopg
 
     async with await psycopg.AsyncConnection.connect(stack.database_url) as database:
-        cursor = await database.execute(
-            "SELECT EXISTS (SELECT FROM wallet_hold) OR EXISTS (SELECT FROM wallet_topup t JOIN wallet_sandboxpayment p"
-            " USING (authority) WHERE t.status IN ('redirected', 'returned') AND p.status <> 'open')"
-        )
-        row = await cursor.fetchone()
+        row = await (await database.execute(f"SELECT EXISTS ({left})".encode())).fetchone()
     return bool(row and row[0])
 
 
@@ -129,13 +137,18 @@ def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], stack: "St
     for name, count in verdict.figures.items():
         print(f"  {count:>6}  {name}")
     errors = Counter(
-        f"{attempt.status} {attempt.detail}" for attempt in load.attempts if attempt.ending == Ending.ERROR_STATUS
+        f"{attempt.status} {attempt.detail}"
+        for attempt in load.attempts
+        if attempt.ending == Ending.ERROR_STATUS
     )
     print("errors that clients saw:", dict(errors.most_common()))
     print("top-ups as their payers saw them:", dict(load.topups.most_common()))
     slowest = max((attempt.ended - attempt.began for attempt in load.attempts), default=0)
     print(f"slowest request: {slowest:.1f} s")
-    print("parts that ended by themselves:", {p.name: p.deaths for p in stack.parts.values() if p.deaths} or "none")
+    print(
+        "parts that ended by themselves:",
+        {p.name: p.deaths for p in stack.parts.values() if p.deaths} or "none",
+    )
 
 
 async def chaos(var_dir: Path) -> "Verdict":
@@ -148,7 +161,7 @@ async def chaos(var_dir: Path) -> "Verdict":
         stack = Stack(var_dir, http)
         try:
             load, upstream, disruptions, inflicted = await run(stack)
-            found = await with_orm(verdict.judge, load.attempts, upstream.book, disruptions)
+            found: Verdict = await with_orm(verdict.judge, load.attempts, upstream.book, disruptions)
             report(load, found, inflicted, stack)
         finally:
             await stack.stop()
@@ -162,7 +175,10 @@ def main() -> int:
         os.environ.pop(name, None)
     os.environ.update(ENVIRONMENT, HAMIRAN_VAR=str(var_dir))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    print(f"seed {SEED}, {ROUNDS} rounds (again: CHAOS_SEED={SEED} CHAOS_ROUNDS={ROUNDS} make chaos)", flush=True)
+    print(
+        f"seed {SEED}, {ROUNDS} rounds (again: CHAOS_SEED={SEED} CHAOS_ROUNDS={ROUNDS} make chaos)",
+        flush=True,
+    )
     import django
     import uvloop
 

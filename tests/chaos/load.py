@@ -1,4 +1,4 @@
-"""Clients that never rest: completions, whole and streamed, some left in the middle, and top-ups with wild callbacks."""
+"""Clients that never rest: completions, some of them left in the middle, and top-ups with wild callbacks."""
 
 import asyncio
 import json
@@ -163,12 +163,12 @@ class Load:
     async def _top_up(self, browser: aiohttp.ClientSession, person: Person) -> str:
         """One payer's way to the gateway and back; returns how it ended for them."""
         choose = self.random
-        status, page = await self._post(
-            browser, person, "/wallet/topups/", amount=choose.choice(TOPUP_TOMAN)
-        )
+        status, page = await self._post(browser, person, "/wallet/topups/", amount=choose.choice(TOPUP_TOMAN))
         if status != 302:
             return f"not started ({status})"
-        plan = choose.choices(["pays", "pays and never returns", "cancels", "forges a return"], [6, 2, 1, 1])[0]
+        plan = choose.choices(["pays", "pays and never returns", "cancels", "forges a return"], [6, 2, 1, 1])[
+            0
+        ]
         if plan == "forges a return":
             callback = f"/wallet/topups/{uuid.uuid4()}/return/?Status=OK&Authority={page.rsplit('/', 2)[1]}"
             await self._get(browser, callback)
@@ -206,9 +206,7 @@ class Load:
             await response.read()
 
 
-async def _read_stream(
-    response: aiohttp.ClientResponse, attempt: Attempt, leaves_after: int | None
-) -> None:
+async def _read_stream(response: aiohttp.ClientResponse, attempt: Attempt, leaves_after: int | None) -> None:
     received, text, failed = b"", "", False
     async for line in response.content:
         received = line if line.strip() else received

@@ -45,8 +45,7 @@ class Part:
     async def start(self) -> None:
         argv = await asyncio.to_thread(self.argv)
         with self.log.open("ab") as log:
-            # From this thread: a leash pulls when the thread that started the process ends.
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - a leash pulls when its thread ends: this one stays
                 argv, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self.wanted = True
@@ -158,7 +157,9 @@ class Stack:
 
     async def _postgres_ready(self) -> bool:
         try:
-            async with await psycopg.AsyncConnection.connect(self.database_url, connect_timeout=2) as database:
+            async with await psycopg.AsyncConnection.connect(
+                self.database_url, connect_timeout=2
+            ) as database:
                 await database.execute("SELECT 1")
         except psycopg.OperationalError:
             return False

@@ -30,9 +30,7 @@ class Verdict:
             self.faults.append(complaint)
 
 
-def judge(
-    attempts: list[Attempt], book: dict[int, Served], disruptions: list[Disruption]
-) -> Verdict:
+def judge(attempts: list[Attempt], book: dict[int, Served], disruptions: list[Disruption]) -> Verdict:
     verdict = Verdict()
     records = {record.id: record for record in UsageRecord.objects.all()}
     debits = dict(
@@ -113,7 +111,9 @@ def _strangers(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUI
                 f"charged under another id: {record.id} {attempt}",
             )
     verdict.require(all(count == 1 for count in charges.values()), "one request was charged twice")
-    verdict.require(not estimates - unheard, f"more estimates charged than clients cut off: {estimates - unheard}")
+    verdict.require(
+        not estimates - unheard, f"more estimates charged than clients cut off: {estimates - unheard}"
+    )
 
 
 def _upstream(verdict: Verdict, attempts: list[Attempt], book: dict[int, Served]) -> None:
@@ -121,14 +121,13 @@ def _upstream(verdict: Verdict, attempts: list[Attempt], book: dict[int, Served]
         served = book.get(attempt.serial)
         if attempt.ending == Ending.WHOLE:
             verdict.require(
-                served and served.finished and served.calls == 1, f"upstream's book differs: {attempt} {served}"
+                served and served.finished and served.calls == 1,
+                f"upstream's book differs: {attempt} {served}",
             )
     verdict.figures["answers that upstream gave whole"] = sum(served.finished for served in book.values())
 
 
-def _broken_connections(
-    verdict: Verdict, attempts: list[Attempt], disruptions: list[Disruption]
-) -> None:
+def _broken_connections(verdict: Verdict, attempts: list[Attempt], disruptions: list[Disruption]) -> None:
     """Only a web process's own death or sleep excuses a connection that broke."""
     for attempt in attempts:
         if attempt.ending in {Ending.CUT, Ending.HUNG}:
