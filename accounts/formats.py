@@ -30,8 +30,8 @@ def figure_text(text: str, *, language: str | None) -> str:
     if not is_persian(language):
         return text
     written = text.translate(PERSIAN)
-    # In a right-to-left line a leading minus would jump to the other side of the number.
-    return f"{LTR_ISOLATE}{written}{POP_ISOLATE}" if written.startswith("-") else written
+    # In a right-to-left line a leading sign would jump to the other side of the number.
+    return f"{LTR_ISOLATE}{written}{POP_ISOLATE}" if written.startswith(("-", "+")) else written
 
 
 def number_text(number: int, *, language: str | None) -> str:

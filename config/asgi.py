@@ -44,5 +44,6 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await runtime.start()
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    await api.drained(timeout_seconds=runtime.DRAIN_SECONDS)  # what uvicorn has just cancelled still settles
     await runtime.close()
     await send({"type": "lifespan.shutdown.complete"})

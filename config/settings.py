@@ -61,6 +61,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.cookies.CookieMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "config.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -109,13 +110,25 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 15, "socket_keepalive": Tru
 # Run late they lose nothing: each looks at what is there, not at when it was called. `expires` keeps a queue that
 # nobody drained from running the same sweep a thousand times.
 CELERY_BEAT_SCHEDULE = {
-    "sweep-expired-holds": {"task": "wallet.sweep_expired_holds", "schedule": 15.0, "options": {"expires": 15}},
-    "settle-returned-topups": {"task": "wallet.settle_returned_topups", "schedule": 30.0, "options": {"expires": 30}},
+    "sweep-expired-holds": {
+        "task": "wallet.sweep_expired_holds",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "settle-returned-topups": {
+        "task": "wallet.settle_returned_topups",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
-    "purge-challenges": {"task": "accounts.purge_challenges", "schedule": 3600.0, "options": {"expires": 3600}},
+    "purge-challenges": {
+        "task": "accounts.purge_challenges",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
 }
 
 # --- people --------------------------------------------------------------------------------------------------
@@ -130,7 +143,9 @@ LOGIN_REDIRECT_URL = "proxy:overview"
 LOGOUT_REDIRECT_URL = "front"
 # What opening an account does above `accounts`; each is called as f(user_id=…) inside the transaction that makes it.
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
-SMS_PROVIDER = envchoice("SMS_PROVIDER", ("console",) if SANDBOX else ("none",), "console" if SANDBOX else "none")
+SMS_PROVIDER = envchoice(
+    "SMS_PROVIDER", ("console",) if SANDBOX else ("none",), "console" if SANDBOX else "none"
+)
 # One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
 CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60)
 CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000)
@@ -152,17 +167,24 @@ TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
 
 # --- API -----------------------------------------------------------------------------------------------------
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024)
+BODIES_MAX_BYTES = envint(
+    "BODIES_MAX_BYTES", 512 * 1024 * 1024
+)  # of all uploads that one process reads at once
+BODY_IDLE_TIMEOUT_SECONDS = envint("BODY_IDLE_TIMEOUT_SECONDS", 30)
+BODY_TOTAL_TIMEOUT_SECONDS = envint("BODY_TOTAL_TIMEOUT_SECONDS", 300)
 UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")
 UPSTREAM_API_KEY = envsecret("UPSTREAM_API_KEY", default="")
 # Hosts that an upstream may have although they are private or without TLS.
-UPSTREAM_ALLOWED_HOSTS = envlist("UPSTREAM_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else [])
+UPSTREAM_ALLOWED_HOSTS = envlist(
+    "UPSTREAM_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else []
+)
 UPSTREAM_CONNECT_TIMEOUT_SECONDS = envint("UPSTREAM_CONNECT_TIMEOUT_SECONDS", 5)
 UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = envint("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 120)
 UPSTREAM_IDLE_TIMEOUT_SECONDS = envint("UPSTREAM_IDLE_TIMEOUT_SECONDS", 60)
 UPSTREAM_TOTAL_TIMEOUT_SECONDS = envint("UPSTREAM_TOTAL_TIMEOUT_SECONDS", 600)
 CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30)
 # A hold outlives the longest call with a margin, so that the sweeper never takes one from a living request.
-HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + 120
+HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + CLIENT_WRITE_TIMEOUT_SECONDS + 120
 SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
 
 METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
@@ -205,7 +227,9 @@ X_FRAME_OPTIONS = "DENY"
 if not SANDBOX:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if envbool("BEHIND_TLS_PROXY", True) else None
+    SECURE_PROXY_SSL_HEADER = (
+        ("HTTP_X_FORWARDED_PROTO", "https") if envbool("BEHIND_TLS_PROXY", True) else None
+    )
     SECURE_SSL_REDIRECT = True
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True

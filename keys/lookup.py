@@ -157,8 +157,12 @@ async def listen_for_revocations(client: Redis, cache: KeyCache) -> None:
                         pause_seconds = RECONNECT_MIN_SECONDS
                     else:
                         cache.forget(bytes.fromhex(_text(message["data"])))
-        except (RedisError, OSError):
-            logger.warning("revocations are not heard, Valkey is away", exc_info=True)
+        except (
+            RedisError,
+            OSError,
+            ValueError,
+        ):  # ValueError: a message that is no digest; the cache starts anew
+            logger.warning("revocations are not heard", exc_info=True)
         await asyncio.sleep(pause_seconds)
         pause_seconds = min(pause_seconds * 2, RECONNECT_MAX_SECONDS)
 

@@ -17,7 +17,7 @@ CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
 
 
 class BadAnswer(Exception):
-    """Upstream answered something that is no usable completion."""
+    """Upstream answered something that is no usable completion. Its words are not repeated: they may quote a prompt."""
 
 
 def reported_usage(answer: dict[str, Any]) -> Usage | None:
@@ -87,8 +87,8 @@ def whole_answer(body: bytes) -> WholeAnswer:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise BadAnswer("not JSON") from None
-    if (error := error_of(answer)) is not None:
-        raise BadAnswer(f"error in a 200 answer: {error.get('message')}")
+    if error_of(answer) is not None:
+        raise BadAnswer("an error in a 200 answer")
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list) or not choices:
         raise BadAnswer("no choices")
@@ -114,7 +114,8 @@ class AnswerStream:
     """One streamed answer on its way through.
 
     `feed` gives what the client is to get now; `tail` what comes after payment. `usage`, `text_bytes` and
-    `deltas` say what to bill. Once `failure` says why this is no usable answer, nothing more is read.
+    `deltas` say what to bill; `finished` that all of the text has come. Once `failure` says why this is no usable
+    answer, nothing more is read.
     """
 
     def __init__(self, *, include_usage: bool) -> None:
@@ -122,7 +123,7 @@ class AnswerStream:
         self._splitter = sse.EventSplitter()
         self._reported: Any = None
         self._last_chunk: dict[str, Any] = {}
-        self._finished = False
+        self.finished = False
         self.usage: Usage | None = None
         self.text_bytes = 0
         self.deltas = 0
@@ -140,7 +141,7 @@ class AnswerStream:
     def end(self) -> bytes:
         """Upstream has closed: a failure where it had not finished its answer."""
         relayed = self._relay(self._splitter.flush())
-        if not self.failure and not self.done and not self._finished:
+        if not self.failure and not self.done and not self.finished:
             self.failure = "the stream ended in the middle"
         self.done = not self.failure
         return relayed
@@ -182,8 +183,8 @@ class AnswerStream:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
             raise BadAnswer("an event that is no JSON") from None
-        if (error := error_of(chunk)) is not None:
-            raise BadAnswer(f"error in the stream: {error.get('message')}")
+        if error_of(chunk) is not None:
+            raise BadAnswer("an error in the stream")
         if not isinstance(chunk, dict):
             raise BadAnswer("an event that is no object")
         self._count(chunk)
@@ -201,7 +202,7 @@ class AnswerStream:
                 self.text_bytes += length
                 self.deltas += 1
             if choice.get("finish_reason"):
-                self._finished = True
+                self.finished = True
 
     def _relayed(self, event: bytes, chunk: dict[str, Any]) -> bytes:
         usage = reported_usage(chunk)

@@ -11,7 +11,9 @@ from proxy.tokens import PromptSize
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 # An assistant's message may lack content beside one of these.
 INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
+TEXT_TYPES = frozenset({"text", "refusal", "input_text", "output_text"})
 MEDIA_TYPES = frozenset({"image_url", "input_audio", "file", "video_url"})
+MESSAGES_MAX = 20_000
 N_MAX = 128
 OUTPUT_LIMIT_MAX = 2**31 - 1
 
@@ -64,6 +66,8 @@ def required_model(payload: dict[str, Any]) -> str:
 def read_request(payload: dict[str, Any], *, model: str) -> CompletionRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
     messages = payload["messages"]
+    if len(messages) > MESSAGES_MAX:
+        raise APIError("invalid_messages", param="messages")
     for number, message in enumerate(messages):
         if not _is_message(message):
             raise APIError("invalid_messages", param=f"messages[{number}]")
@@ -96,11 +100,12 @@ def _size(messages: list[dict[str, Any]], tools: Any) -> PromptSize:
         content = message.get("content")
         if isinstance(content, list):
             for part in content:
+                if part["type"] in TEXT_TYPES:
+                    text_bytes += _text_part_bytes(part)
+                    continue
+                media_parts += 1  # what we do not know may be as large as any
                 if part["type"] in MEDIA_TYPES:
-                    media_parts += 1
                     media_bytes += _json_bytes(part)
-                elif isinstance(text := part.get("text"), str):
-                    text_bytes += _utf8_bytes(text)
         elif content:
             text_bytes += _utf8_bytes(content)
         if calls := message.get("tool_calls"):
@@ -108,6 +113,11 @@ def _size(messages: list[dict[str, Any]], tools: Any) -> PromptSize:
     if tools:
         text_bytes += _json_bytes(tools)
     return PromptSize(len(messages), text_bytes, media_parts, media_bytes, bool(tools))
+
+
+def _text_part_bytes(part: dict[str, Any]) -> int:
+    text = part.get("text") or part.get("refusal")
+    return _utf8_bytes(text) if isinstance(text, str) else 0
 
 
 def _utf8_bytes(text: str) -> int:

@@ -63,7 +63,7 @@ async def create(
     try:
         return await _call(runtime, metered, ask, body, headers)
     except UpstreamRefusal as error:
-        await metered.void(outcome=Outcome.REFUSED, status=error.status, reason=error.message)
+        await metered.void(outcome=Outcome.REFUSED, status=error.status)
         raise
     except UpstreamFailed as error:
         await metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error))
@@ -136,16 +136,15 @@ async def _release_limits(metered: Metered) -> None:
 async def _call(
     runtime: "Runtime", metered: Metered, ask: CompletionRequest, body: bytes, headers: dict[str, str]
 ) -> bytes | Relay:
-    response = await runtime.upstreams.send(metered.model.route, body)
+    deadline = asyncio.get_running_loop().time() + settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS
+    response = await runtime.upstreams.send(metered.model.route, body, deadline=deadline)
     if ask.stream:
-        relay = Relay(metered, response, answers.AnswerStream(include_usage=ask.include_usage))
+        answer_stream = answers.AnswerStream(include_usage=ask.include_usage)
+        relay = Relay(metered, response, answer_stream, deadline=deadline)
         await relay.open()
         return relay
     try:
-        async with asyncio.timeout(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS):
-            answer = await read_all(response)
-    except TimeoutError:
-        raise UpstreamFailed("took too long") from None
+        answer = await read_all(response, deadline=deadline)
     finally:
         response.release()
     metered.mark_first_byte()

@@ -37,6 +37,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "internal_error": (500, SERVER, "An internal server error occurred."),
     # ours
     "invalid_value": (400, INVALID, "A field has a value that is not allowed."),
+    "request_timeout": (408, INVALID, "The request body did not arrive in time."),
     "request_too_large": (413, INVALID, "The request body is too large."),
     "unsupported_encoding": (415, INVALID, "Compressed request bodies are not supported. Send plain JSON."),
     "wallet_frozen": (

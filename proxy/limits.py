@@ -25,6 +25,7 @@ WITHOUT_VALKEY = Counter(
 WINDOW_MS = 60_000
 VALKEY_TIMEOUT_SECONDS = 1.0
 VALKEY_RETRY_SECONDS = 1.0
+OWED_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +132,15 @@ FINISH = """
 local id, estimate, tokens = ARGV[1], ARGV[2], ARGV[3]
 redis.call('ZREM', KEYS[4], id)
 if estimate == tokens then return 0 end
+local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 local entry = id .. ':' .. estimate
 local score = redis.call('ZSCORE', KEYS[2], entry)
-if score then
+if score and tonumber(score) > now - 60000 then
     redis.call('ZREM', KEYS[2], entry)
     redis.call('DECRBY', KEYS[3], estimate)
 else
-    local now = redis.call('TIME')
-    score = now[1] * 1000 + math.floor(now[2] / 1000)
+    score = now
+    id = id .. '+'  -- beside the estimate, which leaves by itself
     tokens = math.max(0, tokens - estimate)
 end
 redis.call('ZADD', KEYS[2], score, id .. ':' .. tokens)
@@ -160,6 +162,8 @@ class Limiter:
         self._away_until = 0.0
         self._away_requests = 0
         self._local: dict[int, LocalWindow] = {}
+        self._owed: deque[tuple[list[str], list[str | int]]] = deque(maxlen=OWED_MAX)
+        self._repaying: asyncio.Task[None] | None = None
 
     async def admit(self, *, key_id: int, request_id: str, limits: Limits, tokens: int) -> Admission:
         """Counts one request of an estimated number of tokens, or refuses it."""
@@ -190,13 +194,29 @@ class Limiter:
         """Ends a request: frees its place and counts its true tokens instead of the estimate."""
         if (window := self._local.get(key_id)) is not None:
             window.finish(request_id, estimate, tokens, now_ms=_now_ms())
+        args: list[str | int] = [request_id, estimate, tokens]
+        ended = (_keys(key_id), args)
         if time.monotonic() < self._away_until:
+            self._owed.append(ended)
             return
         try:
             async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
-                await self._finish(keys=_keys(key_id), args=[request_id, estimate, tokens])
+                await self._finish(keys=ended[0], args=ended[1])
         except (RedisError, OSError, TimeoutError) as error:
+            self._owed.append(ended)
             self._lost(error)
+
+    async def _repay(self) -> None:
+        """Frees the places and counts the tokens of requests that ended while Valkey was away."""
+        while self._owed:
+            keys, args = self._owed[0]
+            try:
+                async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
+                    await self._finish(keys=keys, args=args)
+            except (RedisError, OSError, TimeoutError) as error:
+                return self._lost(error)
+            self._owed.popleft()
+        return None
 
     def _window(self, key_id: int) -> "LocalWindow":
         return self._local.setdefault(key_id, LocalWindow())
@@ -215,6 +235,7 @@ class Limiter:
             )
             self._away_until, self._away_requests = 0.0, 0
             self._local.clear()
+            self._repaying = asyncio.create_task(self._repay())
 
 
 def _keys(key_id: int) -> list[str]:
@@ -255,6 +276,7 @@ class LocalWindow:
     def finish(self, request_id: str, estimate: int, tokens: int, *, now_ms: int) -> None:
         if request_id not in self.running:
             return
+        self._forget(now_ms)
         self.running.discard(request_id)
         if request_id in self.tokens:
             self.tokens[request_id] = (self.tokens[request_id][0], tokens)

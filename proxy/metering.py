@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
 from proxy import tokens
@@ -15,14 +16,19 @@ from proxy.catalogue import ServedModel
 from proxy.limits import Limiter
 from proxy.models import UsageRecord
 from proxy.pricing import Usage, cost_micro
-from wallet.holds import Holds
+from wallet.holds import Holds, LedgerUnavailable
 from wallet.money import MICRO_PER_TOMAN
 
 logger = logging.getLogger("hamiran.requests")
 
+UNCOVERED = Counter(
+    "hamiran_uncovered_micro", "What upstreams reported beyond holds: the operator's loss, micro-Rial"
+)
+
 Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
 NOTHING = Usage(0, 0)
+VOID_WAIT_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +81,20 @@ class Metered:
     async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
         """Gives the money back: a failed request costs nothing.
 
-        After a settlement that was begun there is nothing to give back; one that failed was told to its own caller.
+        Nobody has to wait for that while the database is away: after VOID_WAIT_SECONDS it goes on by itself. A
+        settlement that has failed already is not tried again here; its hold goes with its expiry at the latest.
         """
-        if self._settlement is not None:
-            await asyncio.wait([self._settlement])
+        if self._settlement is not None and self._settlement.done():
             return
-        await self._settle(NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason)
+        try:
+            async with asyncio.timeout(VOID_WAIT_SECONDS):
+                await self._settle(
+                    NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason
+                )
+        except LedgerUnavailable:
+            logger.exception("void not queued, the sweeper will do it", extra={"request": self.request_id})
+        except TimeoutError:
+            logger.warning("void still waiting for the database", extra={"request": self.request_id})
 
     async def _settle(
         self, usage: Usage, *, billed_by: BilledBy, outcome: Outcome, status: int, reason: str = ""
@@ -114,6 +128,7 @@ class Metered:
             "total_ms": self._elapsed_ms(),
         }
         if full_micro > captured_micro:
+            UNCOVERED.inc(full_micro - captured_micro)
             logger.error(
                 "usage beyond the hold",
                 extra={"request": self.request_id, "uncovered_micro": record["uncovered_micro"]},

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import aiohttp
-from django.conf import settings
 
 from proxy.answers import AnswerStream, error_event
 from proxy.errors import APIError
@@ -17,25 +17,29 @@ from proxy.upstreams import UpstreamFailed, read_some
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
+USAGE_WAIT_SECONDS = 3.0
 
 
 class Client(Protocol):
     """The reader at the other end. `write` does nothing for one that left, or reads too slowly: such are `gone`.
 
-    `on_gone` is called once, at the moment it is noticed.
+    `on_gone` is called once, at the moment it is noticed. `by` is the event loop's time.
     """
 
     gone: bool
     on_gone: Callable[[], None] | None
 
-    async def write(self, data: bytes, *, last: bool = False) -> None: ...
+    async def write(self, data: bytes, *, by: float = math.inf, last: bool = False) -> None: ...
 
 
 class Relay:
     """Owns an upstream's response from its first event on. `deliver`, called once, settles whatever happens."""
 
-    def __init__(self, metered: Metered, response: aiohttp.ClientResponse, answer: AnswerStream) -> None:
+    def __init__(
+        self, metered: Metered, response: aiohttp.ClientResponse, answer: AnswerStream, *, deadline: float
+    ) -> None:
         self._metered = metered
+        self._deadline = deadline
         self._response = response
         self._answer = answer
         self._first = b""
@@ -51,30 +55,34 @@ class Relay:
         self._metered.mark_first_byte()
 
     async def deliver(self, client: Client) -> None:
-        if self._cancels():
-            client.on_gone = self._response.close  # wakes the reader
+        client.on_gone = self._client_gone
         try:
-            async with asyncio.timeout(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS):
-                await self._pump(client)
+            await self._pump(client)
             await _whatever_happens(self._finish(client))
-        except (UpstreamFailed, TimeoutError) as error:
+        except UpstreamFailed as error:
             await self._fail(client, error)
         except asyncio.CancelledError:
-            await self._metered.void(outcome=Outcome.INTERRUPTED, status=503, reason="stopped")
             await client.write(error_event(APIError("service_unavailable").body()), last=True)
+            await self.abandon("stopped")
             raise
         except Exception:
             logger.exception("relay failed", extra={"request": self._metered.request_id})
-            await self._metered.void(outcome=Outcome.INTERRUPTED, status=500)
             await client.write(error_event(APIError("internal_error").body()), last=True)
+            await self.abandon("failed")
         finally:
             self._response.close()
+
+    async def abandon(self, reason: str) -> None:
+        """Gives up without blame on either side: nothing is charged."""
+        self._response.close()
+        await self._metered.void(outcome=Outcome.INTERRUPTED, status=503, reason=reason)
 
     async def _pump(self, client: Client) -> None:
         relayed = self._first
         while True:
             if relayed:
-                await client.write(relayed)
+                # Past the deadline here, it is the reader who is slow: it has left, and pays.
+                await client.write(relayed, by=self._deadline)
             if self._answer.done or (client.gone and self._cancels()):
                 return
             relayed = await self._read()
@@ -106,15 +114,25 @@ class Relay:
         """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""
         if self._answer.failure:
             raise UpstreamFailed(self._answer.failure)
-        chunk = await read_some(self._response)
+        chunk = await read_some(self._response, deadline=self._deadline)
         relayed = self._answer.feed(chunk) if chunk else self._answer.end()
         if self._answer.failure and not relayed:
             raise UpstreamFailed(self._answer.failure)
         return relayed
 
     def _cancels(self) -> bool:
-        """Whether this upstream is told to stop, and then stops billing, when the client leaves."""
-        return self._metered.model.route.on_disconnect == Upstream.OnDisconnect.CANCEL
+        """Whether this upstream is told to stop, and then stops billing, when the client leaves.
+
+        Not once the text is complete: the usage that is about to come says better than an estimate what to bill.
+        """
+        on_disconnect = self._metered.model.route.on_disconnect
+        return on_disconnect == Upstream.OnDisconnect.CANCEL and not self._answer.finished
+
+    def _client_gone(self) -> None:
+        if self._cancels():
+            self._response.close()  # wakes the reader
+        elif self._answer.finished:
+            self._deadline = min(self._deadline, asyncio.get_running_loop().time() + USAGE_WAIT_SECONDS)
 
     async def _keep_connection(self) -> None:
         """Reads the few bytes after `[DONE]`, so that the connection can serve the next request."""

@@ -21,7 +21,7 @@ from wallet.holds import Holds
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 10
+DRAIN_SECONDS = 3
 
 
 class Runtime:

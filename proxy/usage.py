@@ -66,11 +66,19 @@ class Slice:
     figures: Figures
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class KeyLabel:
+    """How a key is called on pages: its name and the end of its secret (empty where the key is not known)."""
+
+    name: str
+    last_four: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one key used of one model."""
 
-    key: str
+    key: KeyLabel
     model: str
     figures: Figures
 
@@ -89,7 +97,7 @@ class LoggedRequest:
     """A record, and how its key is called."""
 
     record: UsageRecord
-    key: str
+    key: KeyLabel
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +142,17 @@ def log(*, user_id: int, cursor: str | None = None, size: int = LOG_PAGE) -> Log
     names = key_names(user_id) if page else {}
     return LogPage(
         requests=[
-            LoggedRequest(record, names.get(record.key_id, f"#{record.key_id}")) for record in page[:size]
+            LoggedRequest(record, names.get(record.key_id, KeyLabel(f"#{record.key_id}")))
+            for record in page[:size]
         ],
         older=_cursor(page[size - 1]) if len(page) > size else None,
     )
 
 
-def key_names(user_id: int) -> dict[int, str]:
+def key_names(user_id: int) -> dict[int, KeyLabel]:
     """How a user's keys are called on pages, by id; revoked ones too."""
-    return {key.pk: str(key) for key in APIKey.objects.filter(user_id=user_id).only("name", "last_four")}
+    keys = APIKey.objects.filter(user_id=user_id).only("name", "last_four")
+    return {key.pk: KeyLabel(key.name, key.last_four) for key in keys}
 
 
 def _usage(*, user_id: int, by: str, starts: list[datetime]) -> Usage:
@@ -162,7 +172,7 @@ def _usage(*, user_id: int, by: str, starts: list[datetime]) -> Usage:
         if starts_at is not None:
             filled[starts_at] = figures
         elif key_id is not None:
-            shares.append(Share(key=names.get(key_id, f"#{key_id}"), model=model, figures=figures))
+            shares.append(Share(key=names.get(key_id, KeyLabel(f"#{key_id}")), model=model, figures=figures))
         else:
             total = figures
     shares.sort(

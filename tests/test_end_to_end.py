@@ -30,7 +30,7 @@ MODEL = "gemini-3.1-flash-lite-preview"
 MICRO_PER_TOMAN = 10_000_000
 INPUT_MICRO, OUTPUT_MICRO = 300_000, 1_800_000  # a token, by the starter catalogue
 HELLO: list[Any] = [{"role": "user", "content": "Hello! What can you do for me?"}]
-WEATHER: dict[str, Any] = {
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -96,7 +96,8 @@ def _manage(env: dict[str, str], *arguments: str) -> str:
 
 
 class Page(HTMLParser):
-    """Of a page: `forms` as (address, hidden fields), `texts` by id, `stats` (its big figures) and table `rows`."""
+    """Of a page: `forms` as (address, hidden fields), `texts` by id, `stats` (big figures) by label, table `rows` by
+    column."""
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__()
@@ -104,10 +105,12 @@ class Page(HTMLParser):
         self.path = response.url.path
         self.forms: list[tuple[str, dict[str, str]]] = []
         self.texts: dict[str, str] = {}
-        self.stats: list[str] = []
-        self.rows: list[list[str]] = []
-        self._cell: list[str] | None = None
-        self._element: tuple[str, str, list[str]] | None = None  # tag, id or class, what it says so far
+        self.stats: dict[str, str] = {}
+        self.rows: list[dict[str, str]] = []
+        self._columns: list[str] = []
+        self._cells: list[str] = []
+        self._label = ""
+        self._reading: list[tuple[str, str, list[str]]] = []  # tag, what it is, what it says so far
         self.feed(response.text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -116,29 +119,39 @@ class Page(HTMLParser):
             self.forms.append((given.get("action") or self.path, {}))
         elif tag == "input" and given["type"] == "hidden":
             self.forms[-1][1][given["name"]] = given.get("value", "")
-        elif tag == "tr":
-            self.rows.append([])
+        elif tag == "table":
+            self._columns = []
         elif tag in {"td", "th"}:
-            self._cell = []
-        if (name := given.get("id") or given.get("class")) in {"sandbox-code", "secret", "stat__value"}:
-            self._element = (tag, str(name), [])
+            self._reading.append((tag, "cell", []))
+        for what in (given.get("id", ""), *given.get("class", "").split()):
+            if what in {"sandbox-code", "secret", "stat__label", "stat__value"}:
+                self._reading.append((tag, what, []))
+                return
 
     def handle_data(self, data: str) -> None:
-        for said in (self._cell, self._element and self._element[2]):
-            if said is not None:
-                said.append(data)
+        for _tag, _what, said in self._reading:
+            said.append(data)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in {"td", "th"} and self._cell is not None:
-            self.rows[-1].append("".join(self._cell).strip())
-            self._cell = None
-        if self._element is not None and tag == self._element[0]:
-            name, text = self._element[1], "".join(self._element[2]).strip()
-            self._element = None
-            if name == "stat__value":
-                self.stats.append(text)
+        if tag == "tr":
+            if self._columns:
+                self.rows.append(dict(zip(self._columns, self._cells, strict=True)))
             else:
-                self.texts[name] = text
+                self._columns = self._cells
+            self._cells = []
+        elif self._reading and tag == self._reading[-1][0]:
+            _tag, what, said = self._reading.pop()
+            self._read(what, "".join(said).strip())
+
+    def _read(self, what: str, text: str) -> None:
+        if what == "cell":
+            self._cells.append(text)
+        elif what == "stat__label":
+            self._label = text
+        elif what == "stat__value":
+            self.stats[self._label] = text
+        else:
+            self.texts[what] = text
 
 
 class Browser:
@@ -187,6 +200,11 @@ class Answer:
     def cost_micro(self) -> int:
         return int(self.usage.prompt_tokens * INPUT_MICRO + self.usage.completion_tokens * OUTPUT_MICRO)
 
+    @property
+    def told_micro(self) -> int:
+        """The cost that the answer itself names."""
+        return int(Decimal(str(self.usage.cost_toman)) * MICRO_PER_TOMAN)
+
 
 def whole(sdk: openai.OpenAI) -> Answer:
     completion = sdk.chat.completions.create(model=MODEL, messages=HELLO)
@@ -218,12 +236,12 @@ def test_a_newcomer_signs_in_pays_calls_and_sees_every_micro_rial_accounted_for(
     assert overview.path == "/overview/"
 
     wallet = browser.open("/wallet/")
-    gift_micro = micro(wallet.stats[0])
+    gift_micro = micro(wallet.stats["Available balance"])
     payment = browser.send(wallet, "/wallet/topups/", amount="50000")
     assert payment.path.startswith("/wallet/sandbox/")
     browser.send(payment, payment.path, choice="pay")
     paid_micro = gift_micro + 50_000 * MICRO_PER_TOMAN
-    assert micro(browser.open("/wallet/").stats[0]) == paid_micro
+    assert micro(browser.open("/wallet/").stats["Available balance"]) == paid_micro
 
     key = browser.send(browser.open("/keys/create/"), "/keys/create/", name="first").texts["secret"]
     with installation.sdk(key) as sdk:
@@ -231,8 +249,9 @@ def test_a_newcomer_signs_in_pays_calls_and_sees_every_micro_rial_accounted_for(
     assert answers[0].text == answers[1].text != ""
     assert answers[0].usage == answers[1].usage
 
+    assert [answer.told_micro for answer in answers] == [answer.cost_micro for answer in answers]
     left_micro = paid_micro
-    expected_statement = []
+    expected_statement: list[tuple[int, int]] = []
     for answer in answers:
         left_micro -= answer.cost_micro
         expected_statement.insert(0, (-answer.cost_micro, left_micro))
@@ -247,21 +266,31 @@ def test_a_newcomer_signs_in_pays_calls_and_sees_every_micro_rial_accounted_for(
         )  # fmt: skip
 
     # Pages write two decimals of a Toman; a token of this model costs whole hundredths, so nothing is cut off.
-    statement = [(micro(row[2]), micro(row[3])) for row in browser.open("/wallet/statement/").rows[1:]]
+    statement = [
+        (micro(row["Amount"]), micro(row["Balance after"])) for row in browser.open("/wallet/statement/").rows
+    ]
     assert statement == [
         *expected_statement,
         (50_000 * MICRO_PER_TOMAN, paid_micro),
         (gift_micro, gift_micro),
     ]
-    assert micro(browser.open("/wallet/").stats[0]) == left_micro
+    assert micro(browser.open("/wallet/").stats["Available balance"]) == left_micro
 
     usage = browser.open("/usage/")
     prompt_tokens = sum(answer.usage.prompt_tokens for answer in answers)
     completion_tokens = sum(answer.usage.completion_tokens for answer in answers)
-    assert usage.stats[1:] == ["2", str(prompt_tokens), str(completion_tokens), "0"]
-    assert micro(usage.stats[0]) == paid_micro - left_micro
-    logged = [row for row in usage.rows if row[2:3] == [MODEL]]
-    assert [(row[3], row[4], micro(row[5]), row[6]) for row in logged] == [
+    assert (usage.stats["Requests"], usage.stats["Tokens in"], usage.stats["Tokens out"]) == (
+        "2",
+        str(prompt_tokens),
+        str(completion_tokens),
+    )
+    assert micro(usage.stats["Cost"]) == paid_micro - left_micro
+    logged = [
+        (row["Tokens in"], row["Tokens out"], micro(row["Cost"]), row["Outcome"])
+        for row in usage.rows
+        if "Outcome" in row
+    ]
+    assert logged == [
         (
             str(answer.usage.prompt_tokens),
             str(answer.usage.completion_tokens),

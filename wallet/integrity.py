@@ -88,6 +88,13 @@ CHECKS: list[Check] = [
         """,
     ),
     (
+        "no hold is open whose money was captured",
+        """
+        SELECT h.id AS hold_id, h.wallet_id, h.amount_micro FROM wallet_hold h
+        JOIN wallet_journalentry j ON j.transaction_id = h.id AND j.account = 'wallet'
+        """,
+    ),
+    (
         "nothing is held or spent that is not there: 0 ≤ held ≤ posted, holds are not negative",
         """
         SELECT user_id AS wallet_id, posted_micro, held_micro, NULL AS hold_id FROM wallet_wallet

@@ -220,7 +220,7 @@ async def authorise(
             ).decode()
         },
     )
-    results = [Granted(None, 0)] * len(items)
+    results = [Granted(None, -1)] * len(items)  # no such wallet: it does not even cover nothing
     for n, amount_micro, left_micro, frozen in await cursor.fetchall():
         results[n] = Granted(amount_micro, int(left_micro), frozen)
     return results

@@ -26,6 +26,14 @@ def toman(micro: int | None) -> str:
 
 
 @register.filter
+def toman_change(micro: int) -> str:
+    """Likewise for what came or went, with its sign: `+1,234.5 Toman`."""
+    sign = "+" if micro > 0 else ""
+    change = formats.figure_text(sign + toman_text(micro), language=get_language())
+    return _("%(amount)s Toman") % {"amount": change}
+
+
+@register.filter
 def number(value: int | None) -> str:
     return NOTHING if value is None else formats.number_text(value, language=get_language())
 

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from proxy.api.authentication import KeyAuthentication
-from proxy.handler import APIRequest
+from proxy.handler import APIRequest, ClientDisconnected
 
 
 class AsyncAPIView(APIView):
@@ -28,12 +28,15 @@ class AsyncAPIView(APIView):
         try:
             if request.method == "OPTIONS":
                 return HttpResponse(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
-            handler = getattr(self, str(request.method).lower(), None)
+            method = str(request.method).lower()
+            handler = getattr(self, method, None) if method in self.http_method_names else None
             if handler is None:
                 raise MethodNotAllowed(str(request.method))  # noqa: TRY301 - DRF's own way to say it
             for authenticator in wrapped.authenticators or ():
                 wrapped.user, wrapped.auth = await authenticator.authenticate(wrapped)  # type: ignore[misc]
             response: HttpResponseBase = await handler(wrapped, *args, **kwargs)
+        except ClientDisconnected:
+            raise
         except Exception as error:
             return self.handle_exception(error)
         return response

@@ -8,10 +8,11 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from django.utils import translation
 
 from accounts.phone import InvalidMobile, ascii_digits, normalise
 
-UNDEFINED_TABLE = "42P01"
+NOT_MIGRATED = frozenset({"42P01", "42703"})  # no such table, no such column
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +36,17 @@ class OperatorCommand(BaseCommand):
             if isinstance(given, str) and given.encode(errors="replace").decode() != given:
                 raise CommandError(f"{name.replace('_', '-')} is not valid UTF-8.")
         try:
-            answer = self.answer(options)
+            with translation.override("en"):  # the commands speak English, whatever the pages speak first
+                answer = self.answer(options)
         except (OperationalError, InterfaceError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise CommandError(
                 f"PostgreSQL does not answer: {reason}. Start the service with `make run`, or check DATABASE_URL."
             ) from None
         except ProgrammingError as error:
-            if getattr(error.__cause__, "sqlstate", None) == UNDEFINED_TABLE:
+            if getattr(error.__cause__, "sqlstate", None) in NOT_MIGRATED:
                 raise CommandError(
-                    "The database is not set up; run `manage.py migrate` or `make run` first."
+                    "The database is not up to date; run `manage.py migrate` or `make run` first."
                 ) from None
             raise
         except IntegrityError as error:

@@ -15,6 +15,7 @@ from wallet import holds
 
 KILLED = {"web-0": 5, "web-1": 5, "worker": 4, "beat": 1, "postgres": 6, "one backend": 2, "valkey": 5}
 FROZEN = {"web-0": 2, "web-1": 2, "worker": 1, "postgres": 2, "valkey": 2}
+STOPPED = {"web-0": 2, "web-1": 2}  # in order, as a deployment does
 CONNECTION = {"cut": 2, "stall": 2, "lose_replies": 4, "half_close": 2}
 TIME_PASSES = 3
 
@@ -53,6 +54,7 @@ def schedule(seed: int, rounds: int) -> list[Fault]:
     menu = [
         *((("kill", name), weight) for name, weight in KILLED.items()),
         *((("freeze", name), weight) for name, weight in FROZEN.items()),
+        *((("stop", name), weight) for name, weight in STOPPED.items()),
         *(((what, str(number)), weight / 2) for what, weight in CONNECTION.items() for number in (0, 1)),
         (("time passes", ""), TIME_PASSES),
     ]
@@ -69,6 +71,9 @@ async def inflict(stack: Stack, fault: Fault) -> Disruption:
     began = time.monotonic()
     if fault.what == "kill":
         await _kill(stack, fault)
+    elif fault.what == "stop":
+        await stack.parts[fault.whom].stop()
+        await stack.parts[fault.whom].start()
     elif fault.what == "freeze":
         stack.parts[fault.whom].signal(signal.SIGSTOP)
         await asyncio.sleep(fault.seconds)

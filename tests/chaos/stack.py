@@ -23,6 +23,7 @@ from tests.chaos.fault_proxy import FaultProxy
 from tests.live import ROOT, free_port
 
 READY_SECONDS = 60
+STOP_SECONDS = 20
 
 
 class NotReady(Exception):
@@ -72,6 +73,16 @@ class Part:
         assert self.process is not None
         await asyncio.to_thread(self.process.wait)
         await asyncio.to_thread(psutil.wait_procs, family[1:], 10)
+
+    async def stop(self) -> None:
+        """SIGTERM, and the time it takes to finish what it has begun; kill -9 where that is too long."""
+        self.wanted = False
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            await self.kill()
 
     @property
     def died_by_itself(self) -> bool:

@@ -130,3 +130,8 @@ def test_pages_load_nothing_from_elsewhere_and_hold_no_inline_code(client: Clien
     assert all(source.startswith("/static/") for source in loaded)
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+
+
+@pytest.mark.django_db
+def test_a_cookie_with_a_nul_byte_is_no_session(client: Client) -> None:
+    assert client.get("/", headers={"cookie": 'sessionid="\\000abcdefghij"'}).status_code == 200

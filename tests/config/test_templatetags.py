@@ -25,6 +25,12 @@ def test_an_amount_too_small_for_two_decimals_is_not_shown_as_free() -> None:
     assert render("{{ micro|toman }}", "en", micro=42_100) == "0.0042 Toman"
 
 
+def test_what_came_in_has_a_plus_and_signs_stay_before_their_figure() -> None:
+    assert render("{{ micro|toman_change }}", "en", micro=10_000_000) == "+1 Toman"
+    assert render("{{ micro|toman_change }}", "en", micro=-10_000_000) == "-1 Toman"
+    assert render("{{ micro|toman_change }}", "fa", micro=10_000_000) == "\u2066+۱\u2069 تومان"
+
+
 def test_what_is_not_there_is_a_dash() -> None:
     for name in ("toman", "number", "date_text", "datetime_text"):
         assert render(f"{{{{ nothing|{name} }}}}", "en", nothing=None) == "—"

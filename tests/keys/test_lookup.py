@@ -1,4 +1,5 @@
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -259,6 +260,12 @@ async def test_nothing_in_the_cache_is_a_secret(committed_db: None) -> None:
     assert key.secret not in repr(key)
 
 
+@pytest.fixture(autouse=True)
+def channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel of one's own: a web process of other tests may listen to the usual one."""
+    monkeypatch.setattr(revocations, "CHANNEL", f"test:{uuid.uuid4()}")
+
+
 async def until(reached: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not reached():  # noqa: ASYNC110 - it watches another's state
@@ -293,8 +300,8 @@ async def test_a_revocation_is_heard_at_once(committed_db: None) -> None:
     user, key = await sync_to_async(make_key)()
     cache = KeyCache(Database().connect)
     async with listening(cache):
-        assert await cache.authenticate(key.secret)
-        assert len(cache) == 1
+        while not len(cache):  # its confirmation may empty it once more
+            assert await cache.authenticate(key.secret)
         await sync_to_async(lifecycle.revoke)(user_id=user.pk, key_id=key.key_id)
         await until(lambda: len(cache) == 0)
         assert await cache.authenticate(key.secret) is None

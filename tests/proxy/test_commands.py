@@ -208,7 +208,7 @@ def test_a_database_that_is_away_is_a_sentence_and_not_a_traceback(monkeypatch: 
 def test_a_database_without_tables_is_a_sentence_too() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE accounts_user RENAME TO accounts_user_elsewhere")
-    with pytest.raises(CommandError, match="not set up"):
+    with pytest.raises(CommandError, match="not up to date"):
         call_command("wallet_report", "--mobile", LOCAL)
 
 

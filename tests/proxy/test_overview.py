@@ -76,7 +76,8 @@ def test_a_new_account_is_led_from_top_up_to_the_first_call(client: Client) -> N
     content = shown(page)
     assert "Three steps" not in content
     assert "model-z" in content
-    assert str(key) in content
+    assert key.name in content
+    assert f"hm-…{key.last_four}" in content
 
 
 def test_it_shows_the_balance_and_the_tier_with_its_limits(client: Client) -> None:

@@ -116,10 +116,11 @@ def test_shares_are_by_key_and_model_from_the_dearest_down(user: User) -> None:
     record(user, NOW, key_id=key.pk, model="large", completion_tokens=100)
     record(user, NOW, key_id=-1, model="large", completion_tokens=50)
     shares = usage.over(user_id=user.pk, period="24h", now=NOW).shares
+    laptop = usage.KeyLabel("laptop", "aB12")
     assert [(share.key, share.model) for share in shares] == [
-        ("laptop (hm-…aB12)", "large"),
-        ("#-1", "large"),
-        ("laptop (hm-…aB12)", "small"),
+        (laptop, "large"),
+        (usage.KeyLabel("#-1"), "large"),
+        (laptop, "small"),
     ]
 
 

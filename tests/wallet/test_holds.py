@@ -159,6 +159,10 @@ def test_a_wallet_that_does_not_exist_covers_nothing(committed_db: None) -> None
             await opened.place(
                 hold_id=uuid.uuid4(), wallet_id=2**40, amount_micro=1, minimum_micro=1, seconds=60
             )
+        with pytest.raises(NotCovered):  # not even a free model
+            await opened.place(
+                hold_id=uuid.uuid4(), wallet_id=2**40, amount_micro=0, minimum_micro=0, seconds=60
+            )
 
     in_one_process(work)
 

@@ -14,7 +14,7 @@ from wallet.gateways import sandbox
 from wallet.integrity import CHECKS, WARNINGS, Finding
 from wallet.models import Hold, JournalEntry, TopUp, Wallet
 
-SUMS, POSTED, CHAIN, HELD, BOUNDS, TOPUPS, REFERENCES, CONSTRAINTS, TRIGGERS = (
+SUMS, POSTED, CHAIN, HELD, CAPTURED, BOUNDS, TOPUPS, REFERENCES, CONSTRAINTS, TRIGGERS = (
     invariant for invariant, _sql in CHECKS
 )
 
@@ -108,6 +108,14 @@ def test_a_held_amount_without_a_hold_is_reported(wallet: Wallet) -> None:
 def test_a_hold_that_the_wallet_does_not_know_of_is_reported(wallet: Wallet) -> None:
     place_hold(wallet, 5)
     assert broken(wallet) == {HELD}
+
+
+def test_an_open_hold_whose_money_was_captured_is_reported(wallet: Wallet) -> None:
+    booked = JournalEntry.objects.filter(wallet=wallet).order_by("id")[0]
+    place_hold(wallet, 5)
+    Hold.objects.filter(wallet=wallet).update(id=booked.transaction_id)
+    Wallet.objects.filter(pk=wallet.pk).update(held_micro=5)
+    assert broken(wallet) == {CAPTURED}
 
 
 def test_more_held_than_there_is_is_reported(wallet: Wallet) -> None:

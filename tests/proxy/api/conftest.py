@@ -46,6 +46,7 @@ def web(
         add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
     limits = {
         "METRICS_TOKEN": "scraper",
+        "BODY_IDLE_TIMEOUT_SECONDS": "2",
         "BODY_MAX_BYTES": "2000000",
         "UPSTREAM_IDLE_TIMEOUT_SECONDS": "2",
         "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "2",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from typing import Any
 
 import httpx
@@ -336,3 +337,41 @@ def test_a_field_that_money_depends_on_must_make_sense(caller: Caller, fields: d
     response = caller.ask(**fields)
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (400, "invalid_value", next(iter(fields)))
+
+
+def test_neither_code_nor_param_of_a_refusal_leaks(caller: Caller, upstream: FakeUpstream) -> None:
+    secret = f"sk-upstream-secret at {upstream.url}"
+    upstream.script = respond(400, {"error": {"message": "no", "code": secret, "param": secret}})
+    text = caller.ask().text
+    assert "sk-upstream-secret" not in text
+    assert str(upstream.port) not in text
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_what_upstream_says_of_a_prompt_is_not_logged(
+    caller: Caller, upstream: FakeUpstream, status: int
+) -> None:
+    upstream.script = respond(status, {"error": {"message": "not allowed: 'my secret diary'"}})
+    caller.ask(messages=[{"role": "user", "content": "my secret diary"}])
+    assert caller.usage().id.hex in caller.web.log
+    assert "my secret diary" not in caller.web.log
+
+
+def test_an_upload_that_stalls_is_ended(caller: Caller) -> None:
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caller.key}\r\n"
+    with socket.create_connection(("127.0.0.1", caller.web.port), timeout=10) as raw:
+        raw.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        answer = raw.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_method_that_is_no_http_method_is_refused(caller: Caller) -> None:
+    with caller.http as http:
+        assert http.request("SETUP", "/models").status_code in {
+            400,
+            405,
+        }  # the HTTP parser may know it as RTSP's
+
+
+def test_an_absurd_number_of_messages_is_refused(caller: Caller) -> None:
+    assert_error(caller.ask(messages=HELLO * 20_001), "invalid_messages")

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import redis
 
 from config import embedded
 from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, chunk, stream_events
@@ -93,13 +95,34 @@ def test_two_processes_share_the_limit_exactly(make_caller: Any) -> None:
     assert (statuses.count(200), statuses.count(429)) == (20, 40)
 
 
+def test_a_place_whose_end_valkey_missed_is_freed_when_it_is_back(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
+    """Valkey stands still for a while, as on a machine that swaps; the request that ended meanwhile ends after it."""
+    caller = make_caller(concurrency=1)
+    socket_path = embedded.socket_dir(Path(os.environ["HAMIRAN_VAR"])) / "valkey.sock"
+    with redis.Redis.from_url(f"unix://{socket_path}") as client:
+        info: Any = client.info("server")
+    upstream.script = stream_events(chunk({"content": "a"}), 0.3, chunk({}, finish="stop"))
+    body = {"model": MODEL, "messages": HELLO, "stream": True}
+    with caller.http as http, http.stream("POST", "/chat/completions", json=body) as running:
+        parts = running.iter_raw()
+        next(parts)
+        os.kill(info["process_id"], signal.SIGSTOP)
+        try:
+            b"".join(parts)
+        finally:
+            os.kill(info["process_id"], signal.SIGCONT)
+    upstream.script = answer_whole()
+    eventually(lambda: [caller.ask().status_code for _ in range(2)] == [200, 200])
+
+
 def test_without_valkey_requests_are_served_under_limits_of_the_process(
     make_caller: Any, tmp_path: Path
 ) -> None:
     """A Valkey of its own is started, killed and started again under one web process."""
     caller = make_caller(rpm=3)
     sockets = embedded.socket_dir(tmp_path)
-    import subprocess
 
     def start() -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(embedded.prepare_valkey(tmp_path), stdout=subprocess.DEVNULL)

@@ -211,6 +211,23 @@ def test_sigterm_settles_what_runs_and_says_so_in_the_stream(
     assert caller.usage().outcome == "interrupted"
 
 
+def test_sigterm_answers_a_whole_request_in_the_apis_own_shape(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
+    caller = make_caller()
+    upstream.script = stream_events(30.0)
+    with web_process() as stopping, ThreadPoolExecutor(1) as pool:
+        headers = {"Authorization": f"Bearer {caller.key}"}
+        body = {"model": MODEL, "messages": HELLO}
+        url = f"{stopping.url}/v1/chat/completions"
+        asked = pool.submit(lambda: httpx.post(url, json=body, headers=headers, timeout=30))
+        eventually(lambda: upstream.requests)
+        stopping.process.send_signal(signal.SIGTERM)
+        answer = asked.result()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "service_unavailable")
+    assert caller.balance() == (CREDIT, 0)
+
+
 def test_a_stream_that_ends_within_the_grace_is_not_disturbed_by_sigterm(
     make_caller: Any, upstream: FakeUpstream
 ) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from proxy.models import UsageRecord
 from tests.fake_upstream import STREAM, USAGE, FakeUpstream, chunk, respond, stream_events
-from tests.live import eventually
+from tests.live import eventually, web_process
 from tests.proxy.api.conftest import (
     CREDIT,
     DRAINED_MODEL,
@@ -318,3 +318,63 @@ def test_a_client_that_leaves_during_its_own_upload_costs_nothing(
     assert caller.ask().status_code == 200  # the process lives, and only this one was charged
     assert UsageRecord.objects.filter(key_id=caller.key_id).count() == 1
     assert len(upstream.requests) == 1
+
+
+def test_leaving_once_the_text_is_complete_still_pays_what_upstream_reports(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = stream_events(*STREAM[:4], 0.3, *STREAM[4:])
+    with (
+        caller.http as http,
+        http.stream(
+            "POST", "/chat/completions", json={"model": MODEL, "messages": HELLO, "stream": True}
+        ) as response,
+    ):
+        received = b""
+        for part in response.iter_raw():
+            received += part
+            if b'"finish_reason":"stop"' in received:
+                break
+    eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
+    usage = caller.usage()
+    assert (usage.outcome, usage.billed_by, usage.cost_micro) == ("client_left", "usage", COST)
+
+
+def test_a_reader_too_slow_for_the_whole_call_has_left_and_pays(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
+    """It takes each write in time, and yet would be reading for ever."""
+    caller = make_caller()
+    upstream.script = stream_events(*[chunk({"content": "x" * 60_000})] * 400)
+    body = json.dumps({"model": MODEL, "messages": HELLO, "stream": True}).encode()
+    with web_process(env={"UPSTREAM_TOTAL_TIMEOUT_SECONDS": "2"}) as web, socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", web.port))
+        raw.sendall(head(caller, len(body)) + body)
+        records = UsageRecord.objects.filter(key_id=caller.key_id)
+        deadline = time.monotonic() + 10
+        while not records.exists() and time.monotonic() < deadline:
+            raw.recv(2048)
+            time.sleep(0.01)  # the slowness itself
+    usage = caller.usage()
+    assert (usage.outcome, usage.billed_by) == ("client_left", "estimate")
+    assert usage.cost_micro > 0
+
+
+def test_an_answer_that_cannot_be_paid_for_ends_in_an_error_event(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    """Its hold is taken away in the middle, as by a sweeper after a machine had slept for an hour."""
+    upstream.script = stream_events(STREAM[0], 0.5, *STREAM[1:])
+    body = {"model": MODEL, "messages": HELLO, "stream": True}
+    with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
+        parts = response.iter_raw()
+        next(parts)
+        Hold.objects.filter(wallet=caller.wallet).update(
+            created_at=timezone.now() - timedelta(hours=1), expires_at=timezone.now()
+        )
+        holds.sweep_expired()
+        rest = b"".join(parts)
+    assert b'"code":"internal_error"' in rest
+    assert rest.endswith(b"data: [DONE]\n\n")
+    assert caller.balance() == (CREDIT, 0)
