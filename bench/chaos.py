@@ -83,7 +83,8 @@ async def run(stack: "Stack") -> "tuple[Load, BookingUpstream, list[Disruption],
         if time.monotonic() - began > SECONDS:
             print(f"  time is up after {number} rounds", flush=True)
             break
-    await asyncio.sleep(1)
+    # The last one leaves holds behind whose process is gone, so that the sweep at the end has something to find.
+    disruptions.append(await faults.inflict(stack, faults.Fault("kill", "web-0", 0.5, 0.1)))
     load.stop.set()
     await running
     await stack.wait_until_ready()
