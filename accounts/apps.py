@@ -9,6 +9,8 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from auditlog.registry import auditlog
 
+        from accounts import checks  # noqa: F401 - registers them
+
         auditlog.register(self.get_model("Tier"))
         auditlog.register(
             self.get_model("User"),

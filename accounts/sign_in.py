@@ -56,7 +56,11 @@ def ask(*, mobile: str, address: str, now: datetime) -> challenges.Issued:
         provider.send_code(mobile=mobile, code=issued.code, text=text)
     except sms.SMSError as error:
         challenges.void(challenge_id=issued.id, now=now)
-        logger.warning("sms_failed", extra={"mobile": phone.masked(mobile), "reason": str(error)})
+        logger.log(
+            logging.ERROR if isinstance(error, sms.NeedsOperator) else logging.WARNING,
+            "sms_failed",
+            extra={"mobile": phone.masked(mobile), "error": type(error).__name__, "reason": str(error)},
+        )
         raise SendFailed(int((issued.resend_at - now).total_seconds())) from error
     return issued
 

@@ -16,7 +16,7 @@ from accounts.forms import CodeForm, MobileForm
 from accounts.redirects import local_path
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
-# Only in the sandbox: carries the code to the next page without a trace in the database.
+# Only where the console is the telephone: carries the code to the next page without a trace in the database.
 SANDBOX_COOKIE = "sandbox_code"
 
 
@@ -87,7 +87,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
         "mobile": begun.mobile,
         "next": begun.destination,
         "resend_in_seconds": begun.resend_in_seconds(now=now),
-        "sandbox_code": request.COOKIES.get(SANDBOX_COOKIE) if settings.SANDBOX else None,
+        "sandbox_code": request.COOKIES.get(SANDBOX_COOKIE) if sms.is_console() else None,
     }
     return render(request, "accounts/code.html", context)
 
@@ -123,7 +123,7 @@ def _send(request: HttpRequest, *, mobile: str, destination: str) -> HttpRespons
     issued = sign_in.ask(mobile=mobile, address=address, now=timezone.now())
     pending.begin(request, mobile=mobile, destination=destination, issued=issued)
     response = redirect("accounts:code")
-    if settings.SANDBOX:
+    if sms.is_console():
         lifetime_seconds = int(challenges.LIFETIME.total_seconds())
         response.set_cookie(
             SANDBOX_COOKIE, issued.code, max_age=lifetime_seconds, httponly=True, samesite="Lax"

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -120,6 +121,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"expires": 30},
     },
+    "settle-unverified-payments": {
+        "task": "wallet.settle_unverified_payments",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
@@ -144,8 +150,28 @@ LOGOUT_REDIRECT_URL = "front"
 # What opening an account does above `accounts`; each is called as f(user_id=…) inside the transaction that makes it.
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 SMS_PROVIDER = envchoice(
-    "SMS_PROVIDER", ("console",) if SANDBOX else ("none",), "console" if SANDBOX else "none"
+    "SMS_PROVIDER",
+    ("console", "kavenegar", "smsir", "none") if SANDBOX else ("kavenegar", "smsir", "none"),
+    "console" if SANDBOX else "none",
 )
+KAVENEGAR_API_KEY = envsecret("KAVENEGAR_API_KEY", default="")
+KAVENEGAR_TEMPLATE = envstr("KAVENEGAR_TEMPLATE", "")
+KAVENEGAR_SENDER = envstr("KAVENEGAR_SENDER", "")
+KAVENEGAR_BASE_URL = envstr("KAVENEGAR_BASE_URL", "https://api.kavenegar.com").rstrip("/")
+SMSIR_API_KEY = envsecret("SMSIR_API_KEY", default="")
+SMSIR_TEMPLATE_ID = envint("SMSIR_TEMPLATE_ID", 0)
+SMSIR_LINE_NUMBER = envint("SMSIR_LINE_NUMBER", 0)
+SMSIR_BASE_URL = envstr("SMSIR_BASE_URL", "https://api.sms.ir").rstrip("/")
+if SMS_PROVIDER == "kavenegar" and not (KAVENEGAR_API_KEY and KAVENEGAR_TEMPLATE):
+    raise ImproperlyConfigured(
+        "SMS_PROVIDER is kavenegar, so KAVENEGAR_API_KEY and KAVENEGAR_TEMPLATE have to be set."
+    )
+if SMS_PROVIDER == "smsir" and not (SMSIR_API_KEY and SMSIR_TEMPLATE_ID):
+    raise ImproperlyConfigured(
+        "SMS_PROVIDER is smsir, so SMSIR_API_KEY and SMSIR_TEMPLATE_ID have to be set."
+    )
+if not SANDBOX and not all(url.startswith("https://") for url in (KAVENEGAR_BASE_URL, SMSIR_BASE_URL)):
+    raise ImproperlyConfigured("SMS providers are asked over https:// in production.")
 # One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
 CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60)
 CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000)
@@ -159,11 +185,39 @@ AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_VERBOSE = False
 
 # --- money ---------------------------------------------------------------------------------------------------
+# The gateway of new payments, until an admin chooses another of those that are given here.
 PAYMENT_GATEWAY = envchoice(
-    "PAYMENT_GATEWAY", ("sandbox", "none") if SANDBOX else ("none",), "sandbox" if SANDBOX else "none"
+    "PAYMENT_GATEWAY",
+    ("sandbox", "zarinpal", "zibal", "none") if SANDBOX else ("zarinpal", "zibal", "none"),
+    "sandbox" if SANDBOX else "none",
 )
+# Zarinpal's own sandbox takes any UUID as merchant; Zibal's is the merchant `zibal`.
+ZARINPAL_SANDBOX = envbool("ZARINPAL_SANDBOX", False)
+ZARINPAL_MERCHANT_ID = envsecret("ZARINPAL_MERCHANT_ID", default=str(UUID(int=0)) if ZARINPAL_SANDBOX else "")
+ZARINPAL_BASE_URL = envstr(
+    "ZARINPAL_BASE_URL", f"https://{'sandbox' if ZARINPAL_SANDBOX else 'payment'}.zarinpal.com"
+).rstrip("/")
+ZIBAL_MERCHANT = envsecret("ZIBAL_MERCHANT", default="")
+ZIBAL_BASE_URL = envstr("ZIBAL_BASE_URL", "https://gateway.zibal.ir").rstrip("/")
+if PAYMENT_GATEWAY == "zarinpal" and not ZARINPAL_MERCHANT_ID:
+    raise ImproperlyConfigured("PAYMENT_GATEWAY is zarinpal, so ZARINPAL_MERCHANT_ID has to be set.")
+if PAYMENT_GATEWAY == "zibal" and not ZIBAL_MERCHANT:
+    raise ImproperlyConfigured("PAYMENT_GATEWAY is zibal, so ZIBAL_MERCHANT has to be set.")
+_real = (
+    ZARINPAL_MERCHANT_ID and ZARINPAL_BASE_URL == "https://payment.zarinpal.com",
+    ZIBAL_MERCHANT not in ("", "zibal") and ZIBAL_BASE_URL == "https://gateway.zibal.ir",
+)
+if SANDBOX and any(_real):
+    raise ImproperlyConfigured(
+        "No real money moves in the sandbox: use ZARINPAL_SANDBOX=true or ZIBAL_MERCHANT=zibal, "
+        "or HAMIRAN_MODE=production."
+    )
+if not SANDBOX and not all(url.startswith("https://") for url in (ZARINPAL_BASE_URL, ZIBAL_BASE_URL)):
+    raise ImproperlyConfigured("Payment gateways are asked over https:// in production.")
 TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)
 TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
+# What one user may start to pay in a day, by Tehran's calendar.
+TOPUP_DAILY_MAX_TOMAN = envint("TOPUP_DAILY_MAX_TOMAN", 200_000_000)
 
 # --- API -----------------------------------------------------------------------------------------------------
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024)

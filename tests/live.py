@@ -42,6 +42,7 @@ class WebProcess:
             **os.environ,
             "DATABASE_URL": f"postgresql://{settings['USER']}@/{settings['NAME']}?host={settings['HOST']}",
             "PORT": str(self.port),
+            "SHUTDOWN_GRACE_SECONDS": "3",
             **(env or {}),
         }
         self._log = Path(os.environ["HAMIRAN_VAR"]) / f"web-{self.port}.log"
@@ -50,11 +51,7 @@ class WebProcess:
     def _start(self) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [
-                    sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(self.port),
-                    "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "on",
-                    "--timeout-graceful-shutdown", "3",
-                ],
+                [sys.executable, "-m", "config.web", "--port", str(self.port)],
                 cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS

@@ -1,7 +1,11 @@
-"""Money for admins: everything to see, nothing to change. Amounts are shown in Toman."""
+"""Money for admins: everything to see, nothing to change but the gateway. Amounts are shown in Toman."""
 
 import contextlib
+from typing import Any
 
+from auditlog.registry import auditlog
+from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -10,9 +14,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import phone
 from accounts.formats import figure_text
-from wallet import freezing
-from wallet.models import Hold, JournalEntry, TopUp, Wallet
+from wallet import freezing, gateways
+from wallet.models import GatewayChoice, Hold, JournalEntry, TopUp, Wallet
 from wallet.money import toman_text
+
+auditlog.register(GatewayChoice)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -128,7 +134,56 @@ class TopUpAdmin(ReadOnlyAdmin):
         "gateway",
         "authority",
         "ref_id",
+        "card_pan",
         "created_at",
         "returned_at",
+        "claimed_at",
         "credited_at",
     )
+
+
+class GatewayChoiceForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    gateway = forms.ChoiceField(label=_("gateway of new payments"), required=False)
+
+    class Meta:
+        model = GatewayChoice
+        fields = ("gateway",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["gateway"]
+        assert isinstance(field, forms.ChoiceField)
+        field.help_text = GatewayChoice._meta.get_field("gateway").help_text
+        field.choices = [
+            (
+                "",
+                _("as the settings say: %(gateway)s") % {"gateway": gateway_label(settings.PAYMENT_GATEWAY)},
+            ),
+            *((name, gateway_label(name)) for name in [*gateways.available(), gateways.NONE]),
+        ]
+
+
+@admin.register(GatewayChoice)
+class GatewayChoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    form = GatewayChoiceForm
+    list_display = ("chosen",)
+
+    @admin.display(description=_("gateway of new payments"))
+    def chosen(self, choice: GatewayChoice) -> str:
+        return gateway_label(choice.gateway or settings.PAYMENT_GATEWAY)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and not GatewayChoice.objects.exists()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def gateway_label(name: str) -> str:
+    labels = {
+        "sandbox": _("Sandbox"),
+        "zarinpal": _("Zarinpal"),
+        "zibal": _("Zibal"),
+        gateways.NONE: _("no payments"),
+    }
+    return str(labels.get(name, name))

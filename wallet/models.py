@@ -127,6 +127,7 @@ class TopUp(models.Model):
         CREATED = "created", _("being prepared")
         REDIRECTED = "redirected", _("waiting for the payment")
         RETURNED = "returned", _("being verified")
+        VERIFYING = "verifying", _("being verified")
         CREDITED = "credited", _("credited")
         FAILED = "failed", _("not paid")
         EXPIRED = "expired", _("expired")
@@ -139,8 +140,10 @@ class TopUp(models.Model):
     status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.CREATED)
     authority = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULL until the gateway gives one
     ref_id = models.CharField(_("reference"), max_length=64, null=True)  # noqa: DJ001 - likewise
+    card_pan = models.CharField(_("card"), max_length=19, default="", db_default="")  # masked; for support
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     returned_at = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
     credited_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -151,7 +154,7 @@ class TopUp(models.Model):
             models.Index(fields=["user", "-created_at"], name="topup_user_recent"),
             models.Index(
                 fields=["created_at"],
-                condition=Q(status__in=["created", "redirected", "returned"]),
+                condition=Q(status__in=["created", "redirected", "returned", "verifying"]),
                 name="topup_unfinished",
             ),
         ]
@@ -163,10 +166,37 @@ class TopUp(models.Model):
                 condition=~Q(status="credited") | Q(credited_at__isnull=False, ref_id__isnull=False),
                 name="topup_credited_has_reference",
             ),
+            models.CheckConstraint(
+                condition=~Q(status="verifying") | Q(claimed_at__isnull=False, authority__isnull=False),
+                name="topup_verifying_is_claimed",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.id} {self.status}"
+
+
+class GatewayChoice(models.Model):
+    """An admin's choice among the gateways that the settings know; one row at most, and without it the settings rule.
+
+    Top-ups that were started keep the gateway that they were started with.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    gateway = models.CharField(
+        _("gateway of new payments"),
+        max_length=20,
+        blank=True,
+        help_text=_("Payments that were started before stay with the gateway that they were started with."),
+    )
+
+    class Meta:
+        verbose_name = _("payment gateway")
+        verbose_name_plural = _("payment gateway")
+        constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="gateway_choice_is_one")]
+
+    def __str__(self) -> str:
+        return self.gateway
 
 
 class SandboxPayment(models.Model):

@@ -13,8 +13,20 @@ def micro_from_toman(toman: int) -> int:
     return toman * MICRO_PER_TOMAN
 
 
+def toman_from_micro(micro: int) -> int:
+    """Whole Toman, cut."""
+    return micro // MICRO_PER_TOMAN
+
+
 def micro_from_rial(rial: int) -> int:
     return rial * MICRO_PER_RIAL
+
+
+def rial_from_micro(micro: int) -> int:
+    """An amount that is whole Rial, as gateways count."""
+    rial, rest = divmod(micro, MICRO_PER_RIAL)
+    assert rest == 0, "what is paid in is whole Rial"
+    return rial
 
 
 def toman_text(micro: int, *, digits: int = 2) -> str:

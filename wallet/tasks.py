@@ -1,12 +1,16 @@
 """What Celery runs for the wallet. Each task looks at what is there, so running late or twice changes nothing."""
 
 import logging
+import time
+from uuid import UUID
 
 from celery import shared_task
 
-from wallet import holds, tiers, topups
+from wallet import holds, reconciling, tiers, topups
 
 logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 60
 
 
 @shared_task(name="wallet.sweep_expired_holds")
@@ -16,7 +20,21 @@ def sweep_expired_holds() -> None:
 
 @shared_task(name="wallet.settle_returned_topups")
 def settle_returned_topups() -> None:
-    for topup_id in topups.unfinished():
+    _settle(reconciling.unfinished())
+
+
+@shared_task(name="wallet.settle_unverified_payments")
+def settle_unverified_payments() -> None:
+    _settle(reconciling.unverified())
+
+
+def _settle(topup_ids: list[UUID]) -> None:
+    # A gateway that hangs must not keep the worker; what is left is found again by the next run.
+    deadline = time.monotonic() + SETTLE_SECONDS
+    for topup_id in topup_ids:
+        if time.monotonic() > deadline:
+            logger.warning("not all top-ups were asked about in time")
+            return
         try:
             topups.settle(topup_id=topup_id)
         except Exception:  # one that cannot be settled must not keep the others waiting; it is asked again

@@ -1,12 +1,15 @@
-"""Money that comes in through a gateway: created → redirected → returned → credited, failed, expired or review.
+"""Money that comes in: created → redirected → returned → verifying → credited, failed, expired or review.
 
 What the payer's browser says proves nothing: a top-up is credited when the gateway, asked server to server about
 the authority and the amount in our own row, says that it was paid. A top-up that failed or expired is asked about
 again when its payer comes back, so that a late payment is credited too.
+
+Whoever asks the gateway claims the top-up first (verifying), so that the gateway is asked once at a time. What
+keeps money right is not the claim but the row's lock when it is credited: a claim can outlive its owner.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,7 +17,7 @@ from uuid import UUID
 import psycopg
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Case, Sum, Value, When
 from django.utils import timezone
 
 from accounts.models import User
@@ -26,18 +29,24 @@ from wallet.money import micro_from_toman
 logger = logging.getLogger(__name__)
 
 Status = TopUp.Status
-UNFINISHED = (Status.CREATED, Status.REDIRECTED, Status.RETURNED)
+UNFINISHED = (Status.CREATED, Status.REDIRECTED, Status.RETURNED, Status.VERIFYING)
 SETTLED = (Status.CREDITED, Status.REVIEW)
-# The reconciler leaves the payer's own return this much time to do the work.
-ASK_RETURNED_AFTER = timedelta(seconds=30)
-ASK_REDIRECTED_AFTER = timedelta(minutes=2)
+# Longer than an adapter can take over two calls: a claim that is older has lost its owner.
+CLAIM_LASTS = timedelta(seconds=90)
 EXPIRE_AFTER = timedelta(minutes=30)
-REVIEW_AFTER = timedelta(days=1)
-RECONCILE_BATCH = 50
+GIVE_UP_AFTER = timedelta(days=1)
 
 
 class AmountOutOfRange(Exception):
     """Less than the smallest or more than the largest top-up that the settings allow."""
+
+
+class DailyLimitReached(Exception):
+    """More than the user may pay in today; `left_micro` is what today still allows."""
+
+    def __init__(self, left_micro: int) -> None:
+        super().__init__(left_micro)
+        self.left_micro = left_micro
 
 
 class PaymentsNotConfigured(Exception):
@@ -68,8 +77,8 @@ class ListedTopUp:
 def start(*, user_id: int, amount_micro: int, callback_url: Callable[[UUID], str]) -> str:
     """Fixes the amount in a row of ours, starts the payment and returns where the payer has to go.
 
-    Calls the gateway, so it belongs outside transactions. Raises AmountOutOfRange, PaymentsNotConfigured, NoWallet,
-    GatewayUnavailable.
+    Calls the gateway, so it belongs outside transactions. Raises AmountOutOfRange, DailyLimitReached,
+    PaymentsNotConfigured, NoWallet, GatewayUnavailable.
     """
     gateway = gateways.configured()
     if gateway is None:
@@ -80,10 +89,8 @@ def start(*, user_id: int, amount_micro: int, callback_url: Callable[[UUID], str
         <= micro_from_toman(settings.TOPUP_MAX_TOMAN)
     ):
         raise AmountOutOfRange(amount_micro)
-    if not Wallet.objects.filter(pk=user_id).exists():
-        raise NoWallet(user_id)
+    topup = _create(user_id=user_id, gateway=gateway.name, amount_micro=amount_micro)
     mobile = User.objects.values_list("mobile", flat=True).get(pk=user_id)
-    topup = TopUp.objects.create(user_id=user_id, gateway=gateway.name, amount_micro=amount_micro)
     started = gateway.start(
         PaymentRequest(
             topup_id=topup.pk, amount_micro=amount_micro, mobile=mobile, callback_url=callback_url(topup.pk)
@@ -91,21 +98,50 @@ def start(*, user_id: int, amount_micro: int, callback_url: Callable[[UUID], str
     )
     if isinstance(started, GatewayError):
         logger.warning("payment not started", extra={"topup": topup.pk, "detail": started.detail})
-        _close(topup.pk, Status.FAILED)
+        TopUp.objects.filter(pk=topup.pk).update(status=Status.FAILED)
         raise GatewayUnavailable
     TopUp.objects.filter(pk=topup.pk).update(status=Status.REDIRECTED, authority=started.authority)
     return started.redirect_url
 
 
-def come_back(*, topup_id: UUID) -> None:
-    """The payer's browser is back, whatever it says: notes that and asks the gateway. Repeats are harmless.
+def _create(*, user_id: int, gateway: str, amount_micro: int) -> TopUp:
+    """The row with the amount, if the day still has room for it. Opens a transaction."""
+    with transaction.atomic():
+        # Under the wallet's lock, so that two of them cannot both take the last of the day.
+        if not Wallet.objects.select_for_update(no_key=True).filter(pk=user_id).exists():
+            raise NoWallet(user_id)
+        left_micro = left_today_micro(user_id)
+        if amount_micro > left_micro:
+            raise DailyLimitReached(left_micro)
+        return TopUp.objects.create(user_id=user_id, gateway=gateway, amount_micro=amount_micro)
 
-    Calls the gateway, so it belongs outside transactions. Raises UnknownTopUp.
-    """
-    now = timezone.now()
-    TopUp.objects.filter(pk=topup_id, status=Status.REDIRECTED).update(
-        status=Status.RETURNED, returned_at=now
+
+def left_today_micro(user_id: int) -> int:
+    """What a user may still start to pay today in Tehran; what was credited counts, and what may still be."""
+    midnight = timezone.localtime(timezone=timezone.get_default_timezone()).replace(
+        hour=0, minute=0, second=0, microsecond=0
     )
+    taken = TopUp.objects.filter(
+        user_id=user_id, created_at__gte=midnight, status__in=UNFINISHED + SETTLED
+    ).aggregate(total=Sum("amount_micro"))["total"]
+    return max(micro_from_toman(settings.TOPUP_DAILY_MAX_TOMAN) - int(taken or 0), 0)
+
+
+def come_back(*, topup_id: UUID, query: Mapping[str, str]) -> None:
+    """The payer's browser is back with a query of the gateway's: notes that and asks the gateway. Repeats are harmless.
+
+    A query that names another payment changes nothing. Calls the gateway, so it belongs outside transactions.
+    Raises UnknownTopUp.
+    """
+    topup = TopUp.objects.filter(pk=topup_id).first()
+    if topup is None:
+        raise UnknownTopUp(topup_id)
+    named = gateways.named(topup.gateway).returned_authority(query)
+    if named is None or named != topup.authority:
+        logger.warning("a return that names another payment", extra={"topup": topup_id})
+        return
+    TopUp.objects.filter(pk=topup_id, returned_at=None).update(returned_at=timezone.now())
+    TopUp.objects.filter(pk=topup_id, status=Status.REDIRECTED).update(status=Status.RETURNED)
     settle(topup_id=topup_id)
 
 
@@ -119,7 +155,7 @@ def settle(*, topup_id: UUID) -> None:
     """Asks the gateway about a top-up and does what its answer says: credit, fail, expire, review, or wait.
 
     Verifies outside any transaction, then changes state and journal in one. Safe to repeat and to run in parallel;
-    dying anywhere in between leaves work for the next call. Raises UnknownTopUp.
+    dying anywhere in between leaves work for a later call. Raises UnknownTopUp.
     """
     topup = TopUp.objects.filter(pk=topup_id).first()
     if topup is None:
@@ -130,37 +166,81 @@ def settle(*, topup_id: UUID) -> None:
     if topup.authority is None:
         # We never learned an authority, so the payer was never sent anywhere and cannot have paid.
         if age > EXPIRE_AFTER:
-            _close(topup_id, Status.EXPIRED)
+            TopUp.objects.filter(pk=topup_id, status=Status.CREATED).update(status=Status.EXPIRED)
         return
-    answer = gateways.named(topup.gateway).verify(authority=topup.authority, amount_micro=topup.amount_micro)
+    gateway = gateways.named(topup.gateway)
+    claim = _claim(topup)
+    if claim is None:
+        return
+    answer = gateway.verify(authority=topup.authority, amount_micro=topup.amount_micro)
     match answer:
-        case Verified(ref_id=ref_id):
-            _credit(topup_id, ref_id=ref_id)
-        case AmountDiffers(detail=detail):
-            logger.error("top-up amount differs", extra={"topup": topup_id, "detail": detail})
+        case Verified():
+            _credit_or_wait(topup_id, claim, answer)
+        case AmountDiffers():
+            logger.error("top-up amount differs", extra={"topup": topup_id, "detail": answer.detail})
             _hand_over(topup_id)
-        case NotPaid() if topup.status == Status.RETURNED:
-            _close(topup_id, Status.FAILED)
+        case NotPaid() if topup.returned_at:
+            _release(topup_id, claim, Status.FAILED)
         case NotPaid() if age > EXPIRE_AFTER:
-            _close(topup_id, Status.EXPIRED)
-        case Pending() | GatewayError() if age > REVIEW_AFTER and topup.status in UNFINISHED:
-            logger.error("top-up still open after a day", extra={"topup": topup_id, "answer": str(answer)})
-            _hand_over(topup_id)
-        case GatewayError(detail=detail):
-            logger.warning("payment not verified", extra={"topup": topup_id, "detail": detail})
+            _release(topup_id, claim, Status.EXPIRED)
+        case Pending() if age > GIVE_UP_AFTER:
+            _release(topup_id, claim, Status.EXPIRED)  # its payer left the bank's page open and went away
+        case GatewayError():
+            _wait_for_answer(topup, claim, answer, gives_up=age > GIVE_UP_AFTER)
         case NotPaid() | Pending():
-            pass  # asked again later
+            _release(topup_id, claim)
 
 
-def _credit(topup_id: UUID, *, ref_id: str) -> None:
+def _credit_or_wait(topup_id: UUID, claim: datetime, paid: Verified) -> None:
+    try:
+        _credit(topup_id, paid)
+    except ledger.WalletFrozen:
+        # Paid, and not lost: it is asked about again until an admin has lifted the freeze.
+        logger.warning("paid top-up waits for a frozen wallet", extra={"topup": topup_id})
+        _release(topup_id, claim)
+
+
+def _wait_for_answer(topup: TopUp, claim: datetime, error: GatewayError, *, gives_up: bool) -> None:
+    """Asks again later; after a day it is for a human, if nothing was known before."""
+    details = {"topup": topup.pk, "detail": error.detail}
+    logger.warning("payment not verified", extra=details)
+    if not gives_up:
+        _release(topup.pk, claim)
+    elif topup.status in UNFINISHED:
+        logger.error("top-up still open after a day", extra=details)
+        _hand_over(topup.pk)
+    else:
+        _release(topup.pk, claim, Status(topup.status))
+
+
+def _claim(topup: TopUp) -> datetime | None:
+    """Takes the top-up, as it was read, for asking about it; None where another has it or had it meanwhile."""
+    now = timezone.now()
+    if topup.status == Status.VERIFYING and topup.claimed_at and topup.claimed_at > now - CLAIM_LASTS:
+        return None
+    as_read = TopUp.objects.filter(pk=topup.pk, status=topup.status, claimed_at=topup.claimed_at)
+    return now if as_read.update(status=Status.VERIFYING, claimed_at=now) else None
+
+
+def _release(topup_id: UUID, claim: datetime, status: Status | None = None) -> None:
+    """Ends a claim without money: with `status`, or to be asked again. One that lost its claim changes nothing."""
+    asked_again = Case(
+        When(returned_at__isnull=False, then=Value(Status.RETURNED)), default=Value(Status.REDIRECTED)
+    )
+    claimed = TopUp.objects.filter(pk=topup_id, status=Status.VERIFYING, claimed_at=claim)
+    claimed.update(status=status or asked_again)
+
+
+def _credit(topup_id: UUID, paid: Verified) -> None:
     """State and journal in one transaction, under the row's lock: the second of two callers finds it done."""
     try:
         with transaction.atomic():
             topup = TopUp.objects.select_for_update(no_key=True).get(pk=topup_id)
             if topup.status in SETTLED:
                 return
-            topup.status, topup.ref_id, topup.credited_at = Status.CREDITED, ref_id, timezone.now()
-            topup.save(update_fields=["status", "ref_id", "credited_at"])
+            topup.status, topup.credited_at = Status.CREDITED, timezone.now()
+            topup.ref_id, topup.card_pan = paid.ref_id, paid.card_pan
+            topup.save(update_fields=["status", "credited_at", "ref_id", "card_pan"])
             ledger.post(
                 transaction_id=topup.pk,
                 kind=JournalEntry.Kind.TOPUP,
@@ -172,17 +252,12 @@ def _credit(topup_id: UUID, *, ref_id: str) -> None:
         if _constraint(error) != "topup_ref_id_once":
             raise
         logger.exception(
-            "a payment's reference was credited before", extra={"topup": topup_id, "ref_id": ref_id}
+            "a payment's reference was credited before", extra={"topup": topup_id, "ref_id": paid.ref_id}
         )
         _hand_over(topup_id)
         return
     logger.info("top-up credited", extra={"topup": topup_id, "amount_micro": topup.amount_micro})
     tiers.recompute(user_id=topup.user_id)
-
-
-def _close(topup_id: UUID, status: Status) -> None:
-    """Ends a top-up without money. One that somebody else brought to an end meanwhile stays as it is."""
-    TopUp.objects.filter(pk=topup_id, status__in=UNFINISHED).update(status=status)
 
 
 def _hand_over(topup_id: UUID) -> None:
@@ -192,21 +267,6 @@ def _hand_over(topup_id: UUID) -> None:
 
 def _constraint(error: IntegrityError) -> str | None:
     return error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg.Error) else None
-
-
-def unfinished() -> list[UUID]:
-    """Top-ups that their payer's browser should have brought to an end by now, some of them, in no order.
-
-    No order, so that a few which the gateway cannot tell anything about do not keep the others from being asked.
-    """
-    now = timezone.now()
-    due = (
-        Q(status=Status.RETURNED, returned_at__lt=now - ASK_RETURNED_AFTER)
-        | Q(status=Status.REDIRECTED, created_at__lt=now - ASK_REDIRECTED_AFTER)
-        | Q(status=Status.CREATED, created_at__lt=now - EXPIRE_AFTER)
-    )
-    found = TopUp.objects.filter(due, status__in=UNFINISHED).order_by("?")
-    return list(found.values_list("pk", flat=True)[:RECONCILE_BATCH])
 
 
 def recent(user_id: int, *, limit: int = 5) -> list[ListedTopUp]:

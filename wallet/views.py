@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -15,7 +16,8 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.formats import number_text
 from wallet import gateways, reports, statements, topups
 from wallet.forms import TopUpForm
-from wallet.money import micro_from_toman
+from wallet.gateways.interface import PaymentGateway
+from wallet.money import micro_from_toman, toman_from_micro
 
 PRESETS_TOMAN = (50_000, 100_000, 200_000, 500_000)
 ROWS_ON_HOME = 10
@@ -50,6 +52,14 @@ def start_topup(request: HttpRequest) -> HttpResponse:
         }
         form.add_error("amount", _("The amount must be between %(minimum)s and %(maximum)s Toman.") % limits)
         return _home(request, form, status=400)
+    except topups.DailyLimitReached as error:
+        left = number_text(toman_from_micro(error.left_micro), language=get_language())
+        form.add_error(
+            "amount",
+            _("With this you would pay more than is possible in one day. Today %(left)s Toman are left.")
+            % {"left": left},
+        )
+        return _home(request, form, status=400)
     except (topups.PaymentsNotConfigured, topups.NoWallet):
         return _home(request, form, status=409)
     except topups.GatewayUnavailable:
@@ -66,7 +76,7 @@ def start_topup(request: HttpRequest) -> HttpResponse:
 def topup_return(request: HttpRequest, topup_id: UUID) -> HttpResponse:
     """Where the gateway sends the payer's browser. Needs no session, and believes nothing of the address."""
     try:
-        topups.come_back(topup_id=topup_id)
+        topups.come_back(topup_id=topup_id, query=request.GET.dict())
     except topups.UnknownTopUp:
         raise Http404 from None
     return redirect("wallet:topup", topup_id)
@@ -107,18 +117,29 @@ def statement(request: HttpRequest) -> HttpResponse:
 
 def _home(request: HttpRequest, form: TopUpForm, *, status: int = 200) -> HttpResponse:
     user_id = _user_id(request)
+    gateway = gateways.configured()
     allowed = range(settings.TOPUP_MIN_TOMAN, settings.TOPUP_MAX_TOMAN + 1)
     context = {
         "balance": _balance(request),
         "form": form,
-        "takes_payments": gateways.configured() is not None,
+        "takes_payments": gateway is not None,
         "presets": [(toman, micro_from_toman(toman)) for toman in PRESETS_TOMAN if toman in allowed],
         "minimum_micro": micro_from_toman(settings.TOPUP_MIN_TOMAN),
         "maximum_micro": micro_from_toman(settings.TOPUP_MAX_TOMAN),
         "topups": topups.recent(user_id),
         "page": statements.page(user_id=user_id, size=ROWS_ON_HOME),
     }
-    return render(request, "wallet/home.html", context, status=status)
+    page = render(request, "wallet/home.html", context, status=status)
+    return _leading_to_payment(request, page, gateway)
+
+
+def _leading_to_payment(
+    request: HttpRequest, page: HttpResponse, gateway: PaymentGateway | None
+) -> HttpResponse:
+    """A page with a form that `start_topup` answers: browsers hold the whole way to the bank against its policy."""
+    if gateway:
+        csp_update({"form-action": list(gateway.form_targets)})(lambda _request: page)(request)
+    return page
 
 
 def _balance(request: HttpRequest) -> reports.Balance | None:

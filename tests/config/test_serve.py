@@ -109,7 +109,7 @@ def test_a_second_one_on_the_same_data_says_so_and_leaves_the_first_alone(servic
 
 @pytest.mark.parametrize("name", ["postgres", "valkey", "web"])
 def test_what_is_killed_comes_back_and_it_is_said(service: Service, name: str) -> None:
-    words = {"postgres": "bin/postgres", "valkey": "valkey-server", "web": "uvicorn"}[name]
+    words = {"postgres": "bin/postgres", "valkey": "valkey-server", "web": "config.web"}[name]
     children = [one for one in family(service.process) if one.ppid() == service.process.pid]
     (victim,) = [one for one in children if words in " ".join(one.cmdline())]
     victim.kill()

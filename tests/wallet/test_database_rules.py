@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from tests.factories import UserFactory, WalletFactory
-from wallet.models import Hold, JournalEntry, SandboxPayment, TopUp, Wallet
+from wallet.models import GatewayChoice, Hold, JournalEntry, SandboxPayment, TopUp, Wallet
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -138,6 +138,8 @@ def test_an_entry_of_nothing_is_refused() -> None:
         ({"status": "credited"}, "topup_credited_has_reference"),
         ({"status": "credited", "credited_at": NOW}, "topup_credited_has_reference"),
         ({"status": "credited", "ref_id": "r"}, "topup_credited_has_reference"),
+        ({"status": "verifying", "authority": "a"}, "topup_verifying_is_claimed"),
+        ({"status": "verifying", "claimed_at": NOW}, "topup_verifying_is_claimed"),
     ],
 )
 def test_a_bad_top_up_is_refused(changes: dict[str, Any], rule: str) -> None:
@@ -163,6 +165,11 @@ def test_the_sandbox_gateways_book_is_honest(changes: dict[str, Any]) -> None:
     assert refused_by(payment.save) == "sandbox_paid_has_reference"
 
 
+def test_there_is_one_choice_of_a_gateway() -> None:
+    GatewayChoice.objects.create(gateway="zibal")
+    assert refused_by(lambda: GatewayChoice(pk=2, gateway="none").save()) == "gateway_choice_is_one"
+
+
 def test_people_with_money_or_history_cannot_be_removed() -> None:
     wallet = WalletFactory.create(credit_micro=5)
     sql("SET CONSTRAINTS ALL IMMEDIATE")()
@@ -176,7 +183,7 @@ def test_people_with_money_or_history_cannot_be_removed() -> None:
 def test_no_rule_of_these_tables_is_without_a_test_here() -> None:
     named = {
         constraint.name
-        for model in (Wallet, Hold, JournalEntry, TopUp, SandboxPayment)
+        for model in (Wallet, Hold, JournalEntry, TopUp, SandboxPayment, GatewayChoice)
         for constraint in model._meta.constraints
     }
     with open(__file__, encoding="utf-8") as source:

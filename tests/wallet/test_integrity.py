@@ -30,7 +30,7 @@ def wallet(db: None) -> Wallet:
     wallet = WalletFactory.create(credit_micro=500)
     topups.start(user_id=wallet.pk, amount_micro=10**12, callback_url=lambda topup_id: "/")
     sandbox.decide(str(topup(wallet).authority), pays=True)
-    topups.come_back(topup_id=topup(wallet).pk)
+    topups.settle(topup_id=topup(wallet).pk)
     credits.give(wallet_id=wallet.pk, amount_micro=7)
     assert not findings(wallet)
     connection.check_constraints()

@@ -82,16 +82,35 @@ def test_a_second_click_on_pay_and_the_back_button_change_nothing(browser: Clien
     assert posted(wallet) == micro_from_toman(50_000)
 
 
-def test_a_forged_return_credits_nothing_and_the_page_says_that_it_waits(
+def test_a_return_before_the_payment_credits_nothing_and_the_page_says_that_it_waits(
     browser: Client, wallet: Wallet
 ) -> None:
     go_to_pay(browser)
     [topup] = topups.recent(wallet.pk)
-    forged = reverse("wallet:topup_return", args=[topup.topup_id]) + "?Authority=S1&Status=OK&ref_id=1"
+    authority = TopUp.objects.get(pk=topup.topup_id).authority
+    early = (
+        reverse("wallet:topup_return", args=[topup.topup_id]) + f"?Authority={authority}&Status=OK&ref_id=1"
+    )
     for _ in range(2):
-        page = browser.get(forged, follow=True).text
+        page = browser.get(early, follow=True).text
         assert "has not confirmed the payment yet" in page
     assert posted(wallet) == 0
+
+
+def test_a_return_of_another_payment_changes_nothing(browser: Client, wallet: Wallet) -> None:
+    go_to_pay(browser)
+    [topup] = topups.recent(wallet.pk)
+    forged = reverse("wallet:topup_return", args=[topup.topup_id]) + "?Authority=S1&Status=OK"
+    assert "not come back from the payment page" in browser.get(forged, follow=True).text
+    assert posted(wallet) == 0
+
+
+def test_a_day_that_is_full_is_pointed_out(browser: Client, settings: Any) -> None:
+    settings.TOPUP_DAILY_MAX_TOMAN = 60_000
+    go_to_pay(browser)
+    response = browser.post(reverse("wallet:start_topup"), {"amount": "50000"})
+    assert response.status_code == 400
+    assert "Today 10,000 Toman are left" in response.text
 
 
 def test_the_return_works_in_a_browser_that_is_not_signed_in(browser: Client, wallet: Wallet) -> None:
@@ -120,6 +139,7 @@ def test_who_paid_without_coming_back_can_ask_for_it(browser: Client, wallet: Wa
         ("created", "not come back"),
         ("redirected", "not come back"),
         ("returned", "has not confirmed"),
+        ("verifying", "has not confirmed"),
         ("failed", "was not made"),
         ("expired", "has expired"),
         ("review", "needs a person"),
@@ -128,7 +148,14 @@ def test_who_paid_without_coming_back_can_ask_for_it(browser: Client, wallet: Wa
 def test_every_state_of_a_top_up_is_said_plainly(
     browser: Client, wallet: Wallet, status: str, words: str
 ) -> None:
-    topup = TopUp.objects.create(user=wallet.user, gateway="sandbox", amount_micro=10**7, status=status)
+    topup = TopUp.objects.create(
+        user=wallet.user,
+        gateway="sandbox",
+        amount_micro=10**7,
+        status=status,
+        authority=uuid4().hex,
+        claimed_at=timezone.now(),
+    )
     assert words in browser.get(reverse("wallet:topup", args=[topup.pk])).text
 
 
@@ -182,6 +209,7 @@ def test_without_a_gateway_the_page_says_so(browser: Client, settings: Any) -> N
 def test_a_gateway_that_is_away_is_said_plainly(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     class Away:
         name = "away"
+        form_targets = ()
 
         def start(self, payment: Any) -> GatewayError:
             return GatewayError("time-out")

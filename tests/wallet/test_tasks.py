@@ -15,7 +15,12 @@ from wallet.models import Hold, Wallet
 def test_every_task_of_the_wallet_that_beat_sends_exists() -> None:
     of_beat = [str(entry["task"]) for entry in settings.CELERY_BEAT_SCHEDULE.values()]
     sent = {name for name in of_beat if name.startswith("wallet.")}
-    assert sent == {"wallet.sweep_expired_holds", "wallet.settle_returned_topups", "wallet.recompute_tiers"}
+    assert sent == {
+        "wallet.sweep_expired_holds",
+        "wallet.settle_returned_topups",
+        "wallet.settle_unverified_payments",
+        "wallet.recompute_tiers",
+    }
     assert sent <= set(current_app.tasks)
 
 

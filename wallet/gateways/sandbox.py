@@ -4,6 +4,7 @@ It is as honest as a real one: only its own page makes a payment paid, and it ve
 """
 
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -31,6 +32,7 @@ class UnknownPayment(Exception):
 
 class SandboxGateway:
     name = "sandbox"
+    form_targets: Sequence[str] = ()  # its page is one of ours
 
     def start(self, payment: PaymentRequest) -> Started:
         authority = "S" + secrets.token_hex(18)
@@ -52,6 +54,12 @@ class SandboxGateway:
             verified_at=timezone.now()
         )
         return Verified(ref_id=payment.ref_id, is_repeated=not is_first)
+
+    def unverified(self) -> Sequence[str]:
+        return ()
+
+    def returned_authority(self, query: Mapping[str, str]) -> str | None:
+        return query.get("Authority")
 
 
 @dataclass(frozen=True, slots=True)

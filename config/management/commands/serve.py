@@ -101,12 +101,8 @@ def _celery() -> list[Child]:
 
 def _web(host: str) -> Child:
     grace = settings.SHUTDOWN_GRACE_SECONDS
-    uvicorn = [
-        sys.executable, "-m", "uvicorn", "config.asgi:application", "--host", host, "--port", str(settings.PORT),
-        "--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--no-access-log", "--no-server-header",
-        "--timeout-graceful-shutdown", str(grace),
-    ]  # fmt: skip
-    return Child(name="web", argv=uvicorn, grace_seconds=grace + 10)
+    web = [sys.executable, "-m", "config.web", "--host", host, "--port", str(settings.PORT)]
+    return Child(name="web", argv=web, grace_seconds=grace + 15)
 
 
 def _collect_static() -> None:

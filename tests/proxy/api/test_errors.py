@@ -1,5 +1,6 @@
 """Every row of the contract's error table, met over HTTP, to the letter."""
 
+import contextlib
 import json
 import re
 import socket
@@ -375,3 +376,11 @@ def test_a_method_that_is_no_http_method_is_refused(caller: Caller) -> None:
 
 def test_an_absurd_number_of_messages_is_refused(caller: Caller) -> None:
     assert_error(caller.ask(messages=HELLO * 20_001), "invalid_messages")
+
+
+def test_an_endless_header_is_cut_off(web: WebProcess) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=10) as raw:
+        raw.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000)
+        assert raw.recv(1000).startswith(b"HTTP/1.1 431 ")
+        with contextlib.suppress(ConnectionError):
+            assert raw.recv(1000) == b""

@@ -204,7 +204,7 @@ def test_sigterm_settles_what_runs_and_says_so_in_the_stream(
             next(parts)
             stopping.process.send_signal(signal.SIGTERM)
             rest = b"".join(parts)
-        assert stopping.stop() in {0, -signal.SIGTERM}  # uvicorn ends by the signal that it was sent
+        assert stopping.stop() == 0
     assert b'"code":"service_unavailable"' in rest
     assert rest.endswith(b"data: [DONE]\n\n")
     assert caller.balance() == (CREDIT, 0)
