@@ -33,17 +33,19 @@ ROUNDS_FOR_BEAT = 50
 QUIET_SECONDS = 90
 
 AGE_RETURNS = """
-UPDATE wallet_topup SET created_at = created_at - interval '1 hour', returned_at = returned_at - interval '1 hour'
-WHERE status IN ('created', 'redirected', 'returned')
+UPDATE wallet_topup SET created_at = created_at - interval '40 minutes',
+    returned_at = returned_at - interval '40 minutes', claimed_at = claimed_at - interval '40 minutes'
+WHERE status IN ('created', 'redirected', 'returned', 'verifying')
 """
 HOLDS_LEFT = "SELECT FROM wallet_hold"
 PAYMENTS_LEFT = """
 SELECT FROM wallet_topup t JOIN wallet_sandboxpayment p USING (authority)
-WHERE t.status IN ('redirected', 'returned') AND p.status <> 'open'
+WHERE t.status IN ('redirected', 'returned', 'verifying') AND p.status <> 'open'
 """
 ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "config.settings",
     "LOG_LEVEL": "WARNING",
+    "TOPUP_DAILY_MAX_TOMAN": "1000000000",
     "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "10",
     "UPSTREAM_IDLE_TIMEOUT_SECONDS": "10",
     "UPSTREAM_TOTAL_TIMEOUT_SECONDS": "30",
