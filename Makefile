@@ -10,7 +10,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	PEPPERS=1:only-for-the-check FIELD_KEYS=only-for-the-check ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run test check messages lock audit clean
+.PHONY: help run test chaos check messages lock audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST a
 
 test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+chaos: $(VENV)/dev  ## kill everything at random under load, then compare all books; CHAOS_ROUNDS, CHAOS_SEED
+	$(PY) bench/chaos.py
 
 check: $(VENV)/dev  ## lint, formatting, types, imports, migrations, deployment
 	$(VENV)/bin/ruff check .

@@ -1,7 +1,8 @@
 """Authorise + capture through the ledger's group commit: `python bench/ledger.py [SECONDS]`.
 
-On an embedded PostgreSQL of its own, fsync on. Prints pairs a second and CPU a pair at 1, 32 and 200 at once, on
-1,000 wallets and on one.
+On an embedded PostgreSQL of its own, fsync and synchronous_commit on. Prints a table: pairs a second, latency and
+CPU a pair at 1, 32 and 200 at once, on 1,000 wallets and on one, and how fast the one is beside the many. Whatever
+else the machine does goes into the figures, so the load before the run is printed, too.
 """
 
 import asyncio
@@ -10,14 +11,21 @@ import resource
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
 
 
-async def pairs(
-    conninfo: str, record_sql: str, wallets: list[int], at_once: int
-) -> tuple[float, float, float]:
+@dataclass(frozen=True, slots=True)
+class Figures:
+    a_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+
+
+async def pairs(conninfo: str, record_sql: str, wallets: list[int], at_once: int) -> "Figures":
     import uuid_utils.compat as uuid
 
     from wallet.holds import Holds
@@ -50,7 +58,12 @@ async def pairs(
     await holds.close(timeout_seconds=5)
     latencies.sort()
     used = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
-    return len(latencies) / spent, latencies[len(latencies) // 2] * 1000, used * 1e6 / len(latencies)
+    return Figures(
+        a_second=len(latencies) / spent,
+        p50_ms=latencies[len(latencies) // 2] * 1000,
+        p99_ms=latencies[len(latencies) * 99 // 100] * 1000,
+        cpu_us=used * 1e6 / len(latencies),
+    )
 
 
 RECORD = {
@@ -75,24 +88,44 @@ def main() -> None:
         with embedded.running(Path(folder)):
             django.setup()
             call_command("migrate", verbosity=0)
+            from django.db import connection, transaction
+
             from accounts.models import User
             from proxy.usage_records import RECORD_SQL
             from wallet import credits
             from wallet.models import Wallet
 
             wallets = []
-            for n in range(1000):
-                user = User.objects.create_user(f"+98912{n:07d}")
+            for number in range(1000):
+                user = User.objects.create_user(f"+98912{number:07d}")
                 wallets.append(Wallet.objects.create(user=user).pk)
-                from django.db import transaction
-
                 with transaction.atomic():
                     credits.give(wallet_id=user.pk, amount_micro=10**12)
-            print(f"{'at once':>8} {'wallets':>8} {'pairs/s':>9} {'p50 ms':>8} {'client CPU us/pair':>19}")
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT current_setting('fsync'), current_setting('synchronous_commit'), version()"
+                )
+                fsync, synchronous_commit, version = cursor.fetchone()
+            print(
+                f"{' '.join(version.split()[:2])}, fsync {fsync}, synchronous_commit {synchronous_commit},",
+                end=" ",
+            )
+            print(
+                f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} before the run, {SECONDS:g} s a line\n"
+            )
+            print("| at once | wallets | pairs/s | p50 ms | p99 ms | client CPU us/pair | one / many |")
+            print("|--:|--:|--:|--:|--:|--:|--:|")
             for at_once in (1, 32, 200):
+                many = 0.0
                 for some in (wallets, wallets[:1]):
-                    rate, p50, cpu = uvloop.run(pairs(settings.DATABASE_URL, RECORD_SQL, some, at_once))
-                    print(f"{at_once:>8} {len(some):>8} {rate:>9.0f} {p50:>8.2f} {cpu:>19.1f}", flush=True)
+                    got = uvloop.run(pairs(settings.DATABASE_URL, RECORD_SQL, some, at_once))
+                    ratio = f"{got.a_second / many:.2f}" if many else ""
+                    many = many or got.a_second
+                    print(
+                        f"| {at_once} | {len(some):,} | {got.a_second:,.0f} | {got.p50_ms:.2f} | {got.p99_ms:.2f} "
+                        f"| {got.cpu_us:.0f} | {ratio} |",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 MAX_AGE_SECONDS = 5.0
 MAX_ENTRIES = 100_000
+FETCH_TIMEOUT_SECONDS = 5.0
 RECONNECT_MIN_SECONDS, RECONNECT_MAX_SECONDS = 0.1, 5.0
 
 FETCH = """
@@ -91,8 +92,15 @@ class KeyCache:
         if task is None:
             task = self._fetching[key] = asyncio.create_task(self._fetch(key, secret))
             task.add_done_callback(_retrieve)
-        # Shielded: a caller who leaves must not take the answer away from the others who wait for it.
-        return await asyncio.shield(task)
+        # A caller who leaves does not take the answer away from the others who wait for it.
+        await asyncio.wait([task], timeout=FETCH_TIMEOUT_SECONDS)
+        if not task.done() or task.cancelled():
+            # A connection can fall silent without breaking. Cancelled, it is closed, and the next caller asks anew.
+            task.cancel()
+            if self._fetching.get(key) is task:
+                del self._fetching[key]
+            raise psycopg.OperationalError("the database does not answer")
+        return task.result()
 
     def forget(self, revoked: bytes) -> None:
         """Drops one digest as the database stores it, and any answer about it that is still on its way."""

@@ -34,7 +34,7 @@ class Runtime:
             max_size=4,
             timeout=5,
             open=False,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "prepare_threshold": None},  # there may be a PgBouncer in between
             check=AsyncConnectionPool.check_connection,
         )
         # Without retries: when Valkey is away the limiter has its own answer, at once.

@@ -171,13 +171,31 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _connect(self) -> "psycopg.AsyncConnection[Any]":
         async with asyncio.timeout(5):
-            # Prepared at once: planning these statements costs more than running them.
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._conninfo, autocommit=True, prepare_threshold=0
+            connection = await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True, prepare_threshold=None
             )
-        return self._connection
+            try:
+                if not await _is_pooled(connection):
+                    # Prepared at once: planning these statements costs more than running them.
+                    connection.prepare_threshold = 0
+            except BaseException:
+                await connection.close()
+                raise
+        self._connection = connection
+        return connection
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _is_pooled(connection: "psycopg.AsyncConnection[Any]") -> bool:
+    """Whether something like PgBouncer stands between: it answers with a process number that is not the server's.
+
+    The next batch may then run in another session, where a prepared name is unknown or, worse, another statement's.
+    """
+    cursor = await connection.execute("SELECT pg_backend_pid()")
+    row = await cursor.fetchone()
+    assert row is not None
+    return bool(row[0] != connection.info.backend_pid)

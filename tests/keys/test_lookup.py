@@ -207,6 +207,24 @@ async def test_a_failure_reaches_every_caller_and_is_not_remembered(committed_db
     assert await cache.authenticate(key.secret) is not None
 
 
+async def test_a_database_that_falls_silent_keeps_nobody_waiting_and_is_asked_again(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _user, key = await sync_to_async(make_key)()
+    database = Database()
+    cache = KeyCache(database.connect)
+    database.gate.clear()
+    monkeypatch.setattr("keys.lookup.FETCH_TIMEOUT_SECONDS", 0.1)
+    for failure in await asyncio.gather(
+        *(cache.authenticate(key.secret) for _ in range(3)), return_exceptions=True
+    ):
+        assert isinstance(failure, psycopg.OperationalError)
+    monkeypatch.undo()
+    database.gate.set()
+    assert await cache.authenticate(key.secret) is not None
+    assert database.asked == 2
+
+
 async def test_an_answer_on_its_way_during_a_revocation_is_not_remembered(committed_db: None) -> None:
     user, key = await sync_to_async(make_key)()
     database = Database()

@@ -240,6 +240,24 @@ def test_events_leave_as_they_arrive(caller: Caller, upstream: FakeUpstream) -> 
         assert b"".join(parts).endswith(STREAM[5])
 
 
+def test_a_stream_whose_hold_is_gone_ends_in_an_error_and_costs_nothing(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = stream_events(*STREAM[:2], 0.5, *STREAM[2:])
+    body = {"model": MODEL, "messages": HELLO, "stream": True}
+    with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
+        parts = response.iter_raw()
+        next(parts)
+        Hold.objects.filter(wallet=caller.wallet).update(
+            created_at=timezone.now() - timedelta(hours=1), expires_at=timezone.now()
+        )
+        assert holds.sweep_expired() >= 1
+        end = b"".join(parts).split(b"\n\n")
+    assert json.loads(end[-3].removeprefix(b"data: "))["error"]["code"] == "internal_error"
+    assert end[-2:] == [b"data: [DONE]", b""]
+    assert caller.balance() == (CREDIT, 0)
+
+
 def leave_in_the_middle(caller: Caller, model: str) -> None:
     with (
         caller.http as http,

@@ -1,0 +1,66 @@
+"""Whom the chaos is about: people with wallets, keys and sessions, and one model with one upstream."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.test import Client
+
+from accounts.models import Tier
+from keys import lifecycle
+from proxy import offers
+from tests.factories import UserFactory, WalletFactory
+
+MODEL = "chaos-model"
+PRICE = 10_000_000  # Rial per million tokens, in and out: a top-up pays for a few dozen requests
+MAX_OUTPUT_TOKENS = 1_000
+RICH_MICRO = 10**17
+POOR_MICRO = 5 * 10**11
+PLAIN, POOR = 6, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    user_id: int
+    key: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """`hot` makes half of all requests; `poor` ones run dry and top up."""
+
+    hot: Person
+    plain: list[Person]
+    poor: list[Person]
+
+    @property
+    def everybody(self) -> list[Person]:
+        return [self.hot, *self.plain, *self.poor]
+
+
+def settle_in(upstream_url: str) -> People:
+    """Makes them all, in the database of the running stack."""
+    Tier.objects.update(rpm=10**6, tpm=10**9, concurrency=None)
+    offers.add_model(
+        model_id=MODEL,
+        upstream_url=upstream_url,
+        upstream_key="sk-chaos",
+        input_rial_per_million=PRICE,
+        output_rial_per_million=PRICE,
+        context_tokens=100_000,
+        max_output_tokens=MAX_OUTPUT_TOKENS,
+    )
+    return People(
+        hot=_person(RICH_MICRO),
+        plain=[_person(RICH_MICRO) for _ in range(PLAIN)],
+        poor=[_person(POOR_MICRO) for _ in range(POOR)],
+    )
+
+
+def _person(credit_micro: int) -> Person:
+    user = UserFactory.create()
+    WalletFactory.create(user=user, credit_micro=credit_micro)
+    browser = Client()
+    browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    key = lifecycle.create(user_id=user.pk, name="chaos").secret
+    return Person(user.pk, key, browser.cookies[settings.SESSION_COOKIE_NAME].value)

@@ -1,0 +1,188 @@
+"""What must be true when the dust has settled: every client's story against the ledger and both outside books."""
+
+import io
+import uuid
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from django.core.management import call_command
+from django.db.models import F, Q
+
+from proxy.models import UsageRecord
+from tests.chaos.faults import Disruption
+from tests.chaos.load import Attempt, Ending
+from tests.chaos.people import PRICE
+from tests.chaos.upstream import Served, usage_of
+from wallet.models import Hold, JournalEntry, SandboxPayment, TopUp, Wallet
+
+UNHEARD = {Ending.CUT, Ending.HUNG, Ending.LEFT}
+
+
+@dataclass
+class Verdict:
+    """`faults` is empty when all is well; `figures` are for people."""
+
+    faults: list[str] = field(default_factory=list)
+    figures: Counter[str] = field(default_factory=Counter)
+
+    def require(self, holds: object, complaint: str) -> None:
+        if not holds:
+            self.faults.append(complaint)
+
+
+def judge(attempts: list[Attempt], book: dict[int, Served], disruptions: list[Disruption]) -> Verdict:
+    verdict = Verdict()
+    records = {record.id: record for record in UsageRecord.objects.all()}
+    debits = dict(
+        JournalEntry.objects.filter(kind="completion", account="wallet").values_list(
+            "transaction_id", "amount_micro"
+        )
+    )
+    _completions(verdict, attempts, records, debits)
+    _strangers(verdict, attempts, records)
+    _upstream(verdict, attempts, book)
+    _broken_connections(verdict, attempts, disruptions)
+    _topups(verdict)
+    _wallets(verdict)
+    return verdict
+
+
+def _completions(
+    verdict: Verdict,
+    attempts: list[Attempt],
+    records: dict[uuid.UUID, UsageRecord],
+    debits: dict[uuid.UUID, int],
+) -> None:
+    ids = Counter(attempt.request_id for attempt in attempts if attempt.request_id)
+    verdict.require(all(count == 1 for count in ids.values()), "a request id was given twice")
+    for attempt in attempts:
+        verdict.figures[attempt.ending] += 1
+        record = records.get(attempt.request_id) if attempt.request_id else None
+        if attempt.ending == Ending.WHOLE:
+            verdict.require(record is not None, f"answered whole without a record: {attempt}")
+            if record is not None:
+                paid = -debits.get(record.id, 0)
+                verdict.require(
+                    paid == record.cost_micro == _price(attempt, record) > 0,
+                    f"answered whole, priced {_price(attempt, record)}, paid {paid}: {attempt}",
+                )
+                verdict.require(record.user_id == attempt.user_id, f"somebody else paid: {attempt}")
+        elif attempt.ending in {Ending.ERROR_STATUS, Ending.ERROR_EVENT}:
+            charged = record is not None and record.cost_micro
+            verdict.require(
+                not charged and attempt.request_id not in debits, f"charged for an error: {attempt}"
+            )
+        elif record is not None and record.cost_micro and attempt.ending in {Ending.CUT, Ending.HUNG}:
+            verdict.figures["paid, delivery cut"] += 1
+
+
+def _price(attempt: Attempt, record: UsageRecord) -> int:
+    """What the answer has to cost: by upstream's count, or by the estimate that stands in the record."""
+    if attempt.kind == "counted":
+        return sum(usage_of(attempt.serial)) * PRICE
+    return (record.prompt_tokens + record.completion_tokens) * PRICE
+
+
+def _strangers(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUID, UsageRecord]) -> None:
+    """Charges whose request id no client ever learned: each must be of a request whose client heard nothing."""
+    known = {attempt.request_id for attempt in attempts}
+    by_usage = {(attempt.user_id, *usage_of(attempt.serial)): attempt for attempt in attempts}
+    unheard = Counter(
+        attempt.user_id for attempt in attempts if attempt.ending in UNHEARD and not attempt.request_id
+    )
+    estimates: Counter[int] = Counter()
+    charges: defaultdict[int, int] = defaultdict(int)
+    for record in records.values():
+        if not record.cost_micro:
+            continue
+        if record.billed_by == UsageRecord.BilledBy.USAGE:
+            attempt = by_usage.get((record.user_id, record.prompt_tokens, record.completion_tokens))
+            verdict.require(attempt is not None, f"charged for what nobody asked: {record.id}")
+            if attempt is not None:
+                charges[attempt.serial] += 1
+        if record.id in known:
+            continue
+        verdict.figures["paid, delivery cut before its headers"] += 1
+        if record.billed_by != UsageRecord.BilledBy.USAGE:
+            estimates[record.user_id] += 1
+        elif attempt is not None:
+            verdict.require(
+                attempt.ending in UNHEARD and attempt.request_id is None,
+                f"charged under another id: {record.id} {attempt}",
+            )
+    verdict.require(all(count == 1 for count in charges.values()), "one request was charged twice")
+    verdict.require(
+        not estimates - unheard, f"more estimates charged than clients cut off: {estimates - unheard}"
+    )
+
+
+def _upstream(verdict: Verdict, attempts: list[Attempt], book: dict[int, Served]) -> None:
+    for attempt in attempts:
+        served = book.get(attempt.serial)
+        if attempt.ending == Ending.WHOLE:
+            verdict.require(
+                served and served.finished and served.calls == 1,
+                f"upstream's book differs: {attempt} {served}",
+            )
+    verdict.figures["answers that upstream gave whole"] = sum(served.finished for served in book.values())
+
+
+def _broken_connections(verdict: Verdict, attempts: list[Attempt], disruptions: list[Disruption]) -> None:
+    """Only a web process's own death or sleep excuses a connection that broke."""
+    for attempt in attempts:
+        if attempt.ending in {Ending.CUT, Ending.HUNG}:
+            excused = any(
+                disruption.part == f"web-{attempt.web}"
+                and disruption.began <= attempt.ended + 0.5
+                and attempt.began <= disruption.ended
+                for disruption in disruptions
+            )
+            verdict.require(excused, f"{attempt.ending} though its web process lived: {attempt}")
+
+
+def _topups(verdict: Verdict) -> None:
+    """The sandbox gateway's book against ours: paid there is credited here, with its amount, and nothing else is."""
+    book = {payment.authority: payment for payment in SandboxPayment.objects.all()}
+    credited = {topup.authority: topup for topup in TopUp.objects.filter(status=TopUp.Status.CREDITED)}
+    entries = Counter(
+        JournalEntry.objects.filter(kind="topup", account="wallet").values_list(
+            "transaction_id", "wallet_id", "amount_micro"
+        )
+    )
+    for authority, payment in book.items():
+        topup = credited.get(authority)
+        if payment.status != SandboxPayment.Status.PAID:
+            verdict.require(topup is None, f"credited without a payment: {authority}")
+            continue
+        verdict.figures["payments"] += 1
+        verdict.require(topup is not None, f"paid and not credited: {authority}")
+        if topup is not None:
+            verdict.require(
+                (topup.amount_micro, topup.ref_id) == (payment.amount_micro, payment.ref_id),
+                f"credited something else than was paid: {authority}",
+            )
+            verdict.require(
+                entries[(topup.pk, topup.user_id, payment.amount_micro)] == 1, f"not booked once: {authority}"
+            )
+    verdict.require(set(credited) <= set(book), "credited what the gateway never saw")
+    verdict.require(len(entries) == len(credited), "top-ups in the journal that are none")
+    paid = sum(p.amount_micro for p in book.values() if p.status == SandboxPayment.Status.PAID)
+    booked = sum(amount * count for (_id, _wallet, amount), count in entries.items())
+    verdict.require(paid == booked, f"the gateway took {paid}, we credited {booked} micro-Rial")
+
+
+def _wallets(verdict: Verdict) -> None:
+    out = io.StringIO()
+    try:
+        call_command("check_ledger", stdout=out)
+    except SystemExit:
+        verdict.faults.append(out.getvalue())
+    below = Wallet.objects.filter(Q(posted_micro__lt=F("held_micro")) | Q(held_micro__lt=0)).count()
+    verdict.require(not below, f"{below} wallets below zero")
+    verdict.require(
+        not JournalEntry.objects.filter(balance_micro__lt=0).exists(), "a wallet was below zero in between"
+    )
+    verdict.require(not Hold.objects.exists(), f"holds outlive their expiry: {Hold.objects.count()}")
+    verdict.require(not Wallet.objects.exclude(held_micro=0).exists(), "money is held by no hold")
+    verdict.figures["journal entries"] = JournalEntry.objects.count()
+    verdict.figures["charged requests"] = UsageRecord.objects.filter(cost_micro__gt=0).count()
