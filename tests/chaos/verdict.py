@@ -141,7 +141,7 @@ def _broken_connections(verdict: Verdict, attempts: list[Attempt], disruptions: 
 
 
 def _topups(verdict: Verdict) -> None:
-    """The sandbox gateway's book against ours: paid there is credited here, with its amount, and nothing else is."""
+    """The sandbox gateway's book against ours: paid there is credited here, with its amount less VAT, and nothing else is."""
     book = {payment.authority: payment for payment in SandboxPayment.objects.all()}
     credited = {topup.authority: topup for topup in TopUp.objects.filter(status=TopUp.Status.CREDITED)}
     entries = Counter(
@@ -158,11 +158,11 @@ def _topups(verdict: Verdict) -> None:
         verdict.require(topup is not None, f"paid and not credited: {authority}")
         if topup is not None:
             verdict.require(
-                (topup.amount_micro, topup.ref_id) == (payment.amount_micro, payment.ref_id),
+                (topup.payable_micro, topup.ref_id) == (payment.amount_micro, payment.ref_id),
                 f"credited something else than was paid: {authority}",
             )
             verdict.require(
-                entries[(topup.pk, topup.user_id, payment.amount_micro)] == 1, f"not booked once: {authority}"
+                entries[(topup.pk, topup.user_id, topup.amount_micro)] == 1, f"not booked once: {authority}"
             )
     verdict.require(set(credited) <= set(book), "credited what the gateway never saw")
     verdict.require(len(entries) == len(credited), "top-ups in the journal that are none")
