@@ -49,7 +49,9 @@ class Hold(models.Model):
     """Money reserved for one request while it runs. Resolving a hold deletes it: captured, voided or expired."""
 
     id = models.UUIDField(primary_key=True, editable=False)
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="holds")
+    # Placed by joining the locked wallets only, and check_ledger looks for others: the foreign key's own query for
+    # each hold took a tenth of the ledger's throughput.
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="holds", db_constraint=False)
     amount_micro = models.BigIntegerField()
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
