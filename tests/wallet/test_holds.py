@@ -233,7 +233,7 @@ def pick(holds_by_id: dict[uuid.UUID, int], which: int) -> tuple[uuid.UUID, int]
 
 
 class WalletMachine(RuleBasedStateMachine):
-    """Authorise, capture, void, expire, credit, repeat and run them at once; PostgreSQL must agree with `Expected`."""
+    """Authorise, capture, void, expire, top up, refund, repeat and mix them; PostgreSQL must agree with `Expected`."""
 
     blocker: DjangoDbBlocker
     amounts = st.integers(0, 300)
@@ -325,6 +325,34 @@ class WalletMachine(RuleBasedStateMachine):
         with transaction.atomic():
             credits.give(wallet_id=self.wallet.pk, amount_micro=amount)
         self.expected.posted += amount
+
+    @rule(amount=st.integers(1, 500), times=st.integers(1, 3))
+    def top_up(self, amount: int, times: int) -> None:
+        """The gateway's reply may come more than once; the same payment is booked once."""
+        cause = uuid.uuid4()
+        for attempt in range(times):
+            if attempt == 0:
+                self._post(cause, JournalEntry.Kind.OPERATOR_CREDIT, amount)
+            else:
+                with pytest.raises(IntegrityError, match="journal_booked_once"):
+                    self._post(cause, JournalEntry.Kind.OPERATOR_CREDIT, amount)
+        self.expected.posted += amount
+
+    @rule(amount=st.integers(1, 500))
+    def refund(self, amount: int) -> None:
+        if amount <= self.expected.posted - self.expected.held:
+            self._post(uuid.uuid4(), JournalEntry.Kind.OPERATOR_CREDIT, -amount)
+            self.expected.posted -= amount
+        else:
+            with pytest.raises(ledger.NotCovered):
+                self._post(uuid.uuid4(), JournalEntry.Kind.OPERATOR_CREDIT, -amount)
+
+    def _post(self, cause: uuid.UUID, kind: JournalEntry.Kind, amount: int) -> None:
+        with transaction.atomic():
+            ledger.post(
+                transaction_id=cause, kind=kind, wallet_id=self.wallet.pk, amount_micro=amount,
+                counter_account=JournalEntry.Account.CORRECTION,
+            )  # fmt: skip
 
     @invariant()
     def the_database_agrees(self) -> None:
