@@ -207,6 +207,8 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
 
     page.goto("/wallet/statement/")
     visit.look(who.language)
+    table = page.locator(".table-scroll")
+    assert table.evaluate("it => it.scrollWidth - it.clientWidth") == 0, "a column is out of sight"
     spent, topped_up = page.locator("tbody tr").all()[:2]
     expect(spent).to_contain_text(who.words["usage"])
     expect(topped_up).to_contain_text(f"+{who.credited.split()[0]}")
