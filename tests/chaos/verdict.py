@@ -141,7 +141,7 @@ def _broken_connections(verdict: Verdict, attempts: list[Attempt], disruptions: 
 
 
 def _topups(verdict: Verdict) -> None:
-    """The sandbox gateway's book against ours: paid there is credited here, with its amount less VAT, and nothing else is."""
+    """The sandbox gateway's book against ours: what was paid there is credited here, less VAT, and nothing else is."""
     book = {payment.authority: payment for payment in SandboxPayment.objects.all()}
     credited = {topup.authority: topup for topup in TopUp.objects.filter(status=TopUp.Status.CREDITED)}
     entries = Counter(
