@@ -11,7 +11,9 @@ from wallet.invoice_models import BuyerDetails
 
 # Commas of three scripts, spaces of every kind, and the invisible marks that copying brings along.
 IGNORED = re.compile(r"[,٬،_'’\s\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-DIGITS_MAX = 12
+DIGITS_MAX = 11  # of Toman: 10^18 micro-Rial, which the database's integers hold
+SIGNED = re.compile(r"(?P<sign>[+\-−]?)(?P<digits>\d+)")
+UNSIGNED = re.compile(r"(?P<sign>)(?P<digits>\d+)")
 PARTICULARS = ("name", "economic_code", "national_id", "address", "postal_code")
 LTR = {"autocomplete": "off", "dir": "ltr"}
 
@@ -28,16 +30,15 @@ class TomanField(forms.CharField):
         given = super().clean(value)
         if not given:
             return None  # a field that may be empty
-        typed: Any = IGNORED.sub("", given)
-        sign = -1 if self.signed and typed.startswith(("-", "−")) else 1
-        digits = typed.lstrip("+-−") if self.signed else typed
-        if not digits.isdecimal():
+        match = (SIGNED if self.signed else UNSIGNED).fullmatch(IGNORED.sub("", given))
+        if match is None:
             raise forms.ValidationError(
                 _("Write the amount as a whole number of Toman, for example 100,000.")
             )
-        if len(digits) > DIGITS_MAX:
+        if len(match["digits"]) > DIGITS_MAX:
             raise forms.ValidationError(_("This amount is too large."))
-        return sign * int(digits)  # reads the digits of every script
+        amount = int(match["digits"])  # reads the digits of every script
+        return -amount if match["sign"] in ("-", "−") else amount
 
 
 class TopUpForm(forms.Form):

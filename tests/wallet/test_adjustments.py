@@ -231,6 +231,8 @@ def test_an_admin_refunds_and_it_is_in_the_audit_log() -> None:
     ("changes", "words"),
     [
         ({"amount": "-6,000,000"}, "Only 5,000,000 Toman is available in this wallet."),
+        ({"amount": "999999999999", "kind": "gift"}, "This amount is too large."),
+        ({"amount": "+-5"}, "Write the amount as a whole number of Toman"),
         ({"amount": "5"}, "A refund is below zero"),
         ({"amount": "-5", "kind": "gift"}, "A refund is below zero"),
         ({"amount": "0", "kind": "correction"}, "A refund is below zero"),
