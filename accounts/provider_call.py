@@ -4,7 +4,9 @@ Nothing of a request or a reply goes into a failure: keys, numbers, codes and me
 """
 
 import functools
+import queue
 import ssl
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +30,28 @@ class CallFailed:
 def post(url: str, **request: Any) -> dict[str, Any] | CallFailed:
     """The JSON object that the provider answers with, whatever the status below 500 (refusals come as 4xx).
 
-    `request` are httpx's `json`, `data` and `headers`.
+    `request` are httpx's `json`, `data` and `headers`. Over after TOTAL_SECONDS, whatever the provider does.
     """
+    # httpx bounds each read, not their sum: a server that drips a header byte by byte would never be left.
+    answered: queue.SimpleQueue[dict[str, Any] | CallFailed | Exception] = queue.SimpleQueue()
+    threading.Thread(target=lambda: answered.put(_asked(url, request)), daemon=True).start()
+    try:
+        answer = answered.get(timeout=max(0.0, TOTAL_SECONDS))
+    except queue.Empty:
+        return CallFailed("too slow")
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _asked(url: str, request: dict[str, Any]) -> dict[str, Any] | CallFailed | Exception:
+    try:
+        return _post(url, **request)
+    except Exception as error:  # a defect of ours: it belongs to the caller's thread
+        return error
+
+
+def _post(url: str, **request: Any) -> dict[str, Any] | CallFailed:
     deadline = time.monotonic() + TOTAL_SECONDS
     request["headers"] = {"accept": "application/json", **(request.get("headers") or {})}
     reply = bytearray()

@@ -26,22 +26,21 @@ TOO_LARGE = orjson.dumps(
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Answers 431 to a request whose head does not end within HEAD_MAX_BYTES."""
+    """Ends a connection that sends HEAD_MAX_BYTES without a byte of body: in a head (431), trailers, chunk lines."""
 
     _in_head = False
-    _head_bytes = 0
+    _idle_bytes = 0
 
     def data_received(self, data: bytes) -> None:
-        self._head_bytes += len(data)
+        self._idle_bytes += len(data)
         super().data_received(data)
-        if not self._in_head:
-            self._head_bytes = 0
-        elif self._head_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
-            head = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-            self.transport.write(
-                f"{head}content-length: {len(TOO_LARGE)}\r\nconnection: close\r\n\r\n".encode()
-            )
-            self.transport.write(TOO_LARGE)
+        if self._idle_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
+            if self._in_head:
+                head = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+                self.transport.write(
+                    f"{head}content-length: {len(TOO_LARGE)}\r\nconnection: close\r\n\r\n".encode()
+                )
+                self.transport.write(TOO_LARGE)
             self.transport.close()
 
     def on_message_begin(self) -> None:
@@ -49,8 +48,16 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._idle_bytes = False, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._idle_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._idle_bytes = 0
+        super().on_message_complete()
 
 
 def main() -> None:

@@ -123,12 +123,17 @@ class Page(HTMLParser):
             self._columns = []
         elif tag in {"td", "th"}:
             self._reading.append((tag, "cell", []))
+        if "narrow-only" in given.get("class", "").split():  # said once more for phones
+            self._reading.append((tag, "narrow", []))
+            return
         for what in (given.get("id", ""), *given.get("class", "").split()):
             if what in {"sandbox-code", "secret", "stat__label", "stat__value"}:
                 self._reading.append((tag, what, []))
                 return
 
     def handle_data(self, data: str) -> None:
+        if any(what == "narrow" for _tag, what, _said in self._reading):
+            return
         for _tag, _what, said in self._reading:
             said.append(data)
 

@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from wallet import credit_admin, freezing, gateways  # noqa: F401 - Django finds an app's admins through this module
+from wallet import credit_admin, freezing, gateways, topups  # noqa: F401 - credit_admin: found by Django here
 from wallet.forms import PARTICULARS, ParticularsForm
 from wallet.invoice_models import Invoice, SellerDetails, VATRate
 from wallet.models import GatewayChoice, Hold, JournalEntry, TopUp, Wallet
@@ -107,6 +107,18 @@ class TopUpAdmin(ReadOnlyAdmin):
         "claimed_at",
         "credited_at",
     )
+
+    actions = ("ask_again",)
+
+    @admin.action(description=_("Ask the gateway again about those under review"), permissions=["ask_again"])
+    def ask_again(self, request: HttpRequest, chosen: QuerySet[TopUp]) -> None:
+        for topup in chosen.filter(status=TopUp.Status.REVIEW):
+            topups.ask_again(topup_id=topup.pk)
+            topup.refresh_from_db()
+            self.log_change(request, topup, f"asked the gateway again: {topup.status}")
+
+    def has_ask_again_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser
 
     @admin.display(description=_("VAT"))
     def vat(self, topup: TopUp) -> str:

@@ -245,20 +245,20 @@ def run(checks: Iterable[Check]) -> list[Finding]:
 def wallets_of(checks: Iterable[Check]) -> Iterator[tuple[str, int | None]]:
     """Each violation's invariant and the wallet that it names, if it names one (`wallet_id` or `user_id`)."""
     for invariant, sql in checks:
-        columns, rows = _violations(sql)
+        columns, rows = _violations(sql, limit=None)
         for row in rows:
             named: dict[str, Any] = dict(zip(columns, row, strict=True))
             yield invariant, named.get("wallet_id") or named.get("user_id")
 
 
-def _violations(sql: str) -> tuple[list[str], list[tuple[object, ...]]]:
+def _violations(sql: str, *, limit: int | None) -> tuple[list[str], list[tuple[object, ...]]]:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM ({sql}) violations LIMIT {DETAILS_MAX + 1}")  # noqa: S608 - our own checks
+        cursor.execute(f"SELECT * FROM ({sql}) violations LIMIT %s", [limit])  # noqa: S608 - our own checks
         return [column.name for column in cursor.description], cursor.fetchall()
 
 
 def _details(sql: str) -> Iterator[str]:
-    columns, rows = _violations(sql)
+    columns, rows = _violations(sql, limit=DETAILS_MAX + 1)
     for row in rows[:DETAILS_MAX]:
         yield ", ".join(
             f"{name}={value}" for name, value in zip(columns, row, strict=True) if value is not None

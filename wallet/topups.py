@@ -209,6 +209,13 @@ def settle(*, topup_id: UUID) -> None:
             _release(topup_id, claim)
 
 
+def ask_again(*, topup_id: UUID) -> None:
+    """Takes a top-up back from review and asks its gateway once more: credit, fail, or review again."""
+    reviewed = TopUp.objects.filter(pk=topup_id, status=Status.REVIEW)
+    if reviewed.update(status=Status.RETURNED, claimed_at=None):
+        settle(topup_id=topup_id)
+
+
 def _credit_or_wait(topup_id: UUID, claim: datetime, paid: Verified) -> None:
     try:
         _credit(topup_id, paid)
@@ -259,6 +266,8 @@ def _credit(topup_id: UUID, paid: Verified) -> None:
             topup.status, topup.credited_at = Status.CREDITED, timezone.now()
             topup.ref_id, topup.card_pan = paid.ref_id, paid.card_pan
             topup.save(update_fields=["status", "credited_at", "ref_id", "card_pan"])
+            # The invoice first: who waits for its number must not hold a wallet that requests wait for.
+            invoices.issue(topup=topup)
             ledger.post(
                 transaction_id=topup.pk,
                 kind=JournalEntry.Kind.TOPUP,
@@ -267,7 +276,6 @@ def _credit(topup_id: UUID, paid: Verified) -> None:
                 counter_account=JournalEntry.Account.GATEWAY,
                 further={JournalEntry.Account.VAT: topup.vat_micro},
             )
-            invoices.issue(topup=topup)
     except IntegrityError as error:
         if _constraint(error) != "topup_ref_id_once":
             raise

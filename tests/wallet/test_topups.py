@@ -538,3 +538,16 @@ def test_a_payment_into_a_frozen_wallet_waits_for_the_thaw() -> None:
     freezing.unfreeze(wallet_id=topup.user_id)
     topups.settle(topup_id=topup.pk)
     assert state(topup) == ("credited", AMOUNT)
+
+
+@pytest.mark.django_db
+def test_a_top_up_under_review_is_credited_once_its_gateway_says_so_again() -> None:
+    topup = started()
+    pay(topup)
+    TopUp.objects.filter(pk=topup.pk).update(status="review")
+    topups.settle(topup_id=topup.pk)
+    assert state(topup) == ("review", 0)  # nothing but an admin takes it back
+    topups.ask_again(topup_id=topup.pk)
+    topups.ask_again(topup_id=topup.pk)
+    assert state(topup) == ("credited", AMOUNT)
+    assert Invoice.objects.filter(topup_id=topup.pk).count() == 1

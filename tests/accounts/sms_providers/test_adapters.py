@@ -1,6 +1,9 @@
 """What both adapters ask for, and what they make of the answers, over real HTTP."""
 
+import contextlib
 import logging
+import socket
+import threading
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -224,3 +227,24 @@ def test_neither_key_nor_code_nor_number_gets_into_a_log_an_error_or_a_repr(
     told += [f"{vars(record)}{record.getMessage()}" for record in caplog.records]
     for secret in (key, httpx.URL(f"http://x/{key}").raw_path.decode()[1:], CODE, DIALLED, MOBILE):
         assert secret not in "\n".join(told)
+
+
+def test_a_provider_that_drips_its_headers_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_call, "TOTAL_SECONDS", 0.5)
+    over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        with server, server.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not over.wait(0.05):
+                connection.sendall(b"a")
+
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    thread = threading.Thread(target=drip, args=[server])
+    thread.start()
+    try:
+        assert provider_call.post(f"http://127.0.0.1:{port}/") == provider_call.CallFailed("too slow")
+    finally:
+        over.set()
+        thread.join()

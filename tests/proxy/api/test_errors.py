@@ -384,3 +384,14 @@ def test_an_endless_header_is_cut_off(web: WebProcess) -> None:
         assert raw.recv(1000).startswith(b"HTTP/1.1 431 ")
         with contextlib.suppress(ConnectionError):
             assert raw.recv(1000) == b""
+
+
+def test_endless_trailers_are_cut_off(web: WebProcess) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    with socket.create_connection(("127.0.0.1", web.port), timeout=10) as raw:
+        raw.sendall(head)
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 8_000_000:
+                sent += raw.send(b"X: " + b"a" * 8_000 + b"\r\n")
+    assert sent < 8_000_000
