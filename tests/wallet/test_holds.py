@@ -299,6 +299,14 @@ class WalletMachine(RuleBasedStateMachine):
         self.expected.posted -= cost
         self.resolved[hold_id] = cost
 
+    @precondition(lambda self: self.expected.holds)
+    @rule(which=WHICH)
+    def void(self, which: int) -> None:
+        hold_id, _amount = pick(self.expected.holds, which)
+        self.run(self.holds.settle(hold_id=hold_id, wallet_id=self.wallet.pk, cost_micro=0))
+        del self.expected.holds[hold_id]
+        self.resolved[hold_id] = 0
+
     @precondition(lambda self: self.resolved)
     @rule(which=WHICH)
     def resolve_again(self, which: int) -> None:

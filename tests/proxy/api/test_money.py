@@ -143,7 +143,9 @@ def test_a_free_model_needs_no_balance(make_caller: Any) -> None:
     assert caller.usage().cost_micro == 0
 
 
-def test_two_hundred_at_once_on_a_wallet_that_covers_fifty(make_caller: Any, upstream: FakeUpstream) -> None:
+def test_two_hundred_at_once_over_two_processes_on_a_wallet_that_covers_fifty(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
     probe = make_caller()
     held = held_during(probe, upstream, max_tokens=100)
     # Each answer costs exactly its hold's worth, so that nothing that was given back can pay for a later one.
@@ -153,11 +155,12 @@ def test_two_hundred_at_once_on_a_wallet_that_covers_fifty(make_caller: Any, ups
         chunk({"content": "a"}), 0.3, chunk({}, finish="stop"), chunk(None, usage=usage), b"data: [DONE]\n\n"
     )
     caller = make_caller(credit_micro=held * 50)
-    with caller.http as http, ThreadPoolExecutor(50) as pool:
-        body = {"model": MODEL, "messages": HELLO, "stream": True, "max_tokens": 100}
-        statuses = list(
-            pool.map(lambda _n: http.post("/chat/completions", json=body).status_code, range(200))
-        )
+    body = {"model": MODEL, "messages": HELLO, "stream": True, "max_tokens": 100}
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    with web_process() as other, ThreadPoolExecutor(50) as pool:
+        urls = [f"{web.url}/v1/chat/completions" for web in (caller.web, other)] * 100
+        asked = [pool.submit(httpx.post, url, json=body, headers=headers, timeout=60) for url in urls]
+        statuses = [answer.result().status_code for answer in asked]
     assert (statuses.count(200), statuses.count(402)) == (50, 150)
     assert caller.balance() == (0, 0)
 
