@@ -16,13 +16,22 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.db.models import Case, Sum, Value, When
 from django.utils import timezone
 
 from accounts.models import User
 from wallet import gateways, invoices, ledger, tiers, vat
-from wallet.gateways.interface import AmountDiffers, GatewayError, NotPaid, PaymentRequest, Pending, Verified
+from wallet.gateways.interface import (
+    AmountDiffers,
+    GatewayError,
+    NotPaid,
+    PaymentGateway,
+    PaymentRequest,
+    Pending,
+    Verified,
+)
 from wallet.models import JournalEntry, TopUp, Wallet
 from wallet.money import micro_from_toman
 
@@ -154,7 +163,8 @@ def come_back(*, topup_id: UUID, query: Mapping[str, str]) -> None:
     topup = TopUp.objects.filter(pk=topup_id).first()
     if topup is None:
         raise UnknownTopUp(topup_id)
-    named = gateways.named(topup.gateway).returned_authority(query)
+    gateway = _gateway(topup)
+    named = gateway.returned_authority(query) if gateway else None
     if named is None or named != topup.authority:
         logger.warning("a return that names another payment", extra={"topup": topup_id})
         return
@@ -186,9 +196,9 @@ def settle(*, topup_id: UUID) -> None:
         if age > EXPIRE_AFTER:
             TopUp.objects.filter(pk=topup_id, status=Status.CREATED).update(status=Status.EXPIRED)
         return
-    gateway = gateways.named(topup.gateway)
-    claim = _claim(topup)
-    if claim is None:
+    gateway = _gateway(topup)
+    claim = _claim(topup) if gateway else None
+    if gateway is None or claim is None:
         return
     answer = gateway.verify(authority=topup.authority, amount_micro=topup.payable_micro)
     match answer:
@@ -223,6 +233,15 @@ def _credit_or_wait(topup_id: UUID, claim: datetime, paid: Verified) -> None:
         # Paid, and not lost: it is asked about again until an admin has lifted the freeze.
         logger.warning("paid top-up waits for a frozen wallet", extra={"topup": topup_id})
         _release(topup_id, claim)
+
+
+def _gateway(topup: TopUp) -> PaymentGateway | None:
+    """The gateway that a top-up was started with; None, loudly, once an operator has taken it out of the settings."""
+    try:
+        return gateways.named(topup.gateway)
+    except ImproperlyConfigured:
+        logger.exception("a top-up's gateway is not set up any more", extra={"topup": topup.pk})
+        return None
 
 
 def _wait_for_answer(topup: TopUp, claim: datetime, error: GatewayError, *, gives_up: bool) -> None:

@@ -551,3 +551,12 @@ def test_a_top_up_under_review_is_credited_once_its_gateway_says_so_again() -> N
     topups.ask_again(topup_id=topup.pk)
     assert state(topup) == ("credited", AMOUNT)
     assert Invoice.objects.filter(topup_id=topup.pk).count() == 1
+
+
+@pytest.mark.django_db
+def test_a_gateway_taken_out_of_the_settings_keeps_its_top_ups_waiting() -> None:
+    topup = started()
+    TopUp.objects.filter(pk=topup.pk).update(gateway="gone")
+    come_back(topup)
+    topups.settle(topup_id=topup.pk)
+    assert state(topup) == ("redirected", 0)
