@@ -4,14 +4,12 @@ once under their own id."""
 import logging
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from wallet import ledger
+from wallet import approvals, ledger
 from wallet.credit_models import Adjustment
 from wallet.models import JournalEntry
-from wallet.money import micro_from_toman
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +35,10 @@ def ask(*, adjustment: Adjustment) -> None:
     Opens a transaction. Raises ledger.NotCovered for a debit beyond what is available, ledger.WalletFrozen; then
     nothing is stored.
     """
-    limit_micro = micro_from_toman(settings.ADJUSTMENT_APPROVAL_TOMAN)
-    adjustment.needs_approval = abs(adjustment.amount_micro) > limit_micro
     with transaction.atomic():
+        adjustment.needs_approval = approvals.needs_second(
+            admin_id=adjustment.requested_by_id, amount_micro=adjustment.amount_micro
+        )
         adjustment.save(force_insert=True)
         if not adjustment.needs_approval:
             _book(adjustment, approved_by_id=None)

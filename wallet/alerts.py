@@ -1,12 +1,13 @@
-"""One SMS when a wallet's available balance falls below what its owner chose, and none again until it has recovered.
+"""One SMS when a wallet's balance falls below what its owner chose, and none again until it has recovered.
 
-It has recovered when it is above the threshold and money has come in since the SMS. Without that, requests that
-reserve money and give it back would send one SMS after the other; a day later being above it is enough.
+The balance is what is posted: what requests reserve and give back warns nobody. Only money that comes in raises it,
+so that it has recovered as soon as it is not below the threshold any more.
 """
 
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 
 from django.conf import settings
 from django.db import connection
@@ -22,26 +23,26 @@ from wallet.money import toman_text
 logger = logging.getLogger(__name__)
 
 SMS_PER_RUN = 500
+SECONDS_PER_RUN = 45  # the next run, a minute after this one, goes on
 REARM = """
-UPDATE wallet_walletalert a SET alerted_at = NULL, alerted_posted_micro = NULL
+UPDATE wallet_walletalert a SET alerted_at = NULL
 FROM wallet_wallet w
-WHERE w.user_id = a.wallet_id AND a.alerted_at IS NOT NULL AND w.posted_micro - w.held_micro >= a.threshold_micro
-  AND (w.posted_micro > a.alerted_posted_micro OR a.alerted_at < now() - interval '1 day')
+WHERE w.user_id = a.wallet_id AND a.alerted_at IS NOT NULL AND w.posted_micro >= a.threshold_micro
 """
 # Claimed before it is sent, and one at a time: whoever dies in between has lost one SMS, and none is sent twice.
 CLAIM = """
 WITH due AS (
-    SELECT a.wallet_id, u.mobile, a.threshold_micro, w.posted_micro, w.posted_micro - w.held_micro AS available_micro
+    SELECT a.wallet_id, u.mobile, w.posted_micro
     FROM wallet_walletalert a
     JOIN wallet_wallet w ON w.user_id = a.wallet_id
     JOIN accounts_user u ON u.id = a.wallet_id
-    WHERE a.alerted_at IS NULL AND u.is_active AND w.posted_micro - w.held_micro < a.threshold_micro
+    WHERE a.alerted_at IS NULL AND u.is_active AND w.posted_micro < a.threshold_micro
       AND a.wallet_id <> ALL(%(failed)s)
     LIMIT 1 FOR UPDATE OF a SKIP LOCKED
 )
-UPDATE wallet_walletalert a SET alerted_at = clock_timestamp(), alerted_posted_micro = due.posted_micro
+UPDATE wallet_walletalert a SET alerted_at = clock_timestamp()
 FROM due WHERE a.wallet_id = due.wallet_id AND a.alerted_at IS NULL
-RETURNING a.wallet_id, due.mobile, due.available_micro, a.alerted_at
+RETURNING a.wallet_id, due.mobile, due.posted_micro, a.alerted_at
 """
 
 
@@ -51,7 +52,7 @@ class Due:
 
     wallet_id: int
     mobile: str
-    available_micro: int
+    posted_micro: int
     alerted_at: datetime
 
 
@@ -69,13 +70,12 @@ def choose(*, user_id: int, threshold_micro: int | None) -> None:
         WalletAlert.objects.filter(pk=user_id).delete()
         return
     wallet = Wallet.objects.get(pk=user_id)
-    is_low = wallet.available_micro < threshold_micro
+    is_low = wallet.posted_micro < threshold_micro
     WalletAlert.objects.update_or_create(
         wallet=wallet,
         defaults={
             "threshold_micro": threshold_micro,
             "alerted_at": timezone.now() if is_low else None,
-            "alerted_posted_micro": wallet.posted_micro if is_low else None,
         },
     )
 
@@ -84,7 +84,8 @@ def send_due() -> int:
     """Arms what has recovered, sends what is due and returns how many went out.
 
     Talks to the SMS provider, so it belongs outside transactions. What the provider refuses is tried by the next run.
-    A provider that sends to nobody now is not asked for the others, so that a run is short.
+    A provider that sends to nobody now is not asked for the others, and a slow one for SECONDS_PER_RUN at most, so
+    that a run is short.
     """
     try:
         provider = sms.provider()
@@ -92,8 +93,8 @@ def send_due() -> int:
         return 0
     with connection.cursor() as cursor:
         cursor.execute(REARM)
-    sent, failed = 0, list[int]()
-    while sent + len(failed) < SMS_PER_RUN and (due := _claim(failed)):
+    sent, failed, end = 0, list[int](), monotonic() + SECONDS_PER_RUN
+    while sent + len(failed) < SMS_PER_RUN and monotonic() < end and (due := _claim(failed)):
         try:
             provider.send_text(mobile=due.mobile, text=_text(due))
         except sms.NoAnswer as error:
@@ -128,16 +129,14 @@ def _claim(failed: list[int]) -> Due | None:
 
 
 def _unclaim(due: Due) -> None:
-    WalletAlert.objects.filter(pk=due.wallet_id, alerted_at=due.alerted_at).update(
-        alerted_at=None, alerted_posted_micro=None
-    )
+    WalletAlert.objects.filter(pk=due.wallet_id, alerted_at=due.alerted_at).update(alerted_at=None)
 
 
 def _text(due: Due) -> str:
     language = settings.LANGUAGE_CODE
     with translation.override(language):
-        amount = figure_text(toman_text(due.available_micro, digits=0), language=language)
-        return _("Hamiran: your wallet is running low. Available: %(amount)s Toman. Top up: %(address)s") % {
+        amount = figure_text(toman_text(due.posted_micro, digits=0), language=language)
+        return _("Hamiran: your wallet is running low. Balance: %(amount)s Toman. Top up: %(address)s") % {
             "amount": amount,
             "address": f"{settings.BASE_URL}/wallet/",
         }

@@ -199,28 +199,85 @@ class PromoCodeForm(forms.ModelForm):  # type: ignore[type-arg]
         return amount
 
 
+class PromoChangeForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = PromoCode
+        fields = ("max_uses", "expires_at")
+
+    def clean_max_uses(self) -> int | None:
+        """Under the code's lock, which the admin site's transaction keeps, so that no use comes in between."""
+        max_uses: int | None = self.cleaned_data["max_uses"]
+        uses = PromoCode.objects.select_for_update(no_key=True).get(pk=self.instance.pk).uses
+        if max_uses is not None and max_uses < uses:
+            raise forms.ValidationError(
+                _("It has been used %(uses)s times already; it cannot be less.") % {"uses": uses}
+            )
+        return max_uses
+
+
 @admin.register(PromoCode)
 class PromoCodeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Code and amount are given once; how often and how long it may be used can be changed."""
 
-    list_display = ("code", "amount", "uses", "max_uses", "expires_at")
+    list_display = (
+        "code",
+        "amount",
+        "uses",
+        "max_uses",
+        "expires_at",
+        "usable",
+        "requested_by",
+        "approved_by",
+    )
+    list_select_related = ("requested_by", "approved_by")
     search_fields = ("code",)
+    actions = ("approve",)
+    fixed = ("code", "amount", "uses", "usable", "requested_by", "approved_by")
 
     def get_form(
         self, request: HttpRequest, obj: PromoCode | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        if obj is None:
-            kwargs["form"] = PromoCodeForm
+        kwargs["form"] = PromoChangeForm if obj else PromoCodeForm
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: PromoCode | None = None) -> Any:
-        return ("code", "amount", "uses", "max_uses", "expires_at") if obj else PromoCodeForm.Meta.fields
+        return (*self.fixed, *PromoChangeForm.Meta.fields) if obj else PromoCodeForm.Meta.fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: PromoCode | None = None) -> Any:
-        return ("code", "amount", "uses") if obj else ()
+        return self.fixed if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: PromoCode | None = None) -> bool:
         return False  # it is made to expire instead; what it gave refers to it
+
+    def has_approve_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("wallet.approve_adjustment")
+
+    def save_model(self, request: HttpRequest, obj: PromoCode, form: Any, change: bool) -> None:
+        assert request.user.pk is not None, "the admin site lets nobody else in"
+        (promos.change if change else promos.make)(promo=obj, admin_id=request.user.pk)
+        if obj.waits:
+            self.message_user(
+                request, gettext("This code waits for the approval of a second admin."), messages.WARNING
+            )
+
+    @admin.action(description=_("Approve"), permissions=["approve"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[PromoCode]) -> None:
+        assert request.user.pk is not None, "the admin site lets nobody else in"
+        for promo in queryset:
+            level = messages.ERROR
+            try:
+                promos.approve(promo_code_id=promo.pk, admin_id=request.user.pk)
+            except promos.AlreadyDecided:
+                outcome = gettext("It needs no approval.")
+            except promos.NeedsSecondAdmin:
+                outcome = gettext("You asked for it yourself; another admin has to approve it.")
+            else:
+                outcome, level = gettext("It can be used now."), messages.SUCCESS
+            self.message_user(request, f"{promo}: {outcome}", level)
+
+    @admin.display(description=_("approved"), boolean=True)
+    def usable(self, promo: PromoCode) -> bool:
+        return not promo.waits
 
     @admin.display(description=_("amount"))
     def amount(self, promo: PromoCode) -> str:

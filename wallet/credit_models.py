@@ -83,7 +83,11 @@ class Adjustment(models.Model):
 
 
 class PromoCode(models.Model):
-    """A code that gives credit: to each user once, `max_uses` times in all."""
+    """A code that gives credit: to each user once, `max_uses` times in all.
+
+    One that `needs_approval` gives nothing before `approved_by` is set. `requested_by` is who made it or, since then,
+    raised how often it may be used; None for those made before this was kept.
+    """
 
     code = models.CharField(_("code"), max_length=40, help_text=_("Capitals and small letters are the same."))
     amount_micro = models.BigIntegerField(_("amount"))
@@ -92,6 +96,24 @@ class PromoCode(models.Model):
     )
     uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
     expires_at = models.DateTimeField(_("expires at"))
+    needs_approval = models.BooleanField(_("needs a second admin"), default=False, editable=False)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("requested by"),
+        null=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    requested_at = models.DateTimeField(_("requested at"), default=timezone.now, editable=False)
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("approved by"),
+        null=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:
@@ -110,10 +132,18 @@ class PromoCode(models.Model):
             models.CheckConstraint(
                 condition=Q(max_uses__isnull=True) | Q(uses__lte=F("max_uses")), name="promo_not_used_up"
             ),
+            models.CheckConstraint(
+                condition=Q(approved_by__isnull=True) | ~Q(approved_by=F("requested_by")),
+                name="promo_two_people",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.code
+
+    @property
+    def waits(self) -> bool:
+        return self.needs_approval and self.approved_by_id is None
 
 
 class PromoRedemption(models.Model):
@@ -158,18 +188,10 @@ class WalletAlert(models.Model):
     )
     threshold_micro = models.BigIntegerField()
     alerted_at = models.DateTimeField(null=True)
-    alerted_posted_micro = models.BigIntegerField(
-        null=True
-    )  # what was posted then: more means that money came in
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(threshold_micro__gt=0), name="alert_threshold_positive"),
-            models.CheckConstraint(
-                condition=Q(alerted_at__isnull=True, alerted_posted_micro__isnull=True)
-                | Q(alerted_at__isnull=False, alerted_posted_micro__isnull=False),
-                name="alert_state_whole",
-            ),
         ]
 
     def __str__(self) -> str:

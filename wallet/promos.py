@@ -1,4 +1,5 @@
-"""Promo codes: each gives its credit to a user once, and only as often as it says."""
+"""Promo codes: each gives its credit to a user once, only as often as it says, and above a limit only after a second
+admin has approved it."""
 
 import logging
 import math
@@ -9,7 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.phone import ascii_digits
-from wallet import ledger
+from wallet import approvals, ledger
 from wallet.credit_models import PromoCode, PromoRedemption
 from wallet.models import JournalEntry
 
@@ -28,7 +29,7 @@ RETURNING tries, since
 
 
 class UnknownCode(Exception):
-    """There is no such code."""
+    """There is no such code, or none yet that was approved."""
 
 
 class Expired(Exception):
@@ -51,9 +52,51 @@ class TooManyTries(Exception):
         self.wait_seconds = max(1, math.ceil(wait.total_seconds()))
 
 
+class AlreadyDecided(Exception):
+    """The code waits for nobody's approval."""
+
+
+class NeedsSecondAdmin(Exception):
+    """Whoever asked for a code worth more than the limit cannot approve it."""
+
+
 def normalised(typed: str) -> str:
     """A code as it is stored: capitals, ASCII digits, no spaces."""
     return "".join(ascii_digits(typed).split()).upper()
+
+
+def make(*, promo: PromoCode, admin_id: int) -> None:
+    """Stores a code that an admin filled in; worth too much for one admin, it waits. Opens a transaction."""
+    with transaction.atomic():
+        _ask(promo, admin_id)
+        promo.save(force_insert=True)
+
+
+def change(*, promo: PromoCode, admin_id: int) -> None:
+    """Stores a new `max_uses` or `expires_at`. Raising how often it may be used is asking for the code anew.
+
+    Opens a transaction.
+    """
+    changed = ["max_uses", "expires_at"]
+    with transaction.atomic():
+        stored = PromoCode.objects.select_for_update(no_key=True).get(pk=promo.pk)
+        if stored.max_uses is not None and (promo.max_uses is None or promo.max_uses > stored.max_uses):
+            _ask(promo, admin_id)
+            changed += ["needs_approval", "requested_by", "requested_at", "approved_by"]
+        promo.save(update_fields=changed)
+
+
+def approve(*, promo_code_id: int, admin_id: int) -> None:
+    """Lets a code that waits be used. Opens a transaction. Raises AlreadyDecided, NeedsSecondAdmin."""
+    with transaction.atomic():
+        promo = PromoCode.objects.select_for_update(no_key=True).get(pk=promo_code_id)
+        if not promo.waits:
+            raise AlreadyDecided(promo_code_id)
+        if promo.requested_by_id == admin_id:
+            raise NeedsSecondAdmin(promo_code_id)
+        promo.approved_by_id = admin_id
+        promo.save(update_fields=["approved_by"])
+    logger.info("promo code approved", extra={"promo_code": promo_code_id, "approved_by": admin_id})
 
 
 def redeem(*, user_id: int, typed: str, now: datetime | None = None) -> int:
@@ -67,7 +110,7 @@ def redeem(*, user_id: int, typed: str, now: datetime | None = None) -> int:
     with transaction.atomic():
         # Under its lock, so that of several users at once only as many get it as are left.
         promo = PromoCode.objects.select_for_update(no_key=True).filter(code=normalised(typed)).first()
-        if promo is None:
+        if promo is None or promo.waits:
             raise UnknownCode
         if PromoRedemption.objects.filter(promo_code=promo, wallet_id=user_id).exists():
             raise AlreadyRedeemed
@@ -88,6 +131,14 @@ def redeem(*, user_id: int, typed: str, now: datetime | None = None) -> int:
         )
     logger.info("promo code redeemed", extra={"promo_code": promo.pk, "user_id": user_id})
     return promo.amount_micro
+
+
+def _ask(promo: PromoCode, admin_id: int) -> None:
+    worth_micro = None if promo.max_uses is None else promo.amount_micro * promo.max_uses
+    promo.needs_approval = approvals.needs_second(
+        admin_id=admin_id, amount_micro=worth_micro, promo_code_id=promo.pk
+    )
+    promo.requested_by_id, promo.requested_at, promo.approved_by_id = admin_id, timezone.now(), None
 
 
 def _count_try(user_id: int, now: datetime) -> None:

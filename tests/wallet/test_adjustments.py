@@ -1,4 +1,5 @@
 import threading
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ from django.contrib.auth.models import Permission
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User
 from tests.admin_browser import admin_browser
@@ -24,13 +26,15 @@ LIST = reverse("admin:wallet_adjustment_changelist")
 ADD = reverse("admin:wallet_adjustment_add")
 
 
-def asked(wallet: Wallet, *, kind: str = "refund", amount_micro: int = -LARGE) -> Adjustment:
+def asked(
+    wallet: Wallet, *, kind: str = "refund", amount_micro: int = -LARGE, by: User | None = None
+) -> Adjustment:
     adjustment = Adjustment(
         wallet=wallet,
         kind=kind,
         amount_micro=amount_micro,
         reason="asked by telephone",
-        requested_by=UserFactory.create(is_staff=True),
+        requested_by=by or UserFactory.create(is_staff=True),
     )
     adjustments.ask(adjustment=adjustment)
     return adjustment
@@ -84,6 +88,53 @@ def test_a_large_one_waits_for_another_admin() -> None:
         with pytest.raises(adjustments.AlreadyDecided):
             decide()
     assert posted(wallet) == CREDIT - LARGE
+
+
+@pytest.mark.django_db
+def test_many_small_ones_by_one_admin_wait_when_their_sum_is_large() -> None:
+    admin, other = UserFactory.create_batch(2, is_staff=True)
+    wallets = WalletFactory.create_batch(3, credit_micro=CREDIT)
+    half = SMALL // 2
+    assert asked(wallets[0], amount_micro=-half, by=admin).state == "booked"
+    assert asked(wallets[1], kind="gift", amount_micro=half, by=admin).state == "booked"
+    large = asked(wallets[2], amount_micro=-1, by=admin)
+    assert large.state == "pending"
+    assert asked(wallets[2], amount_micro=-1, by=other).state == "booked"
+    adjustments.approve(adjustment_id=large.pk, admin_id=other.pk)
+    assert asked(wallets[2], amount_micro=-half, by=other).state == "booked"  # what he approved is not his
+
+
+@pytest.mark.django_db
+def test_what_an_admin_booked_a_day_ago_counts_no_more() -> None:
+    admin, wallet = UserFactory.create(is_staff=True), WalletFactory.create(credit_micro=CREDIT)
+    for hours, state in ((24, "booked"), (23, "booked"), (0, "pending")):
+        adjustment = Adjustment(
+            wallet=wallet, kind="refund", amount_micro=-SMALL, reason="r", requested_by=admin,
+            created_at=timezone.now() - timedelta(hours=hours),
+        )  # fmt: skip
+        adjustments.ask(adjustment=adjustment)
+        assert adjustment.state == state
+
+
+def test_small_ones_at_once_count_each_other(committed_db: None) -> None:
+    admin = UserFactory.create(is_staff=True)
+    wallets = WalletFactory.create_batch(6, credit_micro=CREDIT)
+    states: list[str] = []
+    barrier = threading.Barrier(len(wallets))
+
+    def ask(wallet: Wallet) -> None:
+        barrier.wait()
+        try:
+            states.append(asked(wallet, amount_micro=-SMALL // 2, by=admin).state)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask, args=(wallet,)) for wallet in wallets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(states) == ["booked"] * 2 + ["pending"] * 4
 
 
 @pytest.mark.django_db

@@ -7,16 +7,18 @@ from uuid import uuid4
 
 import pytest
 from auditlog.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import User
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory, WalletFactory
 from tests.wallet.test_database_rules import refused_by, sql
-from wallet import integrity, ledger, promos
-from wallet.credit_models import PromoCode, PromoRedemption, PromoTries
+from wallet import adjustments, integrity, ledger, promos
+from wallet.credit_models import Adjustment, PromoCode, PromoRedemption, PromoTries
 from wallet.models import JournalEntry, Wallet
 from wallet.money import micro_from_toman
 
@@ -131,9 +133,12 @@ def test_guessing_ends_after_ten_tries_and_begins_anew_after_an_hour() -> None:
         ({"code": "small"}, "promo_code_in_capitals"),
         ({"amount_micro": 0}, "promo_amount_positive"),
         ({"max_uses": 1, "uses": 2}, "promo_not_used_up"),
+        ({"requested_by": "admin", "approved_by": "admin"}, "promo_two_people"),
     ],
 )
 def test_a_bad_code_is_refused(changes: dict[str, Any], rule: str) -> None:
+    admin = UserFactory.create()
+    changes = {name: admin if value == "admin" else value for name, value in changes.items()}
     assert refused_by(lambda: promo(**changes)) == rule
 
 
@@ -162,6 +167,78 @@ def test_the_ledger_check_finds_a_use_without_credit_and_a_wrong_count() -> None
     unpaid = PromoRedemption.objects.create(promo_code=given, wallet=WalletFactory.create(), amount_micro=5)
     assert reported(f"redemption_id={unpaid.pk}")
     assert reported(f"promo_code_id={given.pk}")
+
+
+def asked(admin: User, *, max_uses: int | None, amount_micro: int = AMOUNT) -> PromoCode:
+    code = uuid4().hex[:10].upper()
+    made = PromoCode(
+        code=code, amount_micro=amount_micro, max_uses=max_uses, expires_at=NOW + timedelta(days=1)
+    )
+    promos.make(promo=made, admin_id=admin.pk)
+    return PromoCode.objects.get(pk=made.pk)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("max_uses", "waits"), [(0, False), (200, False), (201, True), (None, True)])
+def test_a_code_worth_more_than_the_limit_waits_for_a_second_admin(max_uses: int | None, waits: bool) -> None:
+    assert asked(UserFactory.create(), max_uses=max_uses).waits == waits
+
+
+@pytest.mark.django_db
+def test_a_code_that_waits_gives_nothing_before_another_admin_approves_it() -> None:
+    wallet, (admin, other) = WalletFactory.create(), UserFactory.create_batch(2)
+    given = asked(admin, max_uses=None)
+    with pytest.raises(promos.UnknownCode):
+        promos.redeem(user_id=wallet.pk, typed=given.code)
+    with pytest.raises(promos.NeedsSecondAdmin):
+        promos.approve(promo_code_id=given.pk, admin_id=admin.pk)
+    promos.approve(promo_code_id=given.pk, admin_id=other.pk)
+    with pytest.raises(promos.AlreadyDecided):
+        promos.approve(promo_code_id=given.pk, admin_id=other.pk)
+    assert promos.redeem(user_id=wallet.pk, typed=given.code) == AMOUNT
+
+
+@pytest.mark.django_db
+def test_many_small_codes_and_adjustments_of_one_admin_count_together() -> None:
+    admin, wallet = UserFactory.create(), WalletFactory.create()
+    assert not asked(admin, max_uses=100).waits
+    gift = Adjustment(wallet=wallet, kind="gift", amount_micro=100 * AMOUNT, reason="r", requested_by=admin)
+    adjustments.ask(adjustment=gift)
+    assert gift.state == "booked"
+    assert asked(admin, max_uses=1).waits
+    assert not asked(UserFactory.create(), max_uses=1).waits
+    PromoCode.objects.filter(requested_by=admin).update(requested_at=NOW - timedelta(hours=25))
+    assert not asked(admin, max_uses=100).waits
+
+
+@pytest.mark.django_db
+def test_raising_how_often_it_may_be_used_is_asking_anew_and_lowering_is_not() -> None:
+    admin, other = UserFactory.create_batch(2)
+    given = asked(admin, max_uses=150)
+
+    def changed(by: User, max_uses: int | None) -> PromoCode:
+        given.max_uses = max_uses
+        promos.change(promo=given, admin_id=by.pk)
+        given.refresh_from_db()
+        return given
+
+    assert not changed(admin, 200).waits  # counted once
+    assert changed(other, 201).waits
+    assert given.requested_by == other
+    promos.approve(promo_code_id=given.pk, admin_id=admin.pk)
+    assert not changed(other, 180).waits
+    assert given.approved_by == admin
+    assert changed(other, None).waits
+
+
+@pytest.mark.django_db
+def test_a_change_forgets_no_use_that_came_in_meanwhile() -> None:
+    wallet, given = WalletFactory.create(), promo(max_uses=5)
+    promos.redeem(user_id=wallet.pk, typed=given.code)
+    given.max_uses = 4  # `given` was read before
+    promos.change(promo=given, admin_id=UserFactory.create().pk)
+    given.refresh_from_db()
+    assert (given.uses, given.max_uses) == (1, 4)
 
 
 # --- pages
@@ -231,6 +308,53 @@ def test_admins_make_codes_and_end_them_but_never_remove_them() -> None:
     made.refresh_from_db()
     assert (made.code, made.max_uses) == ("NOWRUZ5", 7)
     assert browser.post(reverse("admin:wallet_promocode_delete", args=[made.pk])).status_code == 403
+
+
+@pytest.mark.django_db
+def test_it_cannot_be_limited_to_less_than_it_was_used() -> None:
+    given = promo(max_uses=9)
+    for wallet in WalletFactory.create_batch(2):
+        promos.redeem(user_id=wallet.pk, typed=given.code)
+    change = reverse("admin:wallet_promocode_change", args=[given.pk])
+    typed = {"expires_at_0": "2027-01-01", "expires_at_1": "00:00"}
+    browser = admin_browser()
+    assert "It has been used 2 times already" in browser.post(change, {**typed, "max_uses": "1"}).text
+    assert browser.post(change, {**typed, "max_uses": "2"}).status_code == 302
+    given.refresh_from_db()
+    assert given.max_uses == 2
+
+
+@pytest.mark.django_db
+def test_a_second_admin_approves_a_code_in_the_list() -> None:
+    first, second = admin_browser(), admin_browser()
+    typed = {"code": uuid4().hex[:10].upper(), "max_uses": "201", "amount": "5,000"}
+    typed |= {"expires_at_0": "2027-01-01", "expires_at_1": "00:00"}
+    too_large = {**typed, "amount": "999999999999"}
+    assert "too large" in first.post(reverse("admin:wallet_promocode_add"), too_large).text
+    page = first.post(reverse("admin:wallet_promocode_add"), typed, follow=True).text
+    assert "This code waits for the approval of a second admin." in page
+    made = PromoCode.objects.get(code=typed["code"])
+    chosen = {"action": "approve", "_selected_action": [str(made.pk)]}
+    codes = reverse("admin:wallet_promocode_changelist")
+    assert "another admin has to approve it" in first.post(codes, chosen, follow=True).text
+    assert PromoCode.objects.get(pk=made.pk).waits
+    assert "It can be used now." in second.post(codes, chosen, follow=True).text
+    assert not PromoCode.objects.get(pk=made.pk).waits
+    assert "It needs no approval." in second.post(codes, chosen, follow=True).text
+    assert LogEntry.objects.get_for_object(made).count() == 2
+
+
+@pytest.mark.django_db
+def test_who_may_not_approve_adjustments_approves_no_code_either() -> None:
+    given = asked(UserFactory.create(), max_uses=None)
+    browser = admin_browser()
+    clerk = User.objects.get(pk=int(browser.session["_auth_user_id"]))
+    clerk.is_superuser = False
+    clerk.save()
+    clerk.user_permissions.add(*Permission.objects.filter(codename__endswith="_promocode"))
+    chosen = {"action": "approve", "_selected_action": [str(given.pk)]}
+    browser.post(reverse("admin:wallet_promocode_changelist"), chosen)
+    assert PromoCode.objects.get(pk=given.pk).waits
 
 
 @pytest.mark.django_db
