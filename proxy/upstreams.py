@@ -41,7 +41,6 @@ class Upstreams:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.UPSTREAM_CONNECT_TIMEOUT_SECONDS),
             headers={"User-Agent": "hamiran", "Accept-Encoding": "identity"},
-            json_serialize=_never,
         )
 
     async def close(self) -> None:
@@ -151,7 +150,3 @@ class PublicResolver(aiohttp.abc.AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
-
-
-def _never(_value: object) -> str:
-    raise AssertionError("bodies are bytes already")

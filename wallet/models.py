@@ -50,7 +50,7 @@ class Hold(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     # Placed by joining the locked wallets only, and check_ledger looks for others: the foreign key's own query for
-    # each hold took a tenth of the ledger's throughput.
+    # each hold took 6 % of the ledger's throughput (bench/README.md).
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="holds", db_constraint=False)
     amount_micro = models.BigIntegerField()
     created_at = models.DateTimeField()

@@ -57,3 +57,9 @@ def test_what_hides_in_other_fields_is_bounded_too() -> None:
     plain = read([{"role": "user", "content": "hi"}])
     schema = read([{"role": "user", "content": "hi"}], response_format={"schema": "s" * 5_000})
     assert bound(schema) >= bound(plain) + 5_000
+
+
+def test_a_part_of_an_unknown_kind_may_be_as_large_as_any() -> None:
+    ask = read([{"role": "user", "content": [{"type": "video", "video": "https://x/y.mp4"}]}])
+    assert bound(ask, context=8_192) == 8_192
+    assert bound(ask, media=1_500) >= 1_500

@@ -70,3 +70,11 @@ def test_the_regular_check_freezes_the_wallets_it_names(committed_db: None) -> N
     finally:
         break_held(broken, 0)
         freezing.unfreeze(wallet_id=broken.pk)
+
+
+@pytest.mark.django_db
+def test_every_wallet_that_a_check_names_is_found_however_many() -> None:
+    everybody = "SELECT user_id AS wallet_id FROM wallet_wallet, generate_series(1, 100)"
+    wallet = WalletFactory.create()
+    found = [named for _invariant, named in integrity.wallets_of([("all", everybody)])]
+    assert found.count(wallet.pk) == 100
