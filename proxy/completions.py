@@ -2,15 +2,16 @@
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy import answers, pricing
+from proxy.catalogue import ServedModel
 from proxy.completion_request import CompletionRequest, read_request, required_model
-from proxy.errors import APIError, UpstreamRefusal, rate_limited
-from proxy.limits import Admission, Limits
+from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Metered, Outcome
 from proxy.relay import Relay
 from proxy.upstreams import UpstreamFailed, read_all
@@ -24,25 +25,37 @@ OUTPUT_FLOOR_TOKENS = 256
 COST_HEADER = "x-hamiran-cost-toman"
 
 
-async def create(
-    runtime: "Runtime",
-    *,
-    key: KeyIdentity,
-    request_id: uuid.UUID,
-    payload: dict[str, Any],
-    headers: dict[str, str],
-) -> bytes | Relay:
-    """The body of a whole answer, paid for; or a relay whose first event has arrived, to be delivered.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of which model, at the price of this moment."""
 
-    Fills `headers` with the rate limits' as soon as they are known, and with a whole answer's cost. Raises
-    APIError; no hold is left open then.
-    """
+    ask: CompletionRequest
+    model: ServedModel
+
+
+def take(runtime: "Runtime", payload: dict[str, Any]) -> Order:
+    """Raises APIError for what cannot be asked of any model, or of this one."""
     model_id = required_model(payload)
     model = runtime.catalogue.get(model_id)
     if model is None:
         raise APIError("model_not_found", param="model")
-    ask = read_request(payload, model=model_id)
-    body = ask.upstream_body(upstream_model=model.route.upstream_model, output_limit=None)
+    return Order(read_request(payload, model=model_id), model)
+
+
+async def create(
+    runtime: "Runtime",
+    order: Order,
+    *,
+    key: KeyIdentity,
+    request_id: uuid.UUID,
+    headers: dict[str, str],
+) -> bytes | Relay:
+    """The body of a whole answer, paid for; or a relay whose first event has arrived, to be delivered.
+
+    For a request that its key's limits have let in, which ends here or with the relay. Fills `headers` with a whole
+    answer's cost. Raises APIError; no hold is left open then.
+    """
+    ask, model = order.ask, order.model
     metered = Metered(
         holds=runtime.holds,
         limiter=runtime.limiter,
@@ -52,11 +65,11 @@ async def create(
         stream=ask.stream,
         prompt_estimate=ask.prompt.estimate,
     )
-    await _admit(runtime, metered, headers)
     try:
+        body = ask.upstream_body(upstream_model=model.route.upstream_model, output_limit=None)
         output_limit = await _hold(metered, ask, len(body))
     except BaseException:
-        await asyncio.shield(_release_limits(metered))
+        await metered.release_limits(0)
         raise
     if output_limit is not None:
         body = ask.upstream_body(upstream_model=model.route.upstream_model, output_limit=output_limit)
@@ -78,20 +91,6 @@ async def create(
 def unavailable() -> APIError:
     """503: nothing is served that could not be paid for."""
     return APIError("service_unavailable", headers={"Retry-After": "5"})
-
-
-async def _admit(runtime: "Runtime", metered: Metered, headers: dict[str, str]) -> None:
-    key = metered.key
-    limits = Limits(key.rpm, key.tpm, key.concurrency)
-    admission: Admission = await runtime.limiter.admit(
-        key_id=key.key_id,
-        request_id=metered.request_id.hex,
-        limits=limits,
-        tokens=metered.prompt_estimate,
-    )
-    headers.update(admission.headers(limits))
-    if admission.retry_after_ms:
-        raise rate_limited(admission.retry_after_ms / 1000 if admission.retry_after_ms > 0 else None)
 
 
 async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
@@ -122,15 +121,6 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
     if ask.output_limit is not None or affordable is None or affordable >= output * ask.n:
         return None
     return affordable // ask.n
-
-
-async def _release_limits(metered: Metered) -> None:
-    await metered.limiter.finish(
-        key_id=metered.key.key_id,
-        request_id=metered.request_id.hex,
-        estimate=metered.prompt_estimate,
-        tokens=0,
-    )
 
 
 async def _call(
