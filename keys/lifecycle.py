@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from keys.models import APIKey
 from keys.secret import digest, generate
 
 MAX_ACTIVE_KEYS = 50
+SESSION_LIFE = timedelta(hours=1)
+SESSION_NAME = "Playground"
 
 TOUCH = """
 WITH used AS (
@@ -70,7 +72,7 @@ def create(*, user_id: int, name: str, creation_token: UUID | None = None) -> Cr
     with transaction.atomic():
         # The user's row is locked so that neither the limit nor a token is passed by two requests at once.
         User.objects.select_for_update(no_key=True).get(pk=user_id)
-        keys = APIKey.objects.filter(user_id=user_id)
+        keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
         if creation_token and keys.filter(creation_token=creation_token).exists():
             raise AlreadyCreated
         if keys.filter(revoked_at=None).count() >= MAX_ACTIVE_KEYS:
@@ -83,6 +85,28 @@ def create(*, user_id: int, name: str, creation_token: UUID | None = None) -> Cr
             last_four=secret[-4:],
             creation_token=creation_token,
         )
+    return CreatedKey(key_id=key.pk, secret=secret, last_four=key.last_four)
+
+
+def session_key(*, user_id: int) -> CreatedKey:
+    """A key for the playground in the user's own browser, good for SESSION_LIFE. Opens a transaction.
+
+    A user has one, which every call replaces: the secret of the call before stops working. It is not among the keys
+    that the pages list, nor counted as one. Raises User.DoesNotExist.
+    """
+    secret = generate()
+    version, pepper = next(iter(settings.PEPPERS.items()))
+    now = timezone.now()
+    with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=user_id)
+        key = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.SESSION).first()
+        if key is None:
+            key = APIKey(user_id=user_id, kind=APIKey.Kind.SESSION, name=SESSION_NAME)
+        else:
+            transaction.on_commit(partial(revocations.announce, bytes(key.digest)))
+        key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]
+        key.created_at, key.expires_at, key.revoked_at = now, now + SESSION_LIFE, None
+        key.save()
     return CreatedKey(key_id=key.pk, secret=secret, last_four=key.last_four)
 
 
@@ -103,13 +127,13 @@ def revoke(*, user_id: int, key_id: int) -> None:
 
 def listing(user_id: int) -> list[ListedKey]:
     """A user's keys, newest first: those that work, then those that were revoked."""
-    keys = [_listed(key) for key in APIKey.objects.filter(user_id=user_id)]
+    keys = [_listed(key) for key in APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)]
     return sorted(keys, key=lambda key: key.revoked_at is not None)
 
 
 def get(*, user_id: int, key_id: int) -> ListedKey:
     """One key of a user. Raises UnknownKey."""
-    key = APIKey.objects.filter(pk=key_id, user_id=user_id).first()
+    key = APIKey.objects.filter(pk=key_id, user_id=user_id, kind=APIKey.Kind.STANDARD).first()
     if key is None:
         raise UnknownKey(key_id)
     return _listed(key)

@@ -11,10 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from django.conf import settings
+from django.utils import timezone
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -29,9 +31,9 @@ FETCH_TIMEOUT_SECONDS = 5.0
 RECONNECT_MIN_SECONDS, RECONNECT_MAX_SECONDS = 0.1, 5.0
 
 FETCH = """
-SELECT k.id, k.user_id, t.name, t.rpm, t.tpm, t.concurrency
+SELECT k.id, k.user_id, t.name, t.rpm, t.tpm, t.concurrency, k.expires_at
 FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
-WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND u.is_active
+WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
 """
 
 
@@ -45,10 +47,11 @@ class KeyIdentity:
     rpm: int
     tpm: int
     concurrency: int | None
+    expires_at: datetime | None = None
 
 
 async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIdentity | None:
-    """What the database says now: None for a key that is unknown, revoked, or of a user who is not active."""
+    """What the database says now: None for a key that is unknown, revoked, expired, or of an inactive user."""
     digests = [digest(secret, pepper) for pepper in settings.PEPPERS.values()]
     cursor = await connection.execute(FETCH, [digests])
     row = await cursor.fetchone()
@@ -116,22 +119,29 @@ class KeyCache:
 
     async def _fetch(self, key: bytes, secret: str) -> KeyIdentity | None:
         task = asyncio.current_task()
-        expires_at = self._clock() + MAX_AGE_SECONDS  # counted from before the question, not from the answer
+        asked_at = self._clock()  # the age counts from before the question, not from the answer
         try:
             async with self._connect() as connection:
                 identity = await fetch(connection, secret)
             if self._fetching.get(key) is task:
-                self._remember(key, expires_at, identity)
+                self._remember(key, asked_at + _keeps_seconds(identity), identity)
             return identity
         finally:
             if self._fetching.get(key) is task:
                 del self._fetching[key]
 
-    def _remember(self, key: bytes, expires_at: float, identity: KeyIdentity | None) -> None:
-        self._entries[key] = (expires_at, identity)
+    def _remember(self, key: bytes, until: float, identity: KeyIdentity | None) -> None:
+        self._entries[key] = (until, identity)
         self._entries.move_to_end(key)
         if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
+
+
+def _keeps_seconds(identity: KeyIdentity | None) -> float:
+    """How long an answer may be believed: never beyond the moment when the key expires."""
+    if identity is None or identity.expires_at is None:
+        return MAX_AGE_SECONDS
+    return min(MAX_AGE_SECONDS, (identity.expires_at - timezone.now()).total_seconds())
 
 
 def _retrieve(task: "asyncio.Task[KeyIdentity | None]") -> None:

@@ -10,6 +10,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class APIKey(models.Model):
+    class Kind(models.TextChoices):
+        STANDARD = "standard", _("made by its owner")
+        SESSION = "session", _("of the playground")
+
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.PROTECT, related_name="api_keys"
     )
@@ -20,6 +24,15 @@ class APIKey(models.Model):
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(_("last used at"), null=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, editable=False)
+    kind = models.CharField(
+        _("kind"),
+        max_length=8,
+        choices=Kind.choices,
+        default=Kind.STANDARD,
+        db_default=Kind.STANDARD,
+        editable=False,
+    )
+    expires_at = models.DateTimeField(_("expires at"), null=True, editable=False)
     # Which showing of the form made it, so that sending the same form again makes no second key.
     creation_token = models.UUIDField(null=True, editable=False)
 
@@ -33,6 +46,13 @@ class APIKey(models.Model):
                 condition=Q(last_four__regex=r"^[0-9A-Za-z]{4}$"), name="apikey_last_four"
             ),
             models.UniqueConstraint(fields=["user", "creation_token"], name="apikey_created_once"),
+            models.UniqueConstraint(
+                fields=["user"], condition=Q(kind="session"), name="apikey_one_session_a_user"
+            ),
+            # A key of the playground is kept in a browser: it is never one for ever.
+            models.CheckConstraint(
+                condition=~Q(kind="session") | Q(expires_at__isnull=False), name="apikey_session_expires"
+            ),
         ]
 
     def __str__(self) -> str:

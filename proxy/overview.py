@@ -47,7 +47,7 @@ def of(*, user_id: int, now: datetime, month_start: datetime) -> Overview:
         tier=User.objects.select_related("tier").get(pk=user_id).tier,
         steps=Steps(
             has_money=wallet.posted_micro > 0 or bool(recent),
-            has_key=APIKey.objects.filter(user_id=user_id).exists(),
+            has_key=APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD).exists(),
             has_called=bool(recent),
         ),
         recent=recent,

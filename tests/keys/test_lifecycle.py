@@ -8,6 +8,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
+from django.utils import timezone
 
 from accounts.models import User
 from keys import lifecycle, revocations
@@ -176,6 +177,45 @@ def test_last_use_moves_forward_and_never_back() -> None:
     lifecycle.touch({})
 
 
+@pytest.mark.django_db
+def test_a_session_key_is_one_hidden_row_whose_secret_each_call_replaces(
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    user, _key = one_key()
+    first = lifecycle.session_key(user_id=user.pk)
+    with django_capture_on_commit_callbacks() as announcements:
+        second = lifecycle.session_key(user_id=user.pk)
+    assert first.key_id == second.key_id
+    assert first.secret != second.secret
+    assert len(announcements) == 1
+    kept = APIKey.objects.get(pk=first.key_id)
+    assert bytes(kept.digest) == digest(second.secret, next(iter(settings.PEPPERS.values())))
+    assert kept.expires_at is not None
+    assert timedelta(minutes=59) < kept.expires_at - timezone.now() <= timedelta(hours=1)
+    assert first.key_id not in [key.key_id for key in lifecycle.listing(user.pk)]
+    with pytest.raises(lifecycle.UnknownKey):
+        lifecycle.get(user_id=user.pk, key_id=first.key_id)
+
+
+@pytest.mark.django_db
+def test_a_session_key_is_not_counted_and_comes_back_after_a_revocation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lifecycle, "MAX_ACTIVE_KEYS", 1)
+    user = UserFactory.create()
+    session = lifecycle.session_key(user_id=user.pk)
+    lifecycle.create(user_id=user.pk, name="the one")
+    lifecycle.revoke(user_id=user.pk, key_id=session.key_id)
+    lifecycle.session_key(user_id=user.pk)
+    assert APIKey.objects.get(pk=session.key_id).revoked_at is None
+
+
+def test_session_keys_asked_for_at_once_are_one_row(committed_db: None) -> None:
+    user = UserFactory.create()
+    made = in_threads(*[lambda: lifecycle.session_key(user_id=user.pk)] * 6)
+    assert len({key.key_id for key in made}) == 1
+
+
 def row(**changes: Any) -> APIKey:
     fields = {"user": UserFactory.create(), "name": "n", "digest": uuid4().bytes * 2, "pepper_version": 1}
     return APIKey(**{**fields, "last_four": "abcd", **changes})
@@ -188,6 +228,7 @@ def row(**changes: Any) -> APIKey:
         ({"name": ""}, "apikey_has_name"),
         ({"last_four": "ab"}, "apikey_last_four"),
         ({"last_four": "ab-d"}, "apikey_last_four"),
+        ({"kind": "session"}, "apikey_session_expires"),
     ],
 )
 def test_the_database_refuses_a_bad_row(changes: dict[str, Any], constraint: str) -> None:
@@ -197,12 +238,17 @@ def test_the_database_refuses_a_bad_row(changes: dict[str, Any], constraint: str
 
 
 @pytest.mark.django_db
-def test_the_database_refuses_a_second_key_of_one_form_and_a_second_use_of_a_digest() -> None:
+def test_the_database_refuses_a_second_key_of_one_form_session_or_digest() -> None:
     user, token, twice = UserFactory.create(), uuid4(), b"d" * 32
     row(user=user, creation_token=token, digest=twice).save()
     with pytest.raises(IntegrityError) as refusal, transaction.atomic():
         row(user=user, creation_token=token).save()
     assert broken_constraint(refusal.value) == "apikey_created_once"
+    hour = timezone.now() + timedelta(hours=1)
+    row(user=user, kind="session", expires_at=hour).save()
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        row(user=user, kind="session", expires_at=hour).save()
+    assert broken_constraint(refusal.value) == "apikey_one_session_a_user"
     with pytest.raises(IntegrityError) as refusal, transaction.atomic():
         row(digest=twice).save()
     assert "digest" in str(broken_constraint(refusal.value))

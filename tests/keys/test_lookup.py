@@ -2,6 +2,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -11,10 +12,12 @@ import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
+from django.utils import timezone
 
 from accounts.models import User
 from keys import lifecycle, revocations
 from keys.lookup import KeyCache, KeyIdentity, fetch, listen_for_revocations
+from keys.models import APIKey
 from keys.secret import digest, generate
 from tests.factories import TierFactory, UserFactory
 
@@ -83,6 +86,43 @@ async def test_fetch_does_not_find_a_revoked_key(committed_db: None) -> None:
     await sync_to_async(lifecycle.revoke)(user_id=user.pk, key_id=key.key_id)
     async with Database().connect() as opened:
         assert await fetch(opened, key.secret) is None
+
+
+async def test_fetch_does_not_find_an_expired_key(committed_db: None) -> None:
+    _user, key = await sync_to_async(make_key)()
+    await expire(key, timedelta(0))
+    async with Database().connect() as opened:
+        assert await fetch(opened, key.secret) is None
+
+
+async def test_an_answer_is_believed_no_longer_than_the_key_lives(committed_db: None, clock: Clock) -> None:
+    _user, key = await sync_to_async(make_key)()
+    await expire(key, timedelta(seconds=3))
+    database = Database()
+    cache = KeyCache(database.connect, clock=clock)
+    assert await cache.authenticate(key.secret)
+    assert await cache.authenticate(key.secret)
+    assert database.asked == 1
+    clock.now += 3
+    await expire(key, timedelta(0))
+    assert await cache.authenticate(key.secret) is None
+
+
+async def expire(key: lifecycle.CreatedKey, left: timedelta) -> None:
+    await APIKey.objects.filter(pk=key.key_id).aupdate(expires_at=timezone.now() + left)
+
+
+async def test_a_session_key_works_until_the_next_one(committed_db: None) -> None:
+    user, _key = await sync_to_async(make_key)(name="fast", rpm=7, tpm=8, concurrency=9)
+    first = await sync_to_async(lifecycle.session_key)(user_id=user.pk)
+    async with Database().connect() as opened:
+        found = await fetch(opened, first.secret)
+        assert found is not None
+        assert (found.key_id, found.rpm, found.tpm) == (first.key_id, 7, 8)
+        second = await sync_to_async(lifecycle.session_key)(user_id=user.pk)
+        await opened.rollback()
+        assert await fetch(opened, first.secret) is None
+        assert await fetch(opened, second.secret) is not None
 
 
 async def test_fetch_does_not_find_the_key_of_a_blocked_user(committed_db: None) -> None:
