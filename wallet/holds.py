@@ -16,14 +16,23 @@ from django.db import connection
 from wallet import ledger
 from wallet.group_commit import GroupCommit, LedgerUnavailable
 
-__all__ = ["HoldGone", "Holds", "LedgerUnavailable", "NotCovered", "WalletFrozen", "sweep_expired"]
+__all__ = [
+    "BudgetReached",
+    "HoldGone",
+    "Holds",
+    "LedgerUnavailable",
+    "NotCovered",
+    "WalletFrozen",
+    "sweep_expired",
+]
 
 logger = logging.getLogger(__name__)
 
+BudgetReached = ledger.BudgetReached
 NotCovered = ledger.NotCovered
 WalletFrozen = ledger.WalletFrozen
 SWEEP_BATCH = 500
-LEDGER_TABLES = frozenset({"wallet_wallet", "wallet_hold", "wallet_journalentry"})
+LEDGER_TABLES = frozenset({"wallet_wallet", "wallet_hold", "wallet_journalentry", "wallet_budget"})
 
 
 class HoldGone(Exception):
@@ -58,14 +67,24 @@ class Holds:
         await self._settle.close(timeout_seconds=timeout_seconds)
 
     async def place(
-        self, *, hold_id: uuid.UUID, wallet_id: int, amount_micro: int, minimum_micro: int, seconds: int
+        self,
+        *,
+        hold_id: uuid.UUID,
+        wallet_id: int,
+        amount_micro: int,
+        minimum_micro: int,
+        seconds: int,
+        budget_id: int | None = None,
     ) -> int:
         """Holds `amount_micro`, or all that is left if that is at least `minimum_micro`; returns what is held.
 
-        Durable on return. Raises NotCovered; WalletFrozen; LedgerUnavailable, after which no hold stays open.
+        With a budget, what is left of it as well; what is captured of the hold is spent of it.
+
+        Durable on return. Raises NotCovered; BudgetReached; WalletFrozen; LedgerUnavailable, after which no hold
+        stays open.
         """
         assert 0 <= minimum_micro <= amount_micro
-        asked = ledger.Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds)
+        asked = ledger.Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id)
         while True:
             try:
                 granted = await self._authorise.submit(asked, left=lambda: self._void(asked))
@@ -78,6 +97,8 @@ class Holds:
                 raise WalletFrozen(wallet_id)
             if granted.left_micro < minimum_micro:
                 raise NotCovered(wallet_id)
+            if granted.budget_left_micro is not None and granted.budget_left_micro < minimum_micro:
+                raise BudgetReached(budget_id)
 
     def _void(self, asked: ledger.Authorisation) -> None:
         self._settle.submit_later(ledger.Settlement(asked.hold_id, asked.wallet_id, 0))

@@ -14,13 +14,14 @@ from django.db.models import Model
 
 from wallet.credit_models import Adjustment, PromoCode, PromoRedemption, WalletAlert
 from wallet.invoice_models import BuyerDetails, Invoice, InvoiceCounter, SellerDetails, VATRate
-from wallet.models import Hold, JournalEntry, SandboxPayment, TopUp, Wallet
+from wallet.models import Budget, Hold, JournalEntry, SandboxPayment, TopUp, Wallet
 
 DETAILS_MAX = 20
 Check = tuple[str, str]
 
 GUARDED_MODELS: tuple[type[Model], ...] = (
     Wallet,
+    Budget,
     Hold,
     JournalEntry,
     TopUp,
@@ -134,6 +135,30 @@ CHECKS: list[Check] = [
         WHERE held_micro < 0 OR held_micro > posted_micro
         UNION ALL
         SELECT wallet_id, NULL, amount_micro, id FROM wallet_hold WHERE amount_micro < 0
+        """,
+    ),
+    (
+        "a budget's held amount is the sum of the open holds that name it, all on its wallet",
+        """
+        SELECT coalesce(b.wallet_id, h.wallet_id) AS wallet_id, b.id AS budget_id, b.held_micro, h.holds_micro
+        FROM wallet_budget b FULL JOIN (
+            SELECT budget_id, wallet_id, sum(amount_micro) AS holds_micro FROM wallet_hold
+            WHERE budget_id IS NOT NULL GROUP BY budget_id, wallet_id
+        ) h ON h.budget_id = b.id AND h.wallet_id = b.wallet_id
+        WHERE b.id IS NULL OR b.held_micro <> coalesce(h.holds_micro, 0)
+        """,
+    ),
+    (
+        "the budgets of a wallet have spent no more than it was charged for usage, and none less than nothing",
+        """
+        SELECT b.wallet_id, b.spent_micro, j.charged_micro FROM (
+            SELECT wallet_id, sum(spent_micro) AS spent_micro, min(spent_micro) AS least_micro
+            FROM wallet_budget GROUP BY wallet_id
+        ) b LEFT JOIN (
+            SELECT wallet_id, -sum(amount_micro) AS charged_micro FROM wallet_journalentry
+            WHERE wallet_id IN (SELECT wallet_id FROM wallet_budget) AND kind = 'completion' GROUP BY wallet_id
+        ) j USING (wallet_id)
+        WHERE b.spent_micro > coalesce(j.charged_micro, 0) OR b.least_micro < 0
         """,
     ),
     (

@@ -1,6 +1,7 @@
 """The only writer of balances: every rule of the money is one of these statements.
 
-All lock wallets in id order first, so that no two of them can wait for each other.
+All lock wallets in id order first, so that no two of them can wait for each other. A budget belongs to one wallet
+and is locked only by who has that wallet, so it adds no way to.
 """
 
 import logging
@@ -13,6 +14,7 @@ import orjson
 import psycopg
 from django.db import connection, transaction
 
+from wallet import authorise_sql
 from wallet.models import JournalEntry
 
 logger = logging.getLogger(__name__)
@@ -24,6 +26,10 @@ class UnknownWallet(Exception):
 
 class NotCovered(Exception):
     """The wallet's available balance does not cover the debit."""
+
+
+class BudgetReached(Exception):
+    """The budget that the debit counts towards does not cover it, though its wallet does."""
 
 
 class WalletFrozen(Exception):
@@ -99,22 +105,30 @@ def post(
 
 @dataclass(frozen=True, slots=True)
 class Authorisation:
-    """A hold asked for: `amount_micro`, or what is left of the wallet if that is at least `minimum_micro`."""
+    """A hold asked for: `amount_micro`, or what is left of the wallet if that is at least `minimum_micro`.
+
+    With a budget of that wallet, what is left of both counts.
+    """
 
     hold_id: uuid.UUID
     wallet_id: int
     amount_micro: int
     minimum_micro: int
     seconds: int
+    budget_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """`amount_micro` is None where nothing was held; `left_micro` is what the wallet still has available."""
+    """`amount_micro` is None where nothing was held.
+
+    `left_micro` is what the wallet still has available, `budget_left_micro` what the budget has (None: no budget).
+    """
 
     amount_micro: int | None
     left_micro: int
     frozen: bool = False
+    budget_left_micro: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,39 +149,6 @@ class Resolved:
     booked: bool
 
 
-# Each wallet's requests are taken in their order of arrival; one that finds too little is passed over. `earlier`
-# counts what was asked, not what was given, so one that stands behind a refused neighbour may be passed over too:
-# the caller asks again for those that `left_micro` would have covered.
-AUTHORISE = """
-WITH asked AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(items)s::json)
-        AS r(n int, id uuid, wallet_id bigint, amount_micro bigint, minimum_micro bigint, seconds int)
-), locked AS MATERIALIZED (
-    SELECT user_id, posted_micro - held_micro AS available_micro, frozen_at IS NOT NULL AS frozen FROM wallet_wallet
-    WHERE user_id IN (SELECT wallet_id FROM asked) ORDER BY user_id FOR NO KEY UPDATE
-), offered AS (
-    SELECT asked.*, available_micro, frozen,
-        LEAST(amount_micro, available_micro - coalesce(earlier, 0))::bigint AS offer_micro
-    FROM (
-        SELECT *, sum(amount_micro) OVER (
-            PARTITION BY wallet_id ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier
-        FROM asked
-    ) asked JOIN locked ON locked.user_id = asked.wallet_id
-), granted AS (
-    SELECT * FROM offered WHERE offer_micro >= minimum_micro AND NOT frozen
-), raised AS (
-    UPDATE wallet_wallet w SET held_micro = w.held_micro + t.total
-    FROM (SELECT wallet_id, sum(offer_micro) AS total FROM granted GROUP BY wallet_id) t
-    WHERE w.user_id = t.wallet_id
-), placed AS (
-    INSERT INTO wallet_hold (id, wallet_id, amount_micro, created_at, expires_at)
-    SELECT id, wallet_id, offer_micro, now(), now() + seconds * interval '1 second' FROM granted
-)
-SELECT o.n, g.offer_micro, o.available_micro - coalesce(sum(g.offer_micro) OVER (PARTITION BY o.wallet_id), 0),
-    o.frozen
-FROM offered o LEFT JOIN granted g USING (n)
-"""
-
 # `{record}` is the INSERT of the caller's own record, reading `settled`; it shares the statement, so that there is
 # never a capture without its record.
 SETTLE = """
@@ -180,7 +161,7 @@ WITH asked AS MATERIALIZED (
 ), freed AS (
     DELETE FROM wallet_hold h USING asked a, locked l
     WHERE h.id = a.id AND h.wallet_id = a.wallet_id AND l.user_id = a.wallet_id AND a.cost_micro <= h.amount_micro
-    RETURNING a.n, h.id, h.wallet_id, h.amount_micro, a.cost_micro, a.record, l.posted_micro
+    RETURNING a.n, h.id, h.wallet_id, h.budget_id, h.amount_micro, a.cost_micro, a.record, l.posted_micro
 ), settled AS (
     SELECT *, posted_micro - sum(cost_micro) OVER (PARTITION BY wallet_id ORDER BY n) AS balance_micro FROM freed
 ), lowered AS (
@@ -188,6 +169,12 @@ WITH asked AS MATERIALIZED (
     FROM (
         SELECT wallet_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed GROUP BY wallet_id
     ) t WHERE w.user_id = t.wallet_id
+), budgets_lowered AS (
+    UPDATE wallet_budget b SET spent_micro = b.spent_micro + t.cost_micro, held_micro = b.held_micro - t.amount_micro
+    FROM (
+        SELECT budget_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed
+        WHERE budget_id IS NOT NULL GROUP BY budget_id
+    ) t WHERE b.id = t.budget_id
 ), booked AS (
     INSERT INTO wallet_journalentry
         (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
@@ -209,9 +196,10 @@ def settle_sql(record_sql: str | None = None) -> str:
 async def authorise(
     connection: "psycopg.AsyncConnection[Any]", items: Sequence[Authorisation]
 ) -> list[Granted]:
-    """Places the holds that their wallets cover, durably. A wallet that does not exist covers nothing."""
+    """Places the holds that their wallets and budgets cover, durably. What does not exist covers nothing."""
+    budgeted = any(item.budget_id is not None for item in items)
     cursor = await connection.execute(
-        AUTHORISE,
+        authorise_sql.WITH_BUDGETS if budgeted else authorise_sql.PLAIN,
         {
             "items": orjson.dumps(
                 [
@@ -222,6 +210,7 @@ async def authorise(
                         "amount_micro": item.amount_micro,
                         "minimum_micro": item.minimum_micro,
                         "seconds": item.seconds,
+                        "budget_id": item.budget_id,
                     }
                     for n, item in enumerate(items)
                 ]
@@ -229,8 +218,13 @@ async def authorise(
         },
     )
     results = [Granted(None, -1)] * len(items)  # no such wallet: it does not even cover nothing
-    for n, amount_micro, left_micro, frozen in await cursor.fetchall():
-        results[n] = Granted(amount_micro, int(left_micro), frozen)
+    for n, amount_micro, left_micro, frozen, budget_left_micro in await cursor.fetchall():
+        results[n] = Granted(
+            amount_micro,
+            int(left_micro),
+            frozen,
+            None if budget_left_micro is None else int(budget_left_micro),
+        )
     return results
 
 

@@ -45,6 +45,33 @@ class Wallet(models.Model):
         return self.posted_micro - self.held_micro
 
 
+class Budget(models.Model):
+    """A part of a wallet that something may spend in all, and how far it has: `limit` can change at any time.
+
+    Nothing is held for it beyond the limit; lowered below what is spent already, it lets nothing more through.
+    """
+
+    wallet = models.ForeignKey(
+        Wallet, verbose_name=_("wallet"), on_delete=models.PROTECT, related_name="budgets"
+    )
+    limit_micro = models.BigIntegerField(_("limit"))
+    spent_micro = models.BigIntegerField(_("spent"), default=0)
+    held_micro = models.BigIntegerField(_("held"), default=0)
+    opened_at = models.DateTimeField(_("opened at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("budget")
+        verbose_name_plural = _("budgets")
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(limit_micro__gte=0), name="budget_limit_not_negative"),
+            models.CheckConstraint(condition=Q(spent_micro__gte=0), name="budget_spent_not_negative"),
+            models.CheckConstraint(condition=Q(held_micro__gte=0), name="budget_held_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"budget {self.pk}"
+
+
 class Hold(models.Model):
     """Money reserved for one request while it runs. Resolving a hold deletes it: captured, voided or expired."""
 
@@ -52,6 +79,9 @@ class Hold(models.Model):
     # Placed by joining the locked wallets only, and check_ledger looks for others: the foreign key's own query for
     # each hold took 6 % of the ledger's throughput (bench/README.md).
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="holds", db_constraint=False)
+    budget = models.ForeignKey(
+        Budget, null=True, on_delete=models.PROTECT, related_name="holds", db_constraint=False, db_index=False
+    )
     amount_micro = models.BigIntegerField()
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()

@@ -9,10 +9,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.factories import UserFactory, WalletFactory
-from wallet import credits, integrity, topups
+from wallet import budgets, credits, integrity, topups
 from wallet.gateways import sandbox
 from wallet.integrity import CHECKS, WARNINGS, Finding
-from wallet.models import Hold, JournalEntry, TopUp, Wallet
+from wallet.models import Budget, Hold, JournalEntry, TopUp, Wallet
 
 (
     SUMS,
@@ -21,6 +21,8 @@ from wallet.models import Hold, JournalEntry, TopUp, Wallet
     HELD,
     CAPTURED,
     BOUNDS,
+    BUDGETS_HELD,
+    BUDGETS_SPENT,
     TOPUPS,
     REFERENCES,
     INVOICES,
@@ -53,6 +55,7 @@ def wallet(db: None) -> Wallet:
         ("wallet", "wallet_held_not_negative"),
         ("wallet", "wallet_available_not_negative"),
         ("hold", "hold_not_negative"),
+        ("budget", "budget_spent_not_negative"),
         ("topup", "topup_ref_id_once"),
     ):
         sql(f"ALTER TABLE wallet_{table} DROP CONSTRAINT {name}")
@@ -142,6 +145,30 @@ def test_a_negative_hold_is_reported(wallet: Wallet) -> None:
     place_hold(wallet, -5)
     Wallet.objects.filter(pk=wallet.pk).update(held_micro=-5)
     assert broken(wallet) == {BOUNDS}
+
+
+def test_a_budget_that_does_not_match_its_holds_is_reported(wallet: Wallet) -> None:
+    mine = budgets.open_budget(wallet_id=wallet.pk, limit_micro=50)
+    theirs = budgets.open_budget(wallet_id=WalletFactory.create().pk, limit_micro=50)
+    Wallet.objects.filter(pk=wallet.pk).update(held_micro=5)
+    hold = Hold.objects.filter(pk=place_hold(wallet, 5))
+    hold.update(budget_id=mine)
+    assert broken(wallet) == {BUDGETS_HELD}
+    Budget.objects.filter(pk=mine).update(held_micro=5)
+    assert broken(wallet) == set()
+    hold.update(budget_id=theirs)
+    Budget.objects.filter(pk=mine).update(held_micro=0)
+    assert broken(wallet) == {BUDGETS_HELD}
+    hold.update(budget_id=2**40)
+    assert broken(wallet) == {BUDGETS_HELD}
+
+
+@pytest.mark.parametrize("spent_micro", [1, -1])
+def test_budgets_that_spent_what_was_never_charged_are_reported(wallet: Wallet, spent_micro: int) -> None:
+    budget = budgets.open_budget(wallet_id=wallet.pk, limit_micro=50)
+    assert broken(wallet) == set()
+    Budget.objects.filter(pk=budget).update(spent_micro=spent_micro)
+    assert broken(wallet) == {BUDGETS_SPENT}
 
 
 def place_hold(wallet: Wallet, amount_micro: int, *, expired: timedelta = timedelta(0)) -> str:
