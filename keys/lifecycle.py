@@ -1,18 +1,22 @@
-"""What happens to a key: it is created, used, revoked. Its secret leaves here once and is never stored."""
+"""What happens to a key: it is created, used, changed, replaced, revoked. Its secret leaves here once, never stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
 from keys import revocations
 from keys.models import APIKey
+from keys.rules import KeyRules
 from keys.secret import digest, generate
 
 MAX_ACTIVE_KEYS = 50
@@ -43,6 +47,14 @@ class UnknownKey(Exception):
     """The user has no such key."""
 
 
+class KeyEnded(Exception):
+    """The key is revoked, expired or replaced by another: there is nothing to change any more."""
+
+
+class StillReplacing(Exception):
+    """The key whose place this one took still works; it has to end before the next one takes over."""
+
+
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
     """A key at the only moment when its secret is known."""
@@ -52,40 +64,87 @@ class CreatedKey:
     last_four: str
 
 
+class State(StrEnum):
+    WORKING = "working"
+    REPLACED = "replaced"  # another has taken its place, and it works until it expires
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 @dataclass(frozen=True, slots=True)
 class ListedKey:
+    """A key for its owner's eyes. `replaced_by` and `replaces` are ids of keys of the same owner."""
+
     key_id: int
     name: str
     last_four: str
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    rules: KeyRules
+    replaces: int | None
+    replaced_by: int | None
+    state: State
+
+    @property
+    def is_usable(self) -> bool:
+        return self.state in (State.WORKING, State.REPLACED)
 
 
-def create(*, user_id: int, name: str, creation_token: UUID | None = None) -> CreatedKey:
+def create(
+    *, user_id: int, name: str, rules: KeyRules | None = None, creation_token: UUID | None = None
+) -> CreatedKey:
     """Makes a key and opens a transaction for it. With a `creation_token`, at most one a token and user.
 
     Raises TooManyKeys, AlreadyCreated, User.DoesNotExist; IntegrityError (`apikey_has_name`) without a name.
     """
-    secret = generate()
-    version, pepper = next(iter(settings.PEPPERS.items()))
     with transaction.atomic():
-        # The user's row is locked so that neither the limit nor a token is passed by two requests at once.
-        User.objects.select_for_update(no_key=True).get(pk=user_id)
-        keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
-        if creation_token and keys.filter(creation_token=creation_token).exists():
-            raise AlreadyCreated
-        if keys.filter(revoked_at=None).count() >= MAX_ACTIVE_KEYS:
+        keys = _lock_owner(user_id, creation_token)
+        if keys.filter(_working(timezone.now()), replaced_by=None).count() >= MAX_ACTIVE_KEYS:
             raise TooManyKeys
-        key = APIKey.objects.create(
-            user_id=user_id,
-            name=name.strip(),
-            digest=digest(secret, pepper),
-            pepper_version=version,
-            last_four=secret[-4:],
-            creation_token=creation_token,
-        )
-    return CreatedKey(key_id=key.pk, secret=secret, last_four=key.last_four)
+        key = APIKey(user_id=user_id, name=name.strip(), creation_token=creation_token)
+        return _give_secret(key, rules or KeyRules())
+
+
+def rotate(*, user_id: int, key_id: int, grace: timedelta, creation_token: UUID | None = None) -> CreatedKey:
+    """A new key with the name and the rules of another one, which stops working after `grace`. Opens a transaction.
+
+    What either of them spends counts towards the same budget. Raises UnknownKey, KeyEnded, StillReplacing (so that
+    there are never more than two keys in the place of one), AlreadyCreated.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        keys = _lock_owner(user_id, creation_token)
+        old = get(user_id=user_id, key_id=key_id, now=now)
+        if old.state is not State.WORKING:
+            raise KeyEnded(key_id)
+        if old.replaces and keys.filter(_working(now), pk=old.replaces).exists():
+            raise StillReplacing(key_id)
+        if grace:
+            ends_at = now + grace if old.rules.expires_at is None else min(now + grace, old.rules.expires_at)
+            keys.filter(pk=key_id).update(expires_at=ends_at)
+        else:
+            keys.filter(pk=key_id).update(revoked_at=now)
+        _announce(keys.filter(pk=key_id))
+        new = APIKey(user_id=user_id, name=old.name, replaces_id=key_id, creation_token=creation_token)
+        return _give_secret(new, old.rules)
+
+
+def change(*, user_id: int, key_id: int, name: str, rules: KeyRules) -> None:
+    """Sets the name and the rules of a key, in force at once. Opens a transaction. Raises UnknownKey, KeyEnded.
+
+    A key that it replaces, and that still works, counts towards the same budget from then on.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        keys = _lock_owner(user_id)
+        key = get(user_id=user_id, key_id=key_id, now=now)
+        if key.state is not State.WORKING:
+            raise KeyEnded(key_id)
+        keys.filter(pk=key_id).update(name=name.strip(), **_columns(rules))
+        if key.replaces:
+            keys.filter(pk=key.replaces).update(budget_id=rules.budget_id)
+        _announce(keys.filter(pk__in=[key_id, key.replaces or key_id]))
 
 
 def session_key(*, user_id: int) -> CreatedKey:
@@ -94,8 +153,6 @@ def session_key(*, user_id: int) -> CreatedKey:
     A user has one, which every call replaces: the secret of the call before stops working. It is not among the keys
     that the pages list, nor counted as one. Raises User.DoesNotExist.
     """
-    secret = generate()
-    version, pepper = next(iter(settings.PEPPERS.items()))
     now = timezone.now()
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=user_id)
@@ -103,11 +160,9 @@ def session_key(*, user_id: int) -> CreatedKey:
         if key is None:
             key = APIKey(user_id=user_id, kind=APIKey.Kind.SESSION, name=SESSION_NAME)
         else:
-            transaction.on_commit(partial(revocations.announce, bytes(key.digest)))
-        key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]
-        key.created_at, key.expires_at, key.revoked_at = now, now + SESSION_LIFE, None
-        key.save()
-    return CreatedKey(key_id=key.pk, secret=secret, last_four=key.last_four)
+            _announce(APIKey.objects.filter(pk=key.pk))
+        key.created_at, key.revoked_at = now, None
+        return _give_secret(key, KeyRules(expires_at=now + SESSION_LIFE))
 
 
 def revoke(*, user_id: int, key_id: int) -> None:
@@ -122,21 +177,22 @@ def revoke(*, user_id: int, key_id: int) -> None:
         if key.revoked_at is None:
             key.revoked_at = timezone.now()
             key.save(update_fields=["revoked_at"])
-        transaction.on_commit(partial(revocations.announce, bytes(key.digest)))
+        _announce(APIKey.objects.filter(pk=key_id))
 
 
 def listing(user_id: int) -> list[ListedKey]:
-    """A user's keys, newest first: those that work, then those that were revoked."""
-    keys = [_listed(key) for key in APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)]
-    return sorted(keys, key=lambda key: key.revoked_at is not None)
+    """A user's keys, newest first: those that work, then those that were revoked or have expired."""
+    now = timezone.now()
+    keys = [_listed(key, now) for key in _own(user_id)]
+    return sorted(keys, key=lambda key: not key.is_usable)
 
 
-def get(*, user_id: int, key_id: int) -> ListedKey:
+def get(*, user_id: int, key_id: int, now: datetime | None = None) -> ListedKey:
     """One key of a user. Raises UnknownKey."""
-    key = APIKey.objects.filter(pk=key_id, user_id=user_id, kind=APIKey.Kind.STANDARD).first()
+    key = _own(user_id).filter(pk=key_id).first()
     if key is None:
         raise UnknownKey(key_id)
-    return _listed(key)
+    return _listed(key, now or timezone.now())
 
 
 def touch(last_used: Mapping[int, datetime]) -> None:
@@ -145,7 +201,54 @@ def touch(last_used: Mapping[int, datetime]) -> None:
         cursor.execute(TOUCH, [list(last_used), list(last_used.values())])
 
 
-def _listed(key: APIKey) -> ListedKey:
+def _own(user_id: int) -> QuerySet[APIKey]:
+    return APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD).prefetch_related("replaced_by")
+
+
+def _working(now: datetime) -> Q:
+    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[APIKey]:
+    """The user's keys, which nobody else makes, replaces or changes before the transaction ends.
+
+    So neither the limit nor a token is passed by two requests at once. Raises AlreadyCreated, User.DoesNotExist.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=user_id)
+    keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
+    if creation_token and keys.filter(creation_token=creation_token).exists():
+        raise AlreadyCreated
+    return keys
+
+
+def _give_secret(key: APIKey, rules: KeyRules) -> CreatedKey:
+    secret = generate()
+    version, pepper = next(iter(settings.PEPPERS.items()))
+    key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]
+    for column, value in _columns(rules).items():
+        setattr(key, column, value)
+    key.save()
+    return CreatedKey(key_id=key.pk, secret=secret, last_four=key.last_four)
+
+
+def _announce(keys: QuerySet[APIKey]) -> None:
+    for stored in keys.values_list("digest", flat=True):
+        transaction.on_commit(partial(revocations.announce, bytes(stored)))
+
+
+def _columns(rules: KeyRules) -> dict[str, Any]:
+    lists = {"allowed_models": list(rules.allowed_models), "allowed_networks": list(rules.allowed_networks)}
+    return {**asdict(rules), **lists}
+
+
+def _listed(key: APIKey, now: datetime) -> ListedKey:
+    replaced_by = next((each.pk for each in key.replaced_by.all()), None)
+    if key.revoked_at is not None:
+        state = State.REVOKED
+    elif key.expires_at is not None and key.expires_at <= now:
+        state = State.EXPIRED
+    else:
+        state = State.WORKING if replaced_by is None else State.REPLACED
     return ListedKey(
         key_id=key.pk,
         name=key.name,
@@ -153,4 +256,16 @@ def _listed(key: APIKey) -> ListedKey:
         created_at=key.created_at,
         last_used_at=key.last_used_at,
         revoked_at=key.revoked_at,
+        rules=KeyRules(
+            expires_at=key.expires_at,
+            allowed_models=tuple(key.allowed_models),
+            allowed_networks=tuple(key.allowed_networks),
+            rpm=key.rpm,
+            tpm=key.tpm,
+            concurrency=key.concurrency,
+            budget_id=key.budget_id,
+        ),
+        replaces=key.replaces_id,
+        replaced_by=replaced_by,
+        state=state,
     )

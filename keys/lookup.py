@@ -1,7 +1,7 @@
 """From the secret in a request to the identity behind it: checksum, process cache, then one SQL query.
 
-A cached answer is at most five seconds old, so a revoked key stops working within that time even when Valkey
-is away; with Valkey, `listen_for_revocations` drops it at once.
+A cached answer is at most five seconds old, so a revoked or changed key is so within that time even when Valkey is
+away; with Valkey, `listen_for_revocations` drops it at once.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from django.utils import timezone
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from keys import revocations
+from keys import networks, revocations
 from keys.secret import digest, has_valid_checksum
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ FETCH_TIMEOUT_SECONDS = 5.0
 RECONNECT_MIN_SECONDS, RECONNECT_MAX_SECONDS = 0.1, 5.0
 
 FETCH = """
-SELECT k.id, k.user_id, t.name, t.rpm, t.tpm, t.concurrency, k.expires_at
+SELECT k.id, k.user_id, t.name, least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
+    k.expires_at, k.budget_id, k.allowed_models, k.allowed_networks
 FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
 WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
 """
@@ -39,7 +40,11 @@ WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k
 
 @dataclass(frozen=True, slots=True)
 class KeyIdentity:
-    """A working key, whose it is, and what its tier allows a minute and at once (None: any number)."""
+    """A working key, whose it is, and what it may do.
+
+    `rpm`, `tpm` and `concurrency` (None: any number) are the lower of its tier's limits and its own. No
+    `allowed_models` and no `allowed_networks`: all of them. What it spends counts towards `budget_id`, if it has one.
+    """
 
     key_id: int
     user_id: int
@@ -48,6 +53,15 @@ class KeyIdentity:
     tpm: int
     concurrency: int | None
     expires_at: datetime | None = None
+    budget_id: int | None = None
+    allowed_models: frozenset[str] = frozenset()
+    allowed_networks: tuple[networks.Network, ...] = ()
+
+    def may_use(self, model_id: str) -> bool:
+        return not self.allowed_models or model_id in self.allowed_models
+
+    def may_come_from(self, address: str) -> bool:
+        return not self.allowed_networks or networks.allow(self.allowed_networks, address)
 
 
 async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIdentity | None:
@@ -55,7 +69,10 @@ async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIde
     digests = [digest(secret, pepper) for pepper in settings.PEPPERS.values()]
     cursor = await connection.execute(FETCH, [digests])
     row = await cursor.fetchone()
-    return None if row is None else KeyIdentity(*row)
+    if row is None:
+        return None
+    *plain, models, allowed = row
+    return KeyIdentity(*plain, frozenset(models), tuple(networks.parse(each) for each in allowed))  # type: ignore[call-arg]
 
 
 class KeyCache:

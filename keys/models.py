@@ -3,10 +3,15 @@
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q, Value
+from django.db.models.lookups import Regex
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+MODELS_MAX, NETWORKS_MAX = 100, 50
+CIDR = r"^([0-9a-f.:]+/[0-9]{1,3}(,|$))*$"
 
 
 class APIKey(models.Model):
@@ -33,6 +38,36 @@ class APIKey(models.Model):
         editable=False,
     )
     expires_at = models.DateTimeField(_("expires at"), null=True, editable=False)
+    # What the key may do. Empty lists allow everything; of its own limits and its tier's the lower one holds.
+    allowed_models = ArrayField(
+        models.CharField(max_length=120),
+        verbose_name=_("allowed models"),
+        default=list,
+        db_default=[],
+        editable=False,
+    )
+    allowed_networks = ArrayField(
+        models.CharField(max_length=43),
+        verbose_name=_("allowed networks"),
+        default=list,
+        db_default=[],
+        editable=False,
+    )
+    rpm = models.PositiveIntegerField(_("requests per minute"), null=True, editable=False)
+    tpm = models.PositiveBigIntegerField(_("tokens per minute"), null=True, editable=False)
+    concurrency = models.PositiveIntegerField(_("requests at once"), null=True, editable=False)
+    # A row of the wallet's, which this app knows nothing of: what the key spends counts towards it.
+    budget_id = models.BigIntegerField(_("budget"), null=True, editable=False)
+    # The key whose place this one takes; that one has an expiry or was revoked.
+    replaces = models.ForeignKey(
+        "self",
+        verbose_name=_("replaces"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="replaced_by",
+        db_index=False,
+        editable=False,
+    )
     # Which showing of the form made it, so that sending the same form again makes no second key.
     creation_token = models.UUIDField(null=True, editable=False)
 
@@ -52,6 +87,34 @@ class APIKey(models.Model):
             # A key of the playground is kept in a browser: it is never one for ever.
             models.CheckConstraint(
                 condition=~Q(kind="session") | Q(expires_at__isnull=False), name="apikey_session_expires"
+            ),
+            models.UniqueConstraint(fields=["replaces"], name="apikey_replaced_once"),
+            models.CheckConstraint(
+                condition=Q(replaces__isnull=True) | ~Q(replaces=F("id")), name="apikey_replaces_another"
+            ),
+            models.CheckConstraint(condition=Q(rpm__isnull=True) | Q(rpm__gt=0), name="apikey_rpm_positive"),
+            models.CheckConstraint(condition=Q(tpm__isnull=True) | Q(tpm__gt=0), name="apikey_tpm_positive"),
+            models.CheckConstraint(
+                condition=Q(concurrency__isnull=True) | Q(concurrency__gt=0),
+                name="apikey_concurrency_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(allowed_models__len__lte=MODELS_MAX), name="apikey_models_bounded"
+            ),
+            models.CheckConstraint(
+                condition=Q(allowed_networks__len__lte=NETWORKS_MAX), name="apikey_networks_bounded"
+            ),
+            models.CheckConstraint(
+                condition=Regex(
+                    Func(
+                        F("allowed_networks"),
+                        Value(","),
+                        function="array_to_string",
+                        output_field=models.TextField(),
+                    ),
+                    CIDR,
+                ),
+                name="apikey_networks_are_cidr",
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""Tells every web process that a key was revoked: its digest, in hexadecimal, on one Valkey channel."""
+"""Tells every web process that a key was revoked or changed: its digest, in hexadecimal, on one Valkey channel."""
 
 import logging
 
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 1
 
 
 def announce(digest: bytes) -> None:
-    """Publishes a revoked digest. Without Valkey it only warns: processes forget a key in seconds anyway."""
+    """Publishes the digest of a key to look up anew. Without Valkey it only warns: processes forget it in seconds."""
     client = redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=TIMEOUT_SECONDS,

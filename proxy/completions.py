@@ -15,12 +15,12 @@ from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Metered, Outcome
 from proxy.relay import Relay
 from proxy.upstreams import UpstreamFailed, read_all
-from wallet.holds import LedgerUnavailable, NotCovered, WalletFrozen
+from wallet.holds import BudgetReached, LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
     from proxy.runtime import Runtime
 
-# Without a limit of its own a request is served if the wallet covers this much of an answer.
+# Without a limit of its own a request is served if wallet and budget cover this much of an answer.
 OUTPUT_FLOOR_TOKENS = 256
 COST_HEADER = "x-hamiran-cost-toman"
 
@@ -33,13 +33,21 @@ class Order:
     model: ServedModel
 
 
-def take(runtime: "Runtime", payload: dict[str, Any]) -> Order:
-    """Raises APIError for what cannot be asked of any model, or of this one."""
+def take(runtime: "Runtime", payload: dict[str, Any], *, key: KeyIdentity) -> Order:
+    """Raises APIError for what cannot be asked of any model, or of this one, or with this key."""
     model_id = required_model(payload)
+    model = find_model(runtime, model_id, key=key)
+    return Order(read_request(payload, model=model_id), model)
+
+
+def find_model(runtime: "Runtime", model_id: str, *, key: KeyIdentity) -> ServedModel:
+    """Raises APIError model_not_found, model_not_allowed."""
     model = runtime.catalogue.get(model_id)
     if model is None:
         raise APIError("model_not_found", param="model")
-    return Order(read_request(payload, model=model_id), model)
+    if not key.may_use(model_id):
+        raise APIError("model_not_allowed", param="model")
+    return model
 
 
 async def create(
@@ -94,7 +102,7 @@ def unavailable() -> APIError:
 
 
 async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
-    """Holds the worst case. Returns the output limit to set where the wallet covers less than the model's longest."""
+    """Holds the worst case. Returns the output limit to set where the money covers less than the model's longest."""
     model, price = metered.model, metered.model.price
     prompt = ask.prompt.bound(
         body_bytes, media_part_tokens=model.media_part_tokens, context_tokens=model.context_tokens
@@ -110,9 +118,12 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
             amount_micro=pricing.worst_case_micro(prompt, output * ask.n, price),
             minimum_micro=pricing.worst_case_micro(prompt, floor * ask.n, price),
             seconds=settings.HOLD_SECONDS,
+            budget_id=metered.key.budget_id,
         )
     except NotCovered:
         raise APIError("insufficient_balance") from None
+    except BudgetReached:
+        raise APIError("key_limit_reached") from None
     except WalletFrozen:
         raise APIError("wallet_frozen") from None
     except LedgerUnavailable as error:

@@ -45,6 +45,13 @@ ERRORS: dict[str, tuple[int, str, str]] = {
         INVALID,
         "This wallet is frozen while its balance is being checked. Please contact support.",
     ),
+    "key_limit_reached": (
+        402,
+        "insufficient_quota",
+        "This API key has reached its spending cap. Raise the cap in the dashboard or use another key.",
+    ),
+    "model_not_allowed": (403, INVALID, "This API key is not allowed to use the requested model."),
+    "network_not_allowed": (403, INVALID, "This API key is not allowed to be used from this network."),
     "service_unavailable": (503, SERVER, "The service cannot take requests right now. Please retry shortly."),
 }
 

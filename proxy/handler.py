@@ -61,6 +61,12 @@ class APIRequest(ASGIRequest):
         """A header by its name in lower case; empty where there is none."""
         return self._headers.get(name, b"").decode("latin-1")
 
+    @property
+    def client_address(self) -> str:
+        """As the server knows it, a trusted proxy's header considered; empty on a Unix socket."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
     async def read_body(self) -> bytes:
         """The whole body. Raises APIError request_too_large, request_timeout, unsupported_encoding."""
         if self.header(b"content-encoding").lower() not in {"", "identity"}:

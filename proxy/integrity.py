@@ -34,4 +34,22 @@ CHECKS: list[tuple[str, str]] = [
           AND NOT (billed_by = 'nothing' AND cost_micro = 0)
         """,
     ),
+    (
+        "a key's budget has spent no more than the usage of the keys that count towards it",
+        """
+        SELECT b.id AS budget_id, b.wallet_id, b.spent_micro, u.cost_micro FROM wallet_budget b JOIN (
+            SELECT k.budget_id, coalesce(sum(u.cost_micro), 0) AS cost_micro
+            FROM keys_apikey k LEFT JOIN proxy_usagerecord u ON u.key_id = k.id
+            WHERE k.budget_id IS NOT NULL GROUP BY k.budget_id
+        ) u ON u.budget_id = b.id WHERE b.spent_micro > u.cost_micro
+        """,
+    ),
+    (
+        "every key's budget is one of its owner's wallet",
+        """
+        SELECT k.id AS key_id, k.user_id, k.budget_id FROM keys_apikey k
+        LEFT JOIN wallet_budget b ON b.id = k.budget_id AND b.wallet_id = k.user_id
+        WHERE k.budget_id IS NOT NULL AND b.id IS NULL
+        """,
+    ),
 ]

@@ -18,8 +18,9 @@ class KeyAuthentication(BaseAuthentication):
     """DRF's authenticator, awaited: `request.auth` becomes the KeyIdentity."""
 
     async def authenticate(self, request: Request) -> tuple[None, KeyIdentity]:  # type: ignore[override]
-        """Raises APIError missing_api_key, invalid_api_key, service_unavailable."""
-        scheme, _space, secret = underlying(request).header(b"authorization").strip().partition(" ")
+        """Raises APIError missing_api_key, invalid_api_key, network_not_allowed, service_unavailable."""
+        raw = underlying(request)
+        scheme, _space, secret = raw.header(b"authorization").strip().partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise APIError("missing_api_key", headers=CHALLENGE)
         try:
@@ -28,4 +29,6 @@ class KeyAuthentication(BaseAuthentication):
             raise unavailable() from error
         if identity is None:
             raise APIError("invalid_api_key", headers=CHALLENGE)
+        if identity.allowed_networks and not identity.may_come_from(raw.client_address):
+            raise APIError("network_not_allowed")
         return None, identity

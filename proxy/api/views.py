@@ -32,14 +32,14 @@ class ChatCompletions(AsyncAPIView):
     prompt_estimate = 0
 
     async def post(self, request: Request) -> HttpResponseBase:
-        now, raw = runtime.current(), underlying(request)
-        order = completions.take(now, await self.parse(request))
+        now, raw, key = runtime.current(), underlying(request), cast(KeyIdentity, request.auth)
+        order = completions.take(now, await self.parse(request), key=key)
         self.prompt_estimate = order.ask.prompt.estimate
         await self.check_throttles(request)
         answer = await completions.create(
             now,
             order,
-            key=cast(KeyIdentity, request.auth),
+            key=key,
             request_id=raw.id,
             headers=raw.extra_headers,
         )
@@ -49,12 +49,12 @@ class ChatCompletions(AsyncAPIView):
 
 
 class Models(AsyncAPIView):
-    """GET /v1/models"""
+    """GET /v1/models: what the key may use."""
 
     async def get(self, request: Request) -> HttpResponse:
-        return json_response(
-            {"object": "list", "data": [_model(model) for model in runtime.current().catalogue.all()]}
-        )
+        key = cast(KeyIdentity, request.auth)
+        models = [model for model in runtime.current().catalogue.all() if key.may_use(model.model_id)]
+        return json_response({"object": "list", "data": [_model(model) for model in models]})
 
     head = get
 
@@ -63,9 +63,7 @@ class Model(AsyncAPIView):
     """GET /v1/models/{id}; an id can contain slashes."""
 
     async def get(self, request: Request, model_id: str) -> HttpResponse:
-        model = runtime.current().catalogue.get(model_id)
-        if model is None:
-            raise APIError("model_not_found", param="model")
+        model = completions.find_model(runtime.current(), model_id, key=cast(KeyIdentity, request.auth))
         return json_response(_model(model))
 
     head = get

@@ -1,5 +1,6 @@
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -216,6 +217,14 @@ def test_session_keys_asked_for_at_once_are_one_row(committed_db: None) -> None:
     assert len({key.key_id for key in made}) == 1
 
 
+def test_of_many_rotations_at_once_one_is_carried_out(committed_db: None) -> None:
+    user, key = one_key()
+    rotate = partial(lifecycle.rotate, user_id=user.pk, key_id=key.key_id, grace=timedelta(days=1))
+    outcomes = in_threads(*[rotate] * 6)
+    assert sum(isinstance(outcome, lifecycle.CreatedKey) for outcome in outcomes) == 1
+    assert {type(outcome) for outcome in outcomes} == {lifecycle.CreatedKey, lifecycle.KeyEnded}
+
+
 def row(**changes: Any) -> APIKey:
     fields = {"user": UserFactory.create(), "name": "n", "digest": uuid4().bytes * 2, "pepper_version": 1}
     return APIKey(**{**fields, "last_four": "abcd", **changes})
@@ -229,6 +238,13 @@ def row(**changes: Any) -> APIKey:
         ({"last_four": "ab"}, "apikey_last_four"),
         ({"last_four": "ab-d"}, "apikey_last_four"),
         ({"kind": "session"}, "apikey_session_expires"),
+        ({"rpm": 0}, "apikey_rpm_positive"),
+        ({"tpm": 0}, "apikey_tpm_positive"),
+        ({"concurrency": 0}, "apikey_concurrency_positive"),
+        ({"allowed_models": ["m"] * 101}, "apikey_models_bounded"),
+        ({"allowed_networks": ["10.0.0.0/8"] * 51}, "apikey_networks_bounded"),
+        ({"allowed_networks": ["10.0.0.0/8", "anywhere"]}, "apikey_networks_are_cidr"),
+        ({"allowed_networks": ["10.0.0.1"]}, "apikey_networks_are_cidr"),
     ],
 )
 def test_the_database_refuses_a_bad_row(changes: dict[str, Any], constraint: str) -> None:
@@ -238,12 +254,23 @@ def test_the_database_refuses_a_bad_row(changes: dict[str, Any], constraint: str
 
 
 @pytest.mark.django_db
-def test_the_database_refuses_a_second_key_of_one_form_session_or_digest() -> None:
+def test_the_database_refuses_a_second_key_of_one_form_successor_session_or_digest() -> None:
     user, token, twice = UserFactory.create(), uuid4(), b"d" * 32
-    row(user=user, creation_token=token, digest=twice).save()
+    row(
+        user=user, creation_token=token, digest=twice, allowed_networks=["10.0.0.0/8", "2001:db8::/32"]
+    ).save()
     with pytest.raises(IntegrityError) as refusal, transaction.atomic():
         row(user=user, creation_token=token).save()
     assert broken_constraint(refusal.value) == "apikey_created_once"
+    old = row(user=user)
+    old.save()
+    row(user=user, replaces=old).save()
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        row(user=user, replaces=old).save()
+    assert broken_constraint(refusal.value) == "apikey_replaced_once"
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        APIKey.objects.filter(pk=old.pk).update(replaces=old)
+    assert broken_constraint(refusal.value) == "apikey_replaces_another"
     hour = timezone.now() + timedelta(hours=1)
     row(user=user, kind="session", expires_at=hour).save()
     with pytest.raises(IntegrityError) as refusal, transaction.atomic():

@@ -76,6 +76,30 @@ async def test_fetch_finds_whose_key_it_is_and_what_the_tier_allows(committed_db
         assert await fetch(opened, key.secret) == KeyIdentity(key.key_id, user.pk, "fast", 7, 8, 9)
 
 
+async def test_fetch_tells_the_keys_own_rules_and_the_lower_limits(committed_db: None) -> None:
+    _user, key = await sync_to_async(make_key)(name="wide", rpm=70, tpm=80, concurrency=None)
+    soon = timezone.now() + timedelta(hours=1)
+    await APIKey.objects.filter(pk=key.key_id).aupdate(
+        rpm=100, tpm=50, concurrency=3, expires_at=soon, budget_id=9,
+        allowed_models=["a/b"], allowed_networks=["192.0.2.0/24", "2001:db8::/32"],
+    )  # fmt: skip
+    async with Database().connect() as opened:
+        found = await fetch(opened, key.secret)
+    assert found is not None
+    assert (found.rpm, found.tpm, found.concurrency) == (70, 50, 3)
+    assert (found.expires_at, found.budget_id) == (soon, 9)
+    assert found.may_use("a/b")
+    assert not found.may_use("a")
+    assert found.may_come_from("2001:db8::1")
+    assert not found.may_come_from("198.51.100.1")
+
+
+def test_an_identity_without_rules_may_do_everything() -> None:
+    identity = KeyIdentity(1, 2, "free", 7, 8, None)
+    assert identity.may_use("anything")
+    assert identity.may_come_from("")
+
+
 async def test_fetch_does_not_find_what_nobody_was_given(committed_db: None) -> None:
     async with Database().connect() as opened:
         assert await fetch(opened, generate()) is None
