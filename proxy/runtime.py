@@ -13,8 +13,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from keys.lookup import KeyCache, listen_for_revocations
+from proxy.breakers import Breakers
 from proxy.catalogue import CatalogueCache
 from proxy.limits import Limiter
+from proxy.routing import Router
 from proxy.upstreams import Upstreams
 from proxy.usage_records import RECORD_SQL
 from wallet.holds import Holds
@@ -46,12 +48,19 @@ class Runtime:
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.valkey, running_seconds=settings.HOLD_SECONDS)
         self.upstreams = Upstreams()
+        self.breakers = Breakers(
+            self.valkey,
+            probe_seconds=settings.UPSTREAM_CONNECT_TIMEOUT_SECONDS
+            + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS,
+        )
+        self.router = Router(upstreams=self.upstreams, breakers=self.breakers)
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self.database.open(wait=False)
         self.holds.start()
         self.upstreams.start()
+        self.breakers.start()
         await self.catalogue.start()
         self._listener = asyncio.create_task(
             listen_for_revocations(self.valkey, self.keys), name="revocations"
@@ -65,6 +74,7 @@ class Runtime:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
         await self.catalogue.close()
+        await self.breakers.close()
         await self.upstreams.close()
         await self.valkey.aclose()
         await self.database.close()

@@ -28,6 +28,8 @@ class ChatCompletions(AsyncAPIView):
 
     async def post(self, request: Request) -> HttpResponseBase:
         raw = cast(APIRequest, request._request)
+        if runtime.current().upstreams.is_full():
+            raise completions.busy()
         answer = await completions.create(
             runtime.current(),
             key=cast(KeyIdentity, request.auth),
