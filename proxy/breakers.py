@@ -136,7 +136,7 @@ class Breakers:
         try:
             leased = await self._lease(route.upstream_id, breaker)
         except BaseException:
-            breaker.probing = False
+            self.dropped(route, Pass.PROBE)  # it may have been leased all the same
             raise
         if not leased:
             breaker.probing = False

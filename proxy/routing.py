@@ -5,6 +5,7 @@ is full or whose breaker is open is passed over; if all are open, the one that i
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -15,6 +16,8 @@ from proxy.breakers import Breakers, Pass
 from proxy.catalogue import ServedRoute
 from proxy.errors import UpstreamRefusal
 from proxy.upstreams import UpstreamFailed, Upstreams
+
+logger = logging.getLogger(__name__)
 
 RETRIES = Counter("hamiran_upstream_retries", "Calls tried again at the same upstream", ["upstream"])
 FAILOVERS = Counter(
@@ -97,6 +100,14 @@ class Router:
                 following = await self._next(route, waiting, deadline, again=again)
                 if following is None:
                     raise
+                logger.warning(
+                    "upstream failed, another try",
+                    extra={
+                        "upstream": route.upstream_name,
+                        "reason": error_reason(error),
+                        "next_upstream": following[0].upstream_name,
+                    },
+                )
             route, how = following
 
     async def _try(
@@ -138,10 +149,13 @@ class Router:
         self, failed: ServedRoute, waiting: list[ServedRoute], deadline: float, *, again: bool
     ) -> tuple[ServedRoute, Pass] | None:
         """Where to try after a failure: another upstream at once, else the same one after a moment; None: nowhere."""
-        chosen = await self._choose(waiting)
+        seconds_left = deadline - asyncio.get_running_loop().time()
+        if seconds_left <= 0:
+            return None
         delay = self._chance.uniform(0, BACKOFF_SECONDS)
-        in_time = asyncio.get_running_loop().time() + delay < deadline
-        if chosen is None and not (again and in_time and not self._breakers.is_open(failed)):
+        again = again and delay < seconds_left and not self._breakers.is_open(failed)
+        chosen = await self._choose(waiting)
+        if chosen is None and not again:
             return None
         if not self._budget.spend():
             BUDGET_EMPTY.inc()
@@ -154,6 +168,11 @@ class Router:
         RETRIES.labels(failed.upstream_name).inc()
         await asyncio.sleep(delay)
         return await self._choose([failed])
+
+
+def error_reason(error: UpstreamFailed | UpstreamRefusal) -> str:
+    """For the log; an upstream's own words may quote a prompt."""
+    return str(error) if isinstance(error, UpstreamFailed) else f"status {error.status}"
 
 
 def is_final(error: UpstreamFailed | UpstreamRefusal) -> bool:

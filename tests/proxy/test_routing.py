@@ -238,6 +238,15 @@ async def test_no_second_try_where_it_would_come_after_the_deadline(
     assert len(attempts.made) == 1
 
 
+async def test_after_the_deadline_no_other_upstream_is_tried_and_blamed(
+    router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute
+) -> None:
+    attempts.fail(first, REFUSED)
+    with pytest.raises(UpstreamFailed):
+        await router.call([first, second], attempts, deadline=asyncio.get_running_loop().time())
+    assert attempts.made == [first.upstream_id]
+
+
 async def test_an_upstream_whose_breaker_is_open_is_passed_over(
     router: Router, attempts: Attempts, breakers: Breakers, first: ServedRoute, second: ServedRoute
 ) -> None:
