@@ -26,8 +26,9 @@ FAILOVERS = Counter(
 BUDGET_EMPTY = Counter("hamiran_retry_budget_empty", "Failures that were final for want of a retry budget")
 
 ATTEMPTS_MAX = 3
-BUDGET_BURST = 10.0
-BUDGET_SHARE = 0.1  # of all requests, beyond the burst
+# Retries are a tenth of the requests at most, beyond the first ten; what is not used up saves up to a hundred, for
+# the moment when an upstream takes all its calls with it.
+BUDGET_START, BUDGET_SHARE, BUDGET_MAX = 10.0, 0.1, 100.0
 BACKOFF_SECONDS = 0.2
 TOO_MANY_REQUESTS = 429
 
@@ -39,13 +40,13 @@ class AllFull(Exception):
 
 
 class RetryBudget:
-    """Keeps an outage from being multiplied: retries are a tenth of the requests at most, and a burst of ten."""
+    """Keeps an outage from being multiplied."""
 
     def __init__(self) -> None:
-        self._tokens = BUDGET_BURST
+        self._tokens = BUDGET_START
 
     def earn(self) -> None:
-        self._tokens = min(BUDGET_BURST, self._tokens + BUDGET_SHARE)
+        self._tokens = min(BUDGET_MAX, self._tokens + BUDGET_SHARE)
 
     def spend(self) -> bool:
         if self._tokens < 1:

@@ -328,6 +328,21 @@ def test_the_only_upstream_is_asked_even_so(caller: Caller, upstream: FakeUpstre
     assert f'hamiran_breaker_open{{upstream="{model} 0"}} 0.0' in scrape(caller)
 
 
+def test_another_process_leaves_it_alone_too(
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+) -> None:
+    upstream.script = respond(500, {})
+    model = f"pair-{fresh}"
+    with web_process(env={"METRICS_TOKEN": "scraper"}) as other:
+        assert [caller.ask(model=model).status_code for _ in range(5)] == [200] * 5
+        caller.web = other
+        caller.ask(model=model)  # with its first call it begins to ask after this upstream's state
+        eventually(lambda: f'hamiran_breaker_open{{upstream="{model} 0"}} 1.0' in scrape(caller), seconds=4)
+        asked = len(upstream.requests)
+        assert caller.ask(model=model).status_code == 200
+        assert len(upstream.requests) == asked
+
+
 # --- caps --------------------------------------------------------------------------------------------------------
 
 
