@@ -32,6 +32,9 @@ OPEN_SECONDS, OPEN_MAX_SECONDS = 5.0, 60.0
 SYNC_SECONDS = 0.5
 VALKEY_TIMEOUT_SECONDS = 0.5
 VALKEY_RETRY_SECONDS = 1.0
+# How long an opening is remembered beyond its time, so that whoever comes tries it before trusting it. No setting
+# may change it: processes read from a key's expiry how much of the time itself is left.
+LINGER_SECONDS = 180.0
 
 
 class Pass(Enum):
@@ -104,8 +107,6 @@ class Breakers:
         self._client = client
         self._clock = clock
         self._lease_ms = int((probe_seconds + 10) * 1000)
-        # How long an opening is remembered beyond its time, so that whoever comes tries it before trusting it.
-        self._linger_seconds = probe_seconds + 60
         self._breakers: dict[int, Breaker] = {}
         self._away_until = 0.0
         self._news = asyncio.Event()
@@ -235,7 +236,7 @@ class Breakers:
         if breaker.unsaid:
             opening = breaker.opening
             if opening:
-                seconds = max(0.0, breaker.open_until - self._clock()) + self._linger_seconds
+                seconds = max(0.0, breaker.open_until - self._clock()) + LINGER_SECONDS
                 await self._client.set(key, f"{breaker.opens}:{opening}", px=int(seconds * 1000))
             else:
                 await self._client.delete(key)
@@ -252,7 +253,7 @@ class Breakers:
         if heard == opening:
             return
         # What is left of its time, by Valkey's clock: machines need not agree on theirs.
-        left = await self._client.pttl(key) / 1000 - self._linger_seconds if heard else 0.0
+        left = await self._client.pttl(key) / 1000 - LINGER_SECONDS if heard else 0.0
         if breaker.unsaid or breaker.opening != opening:
             return  # it changed here meanwhile
         if heard:
