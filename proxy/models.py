@@ -112,7 +112,7 @@ class Upstream(models.Model):
         choices=Kind.choices,
         default=Kind.OPENAI,
         db_default=Kind.OPENAI,
-        help_text=_("Its ways are evened out. Gemini's bills on when a client leaves: choose drain for it."),
+        help_text=_("What it does otherwise than OpenAI is evened out."),
     )
     strip_fields = models.CharField(
         _("more fields to leave out"),

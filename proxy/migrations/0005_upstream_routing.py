@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='upstream',
             name='kind',
-            field=models.CharField(choices=[('openai', 'OpenAI and alike'), ('gemini', "Gemini's OpenAI-compatible endpoint")], db_default='openai', default='openai', help_text='Its ways are evened out. Gemini\'s bills on when a client leaves: choose drain for it.', max_length=16, verbose_name='kind'),
+            field=models.CharField(choices=[('openai', 'OpenAI and alike'), ('gemini', "Gemini's OpenAI-compatible endpoint")], db_default='openai', default='openai', help_text='What it does otherwise than OpenAI is evened out.', max_length=16, verbose_name='kind'),
         ),
         migrations.AddField(
             model_name='upstream',

@@ -103,7 +103,7 @@ def fresh(make_caller: Any, second: FakeUpstream) -> str:
     feeder = make_caller()
     second.reset()
     with feeder.http as http:
-        for _ in range(20):
+        for _ in range(12):
             assert http.post("/chat/completions", json={"model": FEED, "messages": HELLO}).status_code == 200
     second.reset()
     return str(next(models))
