@@ -98,6 +98,8 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 # --- engines -------------------------------------------------------------------------------------------------
 DATABASE_URL = envsecret("DATABASE_URL", default=embedded.database_url(VAR_DIR))
 REDIS_URL = envsecret("REDIS_URL", default=embedded.redis_url(VAR_DIR))
+# Where the limits are counted; `redis+cluster://…` names any node of a Cluster, which Celery's broker cannot be.
+LIMITS_URL = envsecret("LIMITS_URL", default=REDIS_URL)
 DATABASES = {"default": embedded.django_database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -46,6 +46,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head = True
         super().on_message_begin()
+        # Asked to close, a transport first waits for a reader who may never read on.
+        self.scope["hamiran.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
         self._in_head, self._idle_bytes = False, 0

@@ -2,6 +2,8 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +12,9 @@ from django.conf import settings
 from keys.lookup import KeyIdentity
 from proxy import answers, pricing, quirks
 from proxy.breakers import Pass
-from proxy.catalogue import ServedRoute
+from proxy.catalogue import ServedModel, ServedRoute
 from proxy.completion_request import CompletionRequest, read_request, required_model
-from proxy.errors import APIError, UpstreamRefusal, rate_limited
-from proxy.limits import Admission, Limits
+from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Metered, Outcome
 from proxy.relay import Relay
 from proxy.routing import AllFull
@@ -28,45 +29,66 @@ OUTPUT_FLOOR_TOKENS = 256
 COST_HEADER = "x-hamiran-cost-toman"
 
 
-async def create(
-    runtime: "Runtime",
-    *,
-    key: KeyIdentity,
-    request_id: uuid.UUID,
-    payload: dict[str, Any],
-    headers: dict[str, str],
-) -> bytes | Relay:
-    """The body of a whole answer, paid for; or a relay whose first event has arrived, to be delivered.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of which model, at the price of this moment."""
 
-    Fills `headers` with the rate limits' as soon as they are known, and with a whole answer's cost. Raises
-    APIError; no hold is left open then.
-    """
+    ask: CompletionRequest
+    model: ServedModel
+
+
+def take(runtime: "Runtime", payload: dict[str, Any]) -> Order:
+    """Raises APIError for what cannot be asked of any model, or of this one."""
     model_id = required_model(payload)
     model = runtime.catalogue.get(model_id)
     if model is None:
         raise APIError("model_not_found", param="model")
-    ask = read_request(payload, model=model_id)
-    route = model.routes[0]
-    # What bounds the prompt is the longest that any upstream gets: nothing is left out of it.
-    body = ask.upstream_body(upstream_model=route.upstream_model, output_limit=None)
+    return Order(read_request(payload, model=model_id), model)
+
+
+async def create(
+    runtime: "Runtime",
+    order: Order,
+    *,
+    key: KeyIdentity,
+    request_id: uuid.UUID,
+    headers: dict[str, str],
+) -> bytes | Relay:
+    """The body of a whole answer, paid for; or a relay whose first event has arrived, to be delivered.
+
+    For a request that its key's limits have let in, which ends here or with the relay. Fills `headers` with a whole
+    answer's cost. Raises APIError; no hold is left open then.
+    """
+    ask, model = order.ask, order.model
     metered = Metered(
         holds=runtime.holds,
         limiter=runtime.limiter,
         request_id=request_id,
         key=key,
         model=model,
-        route=route,
+        route=model.routes[0],
         stream=ask.stream,
         prompt_estimate=ask.prompt.estimate,
     )
-    await _admit(runtime, metered, headers)
     try:
+        # What bounds the prompt is the longest that any upstream gets: nothing is left out of it.
+        body = ask.upstream_body(upstream_model=metered.route.upstream_model, output_limit=None)
         output_limit = await _hold(metered, ask, len(body))
     except BaseException:
-        await asyncio.shield(_release_limits(metered))
+        await metered.release_limits(0)
         raise
+    first_model = metered.route.upstream_model
+
+    def body_for(route: ServedRoute) -> bytes:
+        left_out = route.quirks.strip_fields
+        if route.upstream_model == first_model and output_limit is None and not left_out:
+            return body
+        return ask.upstream_body(
+            upstream_model=route.upstream_model, output_limit=output_limit, without=left_out
+        )
+
     try:
-        return await _call(runtime, metered, ask, output_limit, headers)
+        return await _call(runtime, metered, ask, body_for, headers)
     except UpstreamRefusal as error:
         await metered.void(outcome=Outcome.REFUSED, status=error.status)
         raise
@@ -91,20 +113,6 @@ def unavailable() -> APIError:
 def busy() -> APIError:
     """503: as many calls are running as may."""
     return APIError("service_unavailable", headers={"Retry-After": "1"})
-
-
-async def _admit(runtime: "Runtime", metered: Metered, headers: dict[str, str]) -> None:
-    key = metered.key
-    limits = Limits(key.rpm, key.tpm, key.concurrency)
-    admission: Admission = await runtime.limiter.admit(
-        key_id=key.key_id,
-        request_id=metered.request_id.hex,
-        limits=limits,
-        tokens=metered.prompt_estimate,
-    )
-    headers.update(admission.headers(limits))
-    if admission.retry_after_ms:
-        raise rate_limited(admission.retry_after_ms / 1000 if admission.retry_after_ms > 0 else None)
 
 
 async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
@@ -137,30 +145,18 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
     return affordable // ask.n
 
 
-async def _release_limits(metered: Metered) -> None:
-    await metered.limiter.finish(
-        key_id=metered.key.key_id,
-        request_id=metered.request_id.hex,
-        estimate=metered.prompt_estimate,
-        tokens=0,
-    )
-
-
 async def _call(
     runtime: "Runtime",
     metered: Metered,
     ask: CompletionRequest,
-    output_limit: int | None,
+    body_for: Callable[[ServedRoute], bytes],
     headers: dict[str, str],
 ) -> bytes | Relay:
     deadline = asyncio.get_running_loop().time() + settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS
 
     async def attempt(route: ServedRoute) -> answers.WholeAnswer | Relay:
         metered.route = route
-        body = ask.upstream_body(
-            upstream_model=route.upstream_model, output_limit=output_limit, without=route.quirks.strip_fields
-        )
-        response = await runtime.upstreams.send(route, body, deadline=deadline)
+        response = await runtime.upstreams.send(route, body_for(route), deadline=deadline)
         if not ask.stream:
             return await _whole(response, route, deadline)
         answer = answers.AnswerStream(include_usage=ask.include_usage, mends=route.quirks.mends_answers)

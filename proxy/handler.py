@@ -9,15 +9,18 @@ import io
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from functools import cached_property
+from typing import Any, ClassVar, cast
 
 import uuid_utils.compat as uuid
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import Resolver404, get_resolver
+from django.urls import Resolver404, ResolverMatch, get_resolver
+from rest_framework.request import Request
 
+from proxy.deadline import Deadline
 from proxy.errors import APIError, error_response, exception_handler
 from proxy.relay import Relay
 
@@ -25,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
-Response = TypeVar("Response", bound=HttpResponseBase)
 
 EVENT_STREAM_HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -35,49 +37,77 @@ EVENT_STREAM_HEADERS = [
 
 
 class APIRequest(ASGIRequest):
-    """A request whose body is read when a view asks for it, up to a cap. `extra_headers` go onto any response."""
+    """A request whose body is read when a view asks for it, up to a cap. `extra_headers` go onto any response.
+
+    `abort` cuts the connection at once; it comes with the scope from the server (config.web), and only from there.
+    """
 
     buffered_bytes: ClassVar[int] = 0  # of all bodies that are being read now
 
     def __init__(self, scope: dict[str, Any], receive: Callable[[], Any]) -> None:
-        super().__init__(scope, io.BytesIO())
+        # Not ASGIRequest's own: it builds META, which costs more than the look at the key, and nobody asks for it.
+        self.scope = scope
+        self.method = scope["method"].upper()
+        self.path = self.path_info = scope["path"]
+        self.resolver_match = None
+        self.content_type, self.content_params = None, {}
         self.id = uuid.uuid7()
         self.extra_headers: dict[str, str] = {"x-request-id": self.id.hex}
+        self.abort: Callable[[], None] = scope["hamiran.abort"]
         self._receive = receive
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+
+    @cached_property
+    def META(self) -> dict[str, Any]:  # type: ignore[override]
+        return ASGIRequest(self.scope, io.BytesIO()).META
+
+    def header(self, name: bytes) -> str:
+        """A header by its name in lower case; empty where there is none."""
+        return self._headers.get(name, b"").decode("latin-1")
 
     async def read_body(self) -> bytes:
         """The whole body. Raises APIError request_too_large, request_timeout, unsupported_encoding."""
-        if self.META.get("HTTP_CONTENT_ENCODING", "identity").lower() not in {"", "identity"}:
+        if self.header(b"content-encoding").lower() not in {"", "identity"}:
             raise APIError("unsupported_encoding")
         most = settings.BODY_MAX_BYTES
-        length = self.META.get("CONTENT_LENGTH", "")
+        length = self.header(b"content-length")
         if length.isdecimal() and int(length) > most:
             raise APIError("request_too_large")
         try:
-            async with asyncio.timeout(settings.BODY_TOTAL_TIMEOUT_SECONDS):
-                return await self._read(most)
+            return await self._read(most)
         except TimeoutError:
             raise APIError("request_timeout", headers={"Connection": "close"}) from None
 
     async def _read(self, most: int) -> bytes:
         body = bytearray()
+        loop = asyncio.get_running_loop()
+        idle_seconds = settings.BODY_IDLE_TIMEOUT_SECONDS
+        end = loop.time() + settings.BODY_TOTAL_TIMEOUT_SECONDS
         try:
-            while True:
-                async with asyncio.timeout(settings.BODY_IDLE_TIMEOUT_SECONDS):
+            async with asyncio.timeout(None) as patience:
+                while True:
+                    patience.reschedule(min(loop.time() + idle_seconds, end))
                     message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnected
-                part = message.get("body", b"")
-                body += part
-                APIRequest.buffered_bytes += len(part)
-                if len(body) > most:
-                    raise APIError("request_too_large")
-                if APIRequest.buffered_bytes > settings.BODIES_MAX_BYTES:
-                    raise APIError("service_unavailable", headers={"Retry-After": "5", "Connection": "close"})
-                if not message.get("more_body"):
-                    return bytes(body)
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnected
+                    part = message.get("body", b"")
+                    body += part
+                    APIRequest.buffered_bytes += len(part)
+                    if len(body) > most:
+                        raise APIError("request_too_large")
+                    if APIRequest.buffered_bytes > settings.BODIES_MAX_BYTES:
+                        raise APIError(
+                            "service_unavailable", headers={"Retry-After": "5", "Connection": "close"}
+                        )
+                    if not message.get("more_body"):
+                        return bytes(body)
         finally:
             APIRequest.buffered_bytes -= len(body)
+
+
+def underlying(request: Request) -> APIRequest:
+    """What DRF's request is wrapped around."""
+    return cast(APIRequest, request._request)
 
 
 class ClientDisconnected(Exception):
@@ -93,27 +123,40 @@ class EventStream(HttpResponse):
 
 
 class StreamClient:
-    """The client of an event stream: written to under a deadline, and noticed when it leaves."""
+    """The client of an event stream: written to under a deadline, and noticed when it leaves.
 
-    def __init__(self, receive: Callable[[], Any], send: Callable[[dict[str, Any]], Any]) -> None:
-        self._receive, self._send = receive, send
+    `abort` cuts its connection at once, whatever still waits to be sent; who reads too slowly meets it.
+    """
+
+    def __init__(self, receive: Receive, send: Send, *, abort: Callable[[], None]) -> None:
+        self._receive, self._send, self._abort = receive, send, abort
+        self._loop = asyncio.get_running_loop()
+        self._write_seconds = settings.CLIENT_WRITE_TIMEOUT_SECONDS
+        self._patience = Deadline(self._too_slow)
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
 
     async def write(self, data: bytes, *, by: float = math.inf, last: bool = False) -> None:
         if self.gone:
             return
-        now = asyncio.get_running_loop().time()
+        self._patience.start(min(self._loop.time() + self._write_seconds, by))
         try:
-            async with asyncio.timeout_at(min(now + settings.CLIENT_WRITE_TIMEOUT_SECONDS, by)):
-                await self._send({"type": "http.response.body", "body": data, "more_body": not last})
-        except (TimeoutError, OSError):
+            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        except OSError:
             self._leave()
+        self._patience.stop()
 
     async def watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._leave()
+
+    def close(self) -> None:
+        self._patience.close()
+
+    def _too_slow(self) -> None:
+        self._leave()
+        self._abort()  # which also ends the write that waits
 
     def _leave(self) -> None:
         if not self.gone:
@@ -126,7 +169,8 @@ class APIHandler:
     """ASGI application for the views of one URL configuration. A path's last slash does not matter."""
 
     def __init__(self, urlconf: str) -> None:
-        self._urlconf = urlconf
+        self._resolver = get_resolver(urlconf)
+        self._plain_paths: dict[str, ResolverMatch] = {}  # those of views without arguments: a handful
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -158,17 +202,16 @@ class APIHandler:
             return
         except asyncio.CancelledError:  # the server stops, and this has taken longer than its grace
             stopped = error_response(APIError("service_unavailable", headers={"Retry-After": "5"}))
-            await _send_whole(request, _with_headers(stopped, request), send)
+            await _send_whole(request, stopped, send)
             raise
         if isinstance(response, EventStream):
-            await self._stream(_with_headers(response, request), receive, send)
+            await self._stream(request, response, receive, send)
         else:
-            await _send_whole(request, _with_headers(response, request), send)
+            await _send_whole(request, response, send)
 
     async def _respond(self, request: APIRequest) -> HttpResponseBase:
-        path = request.path_info
         try:
-            match = get_resolver(self._urlconf).resolve(path.rstrip("/") or "/")
+            match = self._resolve(request.path_info.rstrip("/") or "/")
         except Resolver404:
             return error_response(APIError("not_found"))
         try:
@@ -179,10 +222,18 @@ class APIHandler:
             return exception_handler(error, {"request": request})
         return response
 
-    async def _stream(self, response: EventStream, receive: Receive, send: Send) -> None:
-        client = StreamClient(receive, send)
+    def _resolve(self, path: str) -> ResolverMatch:
+        if (known := self._plain_paths.get(path)) is not None:
+            return known
+        match = self._resolver.resolve(path)
+        if not match.kwargs:
+            self._plain_paths[path] = match
+        return match
+
+    async def _stream(self, request: APIRequest, response: EventStream, receive: Receive, send: Send) -> None:
+        client = StreamClient(receive, send, abort=request.abort)
         watcher = asyncio.create_task(client.watch())
-        headers = EVENT_STREAM_HEADERS + _headers(response, but="content-type")
+        headers = EVENT_STREAM_HEADERS + _extra_headers(request)
         try:
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -191,24 +242,23 @@ class APIHandler:
                 raise
             await response.relay.deliver(client)
         finally:
+            client.close()
             watcher.cancel()
 
 
-def _with_headers(response: Response, request: APIRequest) -> Response:
-    for name, value in request.extra_headers.items():
-        response.headers.setdefault(name, value)
-    return response
+def _extra_headers(request: APIRequest) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in request.extra_headers.items()]
 
 
-def _headers(response: HttpResponseBase, *, but: str = "") -> list[tuple[bytes, bytes]]:
-    return [
-        (name.lower().encode("ascii"), value.encode("latin-1"))
-        for name, value in response.headers.items()
-        if name.lower() != but
+async def _send_whole(request: APIRequest, response: HttpResponseBase, send: Send) -> None:
+    content: bytes = response.content  # type: ignore[attr-defined]  # whole, so never a StreamingHttpResponse
+    own = response.headers
+    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in own.items()]
+    headers += [
+        (name.encode("ascii"), value.encode("latin-1"))
+        for name, value in request.extra_headers.items()
+        if name not in own
     ]
-
-
-async def _send_whole(request: APIRequest, response: Any, send: Callable[[dict[str, Any]], Any]) -> None:
-    headers = [*_headers(response), (b"content-length", str(len(response.content)).encode())]
+    headers.append((b"content-length", str(len(content)).encode()))
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else response.content})
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else content})

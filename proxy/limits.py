@@ -12,9 +12,10 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-import redis.asyncio
 from prometheus_client import Counter
 from redis.exceptions import RedisError
+
+from proxy.valkey import Client, Script, ScriptQueue
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,6 @@ WITHOUT_VALKEY = Counter(
 )
 
 WINDOW_MS = 60_000
-VALKEY_TIMEOUT_SECONDS = 1.0
 VALKEY_RETRY_SECONDS = 1.0
 OWED_MAX = 100_000
 
@@ -74,7 +74,8 @@ def duration(milliseconds: int) -> str:
 
 
 # KEYS: request log, token log, token sum, running requests (one hash tag). A token entry is "<request>:<tokens>".
-ADMIT = """
+ADMIT = Script(
+    """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 local id, rpm, tpm, most, tokens, seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
     tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -128,8 +129,11 @@ local function reset(log)
 end
 return {wait, requests, used, reset(KEYS[1]), reset(KEYS[2])}
 """
-FINISH = """
-local id, estimate, tokens = ARGV[1], ARGV[2], ARGV[3]
+)
+# Told twice (a reply can be lost), it counts once.
+FINISH = Script(
+    """
+local id, estimate, tokens = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZREM', KEYS[4], id)
 if estimate == tokens then return 0 end
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -138,85 +142,86 @@ local score = redis.call('ZSCORE', KEYS[2], entry)
 if score and tonumber(score) > now - 60000 then
     redis.call('ZREM', KEYS[2], entry)
     redis.call('DECRBY', KEYS[3], estimate)
+elseif redis.call('ZSCORE', KEYS[2], id .. ':' .. tokens) then
+    return 0
 else
     score = now
     id = id .. '+'  -- beside the estimate, which leaves by itself
     tokens = math.max(0, tokens - estimate)
 end
-redis.call('ZADD', KEYS[2], score, id .. ':' .. tokens)
-redis.call('INCRBY', KEYS[3], tokens)
+if redis.call('ZADD', KEYS[2], score, id .. ':' .. tokens) == 1 then redis.call('INCRBY', KEYS[3], tokens) end
 redis.call('PEXPIRE', KEYS[2], 61000)
 redis.call('PEXPIRE', KEYS[3], 61000)
 return 1
 """
+)
 
 
 class Limiter:
     """The limits of one web process. Exact across processes while Valkey answers, per process while it does not."""
 
-    def __init__(self, client: redis.asyncio.Redis, *, running_seconds: int) -> None:
-        self._client = client
-        self._admit = client.register_script(ADMIT)
-        self._finish = client.register_script(FINISH)
+    def __init__(self, client: Client, *, running_seconds: int) -> None:
+        self._scripts = ScriptQueue(client)
         self._running_seconds = running_seconds
         self._away_until = 0.0
         self._away_requests = 0
         self._local: dict[int, LocalWindow] = {}
-        self._owed: deque[tuple[list[str], list[str | int]]] = deque(maxlen=OWED_MAX)
-        self._repaying: asyncio.Task[None] | None = None
+        self._owed: deque[_Ended] = deque(maxlen=OWED_MAX)
 
     async def admit(self, *, key_id: int, request_id: str, limits: Limits, tokens: int) -> Admission:
         """Counts one request of an estimated number of tokens, or refuses it."""
         if time.monotonic() >= self._away_until:
+            arguments = (
+                request_id,
+                limits.rpm,
+                limits.tpm,
+                limits.concurrency or 0,
+                tokens,
+                self._running_seconds,
+            )
             try:
-                async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
-                    reply = await self._admit(
-                        keys=_keys(key_id),
-                        args=[
-                            request_id,
-                            limits.rpm,
-                            limits.tpm,
-                            limits.concurrency or 0,
-                            tokens,
-                            self._running_seconds,
-                        ],
-                    )
+                reply = await self._scripts.submit(ADMIT, _keys(key_id), arguments)
             except (RedisError, OSError, TimeoutError) as error:
                 self._lost(error)
+            except asyncio.CancelledError:
+                self.finish(key_id=key_id, request_id=request_id, estimate=tokens, tokens=0)
+                raise
             else:
                 self._back()
-                return Admission(*map(int, reply))
+                return Admission(*reply)
         self._away_requests += 1
         WITHOUT_VALKEY.inc()
         return self._window(key_id).admit(request_id, limits, tokens, now_ms=_now_ms())
 
-    async def finish(self, *, key_id: int, request_id: str, estimate: int, tokens: int) -> None:
-        """Ends a request: frees its place and counts its true tokens instead of the estimate."""
+    def finish(self, *, key_id: int, request_id: str, estimate: int, tokens: int) -> "asyncio.Future[None]":
+        """Ends a request: frees its place and counts its true tokens instead of the estimate.
+
+        The future is done, and never fails, once others can see it; what Valkey does not hear now it is told later.
+        """
         if (window := self._local.get(key_id)) is not None:
             window.finish(request_id, estimate, tokens, now_ms=_now_ms())
-        args: list[str | int] = [request_id, estimate, tokens]
-        ended = (_keys(key_id), args)
+        seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ended = _Ended(key_id, (request_id, estimate, tokens), seen)
         if time.monotonic() < self._away_until:
-            self._owed.append(ended)
-            return
-        try:
-            async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
-                await self._finish(keys=ended[0], args=ended[1])
-        except (RedisError, OSError, TimeoutError) as error:
-            self._owed.append(ended)
-            self._lost(error)
+            self._owe(ended)
+        else:
+            self._tell(ended)
+        return seen
 
-    async def _repay(self) -> None:
-        """Frees the places and counts the tokens of requests that ended while Valkey was away."""
-        while self._owed:
-            keys, args = self._owed[0]
-            try:
-                async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
-                    await self._finish(keys=keys, args=args)
-            except (RedisError, OSError, TimeoutError) as error:
-                return self._lost(error)
-            self._owed.popleft()
-        return None
+    def _tell(self, ended: "_Ended") -> None:
+        def told(reply: "asyncio.Future[object]") -> None:
+            if (error := reply.exception()) is not None:
+                self._lost(error)
+                self._owe(ended)
+            elif not ended.seen.done():
+                ended.seen.set_result(None)
+
+        self._scripts.submit(FINISH, _keys(ended.key_id), ended.arguments).add_done_callback(told)
+
+    def _owe(self, ended: "_Ended") -> None:
+        self._owed.append(ended)
+        if not ended.seen.done():
+            ended.seen.set_result(None)
 
     def _window(self, key_id: int) -> "LocalWindow":
         return self._local.setdefault(key_id, LocalWindow())
@@ -235,7 +240,16 @@ class Limiter:
             )
             self._away_until, self._away_requests = 0.0, 0
             self._local.clear()
-            self._repaying = asyncio.create_task(self._repay())
+            owed, self._owed = self._owed, deque(maxlen=OWED_MAX)
+            for ended in owed:  # frees places and counts tokens of what ended meanwhile
+                self._tell(ended)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    key_id: int
+    arguments: tuple[str, int, int]
+    seen: "asyncio.Future[None]"
 
 
 def _keys(key_id: int) -> list[str]:

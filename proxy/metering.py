@@ -135,16 +135,10 @@ class Metered:
                 "usage beyond the hold",
                 extra={"request": self.request_id, "uncovered_micro": record["uncovered_micro"]},
             )
+        window = self.release_limits(usage.total_tokens)
         try:
-            await asyncio.gather(
-                self._resolve_hold(captured_micro, record),
-                self.limiter.finish(
-                    key_id=self.key.key_id,
-                    request_id=self.request_id.hex,
-                    estimate=self.prompt_estimate,
-                    tokens=usage.total_tokens,
-                ),
-            )
+            await self._resolve_hold(captured_micro, record)
+            await window  # done by now: the next request of this key may ask another process
         finally:
             logger.info(
                 "completion",
@@ -155,6 +149,14 @@ class Metered:
                     **record,
                 },
             )
+
+    def release_limits(self, tokens: int) -> "asyncio.Future[None]":
+        return self.limiter.finish(
+            key_id=self.key.key_id,
+            request_id=self.request_id.hex,
+            estimate=self.prompt_estimate,
+            tokens=tokens,
+        )
 
     async def _resolve_hold(self, cost_micro: int, record: dict[str, Any]) -> None:
         hold: dict[str, Any] = {"hold_id": self.request_id, "wallet_id": self.key.user_id}

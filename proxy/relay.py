@@ -7,12 +7,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import aiohttp
+from django.conf import settings
 
 from proxy.answers import AnswerStream, error_event
+from proxy.deadline import Deadline
 from proxy.errors import APIError
 from proxy.metering import Bill, Metered, Outcome
 from proxy.models import Upstream
-from proxy.upstreams import UpstreamCall, UpstreamFailed, read_some
+from proxy.upstreams import UpstreamCall, UpstreamFailed
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,10 @@ class Relay:
         self._answer = answer
         self._on_failure = on_failure
         self._first = b""
+        self._loop = asyncio.get_running_loop()
+        self._idle_seconds = settings.UPSTREAM_IDLE_TIMEOUT_SECONDS
+        self._patience = Deadline(self._silent)
+        self._silence = ""
 
     async def open(self) -> None:
         """Waits for the first event, so that a failure before it still has a status. Raises UpstreamFailed."""
@@ -60,7 +66,7 @@ class Relay:
             while not self._first and not self._answer.done:
                 self._first = await self._read()
         except BaseException:
-            self._response.close()
+            self._close()
             raise
         self._metered.mark_first_byte()
 
@@ -80,11 +86,11 @@ class Relay:
             await client.write(error_event(APIError("internal_error").body()), last=True)
             await self.abandon("failed")
         finally:
-            self._response.close()
+            self._close()
 
     async def abandon(self, reason: str) -> None:
         """Gives up without blame on either side: nothing is charged."""
-        self._response.close()
+        self._close()
         await self._metered.void(outcome=Outcome.INTERRUPTED, status=503, reason=reason)
 
     async def _pump(self, client: Client) -> None:
@@ -125,11 +131,29 @@ class Relay:
         """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""
         if self._answer.failure:
             raise UpstreamFailed(self._answer.failure)
-        chunk = await read_some(self._response, deadline=self._deadline)
+        chunk = await self._read_some()
         relayed = self._answer.feed(chunk) if chunk else self._answer.end()
         if self._answer.failure and not relayed:
             raise UpstreamFailed(self._answer.failure)
         return relayed
+
+    async def _read_some(self) -> bytes:
+        """What has arrived, at least one byte; empty at the end."""
+        self._patience.start(min(self._loop.time() + self._idle_seconds, self._deadline))
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence) from error
+        finally:
+            self._patience.stop()
+
+    def _silent(self) -> None:
+        self._silence = "silent for too long"
+        self._response.close()  # wakes the reader
+
+    def _close(self) -> None:
+        self._patience.close()
+        self._response.close()
 
     def _cancels(self) -> bool:
         """Whether this upstream is told to stop, and then stops billing, when the client leaves.
@@ -143,7 +167,8 @@ class Relay:
         if self._cancels():
             self._response.close()  # wakes the reader
         elif self._answer.finished:
-            self._deadline = min(self._deadline, asyncio.get_running_loop().time() + USAGE_WAIT_SECONDS)
+            self._deadline = min(self._deadline, self._loop.time() + USAGE_WAIT_SECONDS)
+            self._patience.start(self._deadline)
 
     async def _keep_connection(self) -> None:
         """Reads the few bytes after `[DONE]`, so that the connection can serve the next request."""

@@ -5,14 +5,12 @@ import contextlib
 import logging
 from typing import Any
 
-import redis.asyncio
 from django.conf import settings
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from keys.lookup import KeyCache, listen_for_revocations
+from proxy import valkey
 from proxy.breakers import Breakers
 from proxy.catalogue import CatalogueCache
 from proxy.limits import Limiter
@@ -39,14 +37,12 @@ class Runtime:
             kwargs={"autocommit": True, "prepare_threshold": None},  # there may be a PgBouncer in between
             check=AsyncConnectionPool.check_connection,
         )
-        # Without retries: when Valkey is away the limiter has its own answer, at once.
-        self.valkey = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL, retry=Retry(NoBackoff(), 0), socket_connect_timeout=1
-        )
+        self.valkey = valkey.connect_server(settings.REDIS_URL)
+        self.windows = valkey.connect(settings.LIMITS_URL)
         self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=RECORD_SQL)
         self.keys = KeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
-        self.limiter = Limiter(self.valkey, running_seconds=settings.HOLD_SECONDS)
+        self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
         self.upstreams = Upstreams()
         self.breakers = Breakers(
             self.valkey,
@@ -76,6 +72,7 @@ class Runtime:
         await self.catalogue.close()
         await self.breakers.close()
         await self.upstreams.close()
+        await self.windows.aclose()
         await self.valkey.aclose()
         await self.database.close()
 

@@ -145,17 +145,6 @@ async def read_all(
     return bytes(body)
 
 
-async def read_some(response: UpstreamCall, *, deadline: float) -> bytes:
-    """What has arrived, at least one byte; empty at the end. Raises UpstreamFailed."""
-    try:
-        async with asyncio.timeout_at(_by(settings.UPSTREAM_IDLE_TIMEOUT_SECONDS, deadline)):
-            return await response.content.readany()
-    except TimeoutError:
-        raise UpstreamFailed("silent for too long") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise UpstreamFailed(type(error).__name__, passing=True) from error
-
-
 def _by(seconds: float, deadline: float) -> float:
     return min(asyncio.get_running_loop().time() + seconds, deadline)
 

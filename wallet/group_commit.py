@@ -50,6 +50,7 @@ class _Waiting(Generic[Item, Result]):
     item: Item
     done: "asyncio.Future[Result]"
     since: float
+    left: "Callable[[], None] | None" = None
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -90,21 +91,28 @@ class GroupCommit(Generic[Item, Result]):
         """
         if len(self._waiting) >= MAX_WAITING or self._worker is None or self._worker.done():
             raise LedgerUnavailable(f"{self._name}: {len(self._waiting)} waiting")
-        done = self.submit_later(item)
+        waiting = self._queue(item)
         try:
-            return await asyncio.shield(done)
+            return await waiting.done
         except asyncio.CancelledError:
             if left is not None:
-                done.add_done_callback(lambda _done: left())
+                if waiting.done.cancelled():
+                    waiting.left = left
+                else:  # it was carried out a moment ago
+                    left()
             raise
 
     def submit_later(self, item: Item) -> "asyncio.Future[Result]":
         """Queues an item whatever waits already, for callers that cannot take no for an answer."""
+        return self._queue(item).done
+
+    def _queue(self, item: Item) -> _Waiting[Item, Result]:
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(item, done, time.perf_counter()))
+        waiting = _Waiting(item, done, time.perf_counter())
+        self._waiting.append(waiting)
         self._idle.clear()
         self._arrived.set()
-        return done
+        return waiting
 
     async def close(self, *, timeout_seconds: float) -> None:
         """Carries out what waits, for at most so long, then stops."""
@@ -159,13 +167,17 @@ class GroupCommit(Generic[Item, Result]):
                 self._batch_items.observe(len(batch))
                 self._wait_seconds.observe(time.perf_counter() - batch[0].since)
                 for waiting, result in zip(batch, results, strict=True):
-                    if not waiting.done.done():
+                    if waiting.left is not None:
+                        waiting.left()
+                    elif not waiting.done.done():
                         waiting.done.set_result(result)
                 return None
 
     def _fail(self, batch: list[_Waiting[Item, Result]], error: Exception) -> None:
         for waiting in batch:
-            if not waiting.done.done():
+            if waiting.left is not None:
+                waiting.left()
+            elif not waiting.done.done():
                 waiting.done.set_exception(error)
                 waiting.done.exception()  # seen: a caller that left must not raise a warning
 

@@ -9,6 +9,7 @@ from keys.lookup import KeyIdentity
 from proxy import runtime
 from proxy.completions import unavailable
 from proxy.errors import APIError
+from proxy.handler import underlying
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
@@ -18,7 +19,7 @@ class KeyAuthentication(BaseAuthentication):
 
     async def authenticate(self, request: Request) -> tuple[None, KeyIdentity]:  # type: ignore[override]
         """Raises APIError missing_api_key, invalid_api_key, service_unavailable."""
-        scheme, _space, secret = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+        scheme, _space, secret = underlying(request).header(b"authorization").strip().partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise APIError("missing_api_key", headers=CHALLENGE)
         try:

@@ -13,10 +13,11 @@ from rest_framework.request import Request
 from keys.lookup import KeyIdentity
 from proxy import completions, health, runtime
 from proxy.api.base import AsyncAPIView
+from proxy.api.parsing import JSONObjectParser
+from proxy.api.throttling import KeyThrottle
 from proxy.catalogue import ServedModel
-from proxy.completion_request import read_payload
 from proxy.errors import APIError
-from proxy.handler import APIRequest, EventStream
+from proxy.handler import EventStream, underlying
 
 
 def json_response(body: object, *, status: int = 200) -> HttpResponse:
@@ -26,15 +27,22 @@ def json_response(body: object, *, status: int = 200) -> HttpResponse:
 class ChatCompletions(AsyncAPIView):
     """POST /v1/chat/completions"""
 
+    parser_classes = (JSONObjectParser,)
+    throttle_classes = (KeyThrottle,)
+    prompt_estimate = 0
+
     async def post(self, request: Request) -> HttpResponseBase:
-        raw = cast(APIRequest, request._request)
-        if runtime.current().upstreams.is_full():
+        now, raw = runtime.current(), underlying(request)
+        if now.upstreams.is_full():
             raise completions.busy()
+        order = completions.take(now, await self.parse(request))
+        self.prompt_estimate = order.ask.prompt.estimate
+        await self.check_throttles(request)
         answer = await completions.create(
-            runtime.current(),
+            now,
+            order,
             key=cast(KeyIdentity, request.auth),
             request_id=raw.id,
-            payload=read_payload(await raw.read_body()),
             headers=raw.extra_headers,
         )
         if isinstance(answer, bytes):
@@ -75,7 +83,7 @@ class Metrics(AsyncAPIView):
     authentication_classes = ()
 
     async def get(self, request: Request) -> HttpResponse:
-        given = request.META.get("HTTP_AUTHORIZATION", "").encode()
+        given = underlying(request).header(b"authorization").encode()
         if not settings.METRICS_TOKEN or not hmac.compare_digest(
             given, b"Bearer " + settings.METRICS_TOKEN.encode()
         ):
