@@ -73,9 +73,3 @@ def test_an_upstream_gets_its_own_name_and_nothing_that_it_does_not_take() -> No
     assert body == {"model": "up", "messages": ask.payload["messages"], "temperature": 1, "max_tokens": 9}
     other = orjson.loads(ask.upstream_body(upstream_model="other", output_limit=None))
     assert other == {**ask.payload, "model": "other"}
-
-
-def test_a_body_is_made_once_for_all_upstreams_that_take_the_same() -> None:
-    ask = read([{"role": "user", "content": "hi"}])
-    one, other = (ask.upstream_body(upstream_model="up", output_limit=None) for _ in range(2))
-    assert one is other
