@@ -196,6 +196,7 @@ def main() -> None:
         lifespan="on",
         access_log=False,
         server_header=False,
+        log_config=None,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     server = Server(config, ready_fd=options.ready_fd)
