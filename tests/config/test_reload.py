@@ -38,7 +38,7 @@ def upstream() -> Iterator[FakeUpstream]:
     whole, stream = answer_whole(), stream_events(*STREAM[:2], 0.2, *STREAM[2:])
 
     async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.1)  # a load that leaves the machine time to start processes
+        await asyncio.sleep(0.2)  # a load that leaves the machine time to start processes
         await (stream if request.get("stream") else whole)(request, writer)
 
     upstream.script = script
@@ -136,7 +136,7 @@ def test_reloads_under_load_fail_no_request_and_leave_no_old_process(
         )
         key = service.line("Demo key: ").split()[-1]
         (credit_micro,) = row(service, "SELECT posted_micro FROM wallet_wallet")
-        with Load(f"http://127.0.0.1:{service.port}", key, kept, kept, fresh, official, official) as load:
+        with Load(f"http://127.0.0.1:{service.port}", key, kept, kept, fresh, official) as load:
             for _ in range(RELOADS):
                 old = crew(service)
                 assert [len(processes) for processes in old.values()] == [2, 1, 1]
