@@ -58,7 +58,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     look = {"theme": theme.chosen(request)}
     if is_outage(sys.exc_info()[1]):
         return HttpResponse(
-            get_template("503.html").render(look), status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
+            get_template("503.html").render(look),
+            status=503,
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )
     return HttpResponse(get_template("500.html").render(look), status=500)
 
