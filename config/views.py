@@ -53,16 +53,22 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return render(request, "403_csrf.html", status=403)
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _bare(request, "400.html", status=400)
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
-    """The page after an exception, without session and context processors: each of them may be what failed."""
-    look = {"theme": theme.chosen(request)}
     if is_outage(sys.exc_info()[1]):
-        return HttpResponse(
-            get_template("503.html").render(look),
-            status=503,
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
-    return HttpResponse(get_template("500.html").render(look), status=500)
+        return _bare(request, "503.html", status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return _bare(request, "500.html", status=500)
+
+
+def _bare(
+    request: HttpRequest, template: str, *, status: int, headers: dict[str, str] | None = None
+) -> HttpResponse:
+    """A page without session, user and database: each of them may be what failed."""
+    page = get_template(template).render({"theme": theme.chosen(request)})
+    return HttpResponse(page, status=status, headers=headers)
 
 
 def _remember(request: HttpRequest, cookie: str, choice: str | None) -> HttpResponse:

@@ -47,7 +47,7 @@ def deadlock(request: HttpRequest) -> HttpResponse:
     raise OperationalError from psycopg.errors.DeadlockDetected()
 
 
-handler500 = config.urls.handler500
+handler400, handler500 = config.urls.handler400, config.urls.handler500
 urlpatterns = [
     *config.urls.urlpatterns,
     path("broken/", broken),
