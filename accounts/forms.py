@@ -12,7 +12,14 @@ class MobileForm(forms.Form):
         max_length=phone.MAX_TYPED_LENGTH,
         error_messages={"required": _("Enter your mobile number.")},
         widget=forms.TextInput(
-            attrs={"type": "tel", "inputmode": "tel", "autocomplete": "tel", "dir": "ltr", "autofocus": True}
+            attrs={
+                "type": "tel",
+                "inputmode": "tel",
+                "autocomplete": "tel",
+                "dir": "ltr",
+                "autofocus": True,
+                "placeholder": _("0912 345 6789"),
+            }
         ),
     )
 

@@ -1,9 +1,10 @@
-"""People: users by mobile number, their tier, and the challenges that their one-time codes answer."""
+"""People: users by mobile number, their tier, the challenges that their one-time codes answer, their sessions."""
 
 import uuid
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -121,3 +122,27 @@ class Challenge(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class Session(AbstractBaseSession):
+    """One browser's session, of Django's kind, with what its owner needs to tell it from others.
+
+    `accounts.session_store` writes it. Without a user nobody has signed in there (yet).
+    """
+
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="sessions")
+    user_agent = models.CharField(max_length=300, blank=True)
+    address = models.GenericIPAddressField(null=True)
+    signed_in_at = models.DateTimeField(null=True)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(AbstractBaseSession.Meta):
+        abstract = False
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(user__isnull=True) | Q(signed_in_at__isnull=False), name="session_signed_in_at"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.user_agent  # the key would let whoever reads it in

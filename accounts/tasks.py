@@ -3,9 +3,14 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import challenges
+from accounts import challenges, sessions
 
 
 @shared_task(name="accounts.purge_challenges")
 def purge_challenges() -> None:
     challenges.purge(now=timezone.now())
+
+
+@shared_task(name="accounts.purge_sessions")
+def purge_sessions() -> None:
+    sessions.purge()

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts import views
+from accounts import settings_views, views
 
 app_name = "accounts"
 urlpatterns = [
@@ -8,4 +8,7 @@ urlpatterns = [
     path("sign-in/code/", views.code_page, name="code"),
     path("sign-in/code/again/", views.send_again, name="send_again"),
     path("sign-out/", views.sign_out, name="sign_out"),
+    path("settings/", settings_views.settings_page, name="settings"),
+    path("settings/sessions/end-others/", settings_views.end_others, name="end_other_sessions"),
+    path("settings/sessions/<slug:session_id>/end/", settings_views.end_session, name="end_session"),
 ]

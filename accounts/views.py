@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login, logout
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
@@ -11,11 +11,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import addresses, challenges, pending, sign_in, sms, wording
+from accounts import addresses, challenges, pending, sessions, sign_in, sms, wording
 from accounts.forms import CodeForm, MobileForm
 from accounts.redirects import local_path
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 # Only where the console is the telephone: carries the code to the next page without a trace in the database.
 SANDBOX_COOKIE = "sandbox_code"
 
@@ -78,7 +77,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
             form.add_error("code", _("This account is closed. Write to support to open it again."))
         else:
             pending.end(request)
-            login(request, user, backend=BACKEND)  # gives the session a new key
+            sessions.sign_in(request, user)
             response = redirect(begun.destination)
             response.delete_cookie(SANDBOX_COOKIE)
             return response

@@ -9,7 +9,7 @@ from django_otp import devices_for_user
 from django_otp.admin import OTPAdminAuthenticationForm, OTPAdminSite
 from django_otp.models import Device
 
-from accounts import phone
+from accounts import phone, sessions
 from accounts.models import User
 
 SESSION_SECONDS = 8 * 3600
@@ -63,4 +63,5 @@ class AdminSite(OTPAdminSite):
         response = super().login(request, extra_context)
         if request.method == "POST" and response.status_code == 302:
             request.session.set_expiry(SESSION_SECONDS)
+            sessions.note_browser(request)
         return response

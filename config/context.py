@@ -4,7 +4,20 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from accounts import sms
+from config import theme
 
 
 def site(request: HttpRequest) -> dict[str, object]:
     return {"sandbox": settings.SANDBOX, "sms_is_console": sms.is_console(), "base_url": settings.BASE_URL}
+
+
+def look(request: HttpRequest) -> dict[str, object]:
+    chosen = theme.chosen(request)
+    following = theme.after(chosen)
+    return {
+        "theme": chosen,
+        "theme_text": theme.THEMES[chosen],
+        "next_theme": following,
+        "next_theme_text": theme.THEMES[following],
+        "themes": theme.THEMES,
+    }

@@ -5,9 +5,12 @@ from django.urls import include, path
 
 from config import views
 
+handler400 = views.bad_request
+handler500 = views.server_error
 urlpatterns = [
     path("", views.front, name="front"),
     path("language/", views.set_language, name="set_language"),
+    path("theme/", views.set_theme, name="set_theme"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
     path("keys/", include("keys.urls")),

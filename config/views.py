@@ -1,39 +1,86 @@
 """Pages of the site itself."""
 
+import sys
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import get_template
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.models import Tier
 from accounts.redirects import local_path
-from proxy.models import LanguageModel
+from config import theme
+from config.outage import is_outage
+from proxy import catalogue
 
 STARTER_MODEL = "gemini-3.1-flash-lite-preview"
+RETRY_AFTER_SECONDS = 30
 
 
 @require_safe
 def front(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return redirect("proxy:overview")
-    on_sale = LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True).first()
-    return render(request, "front.html", {"model_id": on_sale or STARTER_MODEL})
+    models = list(catalogue.load(timezone.now()).values())
+    return render(
+        request,
+        "front.html",
+        {
+            "model_id": models[0].model_id if models else STARTER_MODEL,
+            "models": models,
+            "tiers": Tier.objects.all(),
+        },
+    )
 
 
 @require_POST
 def set_language(request: HttpRequest) -> HttpResponse:
-    response = redirect(local_path(request.POST.get("next"), default="/"))
     language = request.POST.get("language")
-    if language in dict(settings.LANGUAGES):
+    return _remember(
+        request, settings.LANGUAGE_COOKIE_NAME, language if language in dict(settings.LANGUAGES) else None
+    )
+
+
+@require_POST
+def set_theme(request: HttpRequest) -> HttpResponse:
+    chosen = request.POST.get("theme")
+    return _remember(request, theme.COOKIE_NAME, chosen if chosen in theme.THEMES else None)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return render(request, "403_csrf.html", status=403)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _bare(request, "400.html", status=400)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if is_outage(sys.exc_info()[1]):
+        return _bare(request, "503.html", status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return _bare(request, "500.html", status=500)
+
+
+def _bare(
+    request: HttpRequest, template: str, *, status: int, headers: dict[str, str] | None = None
+) -> HttpResponse:
+    """A page without session, user and database: each of them may be what failed."""
+    page = get_template(template).render({"theme": theme.chosen(request)})
+    return HttpResponse(page, status=status, headers=headers)
+
+
+def _remember(request: HttpRequest, cookie: str, choice: str | None) -> HttpResponse:
+    """Back to where the visitor came from, with a choice of theirs (if it is one) in a cookie."""
+    response = redirect(local_path(request.POST.get("next"), default="/"))
+    if choice is not None:
         response.set_cookie(
-            settings.LANGUAGE_COOKIE_NAME,
-            language,
+            cookie,
+            choice,
             max_age=settings.LANGUAGE_COOKIE_AGE,
             secure=settings.LANGUAGE_COOKIE_SECURE,
             samesite="Lax",
             httponly=True,
         )
     return response
-
-
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return render(request, "403_csrf.html", status=403)

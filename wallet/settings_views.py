@@ -4,11 +4,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from accounts.formats import figure_text, number_text
+from accounts.redirects import local_path
 from wallet import alerts, ledger, promos
 from wallet.forms import AlertForm, PromoForm
 from wallet.models import Wallet
@@ -49,16 +51,18 @@ def redeem(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def choose_alert(request: HttpRequest) -> HttpResponse:
+    """From the wallet's page and from the settings, and back to where it came from."""
+    back = redirect(local_path(request.POST.get("next"), default=reverse("wallet:home")))
     form = AlertForm(request.POST)
     if not form.is_valid():
         messages.error(request, " ".join(str(error) for error in form.errors["threshold"]))
-        return redirect("wallet:home")
+        return back
     toman = form.cleaned_data["threshold"]
     try:
         alerts.choose(user_id=_user_id(request), threshold_micro=micro_from_toman(toman) if toman else None)
     except Wallet.DoesNotExist:
         messages.error(request, _("This account has no wallet."))
-        return redirect("wallet:home")
+        return back
     if toman:
         amount = number_text(toman, language=get_language())
         messages.success(
@@ -66,7 +70,7 @@ def choose_alert(request: HttpRequest) -> HttpResponse:
         )
     else:
         messages.success(request, _("You get no SMS about your balance."))
-    return redirect("wallet:home")
+    return back
 
 
 def _too_many(error: promos.TooManyTries) -> str:

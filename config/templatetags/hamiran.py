@@ -11,7 +11,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from accounts import formats
-from wallet.money import toman_text
+from wallet.money import micro_from_rial, toman_text
 
 register = template.Library()
 NOTHING = "—"
@@ -23,6 +23,12 @@ def toman(micro: int | None) -> str:
     if micro is None:
         return NOTHING
     return _("%(amount)s Toman") % {"amount": formats.figure_text(toman_text(micro), language=get_language())}
+
+
+@register.filter
+def rial_as_toman(rial: int) -> str:
+    """Whole Rial, as prices are stored, as Toman with the unit."""
+    return toman(micro_from_rial(rial))
 
 
 @register.filter

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
 from accounts import opening
-from accounts.models import Challenge, User
+from accounts.models import Challenge, Session, User
+from accounts.session_store import SessionStore
 from accounts.tasks import purge_challenges
 from tests.accounts.people import another, new_address, new_mobile
 
@@ -291,7 +291,8 @@ def test_a_dump_of_the_database_holds_no_code(browser: Client, tmp_path: Path) -
     challenge = Challenge.objects.get(mobile=browser.session["sign_in"]["mobile"])
     text = dump.read_text()
     assert str(challenge.id) in text
-    session = Session.objects.get(session_key=browser.session.session_key).get_decoded()
+    stored = Session.objects.get(session_key=browser.session.session_key)
+    session = SessionStore().decode(stored.session_data)
     assert code_of(browser) not in str(
         session["sign_in"]
         | {"mobile": "", "challenge": "", "browser_secret": "", "resend_at": "", "expires_at": ""}

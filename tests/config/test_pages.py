@@ -1,9 +1,12 @@
 """The front page, the language switch and the error pages."""
 
+import json
 import re
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import get_template
 from django.test import Client
@@ -12,6 +15,10 @@ from pytest_django import DjangoAssertNumQueries
 
 import config.urls
 from accounts import opening
+from accounts.models import Tier
+from accounts.session_store import SessionStore
+from proxy import offers
+from proxy.models import LanguageModel
 
 pytestmark = pytest.mark.django_db
 
@@ -32,11 +39,22 @@ def suspicious(request: HttpRequest) -> HttpResponse:
     raise SuspiciousOperation
 
 
+def outage(request: HttpRequest) -> HttpResponse:
+    raise OperationalError from psycopg.OperationalError("connection refused")
+
+
+def deadlock(request: HttpRequest) -> HttpResponse:
+    raise OperationalError from psycopg.errors.DeadlockDetected()
+
+
+handler400, handler500 = config.urls.handler400, config.urls.handler500
 urlpatterns = [
     *config.urls.urlpatterns,
     path("broken/", broken),
     path("forbidden/", forbidden),
     path("suspicious/", suspicious),
+    path("outage/", outage),
+    path("deadlock/", deadlock),
 ]
 
 
@@ -89,10 +107,111 @@ def test_signed_in_pages_carry_navigation_and_sign_out(client: Client) -> None:
     client.force_login(opening.open_account(mobile="+989140000001"))
     client.cookies["hamiran_language"] = "en"
     page = client.get("/nowhere/").content.decode()
-    for address in ("/overview/", "/keys/", "/usage/", "/wallet/"):
+    for address in (
+        "/overview/",
+        "/keys/",
+        "/usage/",
+        "/wallet/",
+        "/models/",
+        "/playground/",
+        "/docs/",
+        "/settings/",
+    ):
         assert f'<a class="nav__link" href="{address}"' in page
     assert '<form method="post" action="/sign-out/">' in page
     assert "09140000001" in page
+
+
+def test_visitors_find_models_docs_and_the_way_in(client: Client) -> None:
+    page = client.get("/nowhere/").content.decode()
+    navigation = re.findall(r'<a class="nav__link" href="([^"]*)"', page)
+    assert navigation == ["/models/", "/docs/"]
+    assert 'href="/sign-in/"' in page
+
+
+def test_the_menu_of_a_phone_opens_and_closes_without_a_script(client: Client) -> None:
+    page = client.get("/nowhere/").content.decode()
+    assert re.search(r'<nav [^>]*id="menu" popover', page)
+    assert page.count('popovertarget="menu"') == 2
+
+
+@pytest.mark.parametrize(
+    ("cookie", "theme", "following"),
+    [
+        (None, "system", "light"),
+        ("light", "light", "dark"),
+        ("dark", "dark", "system"),
+        ("pink", "system", "light"),
+    ],
+)
+def test_the_server_writes_the_chosen_colours_so_that_nothing_flashes(
+    client: Client, cookie: str | None, theme: str, following: str
+) -> None:
+    if cookie:
+        client.cookies["hamiran_theme"] = cookie
+    page = client.get("/").content.decode()
+    assert re.findall(r'<html[^>]* data-theme="(\w+)"', page) == ([] if theme == "system" else [theme])
+    assert f'name="theme" value="{following}"' in page
+
+
+def test_colours_are_remembered_and_lead_back(client: Client) -> None:
+    chosen = client.post("/theme/", {"theme": "dark", "next": "/sign-in/?next=/keys/"})
+    assert (chosen.status_code, chosen.headers["Location"]) == (302, "/sign-in/?next=/keys/")
+    assert chosen.cookies["hamiran_theme"]["max-age"] == 365 * 24 * 3600
+    assert '<meta name="color-scheme" content="dark">' in client.get("/sign-in/").content.decode()
+    client.post("/theme/", {"theme": "system"})
+    assert '<meta name="color-scheme" content="light dark">' in client.get("/sign-in/").content.decode()
+
+
+@pytest.mark.parametrize("theme", ["pink", "", None])
+def test_colours_that_are_not_offered_change_nothing(client: Client, theme: str | None) -> None:
+    answer = client.post("/theme/", {"theme": theme} if theme is not None else {})
+    assert answer.status_code == 302
+    assert "hamiran_theme" not in answer.cookies
+
+
+def test_the_colours_change_by_post_alone_and_lead_nowhere_else(client: Client) -> None:
+    assert client.get("/theme/").status_code == 405
+    assert client.post("/theme/", {"theme": "dark", "next": "//evil.example/"}).headers["Location"] == "/"
+
+
+def test_htmx_may_neither_evaluate_text_nor_write_styles(client: Client) -> None:
+    page = client.get("/").content.decode()
+    [config] = re.findall(r"<meta name=\"htmx-config\" content='([^']*)'>", page)
+    assert json.loads(config) | {"allowEval": False, "includeIndicatorStyles": False} == json.loads(config)
+    assert re.search(r'<script src="/static/django_htmx/htmx-2.min[^"]*" defer>', page)
+
+
+def test_the_front_page_shows_what_is_on_sale_and_the_tiers(client: Client) -> None:
+    offers.add_model(
+        model_id="front-model",
+        upstream_url="http://127.0.0.1:9/v1",
+        upstream_key="k",
+        input_rial_per_million=300_000,
+        output_rial_per_million=1_800_000,
+    )
+    LanguageModel.objects.filter(model_id="front-model").update(
+        description="Quick", description_fa="مدلی سریع"
+    )
+    tier = Tier.objects.get(is_default=True)
+    page = client.get("/").content.decode()
+    assert "front-model" in page
+    assert "مدلی سریع" in page
+    assert "۳۰٬۰۰۰ تومان" in page
+    assert tier.name in page
+    client.cookies["hamiran_language"] = "en"
+    page = client.get("/").content.decode()
+    assert "Quick" in page
+    assert "180,000 Toman" in page
+    assert f"{tier.rpm} requests a minute" in page
+
+
+def test_the_front_page_stands_without_anything_on_sale(client: Client) -> None:
+    LanguageModel.objects.update(is_active=False)
+    client.cookies["hamiran_language"] = "en"
+    page = client.get("/").content.decode()
+    assert "No model is on sale right now." in page
+    assert "gemini-3.1-flash-lite-preview" in page  # the example stays whole
 
 
 @pytest.mark.urls("tests.config.test_pages")
@@ -113,6 +232,32 @@ def test_the_page_of_a_crash_needs_neither_database_nor_context(
 ) -> None:
     with django_assert_num_queries(0):
         assert "<h1>" in get_template("500.html").render()
+        assert "<h1>" in get_template("503.html").render()
+
+
+@pytest.mark.urls("tests.config.test_pages")
+def test_while_the_database_is_away_pages_ask_for_patience() -> None:
+    browser = Client(raise_request_exception=False)
+    browser.cookies["hamiran_language"], browser.cookies["hamiran_theme"] = "en", "dark"
+    page = browser.get("/outage/")
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "30")
+    assert "We are back in a moment" in page.content.decode()
+    assert 'data-theme="dark"' in page.content.decode()
+    assert "connection refused" not in page.content.decode()
+
+
+@pytest.mark.urls("tests.config.test_pages")
+def test_a_failure_of_a_database_that_is_there_is_no_outage() -> None:
+    assert Client(raise_request_exception=False).get("/deadlock/").status_code == 500
+
+
+def test_a_session_that_cannot_be_looked_up_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(store: SessionStore) -> None:
+        raise InterfaceError("the connection is closed")
+
+    monkeypatch.setattr(SessionStore, "load", gone)
+    browser = Client(raise_request_exception=False, headers={"cookie": f"sessionid={'a' * 32}"})
+    assert browser.get("/").status_code == 503
 
 
 def test_a_form_from_elsewhere_gets_a_page_that_says_what_to_do() -> None:

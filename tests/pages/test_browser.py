@@ -127,6 +127,14 @@ class Visit:
         if status >= 400:
             self.complaints.append(f"{url} answered {status}")
 
+    def go(self, path: str) -> None:
+        """By the navigation, which on a phone is behind a button."""
+        menu = self.page.locator(".menu-button")
+        if menu.is_visible():
+            menu.click()
+        self.page.locator(f".nav a[href='{path}']").click()
+        self.page.wait_for_url(f"**{path}")
+
     def look(self, language: str) -> None:
         """Called on every page of the way."""
         self.page.wait_for_load_state()
@@ -161,8 +169,7 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
     visit.look(who.language)
     expect(page.get_by_role("heading", name=who.words["steps"])).to_be_visible()
 
-    page.locator(".nav a[href='/wallet/']").click()
-    page.wait_for_url("**/wallet/")
+    visit.go("/wallet/")
     visit.look(who.language)
     page.locator("input[name=amount]").fill(who.amount)
     page.locator("form:has(input[name=amount]) .button--primary").click()
@@ -178,8 +185,7 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
     visit.look(who.language)
     expect(page.locator(".notice--good")).to_contain_text(who.credited)
 
-    page.locator(".nav a[href='/keys/']").click()
-    page.wait_for_url("**/keys/")
+    visit.go("/keys/")
     visit.look(who.language)
     page.locator("main a[href='/keys/create/']").click()
     page.wait_for_url("**/keys/create/")
@@ -195,8 +201,7 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
 
     tokens = ask(web.url, secret)
 
-    page.locator(".nav a[href='/usage/']").click()
-    page.wait_for_url("**/usage/")
+    visit.go("/usage/")
     visit.look(who.language)
     log = page.locator("section[aria-labelledby=log] tbody tr")
     assert log.count() == 1
@@ -212,8 +217,7 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
     spent, topped_up = page.locator("tbody tr").all()[:2]
     expect(spent).to_contain_text(who.words["usage"])
     expect(topped_up).to_contain_text(f"+{who.credited.split()[0]}")
-    page.locator(".nav a[href='/overview/']").click()
-    page.wait_for_url("**/overview/")
+    visit.go("/overview/")
     visit.look(who.language)
     expect(page.get_by_role("heading", name=who.words["steps"])).to_have_count(0)
 

@@ -1,0 +1,100 @@
+"""The browsers in which a user is signed in: told apart, listed, ended."""
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.auth import login
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from accounts import user_agents
+from accounts.models import Session, User
+from accounts.session_store import BROWSER, SessionStore
+from accounts.user_agents import Browser
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+class UnknownSession(Exception):
+    """There is no such session of this user, or not any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """`id` names the session on pages: the session key itself is as good as a password."""
+
+    id: str
+    browser: Browser
+    address: str | None
+    signed_in_at: datetime
+    last_seen_at: datetime
+    is_current: bool
+
+
+def sign_in(request: HttpRequest, user: User) -> None:
+    """Signs a user in in this browser, under a new session key."""
+    login(request, user, backend=BACKEND)
+    note_browser(request)
+
+
+def note_browser(request: HttpRequest) -> None:
+    """Keeps with a session that has just been signed in where it is: at which address, in which browser."""
+    request.session[BROWSER] = {
+        "user_agent": request.headers.get("User-Agent", "").replace("\0", "")[:300],
+        "address": _address(request.META.get("REMOTE_ADDR", "")),
+    }
+
+
+def of(*, user_id: int, current_key: str | None) -> list[ListedSession]:
+    """A user's sessions, the present one first, then by last use."""
+    listed = [
+        ListedSession(
+            id=_id(session.session_key),
+            browser=user_agents.read(session.user_agent),
+            address=session.address,
+            signed_in_at=session.signed_in_at,
+            last_seen_at=session.last_seen_at,
+            is_current=session.session_key == current_key,
+        )
+        for session in _living(user_id).order_by("-last_seen_at")
+        if session.signed_in_at is not None
+    ]
+    return sorted(listed, key=lambda each: not each.is_current)
+
+
+def end(*, user_id: int, session_id: str) -> None:
+    """Signs one browser out: its next page asks for the number again. Raises UnknownSession."""
+    for session in _living(user_id):
+        if _id(session.session_key) == session_id:
+            session.delete()
+            return
+    raise UnknownSession(session_id)
+
+
+def end_others(*, user_id: int, current_key: str | None) -> int:
+    """Signs every other browser out and returns how many there were."""
+    ended, _by_model = Session.objects.filter(user_id=user_id).exclude(pk=current_key).delete()
+    return ended
+
+
+def purge() -> None:
+    """Removes what has expired."""
+    SessionStore.clear_expired()
+
+
+def _living(user_id: int) -> QuerySet[Session]:
+    return Session.objects.filter(user_id=user_id, expire_date__gt=timezone.now())
+
+
+def _id(session_key: str) -> str:
+    return salted_hmac("accounts.sessions", session_key, algorithm="sha256").hexdigest()[:32]
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:  # a Unix socket has none
+        return None

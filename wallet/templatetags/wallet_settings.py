@@ -1,0 +1,24 @@
+"""The wallet's part of the settings page, which `accounts` could not ask for: imports point down only."""
+
+from typing import Any
+
+from django import template
+
+from wallet import alerts, invoices
+from wallet.forms import AlertForm
+from wallet.money import toman_from_micro
+
+register = template.Library()
+
+
+@register.inclusion_tag("wallet/settings.html", takes_context=True)
+def wallet_settings(context: dict[str, Any]) -> dict[str, Any]:
+    request = context["request"]
+    threshold_micro = alerts.threshold_micro(request.user.pk)
+    threshold = None if threshold_micro is None else toman_from_micro(threshold_micro)
+    return {
+        "request": request,
+        "csrf_token": context["csrf_token"],
+        "alert_form": AlertForm(initial={"threshold": threshold}),
+        "buyer": invoices.buyer_details(request.user.pk),
+    }
