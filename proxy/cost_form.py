@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
+from accounts.formats import number_text
 from proxy import pricing
 from proxy.catalogue import ServedModel
 
 IGNORED = re.compile(r"[,٬،_'’%٪\s\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 FIGURE_MAX = 1_000_000_000
-EXAMPLE = {"input": "1000", "cached": "0", "output": "500", "requests": "1000"}
+EXAMPLE = {"input": 1_000, "cached": 0, "output": 500, "requests": 1_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class CostForm(forms.Form):
     def __init__(self, given: dict[str, str], *, models: Sequence[ServedModel]) -> None:
         """Figures that are not given are those of an example. `models` is not empty."""
         self._models = {model.model_id: model for model in models}
-        super().__init__({"model": models[0].model_id, **EXAMPLE, **given})
+        example = {name: number_text(figure, language=get_language()) for name, figure in EXAMPLE.items()}
+        super().__init__({"model": models[0].model_id, **example, **given})
         choices = self.fields["model"]
         assert isinstance(choices, forms.ChoiceField)
         choices.choices = [(model_id, model_id) for model_id in self._models]

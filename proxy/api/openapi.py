@@ -158,6 +158,7 @@ COMPLETIONS = extend_schema(
 MODELS = extend_schema(
     operation_id="listModels",
     summary="List the models on sale",
+    description="The models that a request can name, by ID.",
     tags=["Models"],
     parameters=[REQUEST_ID],
     responses={
@@ -168,6 +169,7 @@ MODELS = extend_schema(
 MODEL = extend_schema(
     operation_id="retrieveModel",
     summary="Retrieve one model",
+    description="One of the models on sale.",
     tags=["Models"],
     parameters=[
         REQUEST_ID,

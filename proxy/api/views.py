@@ -7,7 +7,7 @@ from typing import cast
 import orjson
 import prometheus_client
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
@@ -91,7 +91,7 @@ class OpenAPI(OpenView):
         content, etag = await asyncio.to_thread(_document, models[0].model_id if models else starter.MODEL_ID)
         headers = {"ETag": etag, "Cache-Control": "public, max-age=300"}
         if etag in underlying(request).header(b"if-none-match"):
-            return HttpResponse(status=304, headers=headers)
+            return HttpResponseNotModified(headers=headers)
         return HttpResponse(content, content_type="application/json", headers=headers)
 
     head = get
