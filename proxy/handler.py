@@ -265,6 +265,7 @@ async def _send_whole(request: APIRequest, response: HttpResponseBase, send: Sen
         for name, value in request.extra_headers.items()
         if name not in own
     ]
-    headers.append((b"content-length", str(len(content)).encode()))
+    if response.status_code != 304:  # whose length would be that of what it stands for
+        headers.append((b"content-length", str(len(content)).encode()))
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else content})

@@ -1,11 +1,13 @@
-"""Addresses of the usage pages. The API's are in `proxy.api.urls`."""
+"""Addresses of the pages of usage, models and reference. The API's are in `proxy.api.urls`."""
 
 from django.urls import path
 
-from proxy import views
+from proxy import public_views, views
 
 app_name = "proxy"
 urlpatterns = [
     path("overview/", views.overview, name="overview"),
     path("usage/", views.usage, name="usage"),
+    path("models/", public_views.models, name="models"),
+    path("docs/", public_views.reference, name="reference"),
 ]

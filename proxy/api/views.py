@@ -1,17 +1,18 @@
 """The API's endpoints. Each parses, makes one domain call, answers."""
 
+import asyncio
 import hmac
 from typing import cast
 
 import orjson
 import prometheus_client
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from keys.lookup import KeyIdentity
-from proxy import completions, health, runtime
+from proxy import completions, health, runtime, starter
 from proxy.api.base import AsyncAPIView
 from proxy.api.parsing import JSONObjectParser
 from proxy.api.throttling import KeyThrottle
@@ -75,10 +76,35 @@ def _model(model: ServedModel) -> dict[str, object]:
     return {"id": model.model_id, "object": "model", "created": model.created, "owned_by": model.owned_by}
 
 
-class Metrics(AsyncAPIView):
-    """GET /metrics for Prometheus, of this process; there only with METRICS_TOKEN set, and for who has it."""
+class OpenView(AsyncAPIView):
+    """What needs no key, and is no part of the API that /v1/openapi.json describes."""
 
     authentication_classes = ()
+    schema = None
+
+
+class OpenAPI(OpenView):
+    """GET /v1/openapi.json"""
+
+    async def get(self, request: Request) -> HttpResponse:
+        models = runtime.current().catalogue.all()
+        content, etag = await asyncio.to_thread(_document, models[0].model_id if models else starter.MODEL_ID)
+        headers = {"ETag": etag, "Cache-Control": "public, max-age=300"}
+        if etag in underlying(request).header(b"if-none-match"):
+            return HttpResponseNotModified(headers=headers)
+        return HttpResponse(content, content_type="application/json", headers=headers)
+
+    head = get
+
+
+def _document(model_id: str) -> tuple[bytes, str]:
+    from proxy.api import openapi  # large, and seldom asked for
+
+    return openapi.document(model_id)
+
+
+class Metrics(OpenView):
+    """GET /metrics for Prometheus, of this process; there only with METRICS_TOKEN set, and for who has it."""
 
     async def get(self, request: Request) -> HttpResponse:
         given = underlying(request).header(b"authorization").encode()
@@ -91,10 +117,8 @@ class Metrics(AsyncAPIView):
         )
 
 
-class Healthz(AsyncAPIView):
+class Healthz(OpenView):
     """GET /healthz: the process answers."""
-
-    authentication_classes = ()
 
     async def get(self, request: Request) -> HttpResponse:
         return json_response({"status": "ok"})
@@ -102,13 +126,11 @@ class Healthz(AsyncAPIView):
     head = get
 
 
-class Readyz(AsyncAPIView):
+class Readyz(OpenView):
     """GET /readyz: PostgreSQL answers and is migrated, and the process is not stopping; else 503 with the reasons.
 
     Valkey is reported, but without it requests are still served, so a process stays in the load balancer.
     """
-
-    authentication_classes = ()
 
     async def get(self, request: Request) -> HttpResponse:
         checks = await health.check(runtime.current())
