@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from proxy import public_views, views
+from proxy import playground, public_views, views
 
 app_name = "proxy"
 urlpatterns = [
@@ -10,4 +10,6 @@ urlpatterns = [
     path("usage/", views.usage, name="usage"),
     path("models/", public_views.models, name="models"),
     path("docs/", public_views.reference, name="reference"),
+    path("playground/", playground.page, name="playground"),
+    path("playground/session/", playground.session, name="playground_session"),
 ]

@@ -1,0 +1,426 @@
+// The playground: a conversation with the API of this origin. It lives in this page, and so does the key.
+"use strict";
+
+(() => {
+const root = document.getElementById("playground");
+if (!root) return;
+
+const byId = (id) => document.getElementById(id);
+const copyOf = (template) => template.content.cloneNode(true);
+const [model, system, draft, stream, turns, trouble] =
+  ["model", "system", "draft", "stream", "turns", "trouble"].map(byId);
+const sendButton = byId("send"), stopButton = byId("stop");
+const language = document.documentElement.lang === "fa" ? "fa-IR" : "en";
+const written = (value, digits) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+
+let key = null; // only ever here; the server replaces it at the next page that asks
+let running = null; // the AbortController of the call under way
+
+// --- the conversation ----------------------------------------------------------------------------------------------
+
+const fit = (area) => {
+  if (CSS.supports("field-sizing", "content")) return;
+  area.style.height = "auto";
+  area.style.height = `${area.scrollHeight + 2}px`;
+};
+
+const scroll = byId("scroll");
+const isAtEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 48;
+const toEnd = () => { scroll.scrollTop = scroll.scrollHeight; };
+
+const changed = () => {
+  byId("nothing").hidden = turns.children.length > 0;
+  writeCode();
+};
+
+const addTurn = (role, text) => {
+  turns.append(copyOf(byId("turn")));
+  const turn = turns.lastElementChild;
+  turn.querySelector(".turn__role").value = role;
+  turn.querySelector(".turn__text").value = text;
+  fit(turn.querySelector(".turn__text"));
+  changed();
+  toEnd();
+  return turn;
+};
+
+const textOf = (turn) => turn.querySelector(".turn__text").value;
+const roleOf = (turn) => turn.querySelector(".turn__role").value;
+
+const messages = () => {
+  const said = [...turns.children].map((turn) => ({ role: roleOf(turn), content: textOf(turn) }));
+  if (draft.value.trim()) said.push({ role: "user", content: draft.value });
+  if (system.value.trim()) said.unshift({ role: "system", content: system.value });
+  return said.filter((message) => message.content.trim());
+};
+
+// --- parameters ----------------------------------------------------------------------------------------------------
+
+const numbers = [...root.querySelectorAll("[data-number]")];
+
+const numberIn = (field) => Number(asciiDigits(field.value).replace(/[٬,\s]/g, "").replace("٫", "."));
+
+const isRight = (field) => {
+  const { min, max, whole } = field.dataset;
+  const value = numberIn(field);
+  return !field.value.trim() || (value >= min && value <= max && (whole === undefined || Number.isInteger(value)));
+};
+
+const checkNumbers = () => {
+  const wrong = numbers.filter((field) => !isRight(field));
+  for (const field of numbers) field.setAttribute("aria-invalid", String(wrong.includes(field)));
+  byId("parameter-error").hidden = wrong.length === 0;
+  return wrong[0];
+};
+
+const requestBody = () => {
+  const body = { model: model.value, messages: messages() };
+  for (const field of numbers) if (field.value.trim() && isRight(field)) body[field.id] = numberIn(field);
+  if (stream.checked) Object.assign(body, { stream: true, stream_options: { include_usage: true } });
+  return body;
+};
+
+// --- the call ------------------------------------------------------------------------------------------------------
+
+class Refused extends Error {
+  constructor(kind, { message = "", seconds = 0 } = {}) {
+    super(message);
+    Object.assign(this, { kind, seconds });
+  }
+}
+
+const formToken = root.querySelector("[name=csrfmiddlewaretoken]");
+
+const askForKey = () => fetch(root.dataset.session, { method: "POST", headers: { "X-CSRFToken": formToken.value } });
+
+const newKey = async () => {
+  let response = await askForKey();
+  if (response.status === 403) { // somebody signed in in another tab: what this page's forms carry is out of date
+    const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
+    formToken.value = page.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
+    response = await askForKey();
+  }
+  if (response.status === 401 || response.status === 403) throw new Refused("signed_out");
+  if (!response.ok) throw new Refused("503");
+  return (await response.json()).key;
+};
+
+const post = (body, signal) => fetch("/v1/chat/completions", {
+  method: "POST",
+  headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` },
+  body: JSON.stringify(body),
+  credentials: "omit",
+  signal,
+});
+
+const call = async (body, signal) => {
+  key ??= await newKey();
+  signal.throwIfAborted();
+  const response = await post(body, signal);
+  if (response.status !== 401) return response;
+  key = await newKey(); // it has expired, or another tab has taken its place
+  return post(body, signal);
+};
+
+const refusal = async (response) => {
+  const { code, message } = (await response.json().catch(() => ({}))).error ?? {};
+  if (response.status === 429 && response.headers.get("x-should-retry") === "false") return new Refused("too_long");
+  const kinds = [code, String(response.status), response.status < 500 ? "400" : "503"];
+  const seconds = Number(response.headers.get("Retry-After")) || 5;
+  return new Refused(kinds.find((kind) => templateFor(kind)), { message, seconds });
+};
+
+// The data of each event, as it arrives; what is cut off at the end is no event.
+async function* eventsOf(response) {
+  let rest = "";
+  for await (const text of piecesOf(response.body.pipeThrough(new TextDecoderStream()))) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line.startsWith("data:")) yield line.slice(5).trim();
+  }
+}
+
+// Not every browser iterates over a stream.
+async function* piecesOf(readable) {
+  const reader = readable.getReader();
+  for (let piece; !(piece = await reader.read()).done;) yield piece.value;
+}
+
+const readStream = async (response, answer) => {
+  for await (const data of eventsOf(response)) {
+    if (data === "[DONE]") return;
+    const chunk = JSON.parse(data);
+    if (chunk.error) throw new Refused("broken");
+    const choice = chunk.choices[0];
+    answer.usage = chunk.usage ?? answer.usage;
+    answer.finish = choice?.finish_reason ?? answer.finish;
+    answer.write(choice?.delta?.content ?? choice?.delta?.refusal ?? "");
+  }
+  throw new Refused("offline");
+};
+
+const readWhole = async (response, answer) => {
+  const { choices, usage } = await response.json();
+  answer.usage = usage;
+  answer.finish = choices[0].finish_reason;
+  answer.write(choices[0].message.content ?? choices[0].message.refusal ?? "");
+};
+
+// --- an answer on the page -----------------------------------------------------------------------------------------
+
+class Answer {
+  usage = null;
+  finish = null;
+  firstAt = null;
+  startedAt = performance.now();
+
+  constructor(isStreamed) {
+    this.isStreamed = isStreamed;
+    this.turn = addTurn("assistant", "");
+    this.area = this.turn.querySelector(".turn__text");
+    this.text = "";
+    this.lock(true);
+  }
+
+  lock(locked) {
+    this.turn.toggleAttribute("data-writing", locked);
+    this.area.readOnly = locked;
+    for (const control of this.turn.querySelectorAll("select, button")) control.disabled = locked;
+  }
+
+  write(text) {
+    if (!text) return;
+    this.firstAt ??= performance.now();
+    this.text += text;
+    this.frame ??= requestAnimationFrame(() => this.paint()); // once a frame, however many events there were
+  }
+
+  paint() {
+    cancelAnimationFrame(this.frame);
+    this.frame = undefined;
+    const follows = isAtEnd();
+    this.area.value = this.text;
+    fit(this.area);
+    if (follows) toEnd();
+  }
+
+  // `how`: "whole", "stopped" or "failed".
+  end(how) {
+    this.paint();
+    this.lock(false);
+    if (!this.text && how !== "whole") {
+      this.turn.remove();
+      return;
+    }
+    this.turn.append(copyOf(byId("facts")));
+    const facts = {
+      cost: this.usage && written(this.usage.cost_toman, 7),
+      prompt: this.usage && written(this.usage.prompt_tokens, 0),
+      completion: this.usage && written(this.usage.completion_tokens, 0),
+      first: this.isStreamed && this.firstAt !== null && written((this.firstAt - this.startedAt) / 1000, 2),
+      whole: how === "whole" && written((performance.now() - this.startedAt) / 1000, 2),
+      length: this.finish === "length",
+      content_filter: this.finish === "content_filter",
+      stopped: how === "stopped",
+    };
+    fill(this.turn, facts);
+    for (const fact of this.turn.querySelectorAll("[data-when]")) if (!facts[fact.dataset.when]) fact.remove();
+    if (!this.turn.querySelector("[data-when]")) this.turn.querySelector(".turn__facts").remove();
+  }
+}
+
+const fill = (element, texts) => {
+  for (const place of element.querySelectorAll("[data-fill]")) place.textContent = texts[place.dataset.fill] ?? "—";
+};
+
+const showLimits = (headers) => {
+  const left = (what) => {
+    const [rest, limit] = ["remaining", "limit"].map((name) => headers.get(`x-ratelimit-${name}-${what}`));
+    return limit === null ? undefined : `${written(rest, 0)} / ${written(limit, 0)}`;
+  };
+  fill(byId("limits"), { requests: left("requests"), tokens: left("tokens") });
+};
+
+// --- what went wrong, and what to do -------------------------------------------------------------------------------
+
+const templateFor = (kind) => kind && document.querySelector(`template[data-trouble="${CSS.escape(kind)}"]`);
+
+const forget = () => {
+  clearInterval(trouble.timer);
+  trouble.replaceChildren();
+};
+
+const explain = ({ kind = "offline", message = "", seconds = 0 }) => {
+  const notice = document.createElement("div");
+  notice.className = "notice notice--bad";
+  notice.append(copyOf(templateFor(kind)));
+  fill(notice, { message, seconds: written(seconds, 0) });
+  trouble.replaceChildren(notice);
+  toEnd();
+  announce([...notice.querySelectorAll("strong, p:not(.row)")].map((part) => part.textContent).join(" "));
+  if (kind === "429") countDown(notice, seconds);
+};
+
+const countDown = (notice, seconds) => {
+  const readyAt = Date.now() + seconds * 1000;
+  trouble.timer = setInterval(() => {
+    const left = Math.max(0, Math.ceil((readyAt - Date.now()) / 1000));
+    fill(notice, { seconds: written(left, 0) });
+    notice.querySelector("[data-again]").disabled = left > 0;
+    if (!left) clearInterval(trouble.timer);
+  }, 250);
+};
+
+// --- sending and stopping ------------------------------------------------------------------------------------------
+
+const show = (isRunning) => {
+  const hadFocus = document.activeElement === sendButton || document.activeElement === stopButton;
+  sendButton.hidden = isRunning;
+  stopButton.hidden = !isRunning;
+  if (hadFocus) (isRunning ? stopButton : draft).focus();
+};
+
+const send = async () => {
+  const wrong = checkNumbers();
+  if (running || wrong) return wrong?.focus();
+  if (draft.value.trim()) {
+    const text = draft.value;
+    draft.value = "";
+    addTurn("user", text);
+  }
+  if (messages().at(-1)?.role !== "user") return draft.focus();
+  forget();
+  const body = requestBody();
+  const answer = new Answer(stream.checked);
+  const mine = running = new AbortController();
+  show(true);
+  announce(root.dataset.answering);
+  let how = "failed", failure = null;
+  try {
+    const response = await call(body, mine.signal);
+    showLimits(response.headers);
+    if (!response.ok) throw await refusal(response);
+    await (answer.isStreamed ? readStream : readWhole)(response, answer);
+    how = "whole";
+  } catch (error) {
+    if (mine.signal.aborted) how = "stopped";
+    else failure = error;
+  }
+  answer.end(how);
+  running = null;
+  show(false);
+  changed();
+  if (failure) explain(failure);
+  else if (how === "whole") announce(root.dataset.answered);
+  if (!failure) toEnd();
+};
+
+const stop = () => running?.abort();
+
+sendButton.addEventListener("click", send);
+stopButton.addEventListener("click", stop);
+
+byId("add").addEventListener("click", () => {
+  const last = turns.lastElementChild;
+  const turn = addTurn(last && roleOf(last) === "user" ? "assistant" : "user", draft.value);
+  draft.value = "";
+  turn.querySelector(".turn__text").focus();
+});
+
+byId("clear").addEventListener("click", () => {
+  stop();
+  forget();
+  turns.replaceChildren();
+  draft.value = "";
+  changed();
+  announce(root.dataset.cleared);
+  draft.focus();
+});
+
+root.addEventListener("click", (event) => {
+  const pressed = event.target.closest("button");
+  if (!pressed) return;
+  if ("idea" in pressed.dataset) {
+    draft.value = pressed.textContent;
+    changed();
+    draft.focus();
+  } else if ("again" in pressed.dataset) {
+    send();
+    (running ? stopButton : draft).focus();
+  } else if (pressed.matches(".turn__remove")) {
+    const turn = pressed.closest(".turn");
+    const next = turn.nextElementSibling ?? turn.previousElementSibling;
+    turn.remove();
+    (next?.querySelector(".turn__remove:enabled") ?? draft).focus();
+    changed();
+  }
+});
+
+root.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    send();
+  } else if (event.key === "Escape") stop();
+});
+
+root.addEventListener("input", (event) => {
+  if (event.target.matches(".turn__text")) fit(event.target);
+  if (event.target.matches("[aria-invalid=true]")) checkNumbers();
+  for (const hint of root.querySelectorAll("[data-model]")) hint.hidden = hint.dataset.model !== model.value;
+  changed();
+});
+
+// --- the same call as code -----------------------------------------------------------------------------------------
+
+const KEY = "hm-your-api-key";
+const asJSON = (value) => JSON.stringify(value, null, 2);
+const asPython = (value) => {
+  if (value === true) return "True";
+  if (Array.isArray(value)) return `[${value.map((each) => `\n        ${asPython(each)},`).join("")}\n    ]`;
+  if (typeof value !== "object") return JSON.stringify(value);
+  return `{${Object.entries(value).map(([name, each]) => `"${name}": ${asPython(each)}`).join(", ")}}`;
+};
+const indented = (text) => text.replace(/\n/g, "\n  ");
+
+const writers = {
+  curl: (body, base) => `curl ${body.stream ? "-N " : ""}${base}/chat/completions \\
+  -H "Content-Type: application/json" \\
+  -H "Authorization: Bearer ${KEY}" \\
+  -d '${indented(asJSON(body)).replace(/'/g, "'\\''")}'`,
+
+  python: (body, base) => `from openai import OpenAI
+
+client = OpenAI(api_key="${KEY}", base_url="${base}")
+
+${body.stream ? "stream" : "response"} = client.chat.completions.create(
+${Object.entries(body).map(([name, value]) => `    ${name}=${asPython(value)},\n`).join("")})
+${body.stream ? `for chunk in stream:
+    for choice in chunk.choices:
+        print(choice.delta.content or "", end="", flush=True)
+    if chunk.usage:
+        print("\\n", chunk.usage)` : `print(response.choices[0].message.content)
+print(response.usage)`}`,
+
+  node: (body, base) => `import OpenAI from "openai";
+
+const client = new OpenAI({
+  apiKey: "${KEY}",
+  baseURL: "${base}"
+});
+
+const ${body.stream ? "stream" : "response"} = await client.chat.completions.create(${asJSON(body).replace(/^( *)"(\w+)":/gm, "$1$2:")});
+${body.stream ? `for await (const chunk of stream) {
+  process.stdout.write(chunk.choices[0]?.delta?.content ?? "");
+  if (chunk.usage) console.log("\\n", chunk.usage);
+}` : `console.log(response.choices[0].message.content);
+console.log(response.usage);`}`,
+};
+
+const writeCode = () => {
+  const body = requestBody();
+  if (!body.messages.some((message) => message.role !== "system")) body.messages.push({ role: "user", content: "Hello!" });
+  for (const [name, write] of Object.entries(writers)) byId(`${name}-code`).textContent = write(body, root.dataset.base);
+};
+
+writeCode();
+})();
