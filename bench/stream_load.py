@@ -1,0 +1,194 @@
+"""Many streams at once against one address, and what became of each: words, broken ones, time to the first word."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+import orjson
+
+from bench.upstream import WORD, model_name
+
+RETRY_SECONDS = 0.05
+DONE = b"data: [DONE]"
+TAIL_BYTES = 64  # longer than what can follow the last event, HTTP's own framing taken away
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to, and the headers of one contender; `words` a stream, one every `every_ms`."""
+
+    url: str
+    headers: dict[str, str]
+    words: int
+    every_ms: int
+
+    def request(self) -> bytes:
+        parts = urlsplit(self.url)
+        body = orjson.dumps(
+            {
+                "model": model_name(words=self.words, every_ms=self.every_ms),
+                "stream": True,
+                "stream_options": {"include_usage": True},
+                "max_tokens": self.words,
+                "messages": [{"role": "user", "content": "Hello!"}],
+            }
+        )
+        lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}", f"content-length: {len(body)}"]
+        lines += ["content-type: application/json", *(f"{k}: {v}" for k, v in self.headers.items())]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened since it was begun. `broken` counts by reason; `left` are clients that left on purpose."""
+
+    words: int = 0
+    whole: int = 0
+    left: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+    first_word_seconds: list[float] = field(default_factory=list)
+
+    def first_word_ms(self, share: float) -> float:
+        """A percentile of the time from the request to its first word; not a number where there was none."""
+        waits = sorted(self.first_word_seconds)
+        return waits[int(len(waits) * share)] * 1000 if waits else float("nan")
+
+
+class StreamLoad:
+    """`at_once` clients, each with a connection of its own, that ask again as soon as an answer has ended.
+
+    The first `leavers` of them leave in the middle of every answer.
+    """
+
+    def __init__(self, target: Target, *, at_once: int, leavers: int = 0) -> None:
+        self.target = target
+        self.request = target.request()
+        self.tally = Tally()
+        self.is_ending = False
+        self._at_once, self._leavers = at_once, leavers
+        self._connections: set[_Connection] = set()
+
+    async def ramp(self) -> None:
+        """Starts all clients, spread over the time that one answer takes, so that answers do not end in step."""
+        pause = self.target.words * self.target.every_ms / 1000 / self._at_once
+        now = asyncio.get_running_loop().time
+        began = now()
+        for number in range(self._at_once):
+            self.connect(leaves=number < self._leavers)
+            await asyncio.sleep(began + (number + 1) * pause - now())
+
+    def connect(self, *, leaves: bool) -> None:
+        """A client's first connection, or its next one."""
+        if not self.is_ending:
+            self._connections.add(_Connection(self, leaves=leaves))
+
+    def gone(self, connection: "_Connection") -> None:
+        self._connections.discard(connection)
+
+    def fresh_tally(self) -> Tally:
+        """What happened up to now; counting begins anew."""
+        before, self.tally = self.tally, Tally()
+        return before
+
+    async def drain(self, *, timeout_seconds: float) -> int:
+        """Lets every answer end and starts none; returns how many had to be cut off."""
+        self.is_ending = True
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        while self._connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+        cut = list(self._connections)
+        for connection in cut:
+            connection.close()
+        return len(cut)
+
+
+class _Connection(asyncio.Protocol):
+    """Asks again and again until something breaks; then the next connection takes its place."""
+
+    def __init__(self, load: StreamLoad, *, leaves: bool) -> None:
+        self._load, self._leaves = load, leaves
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.WriteTransport | None = None
+        self._is_closed = False
+        self._begin()
+        self._opening = self._loop.create_task(self._open())
+
+    async def _open(self) -> None:
+        parts = urlsplit(self._load.target.url)
+        assert parts.port is not None
+        try:
+            await self._loop.create_connection(lambda: self, "127.0.0.1", parts.port)
+        except OSError as error:
+            self._broken(type(error).__name__)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's own are no subclasses
+        self._transport.write(self._load.request)
+
+    def _begin(self) -> None:
+        self._words, self._tail, self._began = 0, b"", time.perf_counter()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            raise
+        except httptools.HttpParserError:
+            self._broken("bad HTTP")
+
+    def on_body(self, body: bytes) -> None:
+        # A word, or what says the end, may be cut in two: what came just before is looked at once more.
+        words = (self._tail[1 - len(WORD) :] + body).count(WORD)
+        self._tail = (self._tail + body)[-TAIL_BYTES:]
+        if self._is_closed or not words:
+            return
+        if not self._words:
+            self._load.tally.first_word_seconds.append(time.perf_counter() - self._began)
+        self._words += words
+        self._load.tally.words += words
+        if self._leaves and self._words >= self._load.target.words // 2:
+            self._load.tally.left += 1
+            self._next()
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._is_closed:
+            return
+        if status != 200:
+            self._broken(f"status {status}")
+        elif DONE not in self._tail:
+            self._broken("no [DONE]")
+        elif self._words != self._load.target.words:
+            self._broken("words missing")
+        else:
+            self._load.tally.whole += 1
+            if self._load.is_ending or not self._parser.should_keep_alive() or self._transport is None:
+                self._next()
+            else:
+                self._begin()
+                self._transport.write(self._load.request)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._broken("connection lost")
+
+    def _broken(self, reason: str) -> None:
+        if not self._is_closed:
+            self._load.tally.broken[reason] += 1
+            self._next(RETRY_SECONDS)
+
+    def _next(self, pause_seconds: float = 0) -> None:
+        self.close()
+        self._loop.call_later(pause_seconds, lambda: self._load.connect(leaves=self._leaves))
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._load.gone(self)
+        if self._transport is not None:
+            self._transport.abort()
+        else:
+            self._opening.cancel()
