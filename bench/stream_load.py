@@ -38,7 +38,7 @@ class Target:
             }
         )
         lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}", f"content-length: {len(body)}"]
-        lines += ["content-type: application/json", *(f"{k}: {v}" for k, v in self.headers.items())]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
