@@ -206,7 +206,15 @@ def _sell(upstream_url: str) -> str:
     call_command("migrate", verbosity=0)
     quiet = io.StringIO()
     call_command(
-        "set_tier", "Bench", "--rpm", "100000000", "--tpm", "100000000000", "--concurrency", "100000", stdout=quiet
+        "set_tier",
+        "Bench",
+        "--rpm",
+        "100000000",
+        "--tpm",
+        "100000000000",
+        "--concurrency",
+        "100000",
+        stdout=quiet,
     )
     for words, every_ms in PACES:
         call_command(
@@ -215,7 +223,16 @@ def _sell(upstream_url: str) -> str:
             "--output-toman-per-million", "30000", stdout=quiet,
         )  # fmt: skip
     said = io.StringIO()
-    issue = ["issue_key", "--mobile", "09121234567", "--credit-toman", "1000000000", "--tier", "Bench", "--json"]
+    issue = [
+        "issue_key",
+        "--mobile",
+        "09121234567",
+        "--credit-toman",
+        "1000000000",
+        "--tier",
+        "Bench",
+        "--json",
+    ]
     call_command(*issue, stdout=said)
     connection.close()
     return str(json.loads(said.getvalue())["key"])

@@ -60,7 +60,7 @@ class Running:
         return float(spent)
 
     def rss_mb(self) -> float:
-        return sum(process.memory_info().rss for process in self._family()) / 1e6
+        return float(sum(process.memory_info().rss for process in self._family())) / 1e6
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process.poll() is not None:

@@ -1,6 +1,7 @@
 """Many streams at once against one address, and what became of each: words, broken ones, time to the first word."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class StreamLoad:
         self.is_ending = False
         self._at_once, self._leavers = at_once, leavers
         self._connections: set[_Connection] = set()
+        self._all_gone = asyncio.Event()
 
     async def ramp(self) -> None:
         """Starts all clients, spread over the time that one answer takes, so that answers do not end in step."""
@@ -84,10 +86,13 @@ class StreamLoad:
     def connect(self, *, leaves: bool) -> None:
         """A client's first connection, or its next one."""
         if not self.is_ending:
+            self._all_gone.clear()
             self._connections.add(_Connection(self, leaves=leaves))
 
     def gone(self, connection: "_Connection") -> None:
         self._connections.discard(connection)
+        if not self._connections:
+            self._all_gone.set()
 
     def fresh_tally(self) -> Tally:
         """What happened up to now; counting begins anew."""
@@ -97,9 +102,9 @@ class StreamLoad:
     async def drain(self, *, timeout_seconds: float) -> int:
         """Lets every answer end and starts none; returns how many had to be cut off."""
         self.is_ending = True
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
-        while self._connections and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._all_gone.wait()
         cut = list(self._connections)
         for connection in cut:
             connection.close()
