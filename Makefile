@@ -71,8 +71,8 @@ $(VENV)/dev: requirements-dev.txt
 
 # The others of `make bench`, each in an environment of its own; their install scripts are not run.
 bench-tools:
-	@for tool in wrk node npm taskset; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-		test -z "$$missing" || { echo "make bench needs$$missing (Debian: apt-get install wrk nodejs npm util-linux)."; exit 1; }
+	@for tool in node npm taskset; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+		test -z "$$missing" || { echo "make bench needs$$missing (Debian: apt-get install nodejs npm util-linux)."; exit 1; }
 
 $(BENCH)/litellm/ready: VENV := $(BENCH)/litellm
 $(BENCH)/litellm/ready: PY := $(BENCH)/litellm/bin/python

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -28,6 +27,7 @@ MASTER_KEY = "sk-bench"
 # (words, ms between two) of the answers that are asked for.
 AS_FAST_AS_IT_GOES = (50, 5)
 TWENTY_A_SECOND = (100, 50)
+ASK = {"model": model_name(words=50, every_ms=5), "messages": [{"role": "user", "content": "Hello!"}]}
 PACES = (AS_FAST_AS_IT_GOES, TWENTY_A_SECOND)
 
 
@@ -41,6 +41,7 @@ class Contender:
     headers: dict[str, str] = field(default_factory=dict)
     web: Running | None = None
     engines: tuple[Running, ...] = ()
+    valkey_url: str = ""
 
     @contextlib.contextmanager
     def thawed(self) -> Iterator[None]:
@@ -56,20 +57,10 @@ class Contender:
 
     def answers(self) -> bool:
         try:
-            answer = httpx.post(self.url, headers=self.headers, content=body(stream=False), timeout=30)
+            answer = httpx.post(self.url, headers=self.headers, json=ASK, timeout=30)
         except httpx.TransportError:
             return False
         return answer.status_code == 200
-
-
-def body(*, stream: bool) -> str:
-    words, every_ms = AS_FAST_AS_IT_GOES
-    wanted: dict[str, Any] = {
-        "model": model_name(words=words, every_ms=every_ms),
-        "max_tokens": words,
-        "messages": [{"role": "user", "content": "Hello!"}],
-    }
-    return json.dumps(wanted | ({"stream": True} if stream else {}))
 
 
 def free_port() -> int:
@@ -158,6 +149,8 @@ def hamiran(logs: Path, upstream_url: str) -> Iterator[Contender]:
         var = Path(folder)
         var.chmod(0o755)
         engines = _engines(stack, var, logs)
+        from config import embedded
+
         key = _sell(upstream_url)
         port = free_port()
         web = processes.start(
@@ -168,7 +161,9 @@ def hamiran(logs: Path, upstream_url: str) -> Iterator[Contender]:
             is_gateway=True,
         )
         headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
-        contender = Contender("Hamiran", "this checkout", _completions(port), headers, web, engines)
+        contender = Contender(
+            "Hamiran", "this checkout", _completions(port), headers, web, engines, embedded.redis_url(var)
+        )
         with _ready(contender):
             yield contender
         from django.core.management import call_command

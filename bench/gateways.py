@@ -1,6 +1,6 @@
 """Hamiran beside LiteLLM and Portkey, same machine, upstream and load: `make bench` (bench/README.md says how).
 
-BENCH_ROWS names some of ROWS (a comma between), BENCH_ROUNDS how often each is measured, BENCH_SECONDS for how long.
+BENCH_ONLY names some of ROWS (with commas), BENCH_ROUNDS how often each is measured, BENCH_SECONDS for how long.
 A run of all rows writes the table and the picture; every run prints its table and keeps its figures in var/bench.
 """
 
@@ -20,7 +20,7 @@ from bench.measure import Sample
 from bench.report import Results, Run
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
-SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
 README = Path(__file__).with_name("README.md")
 # A just-in-time compiler and full caches are part of a gateway that has run for a while.
 WARM_UP_SECONDS = 4.0
@@ -64,9 +64,9 @@ def measure_all(rows: list[str], logs: Path) -> tuple[Results, dict[str, str]]:
 
 
 def main() -> None:
-    rows = [row for row in os.environ.get("BENCH_ROWS", "").split(",") if row] or list(ROWS)
+    rows = [row for row in os.environ.get("BENCH_ONLY", "").split(",") if row] or list(ROWS)
     if unknown := set(rows) - set(ROWS):
-        sys.exit(f"BENCH_ROWS: there is no {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}.")
+        sys.exit(f"BENCH_ONLY: there is no {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}.")
     load_before, began = os.getloadavg()[0], time.monotonic()
     print(f"load {load_before:.2f} before the run; {ROUNDS} rounds of {SECONDS:g} s", flush=True)
     processes.leave_the_gateway_core()

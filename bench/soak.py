@@ -18,7 +18,7 @@ import uvloop
 
 from bench import contenders, processes
 from bench.contenders import TWENTY_A_SECOND, Contender
-from bench.stream_load import StreamLoad, Tally, Target
+from bench.load import Load, Tally, Target
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "10"))
 AT_ONCE, LEAVERS = 1000, 20
@@ -41,7 +41,7 @@ class Span:
     cpu: float
 
     def line(self, at: float) -> str:
-        first = [self.tally.first_word_ms(share) for share in (0.5, 0.99)]
+        first = [self.tally.wait_ms(share) for share in (0.5, 0.99)]
         return (
             f"| {at:,.0f} | {self.tally.words / self.seconds:,.0f} | {self.tally.whole:,} | {self.tally.left:,} "
             f"| {self.tally.broken.total():,} | {first[0]:.1f} | {first[1]:.1f} | {self.rss_mb:.1f} | {self.cpu:.0%} |"
@@ -51,9 +51,7 @@ class Span:
 async def soak(contender: Contender, *, seconds: float, leavers: int) -> list[Span]:
     """Spans of SAMPLE_SECONDS, printed as they come; in the first the streams begin, in the last every answer ends."""
     words, every_ms = TWENTY_A_SECOND
-    load = StreamLoad(
-        Target(contender.url, contender.headers, words, every_ms), at_once=AT_ONCE, leavers=leavers
-    )
+    load = Load(Target(contender.url, contender.headers, words, every_ms), at_once=AT_ONCE, leavers=leavers)
     spans: list[Span] = []
     began = time.perf_counter()
 
@@ -97,13 +95,13 @@ def judge(direct: list[Span], spans: list[Span], holds: int) -> list[str]:
     """What is not as it should be."""
     broken = sum((span.tally.broken for span in spans), start=Counter[str]())
     first = _first_words(spans)
-    added = first.first_word_ms(0.99) - _first_words(direct).first_word_ms(0.99)
+    added = first.wait_ms(0.99) - _first_words(direct).wait_ms(0.99)
     resident = [span.rss_mb for span in spans[:-1]]
     third = len(resident) // 3
     print(
         f"\n{sum(span.tally.whole for span in spans):,} answers whole, {sum(span.tally.left for span in spans):,} left "
         f"by their clients, {broken.total():,} broken {dict(broken) or ''}\n"
-        f"time to first token p50 {first.first_word_ms(0.5):.1f} ms, p99 {first.first_word_ms(0.99):.1f} ms "
+        f"time to first token p50 {first.wait_ms(0.5):.1f} ms, p99 {first.wait_ms(0.99):.1f} ms "
         f"(added p99 {added:.1f} ms)\nresident at most {max(resident):.1f} MB; open holds {holds}"
     )
     faults = []
@@ -128,7 +126,7 @@ def judge(direct: list[Span], spans: list[Span], holds: int) -> list[str]:
 def _first_words(spans: list[Span]) -> Tally:
     together = Tally()
     for span in spans:
-        together.first_word_seconds += span.tally.first_word_seconds
+        together.waits += span.tally.waits
     return together
 
 
