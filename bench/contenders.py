@@ -162,7 +162,7 @@ def hamiran(logs: Path, upstream_url: str) -> Iterator[Contender]:
         )
         headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
         contender = Contender(
-            "Hamiran", "this checkout", _completions(port), headers, web, engines, embedded.redis_url(var)
+            "Hamiran", "", _completions(port), headers, web, engines, embedded.redis_url(var)
         )
         with _ready(contender):
             yield contender

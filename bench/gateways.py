@@ -26,7 +26,8 @@ README = Path(__file__).with_name("README.md")
 WARM_UP_SECONDS = 4.0
 
 Row = Callable[[Contender], Sample]
-EVERYBODY = ("direct", "Hamiran", "LiteLLM", "Portkey")
+GATEWAYS = {"Hamiran": contenders.hamiran, "LiteLLM": contenders.litellm, "Portkey": contenders.portkey}
+EVERYBODY = ("direct", *GATEWAYS)
 # What is measured, and of whom. Only Hamiran is asked for 1,000 paced streams: the others are far below that rate.
 ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
     "whole": (EVERYBODY, lambda who: measure.whole(who, at_once=64, seconds=SECONDS)),
@@ -49,9 +50,10 @@ def measure_all(rows: list[str], logs: Path) -> tuple[Results, dict[str, str]]:
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(contenders.direct(logs))
         everybody = {"direct": upstream}
-        for open_one in (contenders.hamiran, contenders.litellm, contenders.portkey):
-            contender = stack.enter_context(open_one(logs, upstream.url))
-            everybody[contender.name] = contender
+        wanted = {name for measured in results.values() for name in measured}
+        for name, open_one in GATEWAYS.items():
+            if name in wanted:
+                everybody[name] = stack.enter_context(open_one(logs, upstream.url))
         for contender in everybody.values():
             measure.whole(contender, at_once=64, seconds=WARM_UP_SECONDS)
         for number in range(1, ROUNDS + 1):

@@ -1,7 +1,7 @@
 """Many clients at once against one address that ask again and again, and what became of each answer.
 
 What is counted lies between two moments of a load that runs on before and after. A load that starts and stops with the
-count, as wrk's does, takes a tenth off the rate of whoever needs half a second for an answer.
+count, as wrk's does, loses what was under way at its end, which is much of the work of whoever is slow.
 """
 
 import asyncio

@@ -36,8 +36,7 @@ def draw(run: Run) -> str:
 def _group(run: Run, line: Line, y: int) -> tuple[list[str], int]:
     """The bars of one line from `y` on, and where the next group begins."""
     values = {who: line.middle(run, who) for who in ("Hamiran", "LiteLLM", "Portkey")}
-    if line.row == "stream" and not any(run.series("stream", "Portkey", "a_second")):
-        values["Portkey"] = math.nan
+    values = {who: math.nan if run.fails(line.row, who) else value for who, value in values.items()}
     longest = max((value for value in values.values() if not math.isnan(value)), default=1) or 1
     y += TITLE - GAP
     parts = [f'<text class="title" x="0" y="{y}">{escape(_title(line))}</text>']

@@ -42,6 +42,10 @@ class Run:
             total.update(sample.trouble)
         return total
 
+    def fails(self, row: str, who: str) -> bool:
+        """Nothing came through and something went wrong."""
+        return bool(self.trouble(row, who)) and not any(self.series(row, who, "a_second"))
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -133,7 +137,7 @@ def _is_cheap(run: Run, line: Line) -> bool:
 def table(run: Run) -> str:
     """The whole section between the markers: when, on what, the table, and what went wrong."""
     columns = ["direct", "Hamiran", "LiteLLM", "Portkey"]
-    names = [f"{name} {run.versions[name]}".strip() if name != "Hamiran" else name for name in columns]
+    names = [f"{name} {run.versions.get(name, '')}".strip() for name in columns]
     head = ["", *names, "Hamiran ÷ LiteLLM", "÷ Portkey", "goal", ""]
     rows = [head, ["---", *["--:"] * 6, "---", "---"]]
     for line in lines():
@@ -147,16 +151,11 @@ def _cells(run: Run, line: Line, columns: list[str]) -> list[str]:
     cells = [line.title]
     for who in columns:
         values = [] if line.added and who == "direct" else line.series(run, who)
-        fails = run.trouble(line.row, who) and not any(run.series(line.row, who, "a_second"))
-        cells.append("fails" if fails else _spread(values, line.digits))
+        cells.append("fails" if run.fails(line.row, who) else _spread(values, line.digits))
     for who in ("LiteLLM", "Portkey"):
         ratios = ratio(run, line, who)
-        is_judged = not math.isnan(_median(ratios)) and cells[1 + columns.index(who)] != "fails"
-        cells.append(
-            _spread(ratios, 1 if _median(ratios) >= 2 else 2 if _median(ratios) >= 0.1 else 3)
-            if is_judged
-            else ""
-        )
+        digits = 1 if _median(ratios) >= 2 else 2 if _median(ratios) >= 0.1 else 3
+        cells.append("" if run.fails(line.row, who) else _spread(ratios, digits))
     verdict = "" if line.is_met is None else ("met" if line.is_met(run) else "**missed**")
     return [*cells, line.goal, verdict]
 
