@@ -240,6 +240,7 @@ def _ready(contender: Contender) -> Iterator[Contender]:
     try:
         contender.web.wait_until(contender.answers)
         contender.web.freeze()
+        print(f"{contender.name} is process {contender.web.process.pid}", flush=True)
         yield contender
     finally:
         contender.web.stop()
