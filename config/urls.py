@@ -10,7 +10,7 @@ urlpatterns = [
     path("language/", views.set_language, name="set_language"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
-    path("keys/", include("keys.urls")),
+    path("keys/", include("proxy.key_urls")),
     path("wallet/", include("wallet.urls")),
     path("", include("proxy.urls")),
 ]
