@@ -51,6 +51,14 @@ def date_text(moment: datetime, *, language: str | None) -> str:
     return f"{local.day} {MONTHS[local.month - 1]} {local.year}"
 
 
+def month_start(day: date, *, language: str | None) -> date:
+    """The first day of the month that `day` lies in, by the calendar of the language."""
+    if not is_persian(language):
+        return day.replace(day=1)
+    first: date = jdatetime.date.fromgregorian(date=day).replace(day=1).togregorian()
+    return first
+
+
 def jalali_text(moment: datetime) -> str:
     """The day in Tehran for programs: `1405/09/02`."""
     return _jalali(moment.astimezone(TEHRAN).date())

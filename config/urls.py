@@ -13,7 +13,7 @@ urlpatterns = [
     path("theme/", views.set_theme, name="set_theme"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
-    path("keys/", include("keys.urls")),
+    path("keys/", include("proxy.key_urls")),
     path("wallet/", include("wallet.urls")),
     path("", include("proxy.urls")),
 ]
