@@ -9,7 +9,7 @@ import pytest
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import get_template
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import path
 from pytest_django import DjangoAssertNumQueries
 
@@ -244,6 +244,12 @@ def test_while_the_database_is_away_pages_ask_for_patience() -> None:
     assert "We are back in a moment" in page.content.decode()
     assert 'data-theme="dark"' in page.content.decode()
     assert "connection refused" not in page.content.decode()
+
+
+@pytest.mark.urls("tests.config.test_pages")
+async def test_the_web_process_which_is_asynchronous_tells_an_outage_too() -> None:
+    page = await AsyncClient(raise_request_exception=False).get("/outage/")
+    assert page.status_code == 503
 
 
 @pytest.mark.urls("tests.config.test_pages")
