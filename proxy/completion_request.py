@@ -30,9 +30,15 @@ class CompletionRequest:
     output_limit: int | None
     prompt: PromptSize
 
-    def upstream_body(self, *, upstream_model: str, output_limit: int | None) -> bytes:
-        """The body for upstream: the model's name there, usage asked for in streams, and a cap where we set one."""
-        payload = {**self.payload, "model": upstream_model}
+    def upstream_body(
+        self, *, upstream_model: str, output_limit: int | None, without: frozenset[str] = frozenset()
+    ) -> bytes:
+        """The body for upstream: the model's name there, usage asked for in streams, and a cap where we set one.
+
+        `without`: fields that it does not take.
+        """
+        payload = {name: value for name, value in self.payload.items() if name not in without}
+        payload["model"] = upstream_model
         if self.stream:
             payload["stream_options"] = {**(payload.get("stream_options") or {}), "include_usage": True}
         if output_limit is not None:

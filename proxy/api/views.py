@@ -34,6 +34,8 @@ class ChatCompletions(AsyncAPIView):
 
     async def post(self, request: Request) -> HttpResponseBase:
         now, raw = runtime.current(), underlying(request)
+        if now.upstreams.is_full():
+            raise completions.busy()
         order = completions.take(now, await self.parse(request))
         self.prompt_estimate = order.ask.prompt.estimate
         await self.check_throttles(request)
@@ -127,14 +129,14 @@ class Healthz(OpenView):
 
 
 class Readyz(OpenView):
-    """GET /readyz: PostgreSQL answers and is migrated; 503 with the reasons otherwise.
+    """GET /readyz: PostgreSQL answers and is migrated, and the process is not stopping; else 503 with the reasons.
 
     Valkey is reported, but without it requests are still served, so a process stays in the load balancer.
     """
 
     async def get(self, request: Request) -> HttpResponse:
         checks = await health.check(runtime.current())
-        ready = checks["postgresql"] == checks["migrations"] == "ok"
+        ready = health.is_ready(checks)
         return json_response({"ready": ready, "checks": checks}, status=200 if ready else 503)
 
     head = get

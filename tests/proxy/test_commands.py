@@ -21,6 +21,7 @@ from keys.secret import has_valid_checksum
 from proxy import catalogue, demo, starter
 from proxy.models import LanguageModel, Price, Route, Upstream
 from proxy.pricing import PriceQuote
+from proxy.quirks import QUIRKS
 from tests.factories import UserFactory, WalletFactory
 from tests.proxy.factories import RouteFactory, UpstreamFactory, UsageRecordFactory
 
@@ -147,6 +148,11 @@ def test_add_model_puts_a_model_on_sale_in_toman() -> None:
     assert f"{model_id} is on sale" in text("add_model", model_id, *PRICED)
 
 
+def test_add_model_takes_the_upstreams_kind() -> None:
+    offer = answer("add_model", f"m-{uuid.uuid4().hex}", *PRICED, "--kind", "gemini")
+    assert (offer["kind"], offer["on_disconnect"]) == ("gemini", "drain")
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
@@ -157,6 +163,7 @@ def test_add_model_puts_a_model_on_sale_in_toman() -> None:
         (["m", *PRICED, "--max-output-tokens", "0"], "--max-output-tokens must be"),
         (["m", *PRICED, "--context-tokens", "99999999999"], "context_tokens"),
         (["m", *PRICED, "--on-disconnect", "stay"], "cancel or drain"),
+        (["m", *PRICED, "--kind", "claude"], "openai or gemini"),
         (["m", *PRICED, "--upstream-model", "x" * 121], "upstream_model"),
         (["", *PRICED], "model_id"),
     ],
@@ -234,8 +241,8 @@ def test_load_catalogue_puts_the_contracts_model_on_sale_in_the_sandbox(
     assert served().description == "Fast and affordable model for most tasks"
     assert (served().context_tokens, served().max_output_tokens) == (128_000, 8_192)
     assert served().price == PriceQuote(300_000, 1_800_000, 75_000)
-    assert served().route.base_url == "http://127.0.0.1:8123/sandbox/upstream/v1"
-    assert served().route.api_key == "sandbox"
+    assert served().routes[0].base_url == "http://127.0.0.1:8123/sandbox/upstream/v1"
+    assert served().routes[0].api_key == "sandbox"
 
 
 def test_load_catalogue_again_follows_the_port_and_changes_nothing_else(
@@ -249,10 +256,10 @@ def test_load_catalogue_again_follows_the_port_and_changes_nothing_else(
     Route.objects.update(priority=7)
     settings.PORT = 9001
     call_command("load_catalogue", "--json")
-    assert served().route.base_url == "http://127.0.0.1:9001/sandbox/upstream/v1"
+    assert served().routes[0].base_url == "http://127.0.0.1:9001/sandbox/upstream/v1"
     assert (served().description, served().max_output_tokens) == ("ours", 5)
     assert served().price == PriceQuote(1, 2)
-    assert served().route.on_disconnect == "drain"
+    assert served().routes[0].on_disconnect == "drain"
     assert Route.objects.get(model=model).priority == 7
 
 
@@ -262,13 +269,13 @@ def test_load_catalogue_follows_the_upstream_of_the_settings_there_and_back(
     call_command("load_catalogue", "--json")
     settings.UPSTREAM_BASE_URL, settings.UPSTREAM_API_KEY = "https://93.184.215.14/v1/", "sk-1"
     assert answer("load_catalogue")["upstream"] == "primary"
-    assert (served().route.base_url, served().route.api_key) == ("https://93.184.215.14/v1", "sk-1")
+    assert (served().routes[0].base_url, served().routes[0].api_key) == ("https://93.184.215.14/v1", "sk-1")
     settings.UPSTREAM_API_KEY = "sk-2"
     call_command("load_catalogue", "--json")
-    assert served().route.api_key == "sk-2"
+    assert served().routes[0].api_key == "sk-2"
     settings.UPSTREAM_BASE_URL = ""
     call_command("load_catalogue", "--json")
-    assert served().route.upstream_name == "sandbox"
+    assert served().routes[0].upstream_name == "sandbox"
     assert Route.objects.filter(model__model_id=starter.MODEL_ID).count() == 1
 
 
@@ -279,7 +286,27 @@ def test_load_catalogue_keeps_the_name_that_an_admin_gave_the_model_upstream(
     call_command("load_catalogue", "--json")
     Route.objects.update(upstream_model="models/other")
     call_command("load_catalogue", "--json")
-    assert served().route.upstream_model == "models/other"
+    assert served().routes[0].upstream_model == "models/other"
+
+
+def test_load_catalogue_knows_gemini_by_its_host_and_leaves_later_choices_alone(
+    no_catalogue: None, settings: Any
+) -> None:
+    settings.UPSTREAM_ALLOWED_HOSTS = [
+        "generativelanguage.googleapis.com"
+    ]  # spares the look-up of its address
+    settings.UPSTREAM_BASE_URL = "https://generativelanguage.googleapis.com/v1beta/openai/"
+    call_command("load_catalogue", "--json")
+    assert served().routes[0].quirks == QUIRKS["gemini"]
+    assert served().routes[0].on_disconnect == "drain"
+    Upstream.objects.update(kind="openai", on_disconnect="cancel")
+    settings.UPSTREAM_API_KEY = "sk-3"
+    call_command("load_catalogue", "--json")
+    assert served().routes[0].quirks == QUIRKS["openai"]
+    assert served().routes[0].on_disconnect == "cancel"
+    settings.UPSTREAM_BASE_URL = "https://93.184.215.14/v1"
+    call_command("load_catalogue", "--json")
+    assert served().routes[0].quirks == QUIRKS["openai"]
 
 
 def test_load_catalogue_leaves_the_routes_of_admins_alone(no_catalogue: None) -> None:
