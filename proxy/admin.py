@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.phone import InvalidMobile, ascii_digits, normalise
-from proxy import secrets
+from proxy import quirks, secrets
 from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
 from proxy.upstream_url import UnsafeUpstreamURL, validate_upstream_url
 
@@ -91,13 +91,28 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Upstream
-        fields = ("name", "base_url", "api_key", "on_disconnect", "is_active")
+        fields = (
+            "name",
+            "base_url",
+            "api_key",
+            "kind",
+            "strip_fields",
+            "max_in_flight",
+            "on_disconnect",
+            "is_active",
+        )
 
     def clean_base_url(self) -> str:
         url, error = self.checked_url
         if error:
             raise ValidationError(error)
         return url
+
+    def clean_strip_fields(self) -> str:
+        text: str = self.cleaned_data["strip_fields"]
+        if unfit := quirks.unfit_fields(text):
+            raise ValidationError(_("These cannot be left out: %s") % ", ".join(unfit))
+        return ", ".join(quirks.field_names(text))
 
     def save(self, commit: bool = True) -> Upstream:
         if self.cleaned_data["api_key"]:
@@ -109,7 +124,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Upstream)
 class UpstreamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = UpstreamForm
-    list_display = ("name", "base_url", "masked_key", "on_disconnect", "is_active")
+    list_display = ("name", "base_url", "kind", "masked_key", "max_in_flight", "on_disconnect", "is_active")
 
     @admin.display(description=_("API key"))
     def masked_key(self, upstream: Upstream) -> str:

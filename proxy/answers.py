@@ -1,8 +1,8 @@
 """What upstreams' answers say about themselves: usage, length, errors; whole or as a stream. Pure.
 
 A stream is relayed event by event, verbatim. Each event is decoded once (a microsecond) to see usage, errors and
-the end; only events that carry usage are written anew: without it where it was not asked for, with the cost where
-it was.
+the end; only events that carry usage are written anew (without it where it was not asked for, with the cost where
+it was), and tool calls of an upstream whose quirks ask for it.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import orjson
 
 from proxy import sse
 from proxy.pricing import Usage
+from proxy.quirks import ToolCalls
 
 CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
 
@@ -118,8 +119,9 @@ class AnswerStream:
     answer, nothing more is read.
     """
 
-    def __init__(self, *, include_usage: bool) -> None:
+    def __init__(self, *, include_usage: bool, mends_tool_calls: bool = False) -> None:
         self._include_usage = include_usage
+        self._tool_calls = ToolCalls() if mends_tool_calls else None
         self._splitter = sse.EventSplitter()
         self._reported: Any = None
         self._last_chunk: dict[str, Any] = {}
@@ -188,6 +190,8 @@ class AnswerStream:
         if not isinstance(chunk, dict):
             raise BadAnswer("an event that is no object")
         self._count(chunk)
+        if self._tool_calls is not None and self._tool_calls.mend_chunk(chunk):
+            event = sse.event(orjson.dumps(chunk))
         return self._relayed(event, chunk) if "usage" in chunk else event
 
     def _count(self, chunk: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What is on sale right now, as the API reads it: models with the price that holds and the route that serves them."""
+"""What is on sale right now, as the API reads it: models with the price that holds and the routes that serve them."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from proxy import secrets
+from proxy import quirks, secrets
 from proxy.models import LanguageModel, Price, Route
 from proxy.pricing import PriceQuote
 
@@ -20,7 +20,11 @@ REFRESH_SECONDS = 3.0  # with the time a load takes, any change is live within 5
 
 @dataclass(frozen=True, slots=True)
 class ServedRoute:
-    """Where a model is served. `base_url` has no trailing slash; `on_disconnect` is `cancel` or `drain`."""
+    """Where a model is served. `base_url` has no trailing slash; `on_disconnect` is `cancel` or `drain`.
+
+    Routes of the lowest `priority` share the traffic by `weight`; the others wait behind them. `max_in_flight` is
+    the most calls that one process has there at once.
+    """
 
     upstream_id: int
     upstream_name: str
@@ -28,11 +32,18 @@ class ServedRoute:
     api_key: str = field(repr=False)
     upstream_model: str
     on_disconnect: str
+    quirks: quirks.Quirks
+    max_in_flight: int | None
+    priority: int
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model on sale. `created` is in Unix seconds. Whoever keeps this object keeps its price."""
+    """A model on sale. `created` is in Unix seconds. Whoever keeps this object keeps its price.
+
+    `routes`: at least one, by priority.
+    """
 
     model_id: str
     description: str
@@ -43,13 +54,13 @@ class ServedModel:
     max_output_tokens: int
     media_part_tokens: int | None
     price: PriceQuote
-    route: ServedRoute
+    routes: tuple[ServedRoute, ...]
 
 
 def load(now: datetime) -> dict[str, ServedModel]:
     """Every active model that has a price valid at `now` and an active upstream, by model id. Three queries.
 
-    A model whose row cannot be used (a secret that no key decrypts) is left out, loudly.
+    A route that cannot be used (a secret that no key decrypts) is left out, loudly.
     """
     models = LanguageModel.objects.filter(is_active=True).in_bulk()
     prices = {
@@ -62,18 +73,21 @@ def load(now: datetime) -> dict[str, ServedModel]:
         Route.objects.filter(model__in=models, upstream__is_active=True)
         .select_related("upstream")
         .order_by("model_id", "priority", "id")
-        .distinct("model_id")
     )
-    served = {}
+    usable: dict[int, list[ServedRoute]] = {}
     for route in routes:
-        model, price = models[route.model_id], prices.get(route.model_id)
-        if price is None:
-            continue
         try:
-            served[model.model_id] = _served(model, price, route)
+            usable.setdefault(route.model_id, []).append(_route(route))
         except secrets.Undecryptable as error:
-            logger.error("%s is not served: %s", model.model_id, error)  # noqa: TRY400 - a trace adds nothing
-    return dict(sorted(served.items()))
+            logger.error(  # noqa: TRY400 - a trace adds nothing
+                "%s is not served by %s: %s", models[route.model_id].model_id, route.upstream.name, error
+            )
+    served = [
+        _served(model, prices[pk], usable[pk])
+        for pk, model in models.items()
+        if pk in prices and usable.get(pk)
+    ]
+    return {model.model_id: model for model in sorted(served, key=lambda model: model.model_id)}
 
 
 class CatalogueCache:
@@ -125,7 +139,7 @@ def _load_apart() -> dict[str, ServedModel]:
         connection.close()
 
 
-def _served(model: LanguageModel, price: Price, route: Route) -> ServedModel:
+def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> ServedModel:
     return ServedModel(
         model_id=model.model_id,
         description=model.description,
@@ -136,14 +150,23 @@ def _served(model: LanguageModel, price: Price, route: Route) -> ServedModel:
         max_output_tokens=model.max_output_tokens,
         media_part_tokens=model.media_part_tokens,
         price=quote(price),
-        route=ServedRoute(
-            upstream_id=route.upstream_id,
-            upstream_name=route.upstream.name,
-            base_url=route.upstream.base_url.rstrip("/"),
-            api_key=secrets.decrypt(route.upstream.api_key_encrypted),
-            upstream_model=route.upstream_model,
-            on_disconnect=route.upstream.on_disconnect,
-        ),
+        routes=tuple(routes),
+    )
+
+
+def _route(route: Route) -> ServedRoute:
+    upstream = route.upstream
+    return ServedRoute(
+        upstream_id=upstream.pk,
+        upstream_name=upstream.name,
+        base_url=upstream.base_url.rstrip("/"),
+        api_key=secrets.decrypt(upstream.api_key_encrypted),
+        upstream_model=route.upstream_model,
+        on_disconnect=upstream.on_disconnect,
+        quirks=quirks.of(kind=upstream.kind, strip_fields=upstream.strip_fields),
+        max_in_flight=upstream.max_in_flight,
+        priority=route.priority,
+        weight=route.weight,
     )
 
 

@@ -2,19 +2,23 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
-from proxy import answers, pricing
-from proxy.catalogue import ServedModel
+from proxy import answers, pricing, quirks
+from proxy.breakers import Pass
+from proxy.catalogue import ServedModel, ServedRoute
 from proxy.completion_request import CompletionRequest, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Metered, Outcome
 from proxy.relay import Relay
-from proxy.upstreams import UpstreamFailed, read_all
+from proxy.routing import AllFull
+from proxy.upstreams import UpstreamCall, UpstreamFailed, read_all
 from wallet.holds import LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
@@ -62,25 +66,38 @@ async def create(
         request_id=request_id,
         key=key,
         model=model,
+        route=model.routes[0],
         stream=ask.stream,
         prompt_estimate=ask.prompt.estimate,
     )
     try:
-        body = ask.upstream_body(upstream_model=model.route.upstream_model, output_limit=None)
+        # What bounds the prompt is the longest that any upstream gets: nothing is left out of it.
+        body = ask.upstream_body(upstream_model=metered.route.upstream_model, output_limit=None)
         output_limit = await _hold(metered, ask, len(body))
     except BaseException:
         await metered.release_limits(0)
         raise
-    if output_limit is not None:
-        body = ask.upstream_body(upstream_model=model.route.upstream_model, output_limit=output_limit)
+    first_model = metered.route.upstream_model
+
+    def body_for(route: ServedRoute) -> bytes:
+        left_out = route.quirks.strip_fields
+        if route.upstream_model == first_model and output_limit is None and not left_out:
+            return body
+        return ask.upstream_body(
+            upstream_model=route.upstream_model, output_limit=output_limit, without=left_out
+        )
+
     try:
-        return await _call(runtime, metered, ask, body, headers)
+        return await _call(runtime, metered, ask, body_for, headers)
     except UpstreamRefusal as error:
         await metered.void(outcome=Outcome.REFUSED, status=error.status)
         raise
     except UpstreamFailed as error:
         await metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error))
         raise APIError("upstream_error", detail=str(error)) from error
+    except AllFull as error:
+        await metered.void(outcome=Outcome.INTERRUPTED, status=503, reason="every upstream is full")
+        raise busy() from error
     except LedgerUnavailable as error:
         raise unavailable() from error
     except BaseException:
@@ -91,6 +108,11 @@ async def create(
 def unavailable() -> APIError:
     """503: nothing is served that could not be paid for."""
     return APIError("service_unavailable", headers={"Retry-After": "5"})
+
+
+def busy() -> APIError:
+    """503: as many calls are running as may."""
+    return APIError("service_unavailable", headers={"Retry-After": "1"})
 
 
 async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
@@ -124,26 +146,47 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
 
 
 async def _call(
-    runtime: "Runtime", metered: Metered, ask: CompletionRequest, body: bytes, headers: dict[str, str]
+    runtime: "Runtime",
+    metered: Metered,
+    ask: CompletionRequest,
+    body_for: Callable[[ServedRoute], bytes],
+    headers: dict[str, str],
 ) -> bytes | Relay:
     deadline = asyncio.get_running_loop().time() + settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS
-    response = await runtime.upstreams.send(metered.model.route, body, deadline=deadline)
-    if ask.stream:
-        answer_stream = answers.AnswerStream(include_usage=ask.include_usage)
-        relay = Relay(metered, response, answer_stream, deadline=deadline)
+
+    async def attempt(route: ServedRoute) -> answers.WholeAnswer | Relay:
+        metered.route = route
+        response = await runtime.upstreams.send(route, body_for(route), deadline=deadline)
+        if not ask.stream:
+            return await _whole(response, route, deadline)
+        answer = answers.AnswerStream(
+            include_usage=ask.include_usage, mends_tool_calls=route.quirks.mends_tool_calls
+        )
+        broke_off = partial(runtime.breakers.failed, route, Pass.ORDINARY)
+        relay = Relay(metered, response, answer, deadline=deadline, on_failure=broke_off)
         await relay.open()
         return relay
-    try:
-        answer = await read_all(response, deadline=deadline)
-    finally:
-        response.release()
+
+    answer = await runtime.router.call(metered.model.routes, attempt, deadline=deadline)
+    if isinstance(answer, Relay):
+        return answer
     metered.mark_first_byte()
-    try:
-        whole = answers.whole_answer(answer)
-    except answers.BadAnswer as error:
-        raise UpstreamFailed(str(error)) from error
     bill = await metered.capture(
-        whole.usage, text_bytes=whole.text_bytes, deltas=1, outcome=Outcome.COMPLETED
+        answer.usage, text_bytes=answer.text_bytes, deltas=1, outcome=Outcome.COMPLETED
     )
     headers[COST_HEADER] = f"{bill.cost_toman:.7f}".rstrip("0").rstrip(".")
-    return whole.with_cost(bill.usage, bill.cost_toman)
+    return answer.with_cost(bill.usage, bill.cost_toman)
+
+
+async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) -> answers.WholeAnswer:
+    try:
+        body = await read_all(response, deadline=deadline)
+    finally:
+        response.release()
+    try:
+        whole = answers.whole_answer(body)
+    except answers.BadAnswer as error:
+        raise UpstreamFailed(str(error), begun=True) from error
+    if route.quirks.mends_tool_calls:
+        quirks.mend_whole(whole.answer)
+    return whole

@@ -75,8 +75,11 @@ class APIError(Exception):
 class UpstreamRefusal(APIError):
     """An upstream's own 4xx about the request itself, passed on in the OpenAI shape."""
 
-    def __init__(self, status: int, error: dict[str, Any]) -> None:
-        super().__init__("invalid_value")
+    def __init__(self, status: int, error: dict[str, Any], *, retry_after_seconds: int | None = None) -> None:
+        waits = status == 429 and retry_after_seconds is not None
+        super().__init__(
+            "invalid_value", headers={"Retry-After": str(retry_after_seconds)} if waits else None
+        )
         self.status = status
         self.type = "rate_limit_error" if status == 429 else INVALID
         if status == 429:

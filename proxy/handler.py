@@ -37,7 +37,10 @@ EVENT_STREAM_HEADERS = [
 
 
 class APIRequest(ASGIRequest):
-    """A request whose body is read when a view asks for it, up to a cap. `extra_headers` go onto any response."""
+    """A request whose body is read when a view asks for it, up to a cap. `extra_headers` go onto any response.
+
+    `abort` cuts the connection at once; it comes with the scope from the server (config.web), and only from there.
+    """
 
     buffered_bytes: ClassVar[int] = 0  # of all bodies that are being read now
 
@@ -50,6 +53,7 @@ class APIRequest(ASGIRequest):
         self.content_type, self.content_params = None, {}
         self.id = uuid.uuid7()
         self.extra_headers: dict[str, str] = {"x-request-id": self.id.hex}
+        self.abort: Callable[[], None] = scope["hamiran.abort"]
         self._receive = receive
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
 
@@ -227,7 +231,7 @@ class APIHandler:
         return match
 
     async def _stream(self, request: APIRequest, response: EventStream, receive: Receive, send: Send) -> None:
-        client = StreamClient(receive, send, abort=request.scope["hamiran.abort"])
+        client = StreamClient(receive, send, abort=request.abort)
         watcher = asyncio.create_task(client.watch())
         headers = EVENT_STREAM_HEADERS + _extra_headers(request)
         try:

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
 from proxy import tokens
-from proxy.catalogue import ServedModel
+from proxy.catalogue import ServedModel, ServedRoute
 from proxy.limits import Limiter
 from proxy.models import UsageRecord
 from proxy.pricing import Usage, cost_micro
@@ -48,7 +48,8 @@ class Bill:
 class Metered:
     """Holds `held_micro` of a wallet until `capture` or `void` settles it; whichever comes first counts.
 
-    Both survive the cancellation of their caller: a settlement that was begun is carried out.
+    Both survive the cancellation of their caller: a settlement that was begun is carried out. `route` is the one
+    that serves, or was tried last.
     """
 
     holds: Holds
@@ -56,6 +57,7 @@ class Metered:
     request_id: uuid.UUID
     key: KeyIdentity
     model: ServedModel
+    route: ServedRoute
     stream: bool
     prompt_estimate: int
     held_micro: int = 0
@@ -112,7 +114,7 @@ class Metered:
         record = {
             "key_id": self.key.key_id,
             "model": self.model.model_id,
-            "upstream_id": self.model.route.upstream_id,
+            "upstream_id": self.route.upstream_id,
             "stream": self.stream,
             "outcome": outcome.value,
             "billed_by": billed_by.value,

@@ -98,10 +98,38 @@ class Upstream(models.Model):
         CANCEL = "cancel", _("cancel: stop it, bill what was relayed")
         DRAIN = "drain", _("drain: read on, bill what it reports")
 
+    class Kind(models.TextChoices):
+        """Keys of proxy.quirks.QUIRKS."""
+
+        OPENAI = "openai", _("OpenAI and alike")
+        GEMINI = "gemini", _("Gemini's OpenAI-compatible endpoint")
+
     name = models.CharField(_("name"), max_length=60, unique=True)
     # No URLField: its rules refuse a container's plain host name. `proxy.upstream_url` judges what is entered.
     base_url = models.CharField(_("base URL"), max_length=300, help_text=_("Up to and with /v1."))
     api_key_encrypted = models.BinaryField(editable=False, default=b"")
+    kind = models.CharField(
+        _("kind"),
+        max_length=16,
+        choices=Kind.choices,
+        default=Kind.OPENAI,
+        db_default=Kind.OPENAI,
+        help_text=_("What it does otherwise than OpenAI is evened out."),
+    )
+    strip_fields = models.CharField(
+        _("more fields to leave out"),
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Top-level request fields that it answers 400 to, with commas or spaces."),
+    )
+    max_in_flight = models.PositiveIntegerField(
+        _("most calls at once"),
+        null=True,
+        blank=True,
+        help_text=_("Of each web process. Beyond it the next route is taken, else 503. Empty: no limit."),
+    )
     on_disconnect = models.CharField(
         _("when the client leaves"), max_length=8, choices=OnDisconnect.choices, default=OnDisconnect.CANCEL
     )
@@ -111,13 +139,23 @@ class Upstream(models.Model):
         verbose_name = _("upstream")
         verbose_name_plural = _("upstreams")
         ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(max_in_flight__isnull=True) | Q(max_in_flight__gt=0),
+                name="upstream_max_in_flight_positive",
+                violation_error_message=_("At least one call at once; to stop it, take it out of use."),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
 
 
 class Route(models.Model):
-    """Where a model is served. The active route with the lowest priority number is taken."""
+    """Where a model is served.
+
+    Active routes with the lowest priority number share the traffic by weight; the others are tried after them.
+    """
 
     model = models.ForeignKey(
         LanguageModel, verbose_name=_("model"), on_delete=models.CASCADE, related_name="routes"
@@ -126,7 +164,15 @@ class Route(models.Model):
         Upstream, verbose_name=_("upstream"), on_delete=models.PROTECT, related_name="routes"
     )
     upstream_model = models.CharField(_("model name there"), max_length=120)
-    priority = models.PositiveSmallIntegerField(_("priority"), default=100)
+    priority = models.PositiveSmallIntegerField(
+        _("priority"), default=100, help_text=_("The lowest serves; the others stand in for it.")
+    )
+    weight = models.PositiveSmallIntegerField(
+        _("weight"),
+        default=1,
+        db_default=1,  # for processes of the version before, which go on running during an update
+        help_text=_("Share of the traffic among routes of equal priority."),
+    )
 
     class Meta:
         verbose_name = _("route")
@@ -134,6 +180,11 @@ class Route(models.Model):
         ordering: ClassVar = ["model", "priority", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["model", "upstream"], name="route_once"),
+            models.CheckConstraint(
+                condition=Q(weight__gt=0),
+                name="route_weight_positive",
+                violation_error_message=_("A weight is at least 1."),
+            ),
         ]
 
     def __str__(self) -> str:

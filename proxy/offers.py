@@ -25,6 +25,7 @@ class Offer:
     upstream: str
     upstream_url: str
     upstream_model: str
+    kind: str
     on_disconnect: str
     context_tokens: int
     max_output_tokens: int
@@ -42,13 +43,15 @@ def add_model(
     output_rial_per_million: int,
     context_tokens: int | None = None,
     max_output_tokens: int | None = None,
+    kind: Upstream.Kind | None = None,
     on_disconnect: Upstream.OnDisconnect | None = None,
 ) -> Offer:
     """Puts a model on sale, or changes what it is: afterwards it is served at this upstream for this price.
 
     What is None stays as it is (a new model gets the defaults above and its own name upstream), as does a price
-    for cached input where the other two stay. An upstream with the same URL and key is shared; `on_disconnect` is
-    that upstream's. Opens a transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError for the price.
+    for cached input where the other two stay. An upstream with the same URL and key is shared; `kind` and
+    `on_disconnect` are that upstream's. Opens a transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError
+    for the price.
     """
     price = PriceQuote(input_rial_per_million, output_rial_per_million)
     base_url = validate_upstream_url(upstream_url)  # asks the resolver: before the transaction
@@ -65,6 +68,7 @@ def add_model(
         model.save()
         upstream = _upstream(base_url, upstream_key)
         upstream.is_active = True
+        upstream.kind = kind or upstream.kind
         upstream.on_disconnect = on_disconnect or upstream.on_disconnect
         upstream.save()
         route = point_route(model=model, upstream=upstream, upstream_model=upstream_model)
@@ -76,6 +80,7 @@ def add_model(
         upstream=upstream.name,
         upstream_url=upstream.base_url,
         upstream_model=route.upstream_model,
+        kind=upstream.kind,
         on_disconnect=upstream.on_disconnect,
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,

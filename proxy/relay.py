@@ -14,7 +14,7 @@ from proxy.deadline import Deadline
 from proxy.errors import APIError
 from proxy.metering import Bill, Metered, Outcome
 from proxy.models import Upstream
-from proxy.upstreams import UpstreamFailed
+from proxy.upstreams import UpstreamCall, UpstreamFailed
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +35,25 @@ class Client(Protocol):
 
 
 class Relay:
-    """Owns an upstream's response from its first event on. `deliver`, called once, settles whatever happens."""
+    """Owns an upstream's response from its first event on. `deliver`, called once, settles whatever happens.
+
+    `on_failure` is called when upstream fails after its first event.
+    """
 
     def __init__(
-        self, metered: Metered, response: aiohttp.ClientResponse, answer: AnswerStream, *, deadline: float
+        self,
+        metered: Metered,
+        response: UpstreamCall,
+        answer: AnswerStream,
+        *,
+        deadline: float,
+        on_failure: Callable[[], None],
     ) -> None:
         self._metered = metered
         self._deadline = deadline
         self._response = response
         self._answer = answer
+        self._on_failure = on_failure
         self._first = b""
         self._loop = asyncio.get_running_loop()
         self._idle_seconds = settings.UPSTREAM_IDLE_TIMEOUT_SECONDS
@@ -105,6 +115,7 @@ class Relay:
         if client.gone:  # what upstream made before the client left, or before it failed after that
             await self._bill(Outcome.CLIENT_LEFT)
             return
+        self._on_failure()
         await self._metered.void(
             outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error) or "took too long"
         )
@@ -132,7 +143,7 @@ class Relay:
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamFailed(self._silence or type(error).__name__) from error
+            raise UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence) from error
         finally:
             self._patience.stop()
 
@@ -149,7 +160,7 @@ class Relay:
 
         Not once the text is complete: the usage that is about to come says better than an estimate what to bill.
         """
-        on_disconnect = self._metered.model.route.on_disconnect
+        on_disconnect = self._metered.route.on_disconnect
         return on_disconnect == Upstream.OnDisconnect.CANCEL and not self._answer.finished
 
     def _client_gone(self) -> None:

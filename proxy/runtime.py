@@ -11,8 +11,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from keys.lookup import KeyCache, listen_for_revocations
 from proxy import valkey
+from proxy.breakers import Breakers
 from proxy.catalogue import CatalogueCache
 from proxy.limits import Limiter
+from proxy.routing import Router
 from proxy.upstreams import Upstreams
 from proxy.usage_records import RECORD_SQL
 from wallet.holds import Holds
@@ -42,12 +44,19 @@ class Runtime:
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
         self.upstreams = Upstreams()
+        self.breakers = Breakers(
+            self.valkey,
+            probe_seconds=settings.UPSTREAM_CONNECT_TIMEOUT_SECONDS
+            + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS,
+        )
+        self.router = Router(upstreams=self.upstreams, breakers=self.breakers)
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self.database.open(wait=False)
         self.holds.start()
         self.upstreams.start()
+        self.breakers.start()
         await self.catalogue.start()
         self._listener = asyncio.create_task(
             listen_for_revocations(self.valkey, self.keys), name="revocations"
@@ -61,6 +70,7 @@ class Runtime:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
         await self.catalogue.close()
+        await self.breakers.close()
         await self.upstreams.close()
         await self.windows.aclose()
         await self.valkey.aclose()

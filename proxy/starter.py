@@ -4,6 +4,7 @@ Everything else belongs to the admins from the moment it exists: a later load ch
 """
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
@@ -23,6 +24,7 @@ PRICE = PriceQuote(
 )
 PRIMARY, SANDBOX = "primary", "sandbox"
 SANDBOX_KEY = "sandbox"
+GEMINI_HOST = "generativelanguage.googleapis.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ def _upstream(name: str, base_url: str, api_key: str) -> Upstream:
     )
     known = _key(upstream)
     if upstream.pk is None or upstream.base_url != base_url or known != api_key:
+        if upstream.base_url != base_url:
+            is_gemini = urlsplit(base_url).hostname == GEMINI_HOST
+            upstream.kind = Upstream.Kind.GEMINI if is_gemini else Upstream.Kind.OPENAI
         upstream.base_url = base_url
         if known != api_key:
             upstream.api_key_encrypted = secrets.encrypt(api_key)

@@ -33,6 +33,8 @@ class ChatCompletions(AsyncAPIView):
 
     async def post(self, request: Request) -> HttpResponseBase:
         now, raw = runtime.current(), underlying(request)
+        if now.upstreams.is_full():
+            raise completions.busy()
         order = completions.take(now, await self.parse(request))
         self.prompt_estimate = order.ask.prompt.estimate
         await self.check_throttles(request)

@@ -9,7 +9,9 @@ from factory.django import DjangoModelFactory
 
 from keys.models import APIKey
 from proxy import secrets
+from proxy.catalogue import ServedRoute
 from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
+from proxy.quirks import QUIRKS
 from tests.factories import UserFactory
 
 
@@ -58,6 +60,21 @@ class RouteFactory(DjangoModelFactory[Route]):
     model = factory.SubFactory(LanguageModelFactory)
     upstream = factory.SubFactory(UpstreamFactory)
     upstream_model = "name-there"
+
+
+def served_route(upstream_id: int, **fields: Any) -> ServedRoute:
+    asked: dict[str, Any] = {
+        "upstream_name": f"served-{upstream_id}",
+        "base_url": "http://127.0.0.1:1/v1",
+        "api_key": "sk-upstream",
+        "upstream_model": "name-there",
+        "on_disconnect": "cancel",
+        "quirks": QUIRKS["openai"],
+        "max_in_flight": None,
+        "priority": 100,
+        "weight": 1,
+    }
+    return ServedRoute(upstream_id=upstream_id, **(asked | fields))
 
 
 class UsageRecordFactory(DjangoModelFactory[UsageRecord]):

@@ -40,6 +40,7 @@ def upstream_form(**fields: str) -> dict[str, str]:
         "name": f"u-{uuid.uuid4().hex[:8]}",
         "base_url": "https://93.184.215.14/v1/",
         "api_key": "sk-very-secret",
+        "kind": "openai",
         "on_disconnect": "cancel",
         "is_active": "on",
     } | fields
@@ -145,6 +146,7 @@ def test_a_model_with_route_and_price_is_put_on_sale_in_one_form(browser: Client
             "routes-0-upstream": upstream.pk,
             "routes-0-upstream_model": "there",
             "routes-0-priority": 100,
+            "routes-0-weight": 3,
             "prices-TOTAL_FORMS": 1,
             "prices-0-valid_from_0": "2026-01-01",
             "prices-0-valid_from_1": "00:00:00",
@@ -156,7 +158,7 @@ def test_a_model_with_route_and_price_is_put_on_sale_in_one_form(browser: Client
     assert response.status_code == 302, response.context["errors"]
     served = catalogue.load(timezone.now())[model_id]
     assert served.price == PriceQuote(10, 40)
-    assert served.route.upstream_model == "there"
+    assert served.routes[0].upstream_model == "there"
 
 
 def test_a_models_change_page_adds_a_price_and_changes_none(browser: Client) -> None:

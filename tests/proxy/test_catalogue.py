@@ -49,11 +49,11 @@ def test_a_model_with_price_and_route_is_served_as_its_rows_say() -> None:
     assert served.price == PriceQuote(1_000, 4_000, 250)
     assert served.created == int(model.created_at.timestamp())
     assert (served.context_tokens, served.max_output_tokens, served.owned_by) == (8_000, 1_000, "hamiran")
-    assert served.route.upstream_id == upstream.pk
-    assert served.route.base_url == "https://upstream.test/v1"
-    assert served.route.api_key == "sk-upstream"
-    assert served.route.upstream_model == "name-there"
-    assert served.route.on_disconnect == "drain"
+    assert served.routes[0].upstream_id == upstream.pk
+    assert served.routes[0].base_url == "https://upstream.test/v1"
+    assert served.routes[0].api_key == "sk-upstream"
+    assert served.routes[0].upstream_model == "name-there"
+    assert served.routes[0].on_disconnect == "drain"
     assert "sk-upstream" not in repr(served)
 
 
@@ -83,9 +83,9 @@ def test_the_active_route_of_lowest_priority_serves() -> None:
     last = RouteFactory.create(model=model, priority=200)
     first = RouteFactory.create(model=model, priority=100)
     now = timezone.now()
-    assert catalogue.load(now)[model.model_id].route.upstream_id == first.upstream_id
+    assert catalogue.load(now)[model.model_id].routes[0].upstream_id == first.upstream_id
     Upstream.objects.filter(pk=first.upstream_id).update(is_active=False)
-    assert catalogue.load(now)[model.model_id].route.upstream_id == last.upstream_id
+    assert catalogue.load(now)[model.model_id].routes[0].upstream_id == last.upstream_id
     Upstream.objects.filter(pk=last.upstream_id).update(is_active=False)
     assert model.model_id not in catalogue.load(now)
 
@@ -194,10 +194,10 @@ def test_adding_a_model_puts_it_on_sale() -> None:
     model_id = f"m-{uuid.uuid4().hex}"
     offer = add(model_id)
     served = catalogue.load(timezone.now())[model_id]
-    assert served.route.base_url == URL
-    assert served.route.api_key == "sk-1"
-    assert served.route.upstream_model == model_id
-    assert served.route.on_disconnect == "cancel"
+    assert served.routes[0].base_url == URL
+    assert served.routes[0].api_key == "sk-1"
+    assert served.routes[0].upstream_model == model_id
+    assert served.routes[0].on_disconnect == "cancel"
     assert served.price == PriceQuote(100, 400)
     assert (offer.upstream, offer.context_tokens, offer.max_output_tokens) == (
         "93.184.215.14",
@@ -213,7 +213,7 @@ def test_adding_it_again_changes_only_what_was_given() -> None:
     add(model_id)
     served = catalogue.load(timezone.now())[model_id]
     assert (served.max_output_tokens, served.context_tokens) == (100, 900)
-    assert (served.route.upstream_model, served.route.on_disconnect) == ("there", "drain")
+    assert (served.routes[0].upstream_model, served.routes[0].on_disconnect) == ("there", "drain")
     assert Price.objects.filter(model__model_id=model_id).count() == 1
     assert Route.objects.filter(model__model_id=model_id).count() == 1
 
@@ -244,8 +244,8 @@ def test_adding_it_elsewhere_moves_its_first_route_and_no_other_model() -> None:
     moved = add(one, upstream_key="sk-2")
     served = catalogue.load(timezone.now())
     assert moved.upstream != shared.upstream
-    assert served[one].route.api_key == "sk-2"
-    assert served[other].route.api_key == "sk-1"
+    assert served[one].routes[0].api_key == "sk-2"
+    assert served[other].routes[0].api_key == "sk-1"
     assert Route.objects.filter(model__model_id=one).count() == 1
 
 
@@ -264,7 +264,7 @@ def test_a_route_that_stood_behind_comes_first_when_it_is_added() -> None:
     )
     offer = add(model_id, upstream_key="sk-2")
     assert (offer.upstream, offer.upstream_model) == (second.name, "kept")
-    assert catalogue.load(timezone.now())[model_id].route.upstream_id == second.pk
+    assert catalogue.load(timezone.now())[model_id].routes[0].upstream_id == second.pk
 
 
 @pytest.mark.django_db

@@ -234,8 +234,8 @@ def test_load_catalogue_puts_the_contracts_model_on_sale_in_the_sandbox(
     assert served().description == "Fast and affordable model for most tasks"
     assert (served().context_tokens, served().max_output_tokens) == (128_000, 8_192)
     assert served().price == PriceQuote(300_000, 1_800_000, 75_000)
-    assert served().route.base_url == "http://127.0.0.1:8123/sandbox/upstream/v1"
-    assert served().route.api_key == "sandbox"
+    assert served().routes[0].base_url == "http://127.0.0.1:8123/sandbox/upstream/v1"
+    assert served().routes[0].api_key == "sandbox"
 
 
 def test_load_catalogue_again_follows_the_port_and_changes_nothing_else(
@@ -249,10 +249,10 @@ def test_load_catalogue_again_follows_the_port_and_changes_nothing_else(
     Route.objects.update(priority=7)
     settings.PORT = 9001
     call_command("load_catalogue", "--json")
-    assert served().route.base_url == "http://127.0.0.1:9001/sandbox/upstream/v1"
+    assert served().routes[0].base_url == "http://127.0.0.1:9001/sandbox/upstream/v1"
     assert (served().description, served().max_output_tokens) == ("ours", 5)
     assert served().price == PriceQuote(1, 2)
-    assert served().route.on_disconnect == "drain"
+    assert served().routes[0].on_disconnect == "drain"
     assert Route.objects.get(model=model).priority == 7
 
 
@@ -262,13 +262,13 @@ def test_load_catalogue_follows_the_upstream_of_the_settings_there_and_back(
     call_command("load_catalogue", "--json")
     settings.UPSTREAM_BASE_URL, settings.UPSTREAM_API_KEY = "https://93.184.215.14/v1/", "sk-1"
     assert answer("load_catalogue")["upstream"] == "primary"
-    assert (served().route.base_url, served().route.api_key) == ("https://93.184.215.14/v1", "sk-1")
+    assert (served().routes[0].base_url, served().routes[0].api_key) == ("https://93.184.215.14/v1", "sk-1")
     settings.UPSTREAM_API_KEY = "sk-2"
     call_command("load_catalogue", "--json")
-    assert served().route.api_key == "sk-2"
+    assert served().routes[0].api_key == "sk-2"
     settings.UPSTREAM_BASE_URL = ""
     call_command("load_catalogue", "--json")
-    assert served().route.upstream_name == "sandbox"
+    assert served().routes[0].upstream_name == "sandbox"
     assert Route.objects.filter(model__model_id=starter.MODEL_ID).count() == 1
 
 
@@ -279,7 +279,7 @@ def test_load_catalogue_keeps_the_name_that_an_admin_gave_the_model_upstream(
     call_command("load_catalogue", "--json")
     Route.objects.update(upstream_model="models/other")
     call_command("load_catalogue", "--json")
-    assert served().route.upstream_model == "models/other"
+    assert served().routes[0].upstream_model == "models/other"
 
 
 def test_load_catalogue_leaves_the_routes_of_admins_alone(no_catalogue: None) -> None:

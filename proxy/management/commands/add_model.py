@@ -29,13 +29,16 @@ class Command(OperatorCommand):
             "--max-output-tokens", help=f"Longest answer; {offers.MAX_OUTPUT_TOKENS:,} for a new model."
         )
         parser.add_argument("--context-tokens", help=f"{offers.CONTEXT_TOKENS:,} for a new model.")
+        parser.add_argument("--kind", help="Whose ways the upstream has: openai (a new one's) or gemini.")
         parser.add_argument(
             "--on-disconnect",
             help="What the upstream does when a client leaves: cancel (a new one's) or drain.",
         )
 
     def answer(self, options: dict[str, Any]) -> Answer:
-        on_disconnect = options["on_disconnect"]
+        kind, on_disconnect = options["kind"], options["on_disconnect"]
+        if kind is not None and kind not in Upstream.Kind.values:
+            raise CommandError(f"--kind must be openai or gemini, not {kind!r}.")
         if on_disconnect is not None and on_disconnect not in Upstream.OnDisconnect.values:
             raise CommandError(f"--on-disconnect must be cancel or drain, not {on_disconnect!r}.")
         try:
@@ -49,6 +52,7 @@ class Command(OperatorCommand):
                 * RIAL_PER_TOMAN,
                 context_tokens=whole(options, "context_tokens"),
                 max_output_tokens=whole(options, "max_output_tokens"),
+                kind=None if kind is None else Upstream.Kind(kind),
                 on_disconnect=None if on_disconnect is None else Upstream.OnDisconnect(on_disconnect),
             )
         except ValidationError as error:

@@ -1,0 +1,107 @@
+"""How kinds of upstreams differ from OpenAI's own, as one table of declared rules. Pure."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+# What bounds an answer, bills it or chooses its form: always sent on.
+NEEDED_FIELDS = frozenset(
+    {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"}
+)
+FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """`strip_fields`: top-level request fields that are left out. `mends_tool_calls`: see ToolCalls."""
+
+    strip_fields: frozenset[str] = frozenset()
+    mends_tool_calls: bool = False
+
+
+# By Upstream.kind.
+QUIRKS = {
+    "openai": Quirks(),
+    "gemini": Quirks(
+        # It answers 400 to these. Only what SDKs and frameworks send by themselves, or what merely tunes an answer:
+        # a field whose absence would change an answer's form (`logprobs`) stays, and is refused honestly.
+        strip_fields=frozenset(
+            {
+                "store", "metadata", "user", "service_tier", "safety_identifier", "prompt_cache_key",
+                "prompt_cache_retention", "prediction", "verbosity", "seed", "logit_bias", "frequency_penalty",
+                "presence_penalty", "repetition_penalty", "top_k", "min_p", "reasoning",
+            }
+        ),
+        mends_tool_calls=True,
+    ),
+}  # fmt: skip
+
+
+def field_names(text: str) -> list[str]:
+    """The names in a text, with commas or spaces between them."""
+    return text.replace(",", " ").split()
+
+
+def unfit_fields(text: str) -> list[str]:
+    """Those of `field_names` that are no plain names, or that are needed."""
+    return [name for name in field_names(text) if name in NEEDED_FIELDS or FIELD_NAME.fullmatch(name) is None]
+
+
+def of(*, kind: str, strip_fields: str) -> Quirks:
+    """The rules of one upstream: those of its kind, and the fields that its admin named."""
+    rules = QUIRKS[kind]
+    more = frozenset(field_names(strip_fields)) - NEEDED_FIELDS
+    return Quirks(rules.strip_fields | more, rules.mends_tool_calls) if more else rules
+
+
+@dataclass(slots=True)
+class ToolCalls:
+    """Gives an answer's tool calls the form that OpenAI's SDKs put together again.
+
+    Gemini's endpoint leaves `index` out of the deltas, or repeats one for calls side by side, and may end an
+    answer that makes calls with `stop`. One object sees all chunks of one answer.
+    """
+
+    _ids: dict[Any, list[Any]] = field(default_factory=dict)  # the calls of each choice so far, in order
+
+    def mend_chunk(self, chunk: dict[str, Any]) -> bool:
+        """Mends a decoded stream chunk in place; false where nothing was to be done."""
+        mended = False
+        for choice in _dicts(chunk.get("choices")):
+            number = choice.get("index") if isinstance(choice.get("index"), int) else 0
+            delta = choice.get("delta")
+            for call in _dicts(delta.get("tool_calls") if isinstance(delta, dict) else None):
+                mended |= _number(call, self._ids.setdefault(number, []))
+            if choice.get("finish_reason") == "stop" and self._ids.get(number):
+                choice["finish_reason"] = "tool_calls"
+                mended = True
+        return mended
+
+
+def mend_whole(answer: dict[str, Any]) -> None:
+    """Mends a decoded whole answer in place."""
+    for choice in _dicts(answer.get("choices")):
+        message = choice.get("message")
+        if choice.get("finish_reason") == "stop" and isinstance(message, dict) and message.get("tool_calls"):
+            choice["finish_reason"] = "tool_calls"
+
+
+def _number(call: dict[str, Any], ids: list[Any]) -> bool:
+    """Numbers one delta of a call: by its id, else by the number it came with, else as more of the last call."""
+    given, call_id, function = call.get("index"), call.get("id"), call.get("function")
+    named = bool(function.get("name")) if isinstance(function, dict) else False
+    if call_id and call_id in ids:
+        number = ids.index(call_id)
+    elif call_id or named or not ids:
+        number = len(ids)
+        ids.append(call_id)
+    else:
+        number = given if isinstance(given, int) and 0 <= given < len(ids) else len(ids) - 1
+    if given == number:
+        return False
+    call["index"] = number
+    return True
+
+
+def _dicts(values: Any) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []

@@ -1,0 +1,163 @@
+"""Which upstream a call goes to, and where it goes next if that one fails before the first byte.
+
+Routes of the lowest priority share the traffic by weight, the others stand behind them in order. An upstream that
+is full or whose breaker is open is passed over; if all are open, the one that is due first is called anyway.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from prometheus_client import Counter
+
+from proxy.breakers import Breakers, Pass
+from proxy.catalogue import ServedRoute
+from proxy.errors import UpstreamRefusal
+from proxy.upstreams import UpstreamFailed, Upstreams
+
+RETRIES = Counter("hamiran_upstream_retries", "Calls tried again at the same upstream", ["upstream"])
+FAILOVERS = Counter(
+    "hamiran_upstream_failovers", "Calls that went on to another upstream", ["failed_upstream"]
+)
+BUDGET_EMPTY = Counter("hamiran_retry_budget_empty", "Failures that were final for want of a retry budget")
+
+ATTEMPTS_MAX = 3
+BUDGET_BURST = 10.0
+BUDGET_SHARE = 0.1  # of all requests, beyond the burst
+BACKOFF_SECONDS = 0.2
+TOO_MANY_REQUESTS = 429
+
+Answer = TypeVar("Answer")
+
+
+class AllFull(Exception):
+    """Every upstream of the model has as many calls as it may, or this process has."""
+
+
+class RetryBudget:
+    """Keeps an outage from being multiplied: retries are a tenth of the requests at most, and a burst of ten."""
+
+    def __init__(self) -> None:
+        self._tokens = BUDGET_BURST
+
+    def earn(self) -> None:
+        self._tokens = min(BUDGET_BURST, self._tokens + BUDGET_SHARE)
+
+    def spend(self) -> bool:
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def in_order(routes: Sequence[ServedRoute], chance: random.Random) -> list[ServedRoute]:
+    """By priority; among equals the first is one at random, by weight, and so is each that follows."""
+    if len(routes) == 1:
+        return list(routes)
+    # Of waiting times that are exponential with a rate each, one is the shortest as often as its share of the rates.
+    return sorted(routes, key=lambda route: (route.priority, chance.expovariate(route.weight)))
+
+
+class Router:
+    """Routes the calls of one web process."""
+
+    def __init__(self, *, upstreams: Upstreams, breakers: Breakers) -> None:
+        self._upstreams = upstreams
+        self._breakers = breakers
+        self._budget = RetryBudget()
+        self._chance = random.Random()  # noqa: S311 - it shares traffic and guards nothing
+
+    async def call(
+        self,
+        routes: Sequence[ServedRoute],
+        attempt: Callable[[ServedRoute], Awaitable[Answer]],
+        *,
+        deadline: float,
+    ) -> Answer:
+        """What `attempt` returns for the first route that answers. Raises what the last one did, or AllFull.
+
+        An `attempt` returns once the answer has begun, or raises UpstreamFailed, UpstreamRefusal. A connection that
+        breaks after the request was sent may have left a generation running there, unbilled: each further attempt
+        costs the operator one more at most, and the client nothing.
+        """
+        self._budget.earn()
+        waiting = in_order(routes, self._chance)
+        route, how = await self._first(waiting)
+        tried: list[ServedRoute] = []
+        while True:
+            tried.append(route)
+            waiting = [other for other in waiting if other is not route]
+            try:
+                return await self._try(attempt, route, how)
+            except (UpstreamFailed, UpstreamRefusal) as error:
+                again = isinstance(error, UpstreamFailed) and error.passing and tried.count(route) == 1
+                if len(tried) == ATTEMPTS_MAX or is_final(error):
+                    raise
+                following = await self._next(route, waiting, deadline, again=again)
+                if following is None:
+                    raise
+            route, how = following
+
+    async def _try(
+        self, attempt: Callable[[ServedRoute], Awaitable[Answer]], route: ServedRoute, how: Pass
+    ) -> Answer:
+        try:
+            answer = await attempt(route)
+        except UpstreamFailed:
+            self._breakers.failed(route, how)
+            raise
+        except UpstreamRefusal as refusal:
+            if refusal.status == TOO_MANY_REQUESTS:
+                self._breakers.dropped(route, how)
+            else:  # the request's own fault: the upstream is well
+                self._breakers.succeeded(route, how)
+            raise
+        except BaseException:
+            self._breakers.dropped(route, how)
+            raise
+        self._breakers.succeeded(route, how)
+        return answer
+
+    async def _first(self, waiting: list[ServedRoute]) -> tuple[ServedRoute, Pass]:
+        chosen = await self._choose(waiting)
+        if chosen is not None:
+            return chosen
+        with_room = [route for route in waiting if not self._upstreams.is_full(route)]
+        if not with_room:
+            raise AllFull
+        return self._breakers.least_bad(with_room), Pass.FORCED
+
+    async def _choose(self, waiting: list[ServedRoute]) -> tuple[ServedRoute, Pass] | None:
+        for route in waiting:
+            if not self._upstreams.is_full(route) and (how := await self._breakers.admit(route)) is not None:
+                return route, how
+        return None
+
+    async def _next(
+        self, failed: ServedRoute, waiting: list[ServedRoute], deadline: float, *, again: bool
+    ) -> tuple[ServedRoute, Pass] | None:
+        """Where to try after a failure: another upstream at once, else the same one after a moment; None: nowhere."""
+        chosen = await self._choose(waiting)
+        delay = self._chance.uniform(0, BACKOFF_SECONDS)
+        in_time = asyncio.get_running_loop().time() + delay < deadline
+        if chosen is None and not (again and in_time and not self._breakers.is_open(failed)):
+            return None
+        if not self._budget.spend():
+            BUDGET_EMPTY.inc()
+            if chosen is not None:
+                self._breakers.dropped(*chosen)
+            return None
+        if chosen is not None:
+            FAILOVERS.labels(failed.upstream_name).inc()
+            return chosen
+        RETRIES.labels(failed.upstream_name).inc()
+        await asyncio.sleep(delay)
+        return await self._choose([failed])
+
+
+def is_final(error: UpstreamFailed | UpstreamRefusal) -> bool:
+    """Whether no upstream is to be asked after this: the answer had begun, or the request itself is at fault."""
+    if isinstance(error, UpstreamFailed):
+        return error.begun
+    return error.status != TOO_MANY_REQUESTS
