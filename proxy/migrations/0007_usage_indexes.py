@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('proxy', '0005_usage_latency'),
+        ('proxy', '0006_usage_latency'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('proxy', '0004_media_part_tokens'),
+        ('proxy', '0005_upstream_routing'),
     ]
 
     operations = [
