@@ -41,12 +41,12 @@ def of_days(first: date, last: date) -> Period:
     count = (last - first).days + 1
     if count <= DAYS_BY_HOUR_MAX:
         return Period("hour", *_hours(_midnight(first), 24 * count))
-    return Period("day", *_days(first, count))
+    return of_days_by_day(first, last)
 
 
-def day_start(now: datetime) -> datetime:
-    """The last midnight of settings.TIME_ZONE, in UTC."""
-    return _midnight(now.astimezone(_zone()).date())
+def of_days_by_day(first: date, last: date) -> Period:
+    """Likewise, cut into days however few they are."""
+    return Period("day", *_days(first, (last - first).days + 1))
 
 
 def _hours(first: datetime, count: int) -> tuple[tuple[datetime, ...], datetime]:
