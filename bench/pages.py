@@ -28,13 +28,13 @@ SELECT uuidv7(at - now()), at, %(user)s, key, 'model-' || model, 1, n %% 2 = 0,
         ELSE 'completed' END,
     CASE WHEN failed THEN 'nothing' ELSE 'usage' END, CASE WHEN failed THEN 502 ELSE 200 END,
     tokens, tokens / 3, tokens / 2, 1000, 4000, 250,
-    CASE WHEN failed THEN 0 ELSE (tokens - tokens / 3) * 1000 + tokens / 3 * 250 + tokens / 2 * 4000 END,
+    (tokens - tokens / 3) * 1000 + tokens / 3 * 250 + tokens / 2 * 4000,
     0, 200 + n %% 300, (400 * exp(2.5 * random()))::int
 FROM (
     SELECT n, now() - interval '1 day' * %(days)s * (1 - n::float / %(rows)s) AS at, n %% 50 = 0 AS failed,
         (%(keys)s::bigint[])[CASE WHEN n %% 100003 = 0 THEN %(last)s ELSE 1 + abs(hashint4(n::int)) %% (%(last)s - 1) END] AS key,
         CASE WHEN n %% 100019 = 0 THEN %(models)s ELSE 1 + abs(hashint4(-n::int)) %% (%(models)s - 1) END AS model,
-        20 + n * 13 %% 4000 AS tokens
+        CASE WHEN n %% 50 = 0 THEN 0 ELSE 20 + n * 13 %% 4000 END AS tokens
     FROM generate_series(1, %(rows)s) AS n
 ) AS made
 """

@@ -14,7 +14,8 @@ BOUNDS_MS = [round(10 * 2 ** (step / 4)) for step in range(65)]
 class Latency:
     """Half of the answers took no longer than `p50_ms`, 95 of 100 no longer than `p95_ms`.
 
-    Exact within a bucket, which is told by its middle: at most 9 % too little or too much, 10 % below 50 ms.
+    Exact to a bucket, in which answers are taken to be spread evenly: mostly within a few percent, never further off
+    than the bucket is wide, 19 % (26 % below 30 ms, where milliseconds are whole).
     """
 
     p50_ms: int
@@ -31,14 +32,10 @@ def latency(counts: Mapping[int, int]) -> Latency | None:
 
 def _percentile(counts: Mapping[int, int], total: int, percent: int) -> int:
     rank = -(-total * percent // 100)
-    bucket = -1
-    while rank > 0:
-        bucket += 1
+    bucket = 0
+    while rank > counts.get(bucket, 0):
         rank -= counts.get(bucket, 0)
-    return _middle_ms(bucket)
-
-
-def _middle_ms(bucket: int) -> int:
-    low = BOUNDS_MS[max(bucket - 1, 0)]
+        bucket += 1
+    low = BOUNDS_MS[bucket - 1] if bucket else 0
     high = BOUNDS_MS[min(bucket, len(BOUNDS_MS) - 1)]
-    return round((low * high) ** 0.5)
+    return round(low + (high - low) * (rank - 0.5) / counts[bucket])

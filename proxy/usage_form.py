@@ -23,7 +23,7 @@ PERIODS = [
     ("90d", _("90 days")),
     (DAYS, _("Chosen days")),
 ]
-OUTCOMES = [("", _("any")), (FAILED, _("failed, whatever the cause")), *UsageRecord.Outcome.choices]
+OUTCOMES = [("", _("every outcome")), (FAILED, _("failed, whatever the cause")), *UsageRecord.Outcome.choices]
 
 
 class UsageForm(forms.Form):

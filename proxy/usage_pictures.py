@@ -85,7 +85,7 @@ def _tokens(slices: list[Slice], starts: list[str]) -> Picture:
         }
         for each in figures
     ]
-    looks = [("a", _("in")), ("soft", _("in, cached")), ("b", _("out"))]
+    looks = [("a", _("Tokens in")), ("soft", _("Tokens in, cached")), ("b", _("Tokens out"))]
     return _picture("tokens", _("Tokens"), drawn, looks, starts, told, usage_wording.number(drawn.peak))
 
 

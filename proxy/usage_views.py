@@ -112,9 +112,9 @@ def _page(request: HttpRequest, template: str, form: UsageForm, context: dict[st
 
 def _refused(request: HttpRequest, template: str, form: UsageForm) -> HttpResponse:
     form.offer_models([])
-    # htmx shows only what succeeded.
-    status = 200 if request.headers.get("HX-Request") else 400
-    return render(request, template, {"form": form}, status=status)
+    # htmx shows only what succeeded, and the form itself, with its errors, stays as it is.
+    is_part = "HX-Request" in request.headers
+    return render(request, template, {"form": form, "is_part": is_part}, status=200 if is_part else 400)
 
 
 def _parts(record: UsageRecord) -> list[tuple[str, int, int, int]]:
