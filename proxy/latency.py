@@ -15,7 +15,7 @@ class Latency:
     """Half of the answers took no longer than `p50_ms`, 95 of 100 no longer than `p95_ms`.
 
     Exact to a bucket, in which answers are taken to be spread evenly: mostly within a few percent, never further off
-    than the bucket is wide, 19 % (26 % below 30 ms, where milliseconds are whole).
+    than the bucket is wide, 19 % (21 % below 50 ms, where bounds are whole numbers).
     """
 
     p50_ms: int

@@ -53,6 +53,8 @@ class UsageForm(forms.Form):
 
     def _check_days(self, since: date | None, until: date | None) -> None:
         today = timezone.localdate(self.now)
+        if since is None and until is None:
+            return  # none is chosen yet: the usual period is shown meanwhile
         if since is None:
             self.add_error("since", _("Write the first day, like 1405/09/02 or 2026-11-23."))
         elif since > today:
@@ -64,10 +66,13 @@ class UsageForm(forms.Form):
 
     def chosen_period(self) -> Period:
         """What a valid form asks for; days are meant whole, and none of them has still to come."""
+        since, until = self.cleaned_data["since"], self.cleaned_data["until"]
         if self.cleaned_data["period"] != DAYS:
             return periods.preset(self.cleaned_data["period"], now=self.now)
+        if since is None:
+            return periods.preset(periods.DEFAULT, now=self.now)
         today = timezone.localdate(self.now)
-        return periods.of_days(self.cleaned_data["since"], min(self.cleaned_data["until"] or today, today))
+        return periods.of_days(since, min(until or today, today))
 
     def key_id(self) -> int | None:
         return int(self.cleaned_data["key"]) if self.cleaned_data["key"] else None
