@@ -32,7 +32,8 @@ SELECT uuidv7(at - now()), at, %(user)s, key, 'model-' || model, 1, n %% 2 = 0,
     0, 200 + n %% 300, (400 * exp(2.5 * random()))::int
 FROM (
     SELECT n, now() - interval '1 day' * %(days)s * (1 - n::float / %(rows)s) AS at, n %% 50 = 0 AS failed,
-        (%(keys)s::bigint[])[CASE WHEN n %% 100003 = 0 THEN %(last)s ELSE 1 + abs(hashint4(n::int)) %% (%(last)s - 1) END] AS key,
+        (%(keys)s::bigint[])[
+            CASE WHEN n %% 100003 = 0 THEN %(last)s ELSE 1 + abs(hashint4(n::int)) %% (%(last)s - 1) END] AS key,
         CASE WHEN n %% 100019 = 0 THEN %(models)s ELSE 1 + abs(hashint4(-n::int)) %% (%(models)s - 1) END AS model,
         CASE WHEN n %% 50 = 0 THEN 0 ELSE 20 + n * 13 %% 4000 END AS tokens
     FROM generate_series(1, %(rows)s) AS n
@@ -43,22 +44,23 @@ FROM (
 def pages(keys: list[int], one: str) -> dict[str, str]:
     """What each line of the table asks for."""
     common, rare = f"key={keys[0]}", f"key={keys[-1]}"
+    log = "/usage/requests/?period=90d"
     return {
         "overview": "/overview/",
         "usage, 30 days": "/usage/",
         "usage, 90 days": "/usage/?period=90d",
         "usage, 48 hours": "/usage/?period=48h",
         "usage, 90 days of a key and a model": f"/usage/?period=90d&{common}&model=model-1",
-        "log": "/usage/requests/?period=90d",
-        "log, of a key": f"/usage/requests/?period=90d&{common}",
-        "log, of a rare key": f"/usage/requests/?period=90d&{rare}",
-        "log, of a rare model": f"/usage/requests/?period=90d&model=model-{MODELS}",
-        "log, of a key and a model": f"/usage/requests/?period=90d&{common}&model=model-1",
-        "log, of a pair that never met": f"/usage/requests/?period=90d&{rare}&model=model-{MODELS}",
-        "log, failed": "/usage/requests/?period=90d&outcome=failed",
-        "log, completed, of a model": "/usage/requests/?period=90d&outcome=completed&model=model-1",
-        "log, refused, of a key": f"/usage/requests/?period=90d&outcome=refused&{common}",
-        "log, refused, of a key and a model": f"/usage/requests/?period=90d&outcome=refused&{common}&model=model-1",
+        "log": log,
+        "log, of a key": f"{log}&{common}",
+        "log, of a rare key": f"{log}&{rare}",
+        "log, of a rare model": f"{log}&model=model-{MODELS}",
+        "log, of a key and a model": f"{log}&{common}&model=model-1",
+        "log, of a pair that never met": f"{log}&{rare}&model=model-{MODELS}",
+        "log, failed": f"{log}&outcome=failed",
+        "log, completed, of a model": f"{log}&outcome=completed&model=model-1",
+        "log, refused, of a key": f"{log}&outcome=refused&{common}",
+        "log, refused, of a key and a model": f"{log}&outcome=refused&{common}&model=model-1",
         "one request": one,
     }
 

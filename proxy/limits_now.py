@@ -66,5 +66,5 @@ def _client(url: str) -> redis.Redis | RedisCluster:
     timeouts = {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_timeout": TIMEOUT_SECONDS}
     scheme, _colon, rest = url.partition("://")
     if scheme in CLUSTER_SCHEMES:
-        return RedisCluster.from_url(f"{CLUSTER_SCHEMES[scheme]}://{rest}", **timeouts)  # type: ignore[arg-type]
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts)  # type: ignore[arg-type]
+        return RedisCluster.from_url(f"{CLUSTER_SCHEMES[scheme]}://{rest}", **timeouts)
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts)

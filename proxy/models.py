@@ -246,7 +246,9 @@ class UsageRecord(models.Model):
             ),
             # Rows lie in the order of their time, so a summary of each few pages finds what is new, and costs an
             # insert nothing.
-            BrinIndex(fields=["created_at"], pages_per_range=32, autosummarize=True, name="usage_created_brin"),
+            BrinIndex(
+                fields=["created_at"], pages_per_range=32, autosummarize=True, name="usage_created_brin"
+            ),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(

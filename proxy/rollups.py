@@ -21,9 +21,7 @@ LATE = timedelta(hours=1)
 LOCK = 0x726F6C6C  # "roll": one roll-up at a time, so that an older reading never overwrites a newer one
 FOREVER = "infinity"
 
-SUMS = (
-    "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro, latency_buckets, latency_counts"
-)
+SUMS = "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro, latency_buckets, latency_counts"
 EXCLUDED = ", ".join(f"excluded.{name}" for name in SUMS.split(", "))
 UPSERT = f"""
 ON CONFLICT (period, starts_at, key_id, model) DO UPDATE SET ({SUMS}) = ({EXCLUDED})

@@ -6,6 +6,7 @@ So the figures are complete at every moment, whether Celery runs or not, and sta
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -61,7 +62,7 @@ SELECT extract(epoch FROM starts_at)::bigint, bucket, sum(n)::bigint FROM (
 PAIRS = f"""
 SELECT key_id, model {WHOLE_DAYS} UNION SELECT key_id, model {HOURS}
 UNION SELECT key_id, model {RECORDS}
-"""  # noqa: S608 - likewise
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def key_label(names: dict[int, KeyLabel], key_id: int) -> KeyLabel:
     return names.get(key_id) or KeyLabel(f"#{key_id}")
 
 
-def _parameters(user_id: int, period: Period, key_id: int | None, model: str | None) -> dict[str, object]:
+def _parameters(user_id: int, period: Period, key_id: int | None, model: str | None) -> dict[str, Any]:
     return {
         "user_id": user_id,
         "key_id": key_id,

@@ -84,7 +84,7 @@ class UsageForm(forms.Form):
         """What to choose from: these, and what is chosen now."""
         chosen = self.data.get("model")
         names = sorted({*models, chosen} if chosen else {*models})
-        self.fields["model"].widget.choices = [("", _("all models")), *((name, name) for name in names)]  # type: ignore[attr-defined]
+        self.fields["model"].widget.choices = [("", _("all models")), *((name, name) for name in names)]
 
 
 class LogForm(UsageForm):

@@ -56,14 +56,30 @@ def _requests(slices: list[Slice], starts: list[str]) -> Picture:
         for each in figures
     ]
     looks = [("a", _("answered")), ("bad", _("failed"))]
-    return _picture("requests", _("Requests"), drawn, looks, starts, told, usage_wording.number(drawn.peak))
+    return _picture(
+        "requests",
+        _("Requests"),
+        drawn,
+        looks=looks,
+        starts=starts,
+        told=told,
+        peak=usage_wording.number(drawn.peak),
+    )
 
 
 def _cost(slices: list[Slice], starts: list[str]) -> Picture:
     costs = [each.figures.cost_micro for each in slices]
     drawn = chart.bars([costs], rtl=get_language_bidi())
     told = [usage_wording.toman(cost) for cost in costs]
-    return _picture("cost", _("Cost"), drawn, [("a", "")], starts, told, usage_wording.toman(drawn.peak))
+    return _picture(
+        "cost",
+        _("Cost"),
+        drawn,
+        looks=[("a", "")],
+        starts=starts,
+        told=told,
+        peak=usage_wording.toman(drawn.peak),
+    )
 
 
 def _tokens(slices: list[Slice], starts: list[str]) -> Picture:
@@ -86,13 +102,24 @@ def _tokens(slices: list[Slice], starts: list[str]) -> Picture:
         for each in figures
     ]
     looks = [("a", _("Tokens in")), ("soft", _("Tokens in, cached")), ("b", _("Tokens out"))]
-    return _picture("tokens", _("Tokens"), drawn, looks, starts, told, usage_wording.number(drawn.peak))
+    return _picture(
+        "tokens",
+        _("Tokens"),
+        drawn,
+        looks=looks,
+        starts=starts,
+        told=told,
+        peak=usage_wording.number(drawn.peak),
+    )
 
 
 def _latency(slices: list[Slice], starts: list[str]) -> Picture:
     found = [each.latency for each in slices]
     drawn = chart.lines(
-        [[each and each.p50_ms for each in found], [each and each.p95_ms for each in found]],
+        [
+            [each.p50_ms if each else None for each in found],
+            [each.p95_ms if each else None for each in found],
+        ],
         rtl=get_language_bidi(),
     )
     told = [
@@ -104,7 +131,13 @@ def _latency(slices: list[Slice], starts: list[str]) -> Picture:
     ]
     looks = [("line", _("half of the answers (p50)")), ("line-b", _("95 of 100 (p95)"))]
     return _picture(
-        "latency", _("Time to a whole answer"), drawn, looks, starts, told, usage_wording.duration(drawn.peak)
+        "latency",
+        _("Time to a whole answer"),
+        drawn,
+        looks=looks,
+        starts=starts,
+        told=told,
+        peak=usage_wording.duration(drawn.peak),
     )
 
 
@@ -112,6 +145,7 @@ def _picture(
     picture_id: str,
     title: str,
     drawn: Chart,
+    *,
     looks: Sequence[tuple[str, str]],
     starts: list[str],
     told: list[str],

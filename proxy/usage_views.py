@@ -32,9 +32,7 @@ def usage(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _refused(request, "proxy/usage.html", form)
     period = form.chosen_period()
-    used = usages.over(
-        user_id=_user_id(request), period=period, key_id=form.key_id(), model=form.model_id()
-    )
+    used = usages.over(user_id=_user_id(request), period=period, key_id=form.key_id(), model=form.model_id())
     context = {
         "period": period,
         "by_hour": period.by == "hour",

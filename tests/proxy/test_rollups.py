@@ -253,7 +253,12 @@ def test_the_database_refuses_two_roll_ups_of_one_hour_key_and_model() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"latency_counts": None}, {"latency_buckets": None}, {"latency_buckets": [1, 2]}, {"latency_counts": []}],
+    [
+        {"latency_counts": None},
+        {"latency_buckets": None},
+        {"latency_buckets": [1, 2]},
+        {"latency_counts": []},
+    ],
 )
 def test_the_database_refuses_buckets_without_counts(fields: dict[str, Any]) -> None:
     record(MIDNIGHT)
