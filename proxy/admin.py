@@ -164,7 +164,7 @@ class UsageRecordAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         "billed_by",
     )
     list_filter = ("outcome", "billed_by")
-    ordering = ("-created_at",)
+    ordering = ("-id",)  # ids carry the time of the request, and have the index for it
     search_fields = ("user_id",)  # makes the box appear; get_search_results says what it finds
     search_help_text = _("Mobile number, user id or key id")
     show_full_result_count = False

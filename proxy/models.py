@@ -2,8 +2,10 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -235,7 +237,18 @@ class UsageRecord(models.Model):
         verbose_name_plural = _("usage records")
         indexes: ClassVar = [
             models.Index(fields=["user_id", "-created_at"], name="usage_user_recent"),
-            models.Index(fields=["created_at"], name="usage_created"),
+            # Any filter of the log is a few of these ranges (proxy/usage_log.py).
+            models.Index(fields=["key_id", "model", "-created_at"], name="usage_key_model_recent"),
+            models.Index(
+                fields=["key_id", "model", "outcome", "-created_at"],
+                condition=~Q(outcome="completed"),
+                name="usage_not_completed_recent",
+            ),
+            # Rows lie in the order of their time, so a summary of each few pages finds what is new, and costs an
+            # insert nothing.
+            BrinIndex(
+                fields=["created_at"], pages_per_range=32, autosummarize=True, name="usage_created_brin"
+            ),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(
@@ -276,11 +289,30 @@ class UsageRollup(models.Model):
     cached_tokens = models.PositiveBigIntegerField()
     completion_tokens = models.PositiveBigIntegerField()
     cost_micro = models.PositiveBigIntegerField()
+    # How many completed answers fell into which bucket of proxy.latency; NULL: not made yet.
+    latency_buckets = ArrayField(models.PositiveSmallIntegerField(), null=True)
+    latency_counts = ArrayField(models.PositiveBigIntegerField(), null=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["user_id", "period", "starts_at"], name="rollup_user")]
+        indexes: ClassVar = [
+            models.Index(fields=["user_id", "period", "starts_at"], name="rollup_user"),
+            models.Index(
+                fields=["starts_at"],
+                condition=Q(latency_counts__isnull=True),
+                name="rollup_without_latency",
+            ),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["period", "starts_at", "key_id", "model"], name="rollup_once"),
+            models.CheckConstraint(
+                condition=Q(latency_buckets__isnull=True, latency_counts__isnull=True)
+                | Q(
+                    latency_buckets__isnull=False,
+                    latency_counts__isnull=False,
+                    latency_buckets__len=F("latency_counts__len"),
+                ),
+                name="rollup_latency_in_pairs",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,15 +1,20 @@
 """What a developer sees first: the balance, today and this month, limits, what to do next, the last requests."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+
+from django.db.models import Q
+from django.utils import timezone
 
 from accounts.models import Tier, User
 from keys.models import APIKey
-from proxy import usage
+from proxy import limits_now, periods, usage, usage_log
 from proxy.models import LanguageModel
-from wallet.reports import WalletReport, wallet_report
+from wallet import alerts, reports
 
 RECENT = 8
+FULLEST = 3
+LOW_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +31,108 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
+class Fullness:
+    """How much of a limit is used at this moment."""
+
+    used: int
+    limit: int
+
+    @property
+    def percent(self) -> int:
+        """From 0 to 100, cut; what is over the limit (tokens can be) counts as full."""
+        return min(self.used * 100 // self.limit, 100)
+
+    @property
+    def is_high(self) -> bool:
+        return self.percent >= 80
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What a key has used of its windows; `running` is None without a limit on requests at once."""
+
+    key: usage.KeyLabel
+    requests: Fullness
+    tokens: Fullness
+    running: Fullness | None
+
+    @property
+    def percent(self) -> int:
+        """Of the fullest one: it is what refuses the next request."""
+        return max(each.percent for each in (self.requests, self.tokens, self.running) if each)
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
-    wallet: WalletReport
+    """`fullest` are the keys that are nearest to a limit; None: it is not known now. `days_left` is how many days the
+    balance lasts at this month's pace, where that is few; None: long enough, or nothing was spent.
+    """
+
+    wallet: reports.Balance
     today: usage.Figures
     month: usage.Figures
+    days_left: int | None
+    is_below_alert: bool
     tier: Tier
+    working_keys: int
+    fullest: list[KeyLimits] | None
     steps: Steps
-    recent: list[usage.LoggedRequest]
+    recent: list[usage_log.LoggedRequest]
     model_id: str | None
 
 
-def of(*, user_id: int, now: datetime, month_start: datetime) -> Overview:
-    """The overview of a user at `now`; `month_start` is a beginning of a day (`usage.day_start`)."""
-    wallet = wallet_report(user_id=user_id)
-    recent = usage.log(user_id=user_id, size=RECENT).requests
+def of(*, user_id: int, now: datetime, month_start: date) -> Overview:
+    """The overview of a user at `now`; `month_start` is the first day of the month, by whatever calendar."""
+    wallet = reports.balance(user_id=user_id)
+    days = periods.of_days_by_day(month_start, timezone.localdate(now))
+    month = usage.over(user_id=user_id, period=days)
+    recent = usage_log.newest(user_id=user_id, size=RECENT)
+    tier = User.objects.select_related("tier").get(pk=user_id).tier
+    keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
+    working = {
+        key.pk: usage.KeyLabel(key.name, key.last_four)
+        for key in keys.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+    }
+    threshold_micro = alerts.threshold_micro(user_id)
     return Overview(
         wallet=wallet,
-        today=usage.since(user_id=user_id, start=usage.day_start(now)),
-        month=usage.since(user_id=user_id, start=month_start),
-        tier=User.objects.select_related("tier").get(pk=user_id).tier,
+        today=month.slices[-1].figures,
+        month=month.total,
+        days_left=_days_left(wallet.available_micro, month.total.cost_micro, days=len(month.slices)),
+        is_below_alert=threshold_micro is not None and wallet.posted_micro < threshold_micro,
+        tier=tier,
+        working_keys=len(working),
+        fullest=_fullest(working, tier),
         steps=Steps(
             has_money=wallet.posted_micro > 0 or bool(recent),
-            has_key=APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD).exists(),
+            has_key=keys.exists(),
             has_called=bool(recent),
         ),
         recent=recent,
         model_id=LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True).first(),
     )
+
+
+def _days_left(available_micro: int, spent_micro: int, *, days: int) -> int | None:
+    if spent_micro == 0:
+        return None
+    left = available_micro * days // spent_micro
+    return left if left < LOW_DAYS else None
+
+
+def _fullest(keys: dict[int, usage.KeyLabel], tier: Tier) -> list[KeyLimits] | None:
+    try:
+        windows = limits_now.read(list(keys))
+    except limits_now.LimitsUnknown:
+        return None
+    found = [
+        KeyLimits(
+            key=keys[key_id],
+            requests=Fullness(window.requests, tier.rpm),
+            tokens=Fullness(window.tokens, tier.tpm),
+            running=Fullness(window.running, tier.concurrency) if tier.concurrency else None,
+        )
+        for key_id, window in windows.items()
+    ]
+    found.sort(key=lambda each: (-each.percent, -each.tokens.used, each.key))
+    return found[:FULLEST]

@@ -8,44 +8,72 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Max
 
 from keys import lifecycle
 from keys.models import APIKey
+from proxy.latency import BOUNDS_MS
 from proxy.models import UsageRecord, UsageRollup
 
 # A record appears with its settlement's COMMIT, at most moments after the time that it carries; an hour is ample.
 LATE = timedelta(hours=1)
 LOCK = 0x726F6C6C  # "roll": one roll-up at a time, so that an older reading never overwrites a newer one
+FOREVER = "infinity"
 
-SUMS = "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro"
+SUMS = "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro, latency_buckets, latency_counts"
+EXCLUDED = ", ".join(f"excluded.{name}" for name in SUMS.split(", "))
 UPSERT = f"""
-ON CONFLICT (period, starts_at, key_id, model) DO UPDATE SET ({SUMS}) = (
-    excluded.requests, excluded.errors, excluded.prompt_tokens, excluded.cached_tokens,
-    excluded.completion_tokens, excluded.cost_micro)
-WHERE (u.requests, u.errors, u.prompt_tokens, u.cached_tokens, u.completion_tokens, u.cost_micro) IS DISTINCT FROM (
-    excluded.requests, excluded.errors, excluded.prompt_tokens, excluded.cached_tokens,
-    excluded.completion_tokens, excluded.cost_micro)
+ON CONFLICT (period, starts_at, key_id, model) DO UPDATE SET ({SUMS}) = ({EXCLUDED})
+WHERE ({", ".join(f"u.{name}" for name in SUMS.split(", "))}) IS DISTINCT FROM ({EXCLUDED})
 """
+# Latency is that of answers that came whole: what failed or was left early says nothing of it.
 HOURS = f"""
 INSERT INTO proxy_usagerollup AS u (period, starts_at, user_id, key_id, model, {SUMS})
-SELECT 'hour', date_trunc('hour', created_at, %(zone)s) AS hour, user_id, key_id, model,
-    count(*), count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_left')),
-    sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro)
-FROM proxy_usagerecord
-WHERE created_at >= date_trunc('hour', %(since)s::timestamptz, %(zone)s)
+SELECT 'hour', hour, user_id, key_id, model,
+    sum(requests), sum(errors), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro),
+    coalesce(array_agg(bucket ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
+    coalesce(array_agg(requests ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}')
+FROM (
+    SELECT date_trunc('hour', created_at, %(zone)s) AS hour, user_id, key_id, model,
+        CASE WHEN outcome = 'completed' THEN width_bucket(total_ms, %(bounds)s::int[]) END AS bucket,
+        count(*) AS requests, count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_left')) AS errors,
+        sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
+        sum(completion_tokens) AS completion_tokens, sum(cost_micro) AS cost_micro
+    FROM proxy_usagerecord
+    WHERE created_at >= date_trunc('hour', %(since)s::timestamptz, %(zone)s) AND created_at < %(until)s
+    GROUP BY hour, user_id, key_id, model, bucket
+) AS buckets
 GROUP BY hour, user_id, key_id, model
 {UPSERT}
 """  # noqa: S608 - put together from constants
 DAYS = f"""
+WITH hours AS (
+    SELECT date_trunc('day', starts_at, %(zone)s) AS day, h.*
+    FROM proxy_usagerollup h
+    WHERE period = 'hour' AND starts_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
+      AND starts_at < %(until)s
+), latency AS (
+    SELECT day, key_id, model, array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts
+    FROM (
+        SELECT day, key_id, model, bucket, sum(n) AS n
+        FROM hours, unnest(latency_buckets, latency_counts) AS each(bucket, n)
+        GROUP BY day, key_id, model, bucket
+    ) AS summed
+    GROUP BY day, key_id, model
+)
 INSERT INTO proxy_usagerollup AS u (period, starts_at, user_id, key_id, model, {SUMS})
-SELECT 'day', date_trunc('day', starts_at, %(zone)s) AS day, user_id, key_id, model,
-    sum(requests), sum(errors), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro)
-FROM proxy_usagerollup
-WHERE period = 'hour' AND starts_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
+SELECT 'day', day, user_id, key_id, model,
+    sum(requests), sum(errors), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro),
+    coalesce(any_value(latency.buckets), '{{}}'), coalesce(any_value(latency.counts), '{{}}')
+FROM hours LEFT JOIN latency USING (day, key_id, model)
 GROUP BY day, user_id, key_id, model
 {UPSERT}
 """  # noqa: S608 - likewise
+WITHOUT_LATENCY = """
+SELECT date_trunc('day', max(starts_at), %(zone)s), date_trunc('day', max(starts_at), %(zone)s) + interval '1 day'
+FROM proxy_usagerollup WHERE latency_counts IS NULL
+"""
 
 
 def roll_up() -> datetime | None:
@@ -61,9 +89,34 @@ def roll_up() -> datetime | None:
         else:
             since = UsageRecord.objects.order_by("created_at").values_list("created_at", flat=True).first()
         if since is not None:
-            cursor.execute(HOURS, {"since": since, "zone": settings.TIME_ZONE})
-            cursor.execute(DAYS, {"since": since, "zone": settings.TIME_ZONE})
+            _remake(cursor, since=since, until=FOREVER)
     return since
+
+
+def add_latency() -> datetime | None:
+    """Remakes the newest day whose roll-ups were made before they had latencies; returns it. Own transaction.
+
+    None: there is no such day (any more).
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        cursor.execute(WITHOUT_LATENCY, {"zone": settings.TIME_ZONE})
+        day, until = cursor.fetchone()
+        if day is None:
+            return None
+        _remake(cursor, since=day, until=until)
+        # A roll-up whose records are gone stays as it is, and is not asked for again.
+        UsageRollup.objects.filter(
+            starts_at__gte=day, starts_at__lt=until, latency_counts__isnull=True
+        ).update(latency_buckets=[], latency_counts=[])
+    made: datetime = day
+    return made
+
+
+def _remake(cursor: CursorWrapper, *, since: datetime, until: datetime | str) -> None:
+    parameters = {"since": since, "until": until, "zone": settings.TIME_ZONE, "bounds": BOUNDS_MS}
+    cursor.execute(HOURS, parameters)
+    cursor.execute(DAYS, parameters)
 
 
 def rolled_up_until() -> datetime | None:

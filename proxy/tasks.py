@@ -11,6 +11,7 @@ from wallet import integrity as wallet_integrity
 @shared_task(name="proxy.roll_up_usage")
 def roll_up_usage() -> None:
     rollups.roll_up()
+    rollups.add_latency()
 
 
 @shared_task(name="proxy.flush_last_used")

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from proxy import playground, public_views, views
+from proxy import playground, public_views, usage_views, views
 
 app_name = "proxy"
 urlpatterns = [
     path("overview/", views.overview, name="overview"),
-    path("usage/", views.usage, name="usage"),
+    path("usage/", usage_views.usage, name="usage"),
+    path("usage/requests/", usage_views.log, name="log"),
+    path("usage/requests.csv", usage_views.log_csv, name="log_csv"),
+    path("usage/<slug:request_id>/", usage_views.one_request, name="request"),
     path("models/", public_views.models, name="models"),
     path("docs/", public_views.reference, name="reference"),
     path("playground/", playground.page, name="playground"),

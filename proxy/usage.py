@@ -3,67 +3,87 @@
 So the figures are complete at every moment, whether Celery runs or not, and stay fast over millions of records.
 """
 
-import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q
 
 from keys.models import APIKey
-from proxy.models import UsageRecord
+from proxy.latency import BOUNDS_MS, Latency, latency
+from proxy.periods import Period
 from proxy.rollups import rolled_up_until
 
-LOG_PAGE = 50
-# Periods that a page offers: what they are cut into, and how many of those.
-PERIODS = {"24h": ("hour", 24), "48h": ("hour", 48), "7d": ("day", 7), "30d": ("day", 30), "90d": ("day", 90)}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Days: whole days from their roll-ups, the day that is under way from its hours, what no hour has yet from records.
-SLICES = """
+WANTED = """user_id = %(user_id)s AND (%(key_id)s::bigint IS NULL OR key_id = %(key_id)s)
+      AND (%(model)s::text IS NULL OR model = %(model)s)"""
+WHOLE_DAYS = f"""
+    FROM proxy_usagerollup
+    WHERE {WANTED} AND period = 'day' AND %(by)s = 'day' AND starts_at >= %(since)s
+      AND starts_at < least(%(until)s, date_trunc('day', %(rolled)s::timestamptz, %(zone)s))"""
+HOURS = f"""
+    FROM proxy_usagerollup
+    WHERE {WANTED} AND period = 'hour' AND starts_at >= %(since)s AND starts_at < least(%(until)s, %(rolled)s)
+      AND (%(by)s = 'hour' OR starts_at >= date_trunc('day', %(rolled)s::timestamptz, %(zone)s))"""
+RECORDS = f"""
+    FROM proxy_usagerecord
+    WHERE {WANTED} AND created_at >= greatest(%(since)s, %(rolled)s) AND created_at < %(until)s"""
+
+SUMS = "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro"
+FIGURES = f"""
 WITH slices AS (
-    SELECT starts_at, key_id, model, requests, errors, prompt_tokens, completion_tokens, cost_micro
-    FROM proxy_usagerollup
-    WHERE user_id = %(user_id)s AND period = 'day' AND %(by)s = 'day'
-      AND starts_at >= %(since)s AND starts_at < date_trunc('day', %(rolled)s::timestamptz, %(zone)s)
+    SELECT starts_at, key_id, model, {SUMS} {WHOLE_DAYS}
   UNION ALL
-    SELECT date_trunc(%(by)s, starts_at, %(zone)s), key_id, model, requests, errors, prompt_tokens,
-        completion_tokens, cost_micro
-    FROM proxy_usagerollup
-    WHERE user_id = %(user_id)s AND period = 'hour' AND starts_at >= %(since)s AND starts_at < %(rolled)s
-      AND (%(by)s = 'hour' OR starts_at >= date_trunc('day', %(rolled)s::timestamptz, %(zone)s))
+    SELECT date_trunc(%(by)s, starts_at, %(zone)s), key_id, model, {SUMS} {HOURS}
   UNION ALL
     SELECT date_trunc(%(by)s, created_at, %(zone)s), key_id, model, 1,
-        (outcome NOT IN ('completed', 'client_left'))::int, prompt_tokens, completion_tokens, cost_micro
-    FROM proxy_usagerecord
-    WHERE user_id = %(user_id)s AND created_at >= greatest(%(since)s, %(rolled)s)
+        (outcome NOT IN ('completed', 'client_left'))::int, prompt_tokens, cached_tokens, completion_tokens,
+        cost_micro {RECORDS}
 )
-SELECT starts_at, key_id, model, coalesce(sum(requests), 0)::bigint, coalesce(sum(errors), 0)::bigint,
-    coalesce(sum(prompt_tokens), 0)::bigint, coalesce(sum(completion_tokens), 0)::bigint,
-    coalesce(sum(cost_micro), 0)::bigint
+SELECT starts_at, key_id, model,
+    {", ".join(f"coalesce(sum({name}), 0)::bigint" for name in SUMS.split(", "))}
 FROM slices GROUP BY GROUPING SETS ((starts_at), (key_id, model), ())
+"""  # noqa: S608 - put together from constants
+BUCKETS = "unnest(latency_buckets) AS bucket, unnest(latency_counts) AS n"  # in step, and faster than a join
+LATENCIES = f"""
+SELECT extract(epoch FROM starts_at)::bigint, bucket, sum(n)::bigint FROM (
+    SELECT starts_at, {BUCKETS} {WHOLE_DAYS}
+  UNION ALL
+    SELECT date_trunc(%(by)s, starts_at, %(zone)s), {BUCKETS} {HOURS}
+  UNION ALL
+    SELECT date_trunc(%(by)s, created_at, %(zone)s), width_bucket(total_ms, %(bounds)s::int[]), 1 {RECORDS}
+      AND outcome = 'completed'
+) AS slices GROUP BY starts_at, bucket
+"""  # noqa: S608 - likewise
+PAIRS = f"""
+SELECT key_id, model {WHOLE_DAYS} UNION SELECT key_id, model {HOURS}
+UNION SELECT key_id, model {RECORDS}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Sums of requests; `cost_micro` in micro-Rial."""
+    """Sums of requests; `cost_micro` in micro-Rial; cached tokens are among the prompt's."""
 
     requests: int = 0
     errors: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     cost_micro: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One hour or day."""
+    """One hour or day; `latency` is that of answers that came whole, None without any."""
 
     starts_at: datetime
     figures: Figures
+    latency: Latency | None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -90,116 +110,83 @@ class Usage:
     slices: list[Slice]
     shares: list[Share]
     total: Figures
+    latency: Latency | None
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedRequest:
-    """A record, and how its key is called."""
-
-    record: UsageRecord
-    key: KeyLabel
-
-
-@dataclass(frozen=True, slots=True)
-class LogPage:
-    """Requests from the newest down, and the cursor of the page after them (None: there is none)."""
-
-    requests: list[LoggedRequest]
-    older: str | None
-
-
-def over(*, user_id: int, period: str, now: datetime) -> Usage:
-    """Usage over one of PERIODS, cut by the clocks of settings.TIME_ZONE; the hour or day under way is the last."""
-    by, count = PERIODS[period]
-    if by == "hour":
-        this_hour = now.astimezone(_zone()).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
-        starts = [this_hour - timedelta(hours=back) for back in range(count - 1, -1, -1)]
-    else:
-        starts = [_midnight(now, -back) for back in range(count - 1, -1, -1)]
-    return _usage(user_id=user_id, by=by, starts=starts)
-
-
-def since(*, user_id: int, start: datetime) -> Figures:
-    """Everything from the beginning of a day on. `start` must be such a beginning (`day_start`)."""
-    return _usage(user_id=user_id, by="day", starts=[start]).total
-
-
-def day_start(now: datetime) -> datetime:
-    """The last midnight of settings.TIME_ZONE, in UTC."""
-    return _midnight(now, 0)
-
-
-def log(*, user_id: int, cursor: str | None = None, size: int = LOG_PAGE) -> LogPage:
-    """A page of the request log. A cursor that makes no sense gives the first page."""
-    records = UsageRecord.objects.filter(user_id=user_id).order_by("-created_at", "-id")
-    position = _position(cursor)
-    if position is not None:
-        created_at, record_id = position
-        records = records.filter(created_at__lte=created_at).filter(
-            Q(created_at__lt=created_at) | Q(id__lt=record_id)
-        )
-    page = list(records[: size + 1])
-    names = key_names(user_id) if page else {}
-    return LogPage(
-        requests=[
-            LoggedRequest(record, names.get(record.key_id, KeyLabel(f"#{record.key_id}")))
-            for record in page[:size]
-        ],
-        older=_cursor(page[size - 1]) if len(page) > size else None,
-    )
-
-
-def key_names(user_id: int) -> dict[int, KeyLabel]:
-    """How a user's keys are called on pages, by id; revoked ones too."""
-    keys = APIKey.objects.filter(user_id=user_id).only("name", "last_four")
-    return {key.pk: KeyLabel(key.name, key.last_four) for key in keys}
-
-
-def _usage(*, user_id: int, by: str, starts: list[datetime]) -> Usage:
-    rolled = rolled_up_until() or EPOCH
+def over(*, user_id: int, period: Period, key_id: int | None = None, model: str | None = None) -> Usage:
+    """What was used in a period: by one key, of one model, or (None) by and of all."""
+    parameters = _parameters(user_id, period, key_id, model)
     with connection.cursor() as cursor:
-        cursor.execute(
-            SLICES,
-            {"user_id": user_id, "by": by, "since": starts[0], "rolled": rolled, "zone": settings.TIME_ZONE},
-        )
+        cursor.execute(FIGURES, parameters)
         rows = cursor.fetchall()
+        cursor.execute(LATENCIES, parameters)
+        latencies, latency_of_all = _latencies(cursor.fetchall())
     names = key_names(user_id)
     filled: dict[datetime, Figures] = {}
     shares: list[Share] = []
     total = Figures()
-    for starts_at, key_id, model, *sums in rows:
+    for starts_at, share_key_id, share_model, *sums in rows:
         figures = Figures(*sums)
         if starts_at is not None:
             filled[starts_at] = figures
-        elif key_id is not None:
-            shares.append(Share(key=names.get(key_id, KeyLabel(f"#{key_id}")), model=model, figures=figures))
+        elif share_key_id is not None:
+            shares.append(Share(key=key_label(names, share_key_id), model=share_model, figures=figures))
         else:
             total = figures
     shares.sort(
         key=lambda share: (-share.figures.cost_micro, -share.figures.requests, share.key, share.model)
     )
     return Usage(
-        slices=[Slice(start, filled.get(start, Figures())) for start in starts], shares=shares, total=total
+        slices=[
+            Slice(start, filled.get(start, Figures()), latencies.get(int(start.timestamp())))
+            for start in period.starts
+        ],
+        shares=shares,
+        total=total,
+        latency=latency_of_all,
     )
 
 
-def _midnight(moment: datetime, days: int) -> datetime:
-    local = moment.astimezone(_zone()).replace(hour=0, minute=0, second=0, microsecond=0)
-    return (local + timedelta(days=days)).astimezone(UTC)
+def pairs(
+    *, user_id: int, period: Period, key_id: int | None = None, model: str | None = None
+) -> list[tuple[int, str]]:
+    """Which keys (ids) used which models in a period, in no order."""
+    with connection.cursor() as cursor:
+        cursor.execute(PAIRS, _parameters(user_id, period, key_id, model))
+        return [(key, name) for key, name in cursor.fetchall()]
 
 
-def _zone() -> ZoneInfo:
-    return ZoneInfo(settings.TIME_ZONE)
+def key_names(user_id: int) -> dict[int, KeyLabel]:
+    """How a user's keys are called on pages, by id, the newest first; revoked ones too."""
+    keys = APIKey.objects.filter(user_id=user_id).only("name", "last_four")
+    return {key.pk: KeyLabel(key.name, key.last_four) for key in keys}
 
 
-def _cursor(record: UsageRecord) -> str:
-    microseconds = (record.created_at - EPOCH) // timedelta(microseconds=1)
-    return f"{microseconds}_{record.id.hex}"
+def key_label(names: dict[int, KeyLabel], key_id: int) -> KeyLabel:
+    return names.get(key_id) or KeyLabel(f"#{key_id}")
 
 
-def _position(cursor: str | None) -> tuple[datetime, uuid.UUID] | None:
-    microseconds, _separator, record_id = (cursor or "").partition("_")
-    try:
-        return EPOCH + timedelta(microseconds=int(microseconds)), uuid.UUID(record_id)
-    except (ValueError, OverflowError):
-        return None
+def _parameters(user_id: int, period: Period, key_id: int | None, model: str | None) -> dict[str, Any]:
+    return {
+        "user_id": user_id,
+        "key_id": key_id,
+        "model": model,
+        "by": period.by,
+        "since": period.since,
+        "until": period.until,
+        "rolled": rolled_up_until() or EPOCH,
+        "zone": settings.TIME_ZONE,
+        "bounds": BOUNDS_MS,
+    }
+
+
+def _latencies(
+    rows: Iterable[tuple[int, int, int]],
+) -> tuple[dict[int, Latency | None], Latency | None]:
+    """The latency of each slice, by the second of its beginning, and of all."""
+    slices: dict[int, dict[int, int]] = {}
+    total: dict[int, int] = {}
+    for starts_at, bucket, count in rows:
+        slices.setdefault(starts_at, {})[bucket] = count
+        total[bucket] = total.get(bucket, 0) + count
+    return {start: latency(counts) for start, counts in slices.items()}, latency(total)

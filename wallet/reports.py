@@ -1,10 +1,11 @@
 """What a wallet holds at one moment, as figures for people and for other apps."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import connection
 
-from wallet.models import Wallet
+from wallet.models import JournalEntry, Wallet
 
 REPORT = """
 SELECT posted_micro, held_micro, posted_micro - held_micro,
@@ -36,6 +37,23 @@ class WalletReport:
     available_micro: int
     open_holds: int
     journal_entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What one transaction did to a wallet, in micro-Rial: the amount (below zero: debited), the balance after it."""
+
+    amount_micro: int
+    balance_micro: int | None
+
+
+def booking(*, user_id: int, transaction_id: UUID) -> Booking | None:
+    """A transaction's entry in a user's wallet; None: it moved nothing there."""
+    entries = JournalEntry.objects.filter(
+        transaction_id=transaction_id, account=JournalEntry.Account.WALLET, wallet_id=user_id
+    )
+    found = entries.values_list("amount_micro", "balance_micro").first()
+    return Booking(*found) if found else None
 
 
 def balance(*, user_id: int) -> Balance:

@@ -1,12 +1,9 @@
 """A person's statement: a page with filters, and all of it as CSV."""
 
-from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlencode
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_required
-from django.db import close_old_connections
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
@@ -14,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from accounts.downloads import csv_response
 from wallet import statements
 from wallet.models import JournalEntry
 from wallet.queries import cursor
@@ -40,24 +38,7 @@ def download(request: HttpRequest) -> HttpResponseBase:
     if not form.is_valid():
         return _page(request, form, statements.StatementPage(rows=[], older=None), status=400)
     chunks = statements.csv_chunks(user_id=_user_id(request), wanted=form.wanted(), wording=_wording())
-    return StreamingHttpResponse(
-        _in_threads(chunks),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="statement-{timezone.localdate()}.csv"'},
-    )
-
-
-async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Each chunk is made in a thread and on a connection of its own, so that a slow reader occupies neither."""
-
-    def following() -> bytes | None:
-        try:
-            return next(chunks, None)
-        finally:
-            close_old_connections()
-
-    while (chunk := await sync_to_async(following)()) is not None:
-        yield chunk
+    return csv_response(chunks, filename=f"statement-{timezone.localdate()}.csv")
 
 
 def _wording() -> statements.CSVWording:

@@ -1,7 +1,5 @@
 """A wallet's history as its owner reads it: newest first, each row with the balance after it."""
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +7,13 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from accounts.downloads import BYTE_ORDER_MARK, csv_bytes
 from accounts.formats import TEHRAN, jalali_text
 from wallet.models import JournalEntry
 from wallet.money import toman_figure
 
 PAGE_SIZE = 50
 CSV_BATCH = 2_000
-BYTE_ORDER_MARK = "\ufeff"  # by which Excel knows that this is UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +72,11 @@ def csv_chunks(*, user_id: int, wanted: Filter, wording: CSVWording) -> Iterator
 
     Each piece is a short query of its own, so neither memory nor a transaction grows with the history.
     """
-    yield BYTE_ORDER_MARK.encode() + _csv([wording.header])
+    yield BYTE_ORDER_MARK.encode() + csv_bytes([wording.header])
     before = None
     while rows := _rows(user_id, wanted, before=before, limit=CSV_BATCH):
         before = rows[-1].entry_id
-        yield _csv([_cells(row, wording) for row in rows])
+        yield csv_bytes([_cells(row, wording) for row in rows])
 
 
 def _cells(row: StatementRow, wording: CSVWording) -> tuple[str, ...]:
@@ -90,12 +88,6 @@ def _cells(row: StatementRow, wording: CSVWording) -> tuple[str, ...]:
         toman_figure(row.amount_micro),
         toman_figure(row.balance_micro),
     )
-
-
-def _csv(rows: list[tuple[str, ...]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
 
 
 def _rows(user_id: int, wanted: Filter, *, before: int | None, limit: int) -> list[StatementRow]:

@@ -203,12 +203,19 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
 
     visit.go("/usage/")
     visit.look(who.language)
+    expect(page.locator("figure svg[role=img]")).to_have_count(4)
+    page.locator(".usage-tabs a[href*='/usage/requests/']").click()
+    page.wait_for_url("**/usage/requests/")
+    visit.look(who.language)
     log = page.locator("section[aria-labelledby=log] tbody tr")
     assert log.count() == 1
     for words in (who.key_name, f"hm-…{secret[-4:]}", MODEL, who.words["completed"]):
         expect(log).to_contain_text(words)
     shown = log.locator("td.num").all_inner_texts()[:2]
     assert [int(text) for text in shown] == tokens  # int() reads Persian digits, too
+    log.locator("th a").click()
+    page.wait_for_url(re.compile("/usage/[0-9a-f]{32}/$"))
+    visit.look(who.language)
 
     page.goto("/wallet/statement/")
     visit.look(who.language)

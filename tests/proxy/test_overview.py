@@ -1,6 +1,6 @@
 """The overview: what is there, what was spent, what to do next."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +9,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import override
 
-from proxy import overview, views
+from proxy import limits_now, overview, views
+from proxy.limits_now import Window
 from proxy.models import UsageRecord
 from tests.factories import TierFactory, WalletFactory
 from tests.proxy.factories import APIKeyFactory, LanguageModelFactory, UsageRecordFactory
+from wallet import alerts
 from wallet.models import Wallet
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +41,7 @@ def test_today_and_the_month_are_summed_apart() -> None:
     wallet = WalletFactory.create(credit_micro=TOMAN)
     for at in (NOW, MIDNIGHT, MIDNIGHT - timedelta(seconds=1), MIDNIGHT - timedelta(days=3, seconds=1)):
         UsageRecordFactory.create(user_id=wallet.pk, created_at=at, outcome="upstream_failed")
-    found = overview.of(user_id=wallet.pk, now=NOW, month_start=MIDNIGHT - timedelta(days=3))
+    found = overview.of(user_id=wallet.pk, now=NOW, month_start=date(2026, 11, 18))
     assert (found.today.requests, found.month.requests) == (2, 3)
     assert found.month.errors == 3
     assert found.month.cost_micro == 3 * 30_000
@@ -49,9 +51,9 @@ def test_today_and_the_month_are_summed_apart() -> None:
 
 @pytest.mark.parametrize(
     ("language", "first"),
-    [("en", datetime(2026, 10, 31, 20, 30, tzinfo=UTC)), ("fa", datetime(2026, 10, 22, 20, 30, tzinfo=UTC))],
+    [("en", date(2026, 11, 1)), ("fa", date(2026, 10, 23))],
 )
-def test_a_month_begins_by_the_calendar_of_the_page(language: str, first: datetime) -> None:
+def test_a_month_begins_by_the_calendar_of_the_page(language: str, first: date) -> None:
     """21 November 2026 in Tehran is 30 Aban 1405, which began on 23 October."""
     with override(language):
         assert views._month_start(NOW) == first
@@ -88,6 +90,96 @@ def test_it_shows_the_balance_and_the_tier_with_its_limits(client: Client) -> No
     content = shown(signed_in(client, wallet))
     for expected in ("1,234 Toman", "Gold", "777", "88,000", "9 requests at once"):
         assert expected in content
+
+
+# --- limits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> dict[int, Window]:
+    """What Valkey is to say of keys; of others, that they did nothing."""
+    told: dict[int, Window] = {}
+    nothing = Window(0, 0, 0)
+    monkeypatch.setattr(limits_now, "read", lambda keys: {key: told.get(key, nothing) for key in keys})
+    return told
+
+
+def test_the_keys_that_are_nearest_to_a_limit_are_shown(client: Client, windows: dict[int, Window]) -> None:
+    wallet = WalletFactory.create(user__tier=TierFactory.create(rpm=100, tpm=1_000, concurrency=10))
+    keys = {name: APIKeyFactory.create(user=wallet.user, name=name) for name in ("a", "b", "c", "d")}
+    revoked = APIKeyFactory.create(user=wallet.user, name="e", revoked_at=timezone.now())
+    windows[keys["a"].pk] = Window(requests=5, tokens=0, running=0)
+    windows[keys["b"].pk] = Window(requests=0, tokens=1_200, running=0)
+    windows[keys["c"].pk] = Window(requests=0, tokens=0, running=8)
+    windows[revoked.pk] = Window(requests=100, tokens=0, running=0)
+    found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
+    assert found.fullest is not None
+    assert [(each.key.name, each.percent) for each in found.fullest] == [("b", 100), ("c", 80), ("a", 5)]
+    content = shown(signed_in(client, wallet))
+    assert "Of your 4 working keys" in content
+    for expected in ("1,200 of 1,000", "8 of 10", "5 of 100"):
+        assert expected in content
+    assert content.count("nearly full") == 2
+
+
+def test_a_tier_without_a_limit_on_requests_at_once_shows_none(
+    client: Client, windows: dict[int, Window]
+) -> None:
+    wallet = WalletFactory.create(user__tier=TierFactory.create())
+    APIKeyFactory.create(user=wallet.user)
+    content = shown(signed_in(client, wallet))
+    assert "You have 1 working key" in content
+    assert "Running now" not in content
+
+
+def test_without_valkey_the_page_says_so_and_shows_the_rest(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(keys: list[int]) -> dict[int, Window]:
+        raise limits_now.LimitsUnknown
+
+    monkeypatch.setattr(limits_now, "read", away)
+    wallet = WalletFactory.create(credit_micro=1_234 * TOMAN)
+    APIKeyFactory.create(user=wallet.user)
+    content = shown(signed_in(client, wallet))
+    assert "cannot be read at the moment" in content
+    assert "1,234 Toman" in content
+
+
+def test_who_has_no_key_sees_no_limits_of_keys(client: Client) -> None:
+    assert "Limits right now" not in shown(signed_in(client, WalletFactory.create()))
+
+
+# --- a balance that runs low -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("balance_micro", "hint"),
+    [
+        (300_000, None),
+        (89_999, "about 2 days"),
+        (59_999, "about 1 day."),
+        (29_999, "less than a day"),
+        (0, "is empty"),
+    ],
+)
+def test_a_balance_that_will_not_last_is_pointed_out(
+    client: Client, balance_micro: int, hint: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "_month_start", timezone.localdate)
+    wallet = WalletFactory.create(credit_micro=balance_micro)
+    UsageRecordFactory.create(user_id=wallet.pk)
+    content = shown(signed_in(client, wallet))
+    assert (hint in content) if hint else ("notice--warn" not in content)
+
+
+def test_a_balance_below_its_owner_s_threshold_is_pointed_out(client: Client) -> None:
+    wallet = WalletFactory.create(credit_micro=50 * TOMAN)
+    page = signed_in(client, wallet)
+    alerts.choose(user_id=wallet.pk, threshold_micro=50 * TOMAN)
+    assert "wanted to be told" not in shown(page)
+    alerts.choose(user_id=wallet.pk, threshold_micro=51 * TOMAN)
+    assert "wanted to be told" in shown(page)
 
 
 @pytest.mark.parametrize("outcome", UsageRecord.Outcome.values)

@@ -1,5 +1,6 @@
 """Roll-ups equal the records they are made from, whenever and however often they are made."""
 
+import bisect
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from keys.models import APIKey
 from proxy import integrity, rollups, tasks
+from proxy.latency import BOUNDS_MS
 from proxy.models import UsageRecord, UsageRollup
 from tests.factories import WalletFactory
 from tests.proxy.factories import APIKeyFactory, UsageRecordFactory
@@ -152,6 +154,62 @@ def test_days_without_a_worker_are_made_up_for() -> None:
     assert_rolled_up()
 
 
+# --- latency ----------------------------------------------------------------------------------------------------
+
+
+def latencies(period: str) -> dict[Any, dict[int, int]]:
+    return {
+        row.starts_at: dict(zip(row.latency_buckets or [], row.latency_counts or [], strict=True))
+        for row in UsageRollup.objects.filter(period=period)
+    }
+
+
+def bucket(milliseconds: int) -> int:
+    return bisect.bisect_right(BOUNDS_MS, milliseconds)
+
+
+def test_roll_ups_count_how_long_whole_answers_took() -> None:
+    for minutes, total_ms in enumerate((100, 101, 5_000, 0, 10**7)):
+        record(MIDNIGHT + timedelta(minutes=minutes), total_ms=total_ms)
+    record(MIDNIGHT + timedelta(hours=1), total_ms=100)
+    record(MIDNIGHT + timedelta(hours=1), total_ms=777, outcome="upstream_failed")
+    record(MIDNIGHT + timedelta(hours=1), total_ms=777, outcome="client_left")
+    rollups.roll_up()
+    first = {bucket(0): 1, bucket(100): 2, bucket(5_000): 1, bucket(10**7): 1}
+    assert latencies("hour") == {MIDNIGHT: first, MIDNIGHT + timedelta(hours=1): {bucket(100): 1}}
+    assert latencies("day") == {MIDNIGHT: first | {bucket(100): 3}}
+
+
+def test_where_nothing_came_whole_there_is_no_latency_and_nothing_to_make_up_for() -> None:
+    record(MIDNIGHT, outcome="refused")
+    rollups.roll_up()
+    assert latencies("hour") == latencies("day") == {MIDNIGHT: {}}
+    assert rollups.add_latency() is None
+
+
+def test_roll_ups_from_before_latencies_get_them_a_day_at_a_time_the_newest_first() -> None:
+    for days in range(3):
+        record(MIDNIGHT + timedelta(days=days, hours=5), total_ms=1_000 * (days + 1))
+    rollups.roll_up()
+    whole = rolled("day"), latencies("hour"), latencies("day")
+    UsageRollup.objects.update(latency_buckets=None, latency_counts=None)
+    made = [rollups.add_latency() for _ in range(4)]
+    assert made == [MIDNIGHT + timedelta(days=2), MIDNIGHT + timedelta(days=1), MIDNIGHT, None]
+    assert (rolled("day"), latencies("hour"), latencies("day")) == whole
+    assert_rolled_up()
+
+
+def test_an_old_roll_up_whose_records_are_gone_keeps_its_sums_and_is_asked_for_once() -> None:
+    record(MIDNIGHT)
+    rollups.roll_up()
+    before = rolled("hour"), rolled("day")
+    UsageRecord.objects.all().delete()
+    UsageRollup.objects.update(latency_buckets=None, latency_counts=None)
+    assert rollups.add_latency() == MIDNIGHT
+    assert rollups.add_latency() is None
+    assert (rolled("hour"), rolled("day")) == before
+
+
 # --- last use --------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +249,22 @@ def test_the_database_refuses_two_roll_ups_of_one_hour_key_and_model() -> None:
     row.pk = None
     with pytest.raises(IntegrityError, match="rollup_once"), transaction.atomic():
         row.save(force_insert=True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"latency_counts": None},
+        {"latency_buckets": None},
+        {"latency_buckets": [1, 2]},
+        {"latency_counts": []},
+    ],
+)
+def test_the_database_refuses_buckets_without_counts(fields: dict[str, Any]) -> None:
+    record(MIDNIGHT)
+    rollups.roll_up()
+    with pytest.raises(IntegrityError, match="rollup_latency_in_pairs"), transaction.atomic():
+        UsageRollup.objects.update(**fields)
 
 
 @pytest.mark.parametrize(
