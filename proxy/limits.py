@@ -168,11 +168,15 @@ class Limiter:
         self._away_until = 0.0
         self._away_requests = 0
         self._local: dict[int, LocalWindow] = {}
+        self._local_until = 0.0  # when nothing is left in them
         self._owed: deque[_Ended] = deque(maxlen=OWED_MAX)
 
     async def admit(self, *, key_id: int, request_id: str, limits: Limits, tokens: int) -> Admission:
         """Counts one request of an estimated number of tokens, or refuses it."""
-        if time.monotonic() >= self._away_until:
+        now = time.monotonic()
+        if now >= self._away_until:
+            if self._away_until:  # one tries it, and the others are not kept waiting
+                self._away_until = now + VALKEY_RETRY_SECONDS
             arguments = (
                 request_id,
                 limits.rpm,
@@ -189,9 +193,10 @@ class Limiter:
                 self.finish(key_id=key_id, request_id=request_id, estimate=tokens, tokens=0)
                 raise
             else:
-                self._back()
+                self._answered(now)
                 return Admission(*reply)
         self._away_requests += 1
+        self._local_until = time.monotonic() + WINDOW_MS / 1000
         WITHOUT_VALKEY.inc()
         return self._window(key_id).admit(request_id, limits, tokens, now_ms=_now_ms())
 
@@ -230,21 +235,21 @@ class Limiter:
 
     def _lost(self, error: BaseException) -> None:
         if not self._away_until:
-            logger.error(
-                "valkey away: limits are kept per process", extra={"error": str(error)}
-            )
+            logger.error("valkey away: limits are kept per process", extra={"error": str(error)})
         self._away_until = time.monotonic() + VALKEY_RETRY_SECONDS
 
-    def _back(self) -> None:
+    def _answered(self, now: float) -> None:
         if self._away_until:
             logger.warning(
                 "valkey back: limits are shared again", extra={"served_without": self._away_requests}
             )
             self._away_until, self._away_requests = 0.0, 0
-            self._local.clear()
             owed, self._owed = self._owed, deque(maxlen=OWED_MAX)
             for ended in owed:  # frees places and counts tokens of what ended meanwhile
                 self._tell(ended)
+        elif self._local and now >= self._local_until:
+            # Not earlier: a server that comes and goes, or one of a Cluster, would give a new minute every time.
+            self._local.clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,9 @@ class ScriptQueue:
                 try:
                     async with asyncio.timeout(TIMEOUT_SECONDS):
                         replies = await self._send(batch)
-                except Exception as error:  # a Cluster's client has some that are no RedisError: nobody may hang
+                except (
+                    Exception
+                ) as error:  # a Cluster's client has some that are no RedisError: nobody may hang
                     # Who came meanwhile would wait for the same fault.
                     batch += self._waiting
                     self._waiting.clear()

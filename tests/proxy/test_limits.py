@@ -68,7 +68,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(limits=LIMITS, steps=STEPS)
 def test_a_server_and_the_process_decide_alike(
     limits_url: str, limits: Limits, steps: list[tuple[str, int]]
@@ -124,7 +124,7 @@ class Clocked:
         return await self._client.execute_command(*command)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(limits=LIMITS, steps=STEPS, tokens=st.integers(0, 40))
 def test_retry_after_is_true_to_the_millisecond(
     limits: Limits, steps: list[tuple[str, int]], tokens: int
@@ -144,9 +144,7 @@ async def wait_as_told(limits: Limits, steps: list[tuple[str, int]], tokens: int
         if wait > 0:
             early = await shared.admit("early", limits, tokens, now_ms=now_ms + wait - 1)
             assert early.retry_after_ms == 1
-            assert (
-                await shared.admit("then", limits, tokens, now_ms=now_ms + wait)
-            ).retry_after_ms == 0
+            assert (await shared.admit("then", limits, tokens, now_ms=now_ms + wait)).retry_after_ms == 0
         else:
             assert wait == (-1 if tokens > limits.tpm else 0)
     finally:
