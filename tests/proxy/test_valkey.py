@@ -57,7 +57,7 @@ async def test_what_comes_while_a_pipeline_is_under_way_goes_with_the_next(
     await queue.submit(ECHO, [], ["taught"])
     batches.clear()
     first = queue.submit(ECHO, [], [0])
-    while not batches:
+    while not batches:  # noqa: ASYNC110 - until it has left
         await asyncio.sleep(0)
     rest = [queue.submit(ECHO, [], [number]) for number in range(1, MAX_BATCH + 10)]
     assert await asyncio.gather(first, *rest) == [b"%d" % number for number in range(MAX_BATCH + 10)]
