@@ -18,6 +18,7 @@ class FaultProxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._replies_lost = False
+        self.swallowed = 0  # pieces of answers that were lost
         self._delay_seconds = 0.0
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._relays: set[asyncio.Task[None]] = set()
@@ -99,6 +100,7 @@ class FaultProxy:
                 await asyncio.sleep(self._delay_seconds)
                 await self._flowing.wait()
                 if answers and self._replies_lost:
+                    self.swallowed += 1
                     continue
                 writer.write(data)
                 await writer.drain()
@@ -112,7 +114,7 @@ class FaultThread:
     """A FaultProxy with a thread and an event loop of its own, for tests that are no coroutines."""
 
     def __init__(self, proxy: FaultProxy) -> None:
-        self._proxy = proxy
+        self.proxy = proxy
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -122,12 +124,12 @@ class FaultThread:
         """`do(FaultProxy.cut)`, say; done when this returns."""
 
         async def carry_out() -> None:
-            fault(self._proxy)
+            fault(self.proxy)
 
         asyncio.run_coroutine_threadsafe(carry_out(), self._loop).result(5)
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._proxy.close(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.proxy.close(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
