@@ -100,7 +100,7 @@ async def test_every_request_of_a_fault_is_served_and_counted_once(
 
     def told() -> bool:
         with valkey.client() as direct:
-            return direct.zcard(running) == 2
+            return bool(direct.zcard(running) == 2)
 
     await come_true(told)
     with valkey.client() as direct:

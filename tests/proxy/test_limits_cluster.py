@@ -11,11 +11,13 @@ import pytest_asyncio
 from redis.asyncio.cluster import RedisCluster
 
 from proxy import limits as limits_module
+from proxy import valkey as valkey_module
 from proxy.limits import WITHOUT_VALKEY, Admission, Limiter, Limits
-from proxy.valkey import connect
+from proxy.valkey import Script, ScriptQueue, Unavailable, connect
 from tests.valkey_servers import Cluster, Node
 
 key_ids = itertools.count(20_000_000)
+ECHO = Script("return ARGV[1]")
 PLENTY = Limits(rpm=10_000, tpm=10_000_000, concurrency=None)
 
 
@@ -182,6 +184,28 @@ async def test_keys_of_a_node_that_is_gone_get_no_new_window_whenever_another_an
         for node in cluster.nodes:
             node.ask("CONFIG", "SET", "cluster-require-full-coverage", "yes")
         await come_true(lambda: asyncio.to_thread(cluster.is_well))
+
+
+async def test_no_late_reply_of_a_node_reaches_another_caller(
+    cluster: Cluster, client: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All nodes stand still until the callers have given up, and answer them after all."""
+    queue = ScriptQueue(client)
+    keys = [f"{{{number}}}" for number in range(12)]
+    await asyncio.gather(*(queue.submit(ECHO, [key], ["first"]) for key in keys))
+    monkeypatch.setattr(valkey_module, "TIMEOUT_SECONDS", 0.3)
+    for node in cluster.nodes:
+        node.signal(signal.SIGSTOP)
+    late = await asyncio.gather(
+        *(queue.submit(ECHO, [key], [f"late {key}"]) for key in keys), return_exceptions=True
+    )
+    for node in cluster.nodes:
+        node.signal(signal.SIGCONT)
+    monkeypatch.undo()
+    assert {type(failure) for failure in late} == {Unavailable}
+    await come_true(lambda: asyncio.to_thread(cluster.is_well))
+    replies = await asyncio.gather(*(queue.submit(ECHO, [key], [f"new {key}"]) for key in keys))
+    assert replies == [f"new {key}".encode() for key in keys]
 
 
 async def test_a_cluster_that_nobody_reaches_leaves_no_request_waiting(cluster: Cluster) -> None:

@@ -100,7 +100,7 @@ async def test_a_script_that_the_server_has_forgotten_is_taught_again(
     replies = await asyncio.gather(
         queue.submit(ECHO, [], [1]), queue.submit(APPEND, ["l"], ["b"]), queue.submit(ECHO, [], [2])
     )
-    assert replies == [b"1", 2, b"2"]  # and ran once
+    assert list(replies) == [b"1", 2, b"2"]  # and ran once
     assert batches == [3, 1]
 
 

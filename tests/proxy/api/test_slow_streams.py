@@ -15,6 +15,7 @@ from tests.fake_upstream import STREAM, FakeUpstream, chunk, stream_events
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, MODEL, Caller
 
+TRICKLE: list[bytes | float] = [0.2, b": still thinking\n\n"] * 100
 BIG = chunk({"content": "x" * 60_000})
 
 
@@ -107,7 +108,7 @@ def test_a_trickle_is_no_silence(there: Caller, upstream: FakeUpstream) -> None:
 
 
 def test_a_trickle_without_end_is_ended(there: Caller, upstream: FakeUpstream) -> None:
-    upstream.script = stream_events(STREAM[0], *[0.2, b": still thinking\n\n"] * 100)
+    upstream.script = stream_events(STREAM[0], *TRICKLE)
     answer = there.ask(stream=True)
     *_comments, error, done, rest = answer.content.split(b"\n\n")
     assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_error"
