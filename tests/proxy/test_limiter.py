@@ -94,8 +94,8 @@ async def test_every_request_of_a_fault_is_served_and_counted_once(
     await admit(limiter, key_id, "after")
     assert limiter._away_until == 0.0
     alone = served_alone() - before
-    assert caplog.text.count("valkey away: limits are kept per process") == (alone > 0)
-    assert caplog.text.count("valkey back: limits are shared again") == (alone > 0)
+    assert ("valkey away: limits are kept per process" in caplog.text) == (alone > 0)
+    assert ("valkey back: limits are shared again" in caplog.text) == (alone > 0)
     _requests, tokens, total, running = limits_module._keys(key_id)
 
     def told() -> bool:

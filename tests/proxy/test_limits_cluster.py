@@ -16,9 +16,16 @@ from proxy.limits import WITHOUT_VALKEY, Admission, Limiter, Limits
 from proxy.valkey import Script, ScriptQueue, Unavailable, connect
 from tests.valkey_servers import Cluster, Node
 
+pytestmark = pytest.mark.xdist_group("cluster")  # one process for all, so that they share one Cluster
 key_ids = itertools.count(20_000_000)
 ECHO = Script("return ARGV[1]")
 PLENTY = Limits(rpm=10_000, tpm=10_000_000, concurrency=None)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no fault of a node's."""
+    monkeypatch.setattr(valkey_module, "TIMEOUT_SECONDS", 5.0)
 
 
 @pytest_asyncio.fixture
@@ -201,7 +208,7 @@ async def test_no_late_reply_of_a_node_reaches_another_caller(
     )
     for node in cluster.nodes:
         node.signal(signal.SIGCONT)
-    monkeypatch.undo()
+    monkeypatch.setattr(valkey_module, "TIMEOUT_SECONDS", 5.0)
     assert {type(failure) for failure in late} == {Unavailable}
     await come_true(lambda: asyncio.to_thread(cluster.is_well))
     replies = await asyncio.gather(*(queue.submit(ECHO, [key], [f"new {key}"]) for key in keys))

@@ -23,6 +23,7 @@ from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, MODEL, Caller, served_without_valkey
 from tests.valkey_servers import Server, server
 
+pytestmark = pytest.mark.xdist_group("faults")  # one process for all, so that they share what is started
 Fault = Callable[[FaultProxy], None]
 
 

@@ -15,6 +15,9 @@ from tests.fake_upstream import STREAM, FakeUpstream, chunk, stream_events
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, MODEL, Caller
 
+pytestmark = pytest.mark.xdist_group(
+    "slow streams"
+)  # one process for all, so that they share what is started
 TRICKLE: list[bytes | float] = [0.2, b": still thinking\n\n"] * 100
 BIG = chunk({"content": "x" * 60_000})
 
