@@ -186,7 +186,7 @@ class Limiter:
                 self._running_seconds,
             )
             try:
-                reply = await self._scripts.submit(ADMIT, _keys(key_id), arguments)
+                reply = await self._scripts.submit(ADMIT, window_keys(key_id), arguments)
             except Unavailable as error:
                 self._lost(error)
             except asyncio.CancelledError:
@@ -223,7 +223,7 @@ class Limiter:
             elif not ended.seen.done():
                 ended.seen.set_result(None)
 
-        self._scripts.submit(FINISH, _keys(ended.key_id), ended.arguments).add_done_callback(told)
+        self._scripts.submit(FINISH, window_keys(ended.key_id), ended.arguments).add_done_callback(told)
 
     def _owe(self, ended: "_Ended") -> None:
         self._owed.append(ended)
@@ -259,7 +259,8 @@ class _Ended:
     seen: "asyncio.Future[None]"
 
 
-def _keys(key_id: int) -> list[str]:
+def window_keys(key_id: int) -> list[str]:
+    """Where Valkey keeps a key's request log, token log, token sum and running requests."""
     tag = f"hamiran:{{{key_id}}}"
     return [f"{tag}:requests", f"{tag}:tokens", f"{tag}:sum", f"{tag}:running"]
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from proxy import limits as limits_module
 from proxy import valkey as valkey_module
-from proxy.limits import WITHOUT_VALKEY, Admission, Limiter, Limits
+from proxy.limits import WITHOUT_VALKEY, Admission, Limiter, Limits, window_keys
 from proxy.valkey import Client, connect
 from tests.fault_proxy import FaultProxy
 from tests.valkey_servers import Server
@@ -96,7 +96,7 @@ async def test_every_request_of_a_fault_is_served_and_counted_once(
     alone = served_alone() - before
     assert ("valkey away: limits are kept per process" in caplog.text) == (alone > 0)
     assert ("valkey back: limits are shared again" in caplog.text) == (alone > 0)
-    _requests, tokens, total, running = limits_module._keys(key_id)
+    _requests, tokens, total, running = window_keys(key_id)
 
     def told() -> bool:
         with valkey.client() as direct:
@@ -118,7 +118,7 @@ async def test_an_end_whose_answer_was_lost_is_told_again_and_counts_once(
     await admit(limiter, key_id, "a")
     proxy.lose_replies()
     await finish(limiter, key_id, "a", 50)
-    _requests, tokens, total, running = limits_module._keys(key_id)
+    _requests, tokens, total, running = window_keys(key_id)
     with valkey.client() as direct:
         assert set(direct.zrange(tokens, 0, -1)) == {
             b"ra:50",
@@ -162,7 +162,7 @@ async def test_a_caller_that_leaves_before_it_is_admitted_leaves_no_place_taken(
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     valkey.signal(signal.SIGCONT)
-    _requests, tokens, total, running = limits_module._keys(key_id)
+    _requests, tokens, total, running = window_keys(key_id)
     await finish(limiter, key_id, "before", 5)  # in order, so what came before it has been carried out
     with valkey.client() as direct:
         assert (direct.zcard(running), direct.get(total)) == (0, b"5")

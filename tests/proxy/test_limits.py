@@ -10,8 +10,7 @@ from django.conf import settings as django_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy import limits as limits_module
-from proxy.limits import ADMIT, FINISH, Admission, Limiter, Limits, LocalWindow, duration
+from proxy.limits import ADMIT, FINISH, Admission, Limiter, Limits, LocalWindow, duration, window_keys
 from proxy.valkey import Client, Script, connect
 
 key_ids = itertools.count(10_000_000)
@@ -104,7 +103,7 @@ class Clocked:
     """The scripts for one key, with the time of the test instead of the server's."""
 
     def __init__(self, client: Client, key_id: int) -> None:
-        self._client, self._keys = client, limits_module._keys(key_id)
+        self._client, self._keys = client, window_keys(key_id)
 
     async def admit(self, request: str, limits: Limits, tokens: int, *, now_ms: int) -> Admission:
         concurrency = limits.concurrency or 0
@@ -167,6 +166,6 @@ async def test_what_a_key_leaves_behind_goes_away_by_itself(limits_url: str) -> 
     client, key_id = connect(limits_url), next(key_ids)
     limiter = Limiter(client, running_seconds=600)
     await limiter.admit(key_id=key_id, request_id="r", limits=Limits(10, 1000, 2), tokens=5)
-    for name in limits_module._keys(key_id):
+    for name in window_keys(key_id):
         assert 0 < await client.pttl(name) <= 600_000
     await client.aclose()
