@@ -124,6 +124,29 @@ class Clocked:
 
 
 @settings(max_examples=80, deadline=None)
+@given(limits=LIMITS, steps=st.lists(st.tuples(st.integers(1, 40_000), st.integers(0, 40)), max_size=30))
+def test_no_sixty_seconds_hold_more_than_the_limits(limits: Limits, steps: list[tuple[int, int]]) -> None:
+    asyncio.run(look_at_every_minute(replace(limits, concurrency=None), steps))
+
+
+async def look_at_every_minute(limits: Limits, steps: list[tuple[int, int]]) -> None:
+    client, now_ms = connect(django_settings.REDIS_URL), 1_000_000
+    shared, admitted = Clocked(client, next(key_ids)), []
+    try:
+        for number, (pause_ms, tokens) in enumerate(steps):
+            now_ms += pause_ms
+            answer = await shared.admit(f"r{number}", limits, tokens, now_ms=now_ms)
+            if answer.retry_after_ms == 0:
+                admitted.append((now_ms, tokens))
+    finally:
+        await client.aclose()
+    for end, _tokens in admitted:
+        minute = [tokens for at, tokens in admitted if end - 60_000 < at <= end]
+        assert len(minute) <= limits.rpm
+        assert sum(minute) <= limits.tpm
+
+
+@settings(max_examples=80, deadline=None)
 @given(limits=LIMITS, steps=STEPS, tokens=st.integers(0, 40))
 def test_retry_after_is_true_to_the_millisecond(
     limits: Limits, steps: list[tuple[str, int]], tokens: int
