@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from django.db import connection
+from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from config import embedded
@@ -22,6 +24,7 @@ from tests.fault_proxy import POSTGRES_SOCKET, FaultProxy, FaultThread, faulty
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, MODEL, Caller, served_without_valkey
 from tests.valkey_servers import Server, server
+from wallet import holds
 
 pytestmark = pytest.mark.xdist_group("faults")  # one process for all, so that they share what is started
 Fault = Callable[[FaultProxy], None]
@@ -179,15 +182,24 @@ def test_without_postgresql_nothing_is_lost_and_nobody_pays_twice(
             to_postgres.do(FaultProxy.heal)
             reached = len(answers)
             eventually(lambda reached=reached: len(answers) > reached, seconds=30)  # type: ignore[misc]
+
+    def works_again() -> bool:
+        answers.append(ask(behind, caller))
+        return answers[-1].status_code == 200
+
+    eventually(works_again)
     for answer in answers:
         if answer.status_code != 200:
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "service_unavailable")
             assert int(answer.headers["retry-after"]) > 0
-    eventually(lambda: ask(behind, caller).status_code == 200)
-    eventually(lambda: not caller.wallet.holds.exists())
+    refused = {answer.headers["x-request-id"] for answer in answers if answer.status_code == 503}
+    eventually(lambda: {hold.pk.hex for hold in caller.wallet.holds.all()} <= refused)
+    # A hold that PostgreSQL carries out only after its own void, sent on another connection, goes with its expiry.
+    caller.wallet.holds.update(created_at=timezone.now() - timedelta(hours=1), expires_at=timezone.now())
+    holds.sweep_expired()
     records = list(UsageRecord.objects.filter(key_id=caller.key_id, outcome="completed"))
     served = [answer for answer in answers if answer.status_code == 200 and b'"error"' not in answer.content]
-    assert len(records) == len(served) + 1
+    assert len(records) == len(served)
     assert caller.balance() == (CREDIT - sum(record.cost_micro for record in records), 0)
 
 
