@@ -129,23 +129,20 @@ class Relay:
 
     async def _read(self) -> bytes:
         """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""
-        if self._answer.failure:
-            raise UpstreamFailed(self._answer.failure)
-        chunk = await self._read_some()
-        relayed = self._answer.feed(chunk) if chunk else self._answer.end()
-        if self._answer.failure and not relayed:
-            raise UpstreamFailed(self._answer.failure)
-        return relayed
-
-    async def _read_some(self) -> bytes:
-        """What has arrived, at least one byte; empty at the end."""
+        answer = self._answer
+        if answer.failure:
+            raise UpstreamFailed(answer.failure)
         self._patience.start(min(self._loop.time() + self._idle_seconds, self._deadline))
         try:
-            return await self._response.content.readany()
+            chunk = await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence) from error
         finally:
             self._patience.stop()
+        relayed = answer.feed(chunk) if chunk else answer.end()
+        if answer.failure and not relayed:
+            raise UpstreamFailed(answer.failure)
+        return relayed
 
     def _silent(self) -> None:
         self._silence = "silent for too long"
