@@ -88,13 +88,18 @@ def _utf8_bytes(text: str) -> int:
 class WholeAnswer:
     """A decoded whole answer: what it says it used, and how long its text is."""
 
+    body: bytes
     answer: dict[str, Any]
     usage: Usage | None
     text_bytes: int
 
     def with_cost(self, billed: Usage, cost_toman: float) -> bytes:
         """The answer as upstream gave it, with what it cost beside the usage it was billed by."""
-        return orjson.dumps({**self.answer, "usage": _priced(self.answer.get("usage"), billed, cost_toman)})
+        priced = {**self.answer, "usage": _priced(self.answer.get("usage"), billed, cost_toman)}
+        try:
+            return orjson.dumps(priced)
+        except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
+            return self.body
 
 
 def whole_answer(body: bytes) -> WholeAnswer:
@@ -109,7 +114,7 @@ def whole_answer(body: bytes) -> WholeAnswer:
     if not isinstance(choices, list) or not choices:
         raise BadAnswer("no choices")
     length = sum(text_bytes(choice.get("message")) for choice in choices if isinstance(choice, dict))
-    return WholeAnswer(answer, reported_usage(answer), length)
+    return WholeAnswer(body, answer, reported_usage(answer), length)
 
 
 def _priced(reported: Any, billed: Usage, cost_toman: float) -> dict[str, Any]:
@@ -161,8 +166,11 @@ class AnswerStream:
     answer, nothing more is read.
     """
 
-    def __init__(self, *, include_usage: bool, mends: bool = False) -> None:
+    def __init__(self, *, include_usage: bool, choices: int = 1, mends: bool = False) -> None:
         self._include_usage = include_usage
+        self._choices = choices
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
         self._mender = ChunkMender() if mends else None
         self._splitter = sse.EventSplitter()
         self._reported: Any = None
@@ -185,7 +193,8 @@ class AnswerStream:
     def end(self) -> bytes:
         """Upstream has closed: a failure where it had not finished its answer."""
         relayed = self._relay(self._splitter.flush())
-        if not self.failure and not self.done and not self.finished:
+        # An upstream may have made fewer choices than it was asked for; those that it began, it has to end.
+        if not self.failure and not self.done and not (self._ended and self._begun <= self._ended):
             self.failure = "the stream ended in the middle"
         self.done = not self.failure
         return relayed
@@ -224,7 +233,11 @@ class AnswerStream:
         if data == b"[DONE]":
             self.done = True
             return b""
-        if self._mender is None and (length := self._plain_text_bytes(data)) is not None:
+        if (
+            self._choices == 1
+            and self._mender is None
+            and (length := self._plain_text_bytes(data)) is not None
+        ):
             self._last_data = data
             if length:
                 self.text_bytes += length
@@ -266,8 +279,12 @@ class AnswerStream:
             if length := text_bytes(choice.get("delta")):
                 self.text_bytes += length
                 self.deltas += 1
+            number = choice.get("index")
+            number = number if isinstance(number, int) else 0
+            self._begun.add(number)
             if choice.get("finish_reason"):
-                self.finished = True
+                self._ended.add(number)
+                self.finished = len(self._ended) >= self._choices
 
     def _relayed(self, event: bytes, chunk: dict[str, Any]) -> bytes:
         usage = reported_usage(chunk)

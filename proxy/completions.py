@@ -16,6 +16,7 @@ from proxy.catalogue import ServedModel, ServedRoute
 from proxy.completion_request import CompletionRequest, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Metered, Outcome
+from proxy.models import Upstream
 from proxy.relay import Relay
 from proxy.routing import AllFull
 from proxy.upstreams import UpstreamCall, UpstreamFailed, read_all
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # Without a limit of its own a request is served if the wallet covers this much of an answer.
 OUTPUT_FLOOR_TOKENS = 256
+CLIENT_LEFT = "the client has left"  # said with a cancellation
+CLIENT_CLOSED = 499  # nginx's number, for the record: nobody was there to read a status
 COST_HEADER = "x-hamiran-cost-toman"
 
 
@@ -35,6 +38,15 @@ class Order:
 
     ask: CompletionRequest
     model: ServedModel
+
+    @property
+    def ends_with_its_client(self) -> bool:
+        """Whether nobody wants the answer any more, nor is billed for it upstream, once the client has left.
+
+        Whole answers are finished and paid for in any case.
+        """
+        cancel = Upstream.OnDisconnect.CANCEL
+        return self.ask.stream and all(route.on_disconnect == cancel for route in self.model.routes)
 
 
 def take(runtime: "Runtime", payload: dict[str, Any]) -> Order:
@@ -100,6 +112,11 @@ async def create(
         raise busy() from error
     except LedgerUnavailable as error:
         raise unavailable() from error
+    except asyncio.CancelledError as stopped:
+        left = stopped.args == (CLIENT_LEFT,)
+        outcome = Outcome.CLIENT_LEFT if left else Outcome.INTERRUPTED
+        await metered.void(outcome=outcome, status=CLIENT_CLOSED if left else 500)
+        raise
     except BaseException:
         await metered.void(outcome=Outcome.INTERRUPTED, status=500)
         raise
@@ -159,7 +176,9 @@ async def _call(
         response = await runtime.upstreams.send(route, body_for(route), deadline=deadline)
         if not ask.stream:
             return await _whole(response, route, deadline)
-        answer = answers.AnswerStream(include_usage=ask.include_usage, mends=route.quirks.mends_answers)
+        answer = answers.AnswerStream(
+            include_usage=ask.include_usage, choices=ask.n, mends=route.quirks.mends_answers
+        )
         broke_off = partial(runtime.breakers.failed, route, Pass.ORDINARY)
         relay = Relay(metered, response, answer, deadline=deadline, on_failure=broke_off)
         await relay.open()

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
 USAGE_WAIT_SECONDS = 3.0
+LAST_WORDS_SECONDS = 1.0
 
 
 class Client(Protocol):
@@ -78,15 +79,21 @@ class Relay:
         except UpstreamFailed as error:
             await self._fail(client, error)
         except asyncio.CancelledError:
-            await client.write(error_event(APIError("service_unavailable").body()), last=True)
+            # The money first, here and below: a client that has stopped reading holds up what is written to it.
             await self.abandon("stopped")
+            await self._say(client, "service_unavailable")
             raise
         except Exception:
             logger.exception("relay failed", extra={"request": self._metered.request_id})
-            await client.write(error_event(APIError("internal_error").body()), last=True)
             await self.abandon("failed")
+            await self._say(client, "internal_error")
         finally:
             self._close()
+
+    async def _say(self, client: Client, code: str) -> None:
+        """The last event of a stream that fails here, where the server may be about to go."""
+        by = self._loop.time() + LAST_WORDS_SECONDS
+        await client.write(error_event(APIError(code).body()), by=by, last=True)
 
     async def abandon(self, reason: str) -> None:
         """Gives up without blame on either side: nothing is charged."""

@@ -38,13 +38,14 @@ class ChatCompletions(AsyncAPIView):
         order = completions.take(now, await self.parse(request))
         self.prompt_estimate = order.ask.prompt.estimate
         await self.check_throttles(request)
-        answer = await completions.create(
+        creating = completions.create(
             now,
             order,
             key=cast(KeyIdentity, request.auth),
             request_id=raw.id,
             headers=raw.extra_headers,
         )
+        answer = await (raw.while_connected(creating) if order.ends_with_its_client else creating)
         if isinstance(answer, bytes):
             return HttpResponse(answer, content_type="application/json")
         return EventStream(answer)
