@@ -24,6 +24,5 @@ def test_a_web_process_may_open_as_many_descriptors_as_the_system_lets_it(django
 
 def test_the_unit_has_descriptors_for_both_ends_of_all_completions() -> None:
     unit = configparser.ConfigParser(interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment, method-assign] - systemd minds the case
     unit.read_string(UNIT.read_text())
     assert int(unit["Service"]["LimitNOFILE"]) > 2 * settings.IN_FLIGHT_MAX
