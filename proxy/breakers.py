@@ -123,22 +123,23 @@ class Breakers:
         self._away_until = 0.0
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_synced(), name="breakers")
 
     async def close(self) -> None:
         """Tells what is left to tell: a lease that is not given back keeps all others from trying the upstream."""
-        if self._task is not None:
+        if self._task is None:
+            return
+        self._closing = True
+        self._news.set()
+        done, _late = await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+        if not done:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self.sync()
-            except TimeoutError as error:
-                self._lost(error)
+            # Not for as long as it takes: Valkey's client can lose a cancellation while it connects.
+            await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+        self._task = None
 
     def is_open(self, route: ServedRoute) -> bool:
         """Open or half-open."""
@@ -237,8 +238,11 @@ class Breakers:
 
     async def _keep_synced(self) -> None:
         while True:
+            last = self._closing
             self._news.clear()
             await self.sync()
+            if last:
+                return
             if self._clock() < self._away_until:
                 await asyncio.sleep(VALKEY_RETRY_SECONDS)
             with contextlib.suppress(TimeoutError):
