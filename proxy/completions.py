@@ -11,15 +11,13 @@ from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy import answers, pricing, quirks
-from proxy.breakers import Pass
-from proxy.catalogue import ServedModel, ServedRoute
+from proxy.catalogue import CatalogueCache, ServedModel, ServedRoute
 from proxy.completion_request import CompletionRequest, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Metered, Outcome
 from proxy.models import Upstream
 from proxy.relay import Relay
-from proxy.routing import AllFull
-from proxy.upstreams import UpstreamCall, UpstreamFailed, read_all
+from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, read_all
 from wallet.holds import LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
@@ -52,10 +50,17 @@ class Order:
 def take(runtime: "Runtime", payload: dict[str, Any]) -> Order:
     """Raises APIError for what cannot be asked of any model, or of this one."""
     model_id = required_model(payload)
-    model = runtime.catalogue.get(model_id)
+    model = on_sale(runtime).get(model_id)
     if model is None:
         raise APIError("model_not_found", param="model")
     return Order(read_request(payload, model=model_id), model)
+
+
+def on_sale(runtime: "Runtime") -> CatalogueCache:
+    """The catalogue. Raises APIError until it has been read: before that, no model can be said not to exist."""
+    if not runtime.catalogue.is_loaded:
+        raise unavailable()
+    return runtime.catalogue
 
 
 async def create(
@@ -108,7 +113,7 @@ async def create(
         await metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error))
         raise APIError("upstream_error", detail=str(error)) from error
     except AllFull as error:
-        await metered.void(outcome=Outcome.INTERRUPTED, status=503, reason="every upstream is full")
+        await metered.void(outcome=Outcome.INTERRUPTED, status=503, reason=str(error))
         raise busy() from error
     except LedgerUnavailable as error:
         raise unavailable() from error
@@ -179,7 +184,7 @@ async def _call(
         answer = answers.AnswerStream(
             include_usage=ask.include_usage, choices=ask.n, mends=route.quirks.mends_answers
         )
-        broke_off = partial(runtime.breakers.failed, route, Pass.ORDINARY)
+        broke_off = partial(runtime.breakers.broke_off, route)
         relay = Relay(metered, response, answer, deadline=deadline, on_failure=broke_off)
         await relay.open()
         return relay

@@ -55,9 +55,8 @@ class Models(AsyncAPIView):
     """GET /v1/models"""
 
     async def get(self, request: Request) -> HttpResponse:
-        return json_response(
-            {"object": "list", "data": [_model(model) for model in runtime.current().catalogue.all()]}
-        )
+        models = completions.on_sale(runtime.current()).all()
+        return json_response({"object": "list", "data": [_model(model) for model in models]})
 
     head = get
 
@@ -66,7 +65,7 @@ class Model(AsyncAPIView):
     """GET /v1/models/{id}; an id can contain slashes."""
 
     async def get(self, request: Request, model_id: str) -> HttpResponse:
-        model = runtime.current().catalogue.get(model_id)
+        model = completions.on_sale(runtime.current()).get(model_id)
         if model is None:
             raise APIError("model_not_found", param="model")
         return json_response(_model(model))
@@ -106,7 +105,9 @@ class Healthz(AsyncAPIView):
 
 
 class Readyz(AsyncAPIView):
-    """GET /readyz: PostgreSQL answers and is migrated, and the process is not stopping; else 503 with the reasons.
+    """GET /readyz: PostgreSQL answers and is migrated, the catalogue has been read, and the process is not stopping.
+
+    Else 503 with the reasons.
 
     Valkey is reported, but without it requests are still served, so a process stays in the load balancer.
     """
