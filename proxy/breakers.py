@@ -137,7 +137,7 @@ class Breakers:
         done, _late = await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
         if not done:
             self._task.cancel()
-            # Not for as long as it takes: Valkey's client can lose a cancellation while it connects.
+            # Bounded as well: a task cancelled within a call to Valkey has been seen to go on.
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
         self._task = None
 
