@@ -34,11 +34,11 @@ ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
     "single": (EVERYBODY, lambda who: measure.whole(who, at_once=1, seconds=SECONDS)),
     "stream": (
         EVERYBODY,
-        lambda who: measure.streams(who, pace=contenders.AS_FAST_AS_IT_GOES, at_once=300, seconds=SECONDS),
+        lambda who: measure.streams(who, at_once=300, seconds=SECONDS),
     ),
     "thousand": (
         ("direct", "Hamiran"),
-        lambda who: measure.streams(who, pace=contenders.TWENTY_A_SECOND, at_once=1000, seconds=SECONDS),
+        lambda who: measure.paced_streams(who, at_once=1000, seconds=SECONDS),
     ),
     "garbage": (("Hamiran",), lambda who: measure.refusals(who, seconds=SECONDS)),
 }

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import redis
 import uvloop
 
-from bench.contenders import AS_FAST_AS_IT_GOES, Contender
+from bench.contenders import AS_FAST_AS_IT_GOES, TWENTY_A_SECOND, Contender
 from bench.load import Load, Target
 
 WARM_UP_SECONDS = 2.0
 DRAIN_SECONDS = 3.0
+CYCLE_MAX_SECONDS = 60.0
+TICK_SECONDS = 0.1
 # The right shape, so that only its checksum tells that it was never issued.
 GARBAGE_KEY = "hm-" + "A" * 36
 
@@ -39,20 +41,31 @@ def refusals(contender: Contender, *, seconds: float) -> Sample:
         return uvloop.run(_run(contender, target, at_once=64, seconds=seconds))
 
 
-def streams(contender: Contender, *, pace: tuple[int, int], at_once: int, seconds: float) -> Sample:
-    """Streamed answers to `at_once` clients; a chunk is an event with a word."""
-    target = Target(contender.url, contender.headers, *pace)
+def streams(contender: Contender, *, at_once: int, seconds: float) -> Sample:
+    """Answers streamed faster than anybody relays them, to `at_once` clients; a chunk is an event with a word."""
+    target = Target(contender.url, contender.headers, *AS_FAST_AS_IT_GOES)
     with contender.thawed():
         return uvloop.run(_run(contender, target, at_once=at_once, seconds=seconds))
 
 
-async def _run(contender: Contender, target: Target, *, at_once: int, seconds: float) -> Sample:
+def paced_streams(contender: Contender, *, at_once: int, seconds: float) -> Sample:
+    """Answers streamed at a pace that can be kept: one that has not ended in time at the end is broken."""
+    target = Target(contender.url, contender.headers, *TWENTY_A_SECOND)
+    with contender.thawed():
+        return uvloop.run(_run(contender, target, at_once=at_once, seconds=seconds, all_end=True))
+
+
+async def _run(
+    contender: Contender, target: Target, *, at_once: int, seconds: float, all_end: bool = False
+) -> Sample:
     load = Load(target, at_once=at_once)
     await load.ramp()
     await asyncio.sleep(WARM_UP_SECONDS)
     before = load.fresh_tally()
     meter, began = _Meter(contender), time.perf_counter()
     await asyncio.sleep(seconds)
+    if target.is_stream:
+        await _cycle(load, at_once=at_once)
     tally, spent = load.fresh_tally(), time.perf_counter() - began
     count = tally.words if target.is_stream else tally.whole
     figures = {
@@ -61,8 +74,19 @@ async def _run(contender: Contender, target: Target, *, at_once: int, seconds: f
         "p50_ms": tally.wait_ms(0.50),
         "p99_ms": tally.wait_ms(0.99),
     } | meter.read(per=count)
-    await load.drain(timeout_seconds=DRAIN_SECONDS + target.words * target.every_ms / 1000)
-    return Sample(figures, dict(before.broken + tally.broken + load.tally.broken))
+    cut = await load.drain(timeout_seconds=DRAIN_SECONDS + target.words * target.every_ms / 1000)
+    broken = before.broken + tally.broken + load.tally.broken
+    if cut and all_end:
+        broken["cut off at the end"] += cut
+    return Sample(figures, dict(broken))
+
+
+async def _cycle(load: Load, *, at_once: int) -> None:
+    """Waits for as many ends of answers as there are clients: their beginnings, middles and ends cost different CPU."""
+    for _ in range(round(CYCLE_MAX_SECONDS / TICK_SECONDS)):
+        if load.tally.whole + load.tally.broken.total() >= at_once:
+            return
+        await asyncio.sleep(TICK_SECONDS)
 
 
 class _Meter:

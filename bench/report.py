@@ -107,7 +107,7 @@ def lines() -> Iterator[Line]:
     yield _with(chunks, "≥ 20 × LiteLLM", _at_least(chunks, LiteLLM=20))
     cost = Line("CPU of the web process, µs a chunk", "stream", "web_us", 1)
     yield _with(cost, "≤ 50", _at_most(cost, 50))
-    paced = Line("1,000 streams, 20 chunks/s each: chunks/s", "thousand", "a_second")
+    paced = Line("1,000 streams of 200 words (10 s at 20 chunks/s): chunks/s", "thousand", "a_second")
     yield _with(paced, "20,000, none broken", lambda run: _is_whole(run, paced))
     yield Line("CPU of the web process, µs a chunk", "thousand", "web_us", 1)
     first = Line("added time to first token, p99, ms", "thousand", "p99_ms", 1, added=True)
@@ -163,7 +163,8 @@ def _cells(run: Run, line: Line, columns: list[str]) -> list[str]:
 def _when(run: Run) -> str:
     return (
         f"{run.at:%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {os.cpu_count()} cores, load "
-        f"{run.load_before:.2f} before the run; medians of {run.rounds} rounds of {run.seconds:g} s, in brackets the "
+        f"{run.load_before:.2f} before the run; medians of {run.rounds} rounds of {run.seconds:g} s "
+        "(streams: until as many answers have ended as there are clients), in brackets the "
         "lowest and the highest."
     )
 

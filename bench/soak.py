@@ -1,4 +1,4 @@
-"""1,000 streams at once, 20 chunks/s each, through one web process for SOAK_MINUTES (10): `make soak`.
+"""1,000 streams of 200 words at once, 20 chunks/s each, through one web process for SOAK_MINUTES (10): `make soak`.
 
 Twenty of the clients leave in the middle of every answer. Exit status 1 and a list where something is not as it
 should be: a broken stream, a hold left, a broken rule of the ledger, memory that grows.

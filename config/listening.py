@@ -42,6 +42,7 @@ class Acceptor:
     ) -> None:
         self._listening = listening
         self._connection = connection
+        self._backlog = backlog
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[object]] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -49,7 +50,15 @@ class Acceptor:
         listening.listen(backlog)
         self._resume()
 
+    @property
+    def is_beginning(self) -> bool:
+        """Whether a connection was taken that its protocol has not been told of yet."""
+        return bool(self._beginning)
+
     def close(self) -> None:
+        """Takes what waits by now, and nothing more: closed by its last owner, a socket resets what is left there."""
+        if self._pause is None:
+            self._accept(at_most=self._backlog)
         self._loop.remove_reader(self._listening)
         if self._pause is not None:
             self._pause.cancel()
@@ -58,8 +67,8 @@ class Acceptor:
         self._pause = None
         self._loop.add_reader(self._listening, self._accept)
 
-    def _accept(self) -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
+    def _accept(self, at_most: int = ACCEPTED_AT_ONCE) -> None:
+        for _ in range(at_most):
             try:
                 accepted, _address = self._listening.accept()
             except (BlockingIOError, ConnectionAbortedError):  # another process took it, or its client left

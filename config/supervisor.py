@@ -58,9 +58,15 @@ class Supervisor:
         self._reload = asyncio.Event()
 
     async def run(
-        self, start: Callable[[], Awaitable[None]], *, reload: Callable[[], Awaitable[None]]
+        self,
+        start: Callable[[], Awaitable[None]],
+        *,
+        reload: Callable[[], Awaitable[None]],
+        on_stop: Callable[[], None],
     ) -> None:
         """Returns when a signal asked for the end and every child is gone. SIGUSR1 calls `reload`.
+
+        `on_stop` is called at the end, before the first child is stopped.
 
         Raises KeepsDyingError, or what `start` raised.
         """
@@ -78,6 +84,7 @@ class Supervisor:
             starting.cancel()
             reloading.cancel()
             await asyncio.gather(starting, reloading, self._over, return_exceptions=True)
+            on_stop()
             for stage in reversed(self._stages):
                 await asyncio.gather(*(keeper.end() for keeper in stage))
 
@@ -173,17 +180,24 @@ class _Keeper:
     async def _keep(self, ready_fd: int | None) -> None:
         deaths: list[float] = []
         while self._ending is None:
-            self._process = await self._spawn(ready_fd)
+            how = await self._live(ready_fd)
             ready_fd = None
-            code = await self._process.wait()
             if self._ending is not None:
                 return
             now = time.monotonic()
             deaths = [*(at for at in deaths if now - at < DEATHS_WINDOW_SECONDS), now]
             if len(deaths) >= DEATHS_MAX:
-                raise KeepsDyingError(self._obituary(deaths, code))
-            self._say(f"{self.child.name} ended ({ending(code)}); starting it again. Its log: {self._log}")
+                raise KeepsDyingError(self._obituary(deaths, how))
+            self._say(f"{self.child.name} ended ({how}); starting it again. Its log: {self._log}")
             await asyncio.sleep(0.1 * 2 ** len(deaths))
+
+    async def _live(self, ready_fd: int | None) -> str:
+        """Runs one process to its end, and returns how that was; one that cannot begin has ended, too."""
+        try:
+            self._process = await self._spawn(ready_fd)
+        except OSError as error:  # no memory, process or descriptor is left for it now; there may be soon
+            return f"not started: {error}"
+        return ending(await self._process.wait())
 
     async def _spawn(self, ready_fd: int | None) -> asyncio.subprocess.Process:
         argv, fds = list(self.child.argv), self.child.fds
@@ -227,15 +241,18 @@ class _Keeper:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
-    def _obituary(self, deaths: list[float], code: int) -> str:
+    def _obituary(self, deaths: list[float], how: str) -> str:
         seconds = max(1, round(deaths[-1] - deaths[0]))
         return (
-            f"{self.child.name} died {len(deaths)} times in {seconds} s (the last time: {ending(code)}). "
+            f"{self.child.name} died {len(deaths)} times in {seconds} s (the last time: {how}). "
             f"{self.last_words()}"
         )
 
     def last_words(self) -> str:
-        lines = "\n".join(f"  {line}" for line in last_lines(self._log))
+        try:
+            lines = "\n".join(f"  {line}" for line in last_lines(self._log))
+        except OSError as error:
+            return f"Its log cannot be read: {error}"
         return f"The last lines of {self._log}:\n{lines}"
 
 

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -163,7 +164,8 @@ class Server(uvicorn.Server):
             if now() - began > LAST_REQUEST_SECONDS:
                 for connection in self._connections():
                     connection.leave_if_idle(since=now() - LAST_REQUEST_SECONDS)
-            return not self.server_state.connections and not self.server_state.tasks
+            is_beginning = any(acceptor.is_beginning for acceptor in self._acceptors)
+            return not (is_beginning or self.server_state.connections or self.server_state.tasks)
 
         await self._until(finished, settings.SHUTDOWN_GRACE_SECONDS)
         for task in self.server_state.tasks:
@@ -183,6 +185,12 @@ class Server(uvicorn.Server):
         return cast("list[Protocol]", list(self.server_state.connections))
 
 
+def use_all_descriptors() -> None:
+    """A completion takes two, its client's and its upstream's; the usual soft limit of 1,024 is for select()."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m config.web", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -190,6 +198,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a bound socket to listen on, instead of host and port")
     parser.add_argument("--ready-fd", type=int, help="listen only when ready, and write a byte there then")
     options = parser.parse_args()
+    use_all_descriptors()
     listening = bind(options.host, options.port) if options.fd is None else socket.socket(fileno=options.fd)
     config = uvicorn.Config(
         application,

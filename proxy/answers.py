@@ -8,6 +8,7 @@ it was), and chunks that an upstream's quirks mend.
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from proxy import sse
@@ -87,13 +88,18 @@ def _utf8_bytes(text: str) -> int:
 class WholeAnswer:
     """A decoded whole answer: what it says it used, and how long its text is."""
 
+    body: bytes
     answer: dict[str, Any]
     usage: Usage | None
     text_bytes: int
 
     def with_cost(self, billed: Usage, cost_toman: float) -> bytes:
         """The answer as upstream gave it, with what it cost beside the usage it was billed by."""
-        return orjson.dumps({**self.answer, "usage": _priced(self.answer.get("usage"), billed, cost_toman)})
+        priced = {**self.answer, "usage": _priced(self.answer.get("usage"), billed, cost_toman)}
+        try:
+            return orjson.dumps(priced)
+        except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
+            return self.body
 
 
 def whole_answer(body: bytes) -> WholeAnswer:
@@ -108,7 +114,7 @@ def whole_answer(body: bytes) -> WholeAnswer:
     if not isinstance(choices, list) or not choices:
         raise BadAnswer("no choices")
     length = sum(text_bytes(choice.get("message")) for choice in choices if isinstance(choice, dict))
-    return WholeAnswer(answer, reported_usage(answer), length)
+    return WholeAnswer(body, answer, reported_usage(answer), length)
 
 
 def _priced(reported: Any, billed: Usage, cost_toman: float) -> dict[str, Any]:
@@ -125,6 +131,33 @@ def _priced(reported: Any, billed: Usage, cost_toman: float) -> dict[str, Any]:
     return {**usage, "cost_toman": cost_toman}
 
 
+class PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    content: str | None = None
+    role: str | None = None
+    refusal: None = None
+
+
+class PlainChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    delta: PlainDelta
+    index: int = 0
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class PlainChunk(msgspec.Struct, gc=False):
+    """What nearly every event is: text of one choice, and nothing that bills, fails or ends.
+
+    Decoding into this costs half of decoding into dictionaries. What does not fit is decoded whole.
+    """
+
+    choices: tuple[PlainChoice]
+    usage: msgspec.UnsetType | None = msgspec.UNSET
+    error: None = None
+
+
+decode_plain = msgspec.json.Decoder(PlainChunk).decode
+
+
 class AnswerStream:
     """One streamed answer on its way through.
 
@@ -133,12 +166,15 @@ class AnswerStream:
     answer, nothing more is read.
     """
 
-    def __init__(self, *, include_usage: bool, mends: bool = False) -> None:
+    def __init__(self, *, include_usage: bool, choices: int = 1, mends: bool = False) -> None:
         self._include_usage = include_usage
+        self._choices = choices
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
         self._mender = ChunkMender() if mends else None
         self._splitter = sse.EventSplitter()
         self._reported: Any = None
-        self._last_chunk: dict[str, Any] = {}
+        self._last_data = b"{}"
         self.finished = False
         self.usage: Usage | None = None
         self.text_bytes = 0
@@ -157,7 +193,8 @@ class AnswerStream:
     def end(self) -> bytes:
         """Upstream has closed: a failure where it had not finished its answer."""
         relayed = self._relay(self._splitter.flush())
-        if not self.failure and not self.done and not self.finished:
+        # An upstream may have made fewer choices than it was asked for; those that it began, it has to end.
+        if not self.failure and not self.done and not (self._ended and self._begun <= self._ended):
             self.failure = "the stream ended in the middle"
         self.done = not self.failure
         return relayed
@@ -176,7 +213,8 @@ class AnswerStream:
         """The last bytes: one chunk with the usage and its cost where usage was asked for, and `[DONE]`."""
         if not self._include_usage:
             return sse.DONE
-        chunk = {name: self._last_chunk[name] for name in CHUNK_HEAD if name in self._last_chunk}
+        last = orjson.loads(self._last_data)
+        chunk = {name: last[name] for name in CHUNK_HEAD if name in last}
         return (
             sse.event(
                 orjson.dumps({**chunk, "choices": [], "usage": _priced(self._reported, billed, cost_toman)})
@@ -195,6 +233,16 @@ class AnswerStream:
         if data == b"[DONE]":
             self.done = True
             return b""
+        if (
+            self._choices == 1
+            and self._mender is None
+            and (length := self._plain_text_bytes(data)) is not None
+        ):
+            self._last_data = data
+            if length:
+                self.text_bytes += length
+                self.deltas += 1
+            return event
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -204,31 +252,45 @@ class AnswerStream:
         if not isinstance(chunk, dict):
             raise BadAnswer("an event that is no object")
         self._count(chunk)
+        if chunk.get("choices") or reported_usage(chunk) is not None:
+            self._last_data = data
         if self._mender is not None and self._mender.mend(chunk):
             event = sse.event(orjson.dumps(chunk))
         return self._relayed(event, chunk) if "usage" in chunk else event
+
+    def _plain_text_bytes(self, data: bytes) -> int | None:
+        """The length of an event that is a PlainChunk and goes through as it is; None for any other."""
+        try:
+            chunk = decode_plain(data)
+        except msgspec.DecodeError:
+            return None
+        if chunk.usage is None and not self._include_usage:
+            return None
+        text = chunk.choices[0].delta.content
+        return _utf8_bytes(text) if text else 0
 
     def _count(self, chunk: dict[str, Any]) -> None:
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             return
-        self._last_chunk = chunk
         for choice in choices:
             if not isinstance(choice, dict):
                 continue
             if length := text_bytes(choice.get("delta")):
                 self.text_bytes += length
                 self.deltas += 1
+            number = choice.get("index")
+            number = number if isinstance(number, int) else 0
+            self._begun.add(number)
             if choice.get("finish_reason"):
-                self.finished = True
+                self._ended.add(number)
+                self.finished = len(self._ended) >= self._choices
 
     def _relayed(self, event: bytes, chunk: dict[str, Any]) -> bytes:
         usage = reported_usage(chunk)
         if usage is not None:  # on every chunk of some upstreams: the last one counts
             self.usage, self._reported = usage, chunk["usage"]
         if not chunk.get("choices"):
-            if usage is not None:
-                self._last_chunk = chunk
             return b"" if usage is not None or not self._include_usage else event
         if self._include_usage:
             return event if chunk["usage"] is None else sse.event(orjson.dumps({**chunk, "usage": None}))

@@ -30,9 +30,11 @@ WINDOW_SECONDS = 10
 FAILURES_MIN = 5
 FAILURES_IN_A_ROW = 10  # a busy upstream that goes away had hundreds of good calls within the window
 OPEN_SECONDS, OPEN_MAX_SECONDS = 5.0, 60.0
+DOUBLINGS_MAX = 4  # beyond OPEN_MAX_SECONDS by then; an upstream can stay away for thousands of tries
 SYNC_SECONDS = 0.5
 VALKEY_TIMEOUT_SECONDS = 0.5
 VALKEY_RETRY_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
 # How long an opening is remembered beyond its time, so that whoever comes tries it before trusting it. No setting
 # may change it: processes read from a key's expiry how much of the time itself is left.
 LINGER_SECONDS = 180.0
@@ -62,13 +64,14 @@ class Breaker:
         self._failures_in_a_row = 0
         OPEN.labels(name).set(0)
 
-    def count(self, *, failed: bool, now: float) -> None:
+    def count(self, *, failed: bool, now: float, is_new: bool = True) -> None:
+        """A call's first word, or, not `is_new`, what became of one that was counted before."""
         second = int(now)
         if not self._calls or self._calls[-1][0] != second:
             self._calls.append([second, 0, 0])
             while self._calls[0][0] <= second - WINDOW_SECONDS:
                 self._calls.popleft()
-        self._calls[-1][1] += 1
+        self._calls[-1][1] += is_new
         self._calls[-1][2] += failed
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
 
@@ -120,16 +123,23 @@ class Breakers:
         self._away_until = 0.0
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_synced(), name="breakers")
 
     async def close(self) -> None:
-        if self._task is not None:
+        """Tells what is left to tell: a lease that is not given back keeps all others from trying the upstream."""
+        if self._task is None:
+            return
+        self._closing = True
+        self._news.set()
+        done, _late = await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+        if not done:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+            # Bounded as well: a task cancelled within a call to Valkey has been seen to go on.
+            await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+        self._task = None
 
     def is_open(self, route: ServedRoute) -> bool:
         """Open or half-open."""
@@ -171,12 +181,16 @@ class Breakers:
     def failed(self, route: ServedRoute, how: Pass) -> None:
         breaker = self._of(route)
         if not breaker.opening:
-            breaker.count(failed=True, now=self._clock())
-            if breaker.is_worn_out():
-                self._open(breaker, opens=1, why="it keeps failing")
+            self._count_failure(breaker, is_new=True)
         elif how is Pass.PROBE:
             breaker.probing, breaker.lease_over = False, True
             self._open(breaker, opens=breaker.opens + 1, why="it failed again")
+
+    def broke_off(self, route: ServedRoute) -> None:
+        """A call that had succeeded by its first event failed after it: one failure more, of no call more."""
+        breaker = self._of(route)
+        if not breaker.opening:
+            self._count_failure(breaker, is_new=False)
 
     def dropped(self, route: ServedRoute, how: Pass) -> None:
         """The call ended without saying anything about the upstream."""
@@ -192,8 +206,13 @@ class Breakers:
             self._news.set()  # others may know more of it
         return breaker
 
+    def _count_failure(self, breaker: Breaker, *, is_new: bool) -> None:
+        breaker.count(failed=True, now=self._clock(), is_new=is_new)
+        if breaker.is_worn_out():
+            self._open(breaker, opens=1, why="it keeps failing")
+
     def _open(self, breaker: Breaker, *, opens: int, why: str) -> None:
-        seconds = min(OPEN_SECONDS * 2 ** (opens - 1), OPEN_MAX_SECONDS)
+        seconds = min(OPEN_SECONDS * 2 ** min(opens - 1, DOUBLINGS_MAX), OPEN_MAX_SECONDS)
         breaker.open(opening=secrets.token_hex(8), opens=opens, until=self._clock() + seconds, why=why)
         breaker.unsaid = True
         self._news.set()
@@ -219,8 +238,11 @@ class Breakers:
 
     async def _keep_synced(self) -> None:
         while True:
+            last = self._closing
             self._news.clear()
             await self.sync()
+            if last:
+                return
             if self._clock() < self._away_until:
                 await asyncio.sleep(VALKEY_RETRY_SECONDS)
             with contextlib.suppress(TimeoutError):

@@ -60,7 +60,7 @@ class ServedModel:
 def load(now: datetime) -> dict[str, ServedModel]:
     """Every active model that has a price valid at `now` and an active upstream, by model id. Three queries.
 
-    A route that cannot be used (a secret that no key decrypts) is left out, loudly.
+    A route that cannot be used (a secret that no key decrypts, a kind of a newer version) is left out, loudly.
     """
     models = LanguageModel.objects.filter(is_active=True).in_bulk()
     prices = {
@@ -78,7 +78,7 @@ def load(now: datetime) -> dict[str, ServedModel]:
     for route in routes:
         try:
             usable.setdefault(route.model_id, []).append(_route(route))
-        except secrets.Undecryptable as error:
+        except (secrets.Undecryptable, quirks.UnknownKind) as error:
             logger.error(  # noqa: TRY400 - a trace adds nothing
                 "%s is not served by %s: %s", models[route.model_id].model_id, route.upstream.name, error
             )
@@ -91,11 +91,15 @@ def load(now: datetime) -> dict[str, ServedModel]:
 
 
 class CatalogueCache:
-    """The catalogue of one web process, read again in the background every few seconds."""
+    """The catalogue of one web process, read again in the background every few seconds.
+
+    `is_loaded`: it has been read at least once; what it says before that means nothing.
+    """
 
     def __init__(self, *, refresh_seconds: float = REFRESH_SECONDS) -> None:
         self._refresh_seconds = refresh_seconds
         self._served: dict[str, ServedModel] = {}
+        self.is_loaded = False
         self._task: asyncio.Task[None] | None = None
 
     def get(self, model_id: str) -> ServedModel | None:
@@ -121,6 +125,7 @@ class CatalogueCache:
         """Reads the catalogue now; on failure the old one stays."""
         try:
             self._served = await asyncio.to_thread(_load_apart)
+            self.is_loaded = True
         except Exception:
             # Whatever it was: the loop has to live, and what was on sale a moment ago still is.
             logger.exception("The catalogue could not be read; the last one stays in use.")

@@ -11,14 +11,13 @@ from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy import answers, pricing, quirks
-from proxy.breakers import Pass
-from proxy.catalogue import ServedModel, ServedRoute
+from proxy.catalogue import CatalogueCache, ServedModel, ServedRoute
 from proxy.completion_request import CompletionRequest, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Metered, Outcome
+from proxy.models import Upstream
 from proxy.relay import Relay
-from proxy.routing import AllFull
-from proxy.upstreams import UpstreamCall, UpstreamFailed, read_all
+from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, read_all
 from wallet.holds import BudgetReached, LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 # Without a limit of its own a request is served if wallet and budget cover this much of an answer.
 OUTPUT_FLOOR_TOKENS = 256
+CLIENT_LEFT = "the client has left"  # said with a cancellation
+CLIENT_CLOSED = 499  # nginx's number, for the record: nobody was there to read a status
 COST_HEADER = "x-hamiran-cost-toman"
 
 
@@ -35,6 +36,15 @@ class Order:
 
     ask: CompletionRequest
     model: ServedModel
+
+    @property
+    def ends_with_its_client(self) -> bool:
+        """Whether nobody wants the answer any more, nor is billed for it upstream, once the client has left.
+
+        Whole answers are finished and paid for in any case.
+        """
+        cancel = Upstream.OnDisconnect.CANCEL
+        return self.ask.stream and all(route.on_disconnect == cancel for route in self.model.routes)
 
 
 def take(runtime: "Runtime", payload: dict[str, Any], *, key: KeyIdentity) -> Order:
@@ -46,12 +56,19 @@ def take(runtime: "Runtime", payload: dict[str, Any], *, key: KeyIdentity) -> Or
 
 def find_model(runtime: "Runtime", model_id: str, *, key: KeyIdentity) -> ServedModel:
     """Raises APIError model_not_found, model_not_allowed."""
-    model = runtime.catalogue.get(model_id)
+    model = on_sale(runtime).get(model_id)
     if model is None:
         raise APIError("model_not_found", param="model")
     if not key.may_use(model_id):
         raise APIError("model_not_allowed", param="model")
     return model
+
+
+def on_sale(runtime: "Runtime") -> CatalogueCache:
+    """The catalogue. Raises APIError until it has been read: before that, no model can be said not to exist."""
+    if not runtime.catalogue.is_loaded:
+        raise unavailable()
+    return runtime.catalogue
 
 
 async def create(
@@ -104,10 +121,15 @@ async def create(
         await metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error))
         raise APIError("upstream_error", detail=str(error)) from error
     except AllFull as error:
-        await metered.void(outcome=Outcome.INTERRUPTED, status=503, reason="every upstream is full")
+        await metered.void(outcome=Outcome.INTERRUPTED, status=503, reason=str(error))
         raise busy() from error
     except LedgerUnavailable as error:
         raise unavailable() from error
+    except asyncio.CancelledError as stopped:
+        left = stopped.args == (CLIENT_LEFT,)
+        outcome = Outcome.CLIENT_LEFT if left else Outcome.INTERRUPTED
+        await metered.void(outcome=outcome, status=CLIENT_CLOSED if left else 500)
+        raise
     except BaseException:
         await metered.void(outcome=Outcome.INTERRUPTED, status=500)
         raise
@@ -170,8 +192,10 @@ async def _call(
         response = await runtime.upstreams.send(route, body_for(route), deadline=deadline)
         if not ask.stream:
             return await _whole(response, route, deadline)
-        answer = answers.AnswerStream(include_usage=ask.include_usage, mends=route.quirks.mends_answers)
-        broke_off = partial(runtime.breakers.failed, route, Pass.ORDINARY)
+        answer = answers.AnswerStream(
+            include_usage=ask.include_usage, choices=ask.n, mends=route.quirks.mends_answers
+        )
+        broke_off = partial(runtime.breakers.broke_off, route)
         relay = Relay(metered, response, answer, deadline=deadline, on_failure=broke_off)
         await relay.open()
         return relay

@@ -87,14 +87,15 @@ class UpstreamRefusal(APIError):
         super().__init__(
             "invalid_value", headers={"Retry-After": str(retry_after_seconds)} if waits else None
         )
-        self.status = status
-        self.type = "rate_limit_error" if status == 429 else INVALID
-        if status == 429:
-            self.message = ERRORS["rate_limit_exceeded"][2]
-        elif isinstance(message := error.get("message"), str):
+        self.status, self.retry_after_seconds = status, retry_after_seconds
+        if status == 429:  # its words and code tell of the operator's account
+            self.code = "rate_limit_exceeded"
+            _status, self.type, self.message = ERRORS[self.code]
+            return
+        if isinstance(message := error.get("message"), str):
             self.message = message
         code, param = error.get("code"), error.get("param")
-        self.code = code if isinstance(code, str) else ("rate_limit_exceeded" if status == 429 else None)
+        self.code = code if isinstance(code, str) else None
         self.param = param if isinstance(param, str) else None
 
 

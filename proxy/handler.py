@@ -8,9 +8,9 @@ import asyncio
 import io
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import uuid_utils.compat as uuid
 from django.conf import settings
@@ -20,6 +20,7 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
 from rest_framework.request import Request
 
+from proxy.completions import CLIENT_LEFT
 from proxy.deadline import Deadline
 from proxy.errors import APIError, error_response, exception_handler
 from proxy.relay import Relay
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
+
+Answer = TypeVar("Answer")
 
 EVENT_STREAM_HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -83,6 +86,33 @@ class APIRequest(ASGIRequest):
             return await self._read(most)
         except TimeoutError:
             raise APIError("request_timeout", headers={"Connection": "close"}) from None
+
+    async def while_connected(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """What `work` returns. If the client leaves first, it is cancelled with CLIENT_LEFT: ClientDisconnected."""
+        working = asyncio.create_task(work)
+        leaving = asyncio.create_task(self._until_left())
+        try:
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                working.cancel(CLIENT_LEFT)
+                await asyncio.wait({working})
+                if working.cancelled():
+                    raise ClientDisconnected
+            return working.result()
+        except asyncio.CancelledError:
+            working.cancel()
+            await asyncio.wait({working})
+            if working.cancelled() or working.exception() is not None:
+                raise
+            # It was done in the same moment: what it began has to be settled by whoever gets it, cancelled likewise.
+            cast("asyncio.Task[Any]", asyncio.current_task()).cancel()
+            return working.result()
+        finally:
+            leaving.cancel()
+
+    async def _until_left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def _read(self, most: int) -> bytes:
         body = bytearray()
@@ -241,12 +271,12 @@ class APIHandler:
         watcher = asyncio.create_task(client.watch())
         headers = EVENT_STREAM_HEADERS + _extra_headers(request)
         try:
-            try:
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-            except BaseException:
-                await response.relay.abandon("client not reached")
-                raise
-            await response.relay.deliver(client)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            # A task of its own: each event then wakes five coroutines, not the eleven that stand above as well.
+            await asyncio.create_task(response.relay.deliver(client))
+        except BaseException:
+            await response.relay.abandon("not delivered")  # nothing, where `deliver` has settled it
+            raise
         finally:
             client.close()
             watcher.cancel()

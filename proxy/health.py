@@ -22,7 +22,7 @@ def stop() -> None:
 
 
 def is_ready(checks: dict[str, str]) -> bool:
-    return checks.get("postgresql") == checks.get("migrations") == "ok"
+    return all(checks.get(part) == "ok" for part in ("postgresql", "migrations", "catalogue"))
 
 
 async def check(runtime: Runtime) -> dict[str, str]:
@@ -31,7 +31,8 @@ async def check(runtime: Runtime) -> dict[str, str]:
         return {"process": "stopping"}
     postgresql, valkey = await asyncio.gather(_postgresql(runtime), _valkey(runtime))
     migrations = "unknown" if postgresql != "ok" else await asyncio.to_thread(_migrations)
-    return {"postgresql": postgresql, "valkey": valkey, "migrations": migrations}
+    catalogue = "ok" if runtime.catalogue.is_loaded else "unread"
+    return {"postgresql": postgresql, "valkey": valkey, "migrations": migrations, "catalogue": catalogue}
 
 
 async def _postgresql(runtime: Runtime) -> str:

@@ -1,7 +1,7 @@
 """How kinds of upstreams differ from OpenAI's own, as one table of declared rules. Pure."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # What bounds an answer, bills it or chooses its form: always sent on.
@@ -11,12 +11,20 @@ NEEDED_FIELDS = frozenset(
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
+class UnknownKind(LookupError):
+    """An upstream of a kind that has no rules here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """`strip_fields`: top-level request fields that are left out. `mends_answers`: see ChunkMender."""
+    """`strip_fields`: top-level request fields that are left out. `mends_answers`: see ChunkMender.
+
+    `operators_faults`: what a refusal of a request names as its status or reason when the operator is at fault.
+    """
 
     strip_fields: frozenset[str] = frozenset()
     mends_answers: bool = False
+    operators_faults: frozenset[str] = frozenset()
 
 
 # By Upstream.kind.
@@ -33,6 +41,9 @@ QUIRKS = {
             }
         ),
         mends_answers=True,
+        # All with 400: a wrong key (its `status` is that of any bad request), and a country or an account that is
+        # not served.
+        operators_faults=frozenset({"API_KEY_INVALID", "FAILED_PRECONDITION"}),
     ),
 }  # fmt: skip
 
@@ -48,10 +59,18 @@ def unfit_fields(text: str) -> list[str]:
 
 
 def of(*, kind: str, strip_fields: str) -> Quirks:
-    """The rules of one upstream: those of its kind, and the fields that its admin named."""
-    rules = QUIRKS[kind]
+    """The rules of one upstream: those of its kind, and the fields that its admin named. Raises UnknownKind."""
+    rules = QUIRKS.get(kind)
+    if rules is None:
+        raise UnknownKind(f"its kind {kind!r} is unknown to this version")
     more = frozenset(field_names(strip_fields)) - NEEDED_FIELDS
-    return Quirks(rules.strip_fields | more, rules.mends_answers) if more else rules
+    return replace(rules, strip_fields=rules.strip_fields | more) if more else rules
+
+
+def operators_fault(error: dict[str, Any], rules: Quirks) -> str | None:
+    """Which of the operator's faults a decoded error object names, by its status or by a reason in its details."""
+    named = [error.get("status"), *(detail.get("reason") for detail in _dicts(error.get("details")))]
+    return next((name for name in named if isinstance(name, str) and name in rules.operators_faults), None)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
 USAGE_WAIT_SECONDS = 3.0
+LAST_WORDS_SECONDS = 1.0
 
 
 class Client(Protocol):
@@ -78,15 +79,21 @@ class Relay:
         except UpstreamFailed as error:
             await self._fail(client, error)
         except asyncio.CancelledError:
-            await client.write(error_event(APIError("service_unavailable").body()), last=True)
+            # The money first, here and below: a client that has stopped reading holds up what is written to it.
             await self.abandon("stopped")
+            await self._say(client, "service_unavailable")
             raise
         except Exception:
             logger.exception("relay failed", extra={"request": self._metered.request_id})
-            await client.write(error_event(APIError("internal_error").body()), last=True)
             await self.abandon("failed")
+            await self._say(client, "internal_error")
         finally:
             self._close()
+
+    async def _say(self, client: Client, code: str) -> None:
+        """The last event of a stream that fails here, where the server may be about to go."""
+        by = self._loop.time() + LAST_WORDS_SECONDS
+        await client.write(error_event(APIError(code).body()), by=by, last=True)
 
     async def abandon(self, reason: str) -> None:
         """Gives up without blame on either side: nothing is charged."""
@@ -129,23 +136,20 @@ class Relay:
 
     async def _read(self) -> bytes:
         """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""
-        if self._answer.failure:
-            raise UpstreamFailed(self._answer.failure)
-        chunk = await self._read_some()
-        relayed = self._answer.feed(chunk) if chunk else self._answer.end()
-        if self._answer.failure and not relayed:
-            raise UpstreamFailed(self._answer.failure)
-        return relayed
-
-    async def _read_some(self) -> bytes:
-        """What has arrived, at least one byte; empty at the end."""
+        answer = self._answer
+        if answer.failure:
+            raise UpstreamFailed(answer.failure)
         self._patience.start(min(self._loop.time() + self._idle_seconds, self._deadline))
         try:
-            return await self._response.content.readany()
+            chunk = await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence) from error
         finally:
             self._patience.stop()
+        relayed = answer.feed(chunk) if chunk else answer.end()
+        if answer.failure and not relayed:
+            raise UpstreamFailed(answer.failure)
+        return relayed
 
     def _silent(self) -> None:
         self._silence = "silent for too long"

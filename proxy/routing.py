@@ -1,7 +1,8 @@
 """Which upstream a call goes to, and where it goes next if that one fails before the first byte.
 
 Routes of the lowest priority share the traffic by weight, the others stand behind them in order. An upstream that
-is full or whose breaker is open is passed over; if all are open, the one that is due first is called anyway.
+is full, that rests after a 429 or whose breaker is open is passed over. If that leaves none, one that is not full is
+called anyway; but not for want of room at one that is well: whoever comes a moment later will find it.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from prometheus_client import Counter
 from proxy.breakers import Breakers, Pass
 from proxy.catalogue import ServedRoute
 from proxy.errors import UpstreamRefusal
-from proxy.upstreams import UpstreamFailed, Upstreams
+from proxy.rests import Rests
+from proxy.upstreams import AllFull, UpstreamFailed, Upstreams
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +35,6 @@ BACKOFF_SECONDS = 0.2
 TOO_MANY_REQUESTS = 429
 
 Answer = TypeVar("Answer")
-
-
-class AllFull(Exception):
-    """Every upstream of the model has as many calls as it may, or this process has."""
 
 
 class RetryBudget:
@@ -69,6 +67,7 @@ class Router:
     def __init__(self, *, upstreams: Upstreams, breakers: Breakers) -> None:
         self._upstreams = upstreams
         self._breakers = breakers
+        self._rests = Rests()
         self._budget = RetryBudget()
         self._chance = random.Random()  # noqa: S311 - it shares traffic and guards nothing
 
@@ -98,7 +97,7 @@ class Router:
                 again = isinstance(error, UpstreamFailed) and error.passing and tried.count(route) == 1
                 if len(tried) == ATTEMPTS_MAX or is_final(error):
                     raise
-                following = await self._next(route, waiting, deadline, again=again)
+                following = await self._next(route, waiting, deadline, again=again, free=is_limit(error))
                 if following is None:
                     raise
                 logger.warning(
@@ -120,36 +119,47 @@ class Router:
             self._breakers.failed(route, how)
             raise
         except UpstreamRefusal as refusal:
-            if refusal.status == TOO_MANY_REQUESTS:
+            if is_limit(refusal):
                 self._breakers.dropped(route, how)
+                self._rests.begin(route, seconds=refusal.retry_after_seconds)
             else:  # the request's own fault: the upstream is well
-                self._breakers.succeeded(route, how)
+                self._went_well(route, how)
             raise
         except BaseException:
             self._breakers.dropped(route, how)
             raise
-        self._breakers.succeeded(route, how)
+        self._went_well(route, how)
         return answer
+
+    def _went_well(self, route: ServedRoute, how: Pass) -> None:
+        self._breakers.succeeded(route, how)
+        self._rests.end(route)
 
     async def _first(self, waiting: list[ServedRoute]) -> tuple[ServedRoute, Pass]:
         chosen = await self._choose(waiting)
         if chosen is not None:
             return chosen
-        with_room = [route for route in waiting if not self._upstreams.is_full(route)]
-        if not with_room:
-            raise AllFull
+        full = [route for route in waiting if self._upstreams.is_full(route)]
+        with_room = [route for route in waiting if route not in full]
+        if not with_room or not all(self._breakers.is_open(route) for route in full):
+            raise AllFull("every upstream is full")
         return self._breakers.least_bad(with_room), Pass.FORCED
 
     async def _choose(self, waiting: list[ServedRoute]) -> tuple[ServedRoute, Pass] | None:
         for route in waiting:
-            if not self._upstreams.is_full(route) and (how := await self._breakers.admit(route)) is not None:
+            if self._upstreams.is_full(route) or not self._rests.admits(route):
+                continue
+            if (how := await self._breakers.admit(route)) is not None:
                 return route, how
         return None
 
     async def _next(
-        self, failed: ServedRoute, waiting: list[ServedRoute], deadline: float, *, again: bool
+        self, failed: ServedRoute, waiting: list[ServedRoute], deadline: float, *, again: bool, free: bool
     ) -> tuple[ServedRoute, Pass] | None:
-        """Where to try after a failure: another upstream at once, else the same one after a moment; None: nowhere."""
+        """Where to try after a failure: another upstream at once, else the same one after a moment; None: nowhere.
+
+        `free`: whatever the budget says.
+        """
         seconds_left = deadline - asyncio.get_running_loop().time()
         if seconds_left <= 0:
             return None
@@ -158,7 +168,7 @@ class Router:
         chosen = await self._choose(waiting)
         if chosen is None and not again:
             return None
-        if not self._budget.spend():
+        if not free and not self._budget.spend():
             BUDGET_EMPTY.inc()
             if chosen is not None:
                 self._breakers.dropped(*chosen)
@@ -180,4 +190,9 @@ def is_final(error: UpstreamFailed | UpstreamRefusal) -> bool:
     """Whether no upstream is to be asked after this: the answer had begun, or the request itself is at fault."""
     if isinstance(error, UpstreamFailed):
         return error.begun
-    return error.status != TOO_MANY_REQUESTS
+    return not is_limit(error)
+
+
+def is_limit(error: UpstreamFailed | UpstreamRefusal) -> bool:
+    """Whether the upstream has had enough of the operator's requests. It has done no work then, and rests next."""
+    return isinstance(error, UpstreamRefusal) and error.status == TOO_MANY_REQUESTS

@@ -4,6 +4,8 @@ aiohttp, not httpx: 90 against 1,870 µs CPU a call at 32 at once (CONTRIBUTING.
 """
 
 import asyncio
+import errno
+import logging
 import socket
 from collections import Counter
 from typing import Any
@@ -13,10 +15,13 @@ import aiohttp.abc
 import orjson
 from django.conf import settings
 
+from proxy import quirks
 from proxy.answers import error_of
 from proxy.catalogue import ServedRoute
 from proxy.errors import UpstreamRefusal
 from proxy.upstream_url import is_public
+
+logger = logging.getLogger(__name__)
 
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 ERROR_MAX_BYTES = 64 * 1024
@@ -24,6 +29,14 @@ ERROR_MAX_BYTES = 64 * 1024
 REQUEST_FAULTS = frozenset({400, 413, 422, 429})
 RETRY_AFTER_MAX_SECONDS = 3600
 REDACTED = "[upstream]"
+
+
+# This process or machine can open no more connections.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class AllFull(Exception):
+    """No call can be made now, and no upstream is to blame: each has as many as it may, or this process has."""
 
 
 class UpstreamFailed(Exception):
@@ -91,7 +104,7 @@ class Upstreams:
         return route is not None and most is not None and self._places[route.upstream_id] >= most
 
     async def send(self, route: ServedRoute, body: bytes, *, deadline: float) -> UpstreamCall:
-        """POSTs a completion and waits for a 200's headers. Raises UpstreamFailed, UpstreamRefusal.
+        """POSTs a completion and waits for a 200's headers. Raises UpstreamFailed, UpstreamRefusal, AllFull.
 
         `deadline`, here and below, is the event loop's time at which the whole call must be over.
         """
@@ -124,22 +137,30 @@ class Upstreams:
         except TimeoutError:
             raise UpstreamFailed("no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                logger.error(  # noqa: TRY400 - a trace adds nothing
+                    "no connection can be opened: %s", errno.errorcode[error.errno]
+                )
+                raise AllFull(f"no connection can be opened: {errno.errorcode[error.errno]}") from error
             raise UpstreamFailed(type(error).__name__, passing=True) from error
 
 
 async def read_all(
     response: UpstreamCall | aiohttp.ClientResponse, *, deadline: float, most: int = ANSWER_MAX_BYTES
 ) -> bytes:
-    """The whole body, up to `most` bytes. Raises UpstreamFailed."""
+    """The whole body, up to `most` bytes. Raises UpstreamFailed, also when no more of it comes for too long."""
     body = bytearray()
+    first_by = _by(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS, deadline)
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout_at(first_by) as patience:
             while chunk := await response.content.readany():
                 body += chunk
                 if len(body) > most:
                     raise UpstreamFailed("an answer without end", begun=True)
+                patience.reschedule(_by(settings.UPSTREAM_IDLE_TIMEOUT_SECONDS, deadline))
     except TimeoutError:
-        raise UpstreamFailed("took too long", begun=bool(body)) from None
+        late = asyncio.get_running_loop().time() >= deadline
+        raise UpstreamFailed("took too long" if late else "silent for too long", begun=bool(body)) from None
     except (aiohttp.ClientError, OSError) as error:
         raise UpstreamFailed(type(error).__name__, passing=True, begun=bool(body)) from error
     return bytes(body)
@@ -161,6 +182,8 @@ async def _refusal(
         error = error_of(orjson.loads(body)) or {}
     except (UpstreamFailed, orjson.JSONDecodeError):
         error = {}
+    if (fault := quirks.operators_fault(error, route.quirks)) is not None:
+        return UpstreamFailed(f"status {response.status} {fault}")
     return UpstreamRefusal(
         response.status,
         _redacted(error, route),

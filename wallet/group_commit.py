@@ -42,7 +42,14 @@ RECONNECT_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
 
 class LedgerUnavailable(Exception):
-    """The database cannot be reached, or too much waits for it already. Nothing was promised to the caller."""
+    """The database cannot be reached, or too much waits for it already. Nothing was promised to the caller.
+
+    `in_doubt`: the statement was sent, and may have been or yet be carried out.
+    """
+
+    def __init__(self, reason: str, *, in_doubt: bool = False) -> None:
+        super().__init__(reason)
+        self.in_doubt = in_doubt
 
 
 @dataclass(slots=True)
@@ -50,14 +57,18 @@ class _Waiting(Generic[Item, Result]):
     item: Item
     done: "asyncio.Future[Result]"
     since: float
-    left: "Callable[[], None] | None" = None
+    left: "Callable[[], None] | None"
+
+    def caller_left(self) -> None:
+        if self.left is not None:
+            self.left()
 
 
 class GroupCommit(Generic[Item, Result]):
     """Runs `statement(connection, items) -> results` over batches of what is submitted.
 
     `keeps_trying` decides what a lost connection means. True: the statement is idempotent and its items wait until
-    the database is back. False: they fail with LedgerUnavailable at once.
+    the database is back, however many there are. False: they fail with LedgerUnavailable at once.
     """
 
     def __init__(
@@ -89,26 +100,24 @@ class GroupCommit(Generic[Item, Result]):
 
         What was submitted is carried out even if its caller is cancelled meanwhile; then `left` is called after it.
         """
-        if len(self._waiting) >= MAX_WAITING or self._worker is None or self._worker.done():
+        full = not self._keeps_trying and len(self._waiting) >= MAX_WAITING
+        if full or self._worker is None or self._worker.done():
             raise LedgerUnavailable(f"{self._name}: {len(self._waiting)} waiting")
-        waiting = self._queue(item)
+        waiting = self._queue(item, left)
         try:
             return await waiting.done
         except asyncio.CancelledError:
-            if left is not None:
-                if waiting.done.cancelled():
-                    waiting.left = left
-                else:  # it was carried out a moment ago
-                    left()
+            if left is not None and not waiting.done.cancelled():  # it was carried out a moment ago
+                left()
             raise
 
     def submit_later(self, item: Item) -> "asyncio.Future[Result]":
         """Queues an item whatever waits already, for callers that cannot take no for an answer."""
-        return self._queue(item).done
+        return self._queue(item, None).done
 
-    def _queue(self, item: Item) -> _Waiting[Item, Result]:
+    def _queue(self, item: Item, left: "Callable[[], None] | None") -> _Waiting[Item, Result]:
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(item, done, time.perf_counter())
+        waiting = _Waiting(item, done, time.perf_counter(), left)
         self._waiting.append(waiting)
         self._idle.clear()
         self._arrived.set()
@@ -140,8 +149,10 @@ class GroupCommit(Generic[Item, Result]):
     async def _commit(self, batch: list[_Waiting[Item, Result]]) -> None:
         attempt = 0
         while True:
+            sent = False
             try:
                 connection = self._connection or await self._connect()
+                sent = True
                 async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
                     results = await self._statement(connection, [waiting.item for waiting in batch])
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
@@ -152,7 +163,7 @@ class GroupCommit(Generic[Item, Result]):
                     extra={"queue": self._name, "batch": len(batch), "error": str(error)},
                 )
                 if not self._keeps_trying:
-                    return self._fail(batch, LedgerUnavailable(str(error)))
+                    return self._fail(batch, LedgerUnavailable(str(error), in_doubt=sent))
                 await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
                 attempt += 1
             except Exception as error:
@@ -167,16 +178,16 @@ class GroupCommit(Generic[Item, Result]):
                 self._batch_items.observe(len(batch))
                 self._wait_seconds.observe(time.perf_counter() - batch[0].since)
                 for waiting, result in zip(batch, results, strict=True):
-                    if waiting.left is not None:
-                        waiting.left()
+                    if waiting.done.cancelled():
+                        waiting.caller_left()
                     elif not waiting.done.done():
                         waiting.done.set_result(result)
                 return None
 
     def _fail(self, batch: list[_Waiting[Item, Result]], error: Exception) -> None:
         for waiting in batch:
-            if waiting.left is not None:
-                waiting.left()
+            if waiting.done.cancelled():
+                waiting.caller_left()
             elif not waiting.done.done():
                 waiting.done.set_exception(error)
                 waiting.done.exception()  # seen: a caller that left must not raise a warning

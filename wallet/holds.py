@@ -89,10 +89,10 @@ class Holds:
         while True:
             try:
                 granted = await self._authorise.submit(asked, left=lambda: self._void(asked))
-            except LedgerUnavailable:
-                # Its reply may be what was lost; and a statement whose connection broke can still be under way.
-                self._void(asked)
-                asyncio.get_running_loop().call_later(VOID_AGAIN_SECONDS, self._void, asked)
+            except LedgerUnavailable as error:
+                if error.in_doubt:  # its reply may be what was lost, or its statement may still be under way
+                    self._void(asked)
+                    asyncio.get_running_loop().call_later(VOID_AGAIN_SECONDS, self._void, asked)
                 raise
             if granted.amount_micro is not None:
                 return granted.amount_micro

@@ -39,13 +39,14 @@ class ChatCompletions(AsyncAPIView):
         order = completions.take(now, await self.parse(request), key=key)
         self.prompt_estimate = order.ask.prompt.estimate
         await self.check_throttles(request)
-        answer = await completions.create(
+        creating = completions.create(
             now,
             order,
             key=key,
             request_id=raw.id,
             headers=raw.extra_headers,
         )
+        answer = await (raw.while_connected(creating) if order.ends_with_its_client else creating)
         if isinstance(answer, bytes):
             return HttpResponse(answer, content_type="application/json")
         return EventStream(answer)
@@ -56,7 +57,9 @@ class Models(AsyncAPIView):
 
     async def get(self, request: Request) -> HttpResponse:
         key = cast(KeyIdentity, request.auth)
-        models = [model for model in runtime.current().catalogue.all() if key.may_use(model.model_id)]
+        models = [
+            model for model in completions.on_sale(runtime.current()).all() if key.may_use(model.model_id)
+        ]
         return json_response({"object": "list", "data": [_model(model) for model in models]})
 
     head = get
@@ -127,7 +130,9 @@ class Healthz(OpenView):
 
 
 class Readyz(OpenView):
-    """GET /readyz: PostgreSQL answers and is migrated, and the process is not stopping; else 503 with the reasons.
+    """GET /readyz: PostgreSQL answers and is migrated, the catalogue has been read, and the process is not stopping.
+
+    Else 503 with the reasons.
 
     Valkey is reported, but without it requests are still served, so a process stays in the load balancer.
     """

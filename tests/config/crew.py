@@ -22,7 +22,7 @@ async def main(logs: Path, children: list[Child]) -> None:
         await supervisor.replace("web", ready_seconds=5)
         print("reloaded", flush=True)
 
-    await supervisor.run(start, reload=reload)
+    await supervisor.run(start, reload=reload, on_stop=lambda: None)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,23 @@ def test_a_busy_loop_takes_all_connections_that_wait() -> None:
     uvloop.run(work())
 
 
+def test_what_waits_at_the_close_is_taken_and_nothing_after_it() -> None:
+    async def work() -> None:
+        bound = bind("127.0.0.1", 0)
+        acceptor = Acceptor(bound, Counted, backlog=2048)
+        clients = call(bound.getsockname(), 300)
+        acceptor.close()
+        clients += call(bound.getsockname(), 1)
+        assert acceptor.is_beginning
+        await turns(5)
+        assert not acceptor.is_beginning
+        assert Counted.begun == 300
+        for one in [*clients, bound]:
+            one.close()
+
+    uvloop.run(work())
+
+
 def test_without_a_descriptor_left_a_connection_waits_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "PAUSE_SECONDS", 0.02)
 

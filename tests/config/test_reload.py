@@ -1,8 +1,9 @@
-"""`manage.py serve` is reloaded under load: no caller notices, and every answer is paid for."""
+"""`manage.py serve` is reloaded and stopped under load: no caller is cut off, and every answer is paid for."""
 
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import pytest
 from config import embedded
 from tests.config.processes import eventually, gone
 from tests.config.test_serve import Service, started
-from tests.fake_upstream import STREAM, USAGE, FakeUpstream, answer_whole, stream_events
+from tests.fake_upstream import STREAM, USAGE, FakeUpstream, answer_whole, chunk, stream_events
 from tests.live import ROOT
 
 pytestmark = pytest.mark.xdist_group("serve")
@@ -159,4 +160,30 @@ def test_reloads_under_load_fail_no_request_and_leave_no_old_process(
         check = [sys.executable, "manage.py", "check_ledger"]
         subprocess.run(check, cwd=ROOT, env={**os.environ, "HAMIRAN_VAR": str(tmp_path)}, check=True)
         service.process.terminate()
+        assert service.process.wait(30) == 0
+
+
+def refuses(service: Service) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", service.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_service_that_stops_refuses_connections_and_a_second_signal_tells_who_still_waits(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    upstream.script = stream_events(chunk({"content": "a"}), 60.0)
+    with started(tmp_path, UPSTREAM_BASE_URL=upstream.url, SHUTDOWN_GRACE_SECONDS="50") as service:
+        headers = {"Authorization": f"Bearer {service.line('Demo key: ').split()[-1]}"}
+        url = f"http://127.0.0.1:{service.port}/v1/chat/completions"
+        with httpx.stream("POST", url, json={**BODY, "stream": True}, headers=headers, timeout=30) as answer:
+            lines = answer.iter_lines()
+            assert '"content":"a"' in next(lines)
+            service.process.send_signal(signal.SIGINT)
+            eventually(lambda: refuses(service))
+            assert service.process.poll() is None
+            service.process.send_signal(signal.SIGINT)
+            assert any('"code":"service_unavailable"' in line for line in lines)
         assert service.process.wait(30) == 0

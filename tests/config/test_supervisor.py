@@ -172,6 +172,30 @@ def test_a_reload_whose_new_process_fails_says_why_and_leaves_the_old_ones(
     assert gone(old)
 
 
+def test_a_reload_whose_new_process_cannot_begin_says_so_and_the_service_goes_on(
+    crew: Start, tmp_path: Path, web: str
+) -> None:
+    process = crew(web)
+    order, log = tmp_path / "order", tmp_path / "web.log"
+    eventually(lambda: logged(order, "begun"))
+    old = psutil.Process(process.pid).children()
+    log.unlink()
+    log.mkdir()  # its log cannot be opened; a fork that fails is the same OSError
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout is not None
+    printed = [process.stdout.readline()]
+    while printed[-1] and not printed[-1].startswith("Not reloaded. The new web did not become ready."):
+        printed.append(process.stdout.readline())
+    assert "web ended (not started: [Errno 21] Is a directory" in "".join(printed)
+    assert psutil.Process(process.pid).children() == old
+    log.rmdir()
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout.readline() == "reloaded\n"
+    assert gone(old)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
 def test_killing_the_supervisor_itself_leaves_no_process(crew: Start, tmp_path: Path) -> None:
     process = crew("one=echo begun; exec sleep 60", "two=echo begun; exec sleep 60")
     eventually(lambda: logged(tmp_path / "one.log", "begun") and logged(tmp_path / "two.log", "begun"))

@@ -2,6 +2,7 @@
 
 import json
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +101,34 @@ def test_all_kinds_of_text_count() -> None:
 def test_a_whole_answer_without_choices_is_none(body: bytes) -> None:
     with pytest.raises(BadAnswer):
         whole_answer(body)
+
+
+def test_an_answer_of_several_choices_ends_when_all_of_them_have() -> None:
+    def said(number: int, finish: str | None = None) -> bytes:
+        delta = {} if finish else {"content": "a"}
+        chunk = {"choices": [{"index": number, "delta": delta, "finish_reason": finish}]}
+        return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+    broken = AnswerStream(include_usage=False, choices=2)
+    broken.feed(said(0) + said(1) + said(0, "stop"))
+    assert not broken.finished
+    broken.end()
+    assert broken.failure
+
+    both = AnswerStream(include_usage=False, choices=2)
+    both.feed(said(0) + said(1) + said(0, "stop") + said(1, "stop"))
+    assert both.finished
+    both.end()
+    assert both.done
+    assert not both.failure
+
+    fewer = AnswerStream(include_usage=False, choices=2)  # than asked for, but whole
+    fewer.feed(said(0) + said(0, "stop"))
+    fewer.end()
+    assert not fewer.failure
+
+
+def test_an_answer_that_cannot_be_written_anew_goes_out_as_it_came() -> None:
+    deep = b"[" * 400 + b"]" * 400
+    body = b'{"choices": [{"message": {"content": "a"}}], "extra": ' + deep + b"}"
+    assert whole_answer(body).with_cost(Usage(1, 1), 0.1) == body

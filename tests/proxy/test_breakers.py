@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -141,6 +142,48 @@ async def test_each_failed_try_doubles_the_time_up_to_a_minute(
         clock.now += 0.2
         assert await call(breakers, route, well=False) is Pass.PROBE
         await breakers.sync()  # gives the lease back
+
+
+async def test_an_upstream_may_stay_away_for_weeks(
+    process: Callable[[], Breakers], route: ServedRoute, clock: Clock
+) -> None:
+    breakers = process()
+    await open_it(breakers, route)
+    for _ in range(2_000):
+        breakers.failed(route, Pass.PROBE)
+    clock.now += 59.9
+    assert await breakers.admit(route) is None
+    clock.now += 0.2
+    assert await breakers.admit(route) is Pass.PROBE
+
+
+@pytest.mark.parametrize(("broken", "opens"), [(8, True), (4, False)])
+async def test_streams_that_break_off_count_once_though_they_began_well(
+    process: Callable[[], Breakers], route: ServedRoute, clock: Clock, broken: int, opens: bool
+) -> None:
+    """Two in a second, of which so many out of ten break three seconds later."""
+    breakers, breaks_at = process(), deque[float]()
+    for number in range(100):
+        clock.now += 0.5
+        while breaks_at and breaks_at[0] <= clock.now:
+            breaks_at.popleft()
+            breakers.broke_off(route)
+        if breakers.is_open(route):
+            break
+        await call(breakers, route, well=True)
+        if number % 10 < broken:
+            breaks_at.append(clock.now + 3)
+    assert breakers.is_open(route) is opens
+
+
+async def test_a_stream_that_breaks_off_while_its_upstream_is_left_alone_changes_nothing(
+    process: Callable[[], Breakers], route: ServedRoute, clock: Clock
+) -> None:
+    breakers = process()
+    await open_it(breakers, route)
+    breakers.broke_off(route)
+    clock.now += 5.1
+    assert await breakers.admit(route) is Pass.PROBE
 
 
 async def test_a_try_that_says_nothing_leaves_the_place_to_the_next(
@@ -304,6 +347,19 @@ async def test_running_processes_tell_each_other_by_themselves(
     finally:
         await one.close()
         await other.close()
+
+
+async def test_a_process_that_stops_while_it_tries_leaves_the_place_to_another(
+    process: Callable[[], Breakers], route: ServedRoute, clock: Clock, valkey: redis.asyncio.Redis
+) -> None:
+    breakers = process()
+    breakers.start()
+    await open_it(breakers, route)
+    clock.now += 6
+    assert await breakers.admit(route) is Pass.PROBE
+    breakers.dropped(route, Pass.PROBE)
+    await breakers.close()
+    assert await valkey.exists(f"hamiran:breaker:{route.upstream_id}:probe") == 0
 
 
 # --- Valkey away -----------------------------------------------------------------------------------------------

@@ -1,20 +1,26 @@
 """What is on sale: which price and route hold at a moment, and how soon a web process sees a change."""
 
 import asyncio
+import importlib
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError, connection, transaction
 from django.db.utils import OperationalError
 from django.utils import timezone
 
-from proxy import catalogue, offers, quirks
+from proxy import catalogue, completions, health, offers, quirks, runtime
+from proxy.api.views import Model, Models
 from proxy.catalogue import CatalogueCache
+from proxy.errors import APIError
 from proxy.models import LanguageModel, Price, Route, Upstream
 from proxy.pricing import RIAL_PER_MILLION_MAX, PriceQuote
+from proxy.starter import GEMINI_HOST
 from tests.proxy.factories import LanguageModelFactory, PriceFactory, RouteFactory, UpstreamFactory
 
 URL = "https://93.184.215.14/v1"
@@ -170,6 +176,32 @@ def test_a_secret_that_cannot_be_read_takes_down_its_own_model_only(caplog: pyte
 
 
 @pytest.mark.django_db
+def test_an_upstream_of_a_kind_to_come_takes_down_its_own_model_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A newer version has written it, while this process is not yet replaced."""
+    strange, fine = on_sale(upstream=UpstreamFactory.create(kind="of tomorrow")), on_sale()
+    served = catalogue.load(timezone.now())
+    assert fine.model_id in served
+    assert strange.model_id not in served
+    assert "of tomorrow" in caplog.text
+
+
+@pytest.mark.django_db
+def test_an_upstream_at_geminis_host_from_before_there_were_kinds_gets_its_kind() -> None:
+    at_gemini = f"https://{GEMINI_HOST}/v1beta/openai"
+    primary = UpstreamFactory.create(name="primary", base_url=at_gemini)
+    own = UpstreamFactory.create(base_url=at_gemini)
+    other = UpstreamFactory.create(base_url=f"https://x.test/{GEMINI_HOST}")
+    migration = importlib.import_module("proxy.migrations.0008_gemini_by_host")
+    migration.recognise_gemini(apps, None)
+    told = {row.pk: (row.kind, row.on_disconnect) for row in Upstream.objects.all()}
+    assert told[primary.pk] == ("gemini", "drain")
+    assert told[own.pk] == ("gemini", "cancel")
+    assert told[other.pk] == ("openai", "cancel")
+
+
+@pytest.mark.django_db
 def test_loading_asks_the_same_few_questions_however_much_is_on_sale(django_assert_num_queries: Any) -> None:
     for _ in range(5):
         on_sale()
@@ -240,6 +272,40 @@ async def test_a_database_that_goes_away_leaves_the_last_catalogue_in_use(
         assert served.price.input_rial_per_million == 8
     finally:
         await cache.close()
+
+
+async def test_until_the_first_reading_nothing_is_said_of_any_model(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_now: Any) -> Any:
+        raise OperationalError("away")
+
+    async def fine(_runtime: Any) -> str:
+        return "ok"
+
+    for part in ("_postgresql", "_valkey"):
+        monkeypatch.setattr(health, part, fine)
+    monkeypatch.setattr(health, "_migrations", lambda: "ok")
+    cache = CatalogueCache()
+    now: Any = SimpleNamespace(catalogue=cache)
+    monkeypatch.setattr(runtime, "_current", now)
+    request: Any = None
+    with monkeypatch.context() as patched:
+        patched.setattr(catalogue, "load", away)
+        await cache.refresh()
+    assert not health.is_ready(await health.check(now))
+    with pytest.raises(APIError) as caught:
+        completions.take(now, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+    assert caught.value.status == 503
+    for answer in (Models().get(request), Model().get(request, "m")):
+        with pytest.raises(APIError) as caught:
+            await answer
+        assert caught.value.status == 503
+    await cache.refresh()
+    assert health.is_ready(await health.check(now))
+    with pytest.raises(APIError) as caught:
+        await Model().get(request, "no-such-model")
+    assert caught.value.status == 404
 
 
 def _apart(make: Callable[[], Any]) -> Any:

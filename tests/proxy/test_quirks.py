@@ -24,6 +24,39 @@ def test_an_admins_fields_come_on_top_of_the_kinds() -> None:
     assert rules.mends_answers
 
 
+def test_a_kind_that_this_version_does_not_know_is_no_kind() -> None:
+    with pytest.raises(quirks.UnknownKind, match="'of tomorrow'"):
+        quirks.of(kind="of tomorrow", strip_fields="")
+
+
+INVALID_KEY = {
+    "code": 400,
+    "message": "API key not valid. Please pass a valid API key.",
+    "status": "INVALID_ARGUMENT",
+    "details": [{"@type": "x", "reason": "API_KEY_INVALID"}, {"locale": "en-US"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (INVALID_KEY, "API_KEY_INVALID"),
+        (
+            {"status": "FAILED_PRECONDITION", "message": "User location is not supported"},
+            "FAILED_PRECONDITION",
+        ),
+        ({"status": "INVALID_ARGUMENT", "details": [{"reason": "badRequest"}]}, None),
+        ({"status": ["FAILED_PRECONDITION"], "details": "API_KEY_INVALID"}, None),
+        ({}, None),
+    ],
+)
+def test_what_gemini_says_of_the_operator_is_told_from_what_it_says_of_the_request(
+    error: dict[str, Any], fault: str | None
+) -> None:
+    assert quirks.operators_fault(error, QUIRKS["gemini"]) == fault
+    assert quirks.operators_fault(error, QUIRKS["openai"]) is None
+
+
 @pytest.mark.parametrize(
     ("text", "unfit"),
     [

@@ -6,6 +6,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ from proxy import routing
 from proxy.breakers import FAILURES_MIN, Breakers
 from proxy.catalogue import ServedRoute
 from proxy.errors import UpstreamRefusal
-from proxy.routing import AllFull, RetryBudget, Router, in_order
-from proxy.upstreams import UpstreamFailed, Upstreams
+from proxy.routing import RetryBudget, Router, in_order
+from proxy.upstreams import AllFull, UpstreamFailed, Upstreams
 from tests.proxy.factories import served_route
 
 upstream_ids = itertools.count(os.getpid() * 1_000_000 + 500_000)
@@ -289,6 +290,76 @@ async def test_what_is_not_the_upstreams_fault_opens_no_breaker(
         with pytest.raises(type(error)):
             await router.call([first], attempts, deadline=soon())
     assert not breakers.is_open(first)
+
+
+async def test_an_upstream_that_is_out_of_quota_keeps_no_customer_from_the_one_behind_it(
+    router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute
+) -> None:
+    attempts.fail(first, UpstreamRefusal(429, {}), times=1_000)
+    for _ in range(500):
+        assert await router.call([first, second], attempts, deadline=soon()) == second.upstream_id
+    assert attempts.made.count(first.upstream_id) == 1
+
+
+async def test_calls_that_were_under_way_when_the_quota_ended_all_go_on(
+    router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute
+) -> None:
+    """However little is left of the retry budget: a 429 is no outage, and what it costs is over at once."""
+    arrived = asyncio.Barrier(40)
+
+    async def attempt(route: ServedRoute) -> int:
+        if route is first:
+            await arrived.wait()
+            raise UpstreamRefusal(429, {})
+        return await attempts(route)
+
+    calls = (router.call([first, second], attempt, deadline=soon()) for _ in range(40))
+    assert set(await asyncio.gather(*calls)) == {second.upstream_id}
+
+
+async def test_a_rest_after_a_429_opens_no_breaker_and_is_kept_to_its_model(
+    router: Router, attempts: Attempts, breakers: Breakers, first: ServedRoute, second: ServedRoute
+) -> None:
+    attempts.fail(first, UpstreamRefusal(429, {}))
+    await router.call([first, second], attempts, deadline=soon())
+    other_model = replace(first, upstream_model="another name there")
+    assert await router.call([other_model, second], attempts, deadline=soon()) == first.upstream_id
+    assert await router.call([first, second], attempts, deadline=soon()) == second.upstream_id
+    assert not breakers.is_open(first)
+
+
+async def test_an_upstream_that_rests_is_called_for_want_of_another_and_serves_on_from_there(
+    router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute
+) -> None:
+    attempts.fail(first, UpstreamRefusal(429, {}, retry_after_seconds=60))
+    with pytest.raises(UpstreamRefusal):
+        await router.call([first], attempts, deadline=soon())
+    assert await router.call([first], attempts, deadline=soon()) == first.upstream_id
+    assert await router.call([first, second], attempts, deadline=soon()) == first.upstream_id
+
+
+async def test_what_a_full_upstream_cannot_take_is_not_forced_on_a_broken_one(
+    router: Router, attempts: Attempts, breakers: Breakers, upstreams: Upstreams, first: ServedRoute
+) -> None:
+    full = a_route(priority=2, max_in_flight=1)
+    upstreams._places[full.upstream_id] = 1
+    await open_breaker(breakers, first)
+    with pytest.raises(AllFull):
+        await router.call([first, full], attempts, deadline=soon())
+    assert attempts.made == []
+    await open_breaker(breakers, full)
+    assert await router.call([first, full], attempts, deadline=soon()) == first.upstream_id
+
+
+async def test_a_process_without_descriptors_blames_no_upstream(
+    router: Router, attempts: Attempts, breakers: Breakers, first: ServedRoute, second: ServedRoute
+) -> None:
+    attempts.fail(first, AllFull("EMFILE"), times=20)
+    for _ in range(20):
+        with pytest.raises(AllFull):
+            await router.call([first, second], attempts, deadline=soon())
+    assert not breakers.is_open(first)
+    assert second.upstream_id not in attempts.made
 
 
 async def test_a_full_upstream_is_passed_over_and_all_full_is_said(

@@ -1,11 +1,17 @@
-"""Which addresses a call to an upstream may reach, at the moment of the call."""
+"""Which addresses a call to an upstream may reach at the moment of the call, and how long its answer may be silent."""
 
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from proxy.upstreams import PublicResolver
+from proxy.upstreams import AllFull, PublicResolver, UpstreamFailed, Upstreams, read_all
+from tests.proxy.factories import served_route
 
 
 @pytest_asyncio.fixture
@@ -32,3 +38,68 @@ async def test_a_host_that_the_operator_allowed_may_be_private(
 ) -> None:
     settings.UPSTREAM_ALLOWED_HOSTS = ["inside.example"]
     assert [found["host"] for found in await resolver.resolve("inside.example", 443)] == ["10.0.0.5"]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+PIECE = b"5\r\nhello\r\n"
+
+
+@pytest_asyncio.fixture
+async def upstreams() -> AsyncIterator[Upstreams]:
+    made = Upstreams()
+    made.start()
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "begun"),
+    [([HEAD], False), ([HEAD, PIECE], True)],
+    ids=["after the head", "after a piece"],
+)
+async def test_a_whole_answer_that_falls_silent_is_given_up_long_before_its_deadline(
+    upstreams: Upstreams, settings: Any, sent: list[bytes], begun: bool
+) -> None:
+    settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = settings.UPSTREAM_IDLE_TIMEOUT_SECONDS = 0.3
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for part in sent:
+            writer.write(part)
+            await writer.drain()
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        route = served_route(1, base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        deadline = asyncio.get_running_loop().time() + 600
+        try:
+            async with asyncio.timeout(10):
+                call = await upstreams.send(route, b"{}", deadline=deadline)
+                try:
+                    with pytest.raises(UpstreamFailed) as caught:
+                        await read_all(call, deadline=deadline)
+                finally:
+                    call.release()
+        finally:
+            over.set()
+    assert caught.value.begun is begun
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path("/dev/null").open() as lowest_free:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free.fileno() + 1, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_process_that_can_open_no_connection_says_so_and_blames_nobody(upstreams: Upstreams) -> None:
+    deadline = asyncio.get_running_loop().time() + 5
+    with no_more_descriptors(), pytest.raises(AllFull, match="EMFILE"):
+        await upstreams.send(served_route(1), b"{}", deadline=deadline)
+    assert not upstreams._places[1]

@@ -135,3 +135,39 @@ async def test_closing_carries_out_what_waits(committed_db: None) -> None:
         for n in range(50):
             queue.submit_later(n)
     assert sorted(carried_out) == list(range(50))
+
+
+async def test_a_caller_cancelled_in_the_moment_of_the_commit_is_told_of_it(committed_db: None) -> None:
+    go, in_flight, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def statement(_database: Connection, items: Sequence[int]) -> Sequence[int]:
+        in_flight.set()
+        await go.wait()
+        return items
+
+    async with running(statement) as queue:
+        caller = asyncio.create_task(queue.submit(1, left=left.set))
+        await in_flight.wait()
+        go.set()
+        caller.cancel()  # before the worker runs again, in which the batch ends
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_what_was_never_sent_is_in_no_doubt(committed_db: None) -> None:
+    async def statement(_database: Connection, items: Sequence[int]) -> Sequence[int]:
+        raise psycopg.OperationalError("the connection broke")
+
+    async with running(statement) as queue:
+        with pytest.raises(LedgerUnavailable) as sent:
+            await queue.submit(1)
+    assert sent.value.in_doubt
+    unreachable: group_commit.GroupCommit[int, int] = group_commit.GroupCommit(
+        name="unreachable", conninfo="host=/nowhere", statement=statement, keeps_trying=False
+    )
+    unreachable.start()
+    with pytest.raises(LedgerUnavailable) as unsent:
+        await unreachable.submit(1)
+    assert not unsent.value.in_doubt
+    await unreachable.close(timeout_seconds=1)

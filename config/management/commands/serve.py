@@ -88,7 +88,8 @@ async def _serve(host: str, listening: socket.socket) -> None:
             await supervisor.restart(name)
         _say(f"Reloaded in {time.monotonic() - began:.1f} s.")
 
-    await supervisor.run(start, reload=reload)
+    # The web processes have the socket, too. Held here any longer it would take connections that nobody serves.
+    await supervisor.run(start, reload=reload, on_stop=listening.close)
 
 
 async def _start_engines(supervisor: Supervisor) -> None:
@@ -116,11 +117,13 @@ def _celery() -> list[Child]:
 
 
 def _web(listening: socket.socket) -> Child:
-    """All of them listen on one socket, which is held here: what arrives while a process ends waits for another."""
+    """All of them listen on one socket, which is held here: what arrives while one is replaced waits for another."""
     return Child(
         name="web",
         argv=[sys.executable, "-m", "config.web", "--fd", str(listening.fileno())],
         fds=(listening.fileno(),),
+        # Its second signal: it settles and tells everybody at once. Not SIGTERM, of which two in a row may be one.
+        force=signal.SIGINT,
         grace_seconds=settings.SHUTDOWN_DELAY_SECONDS + settings.SHUTDOWN_GRACE_SECONDS + 15,
     )
 

@@ -287,10 +287,9 @@ def test_a_refusal_leaks_neither_key_nor_address(caller: Caller, upstream: FakeU
     assert str(upstream.port) not in message
 
 
-def test_upstreams_rate_limit_is_said_in_our_words(caller: Caller, upstream: FakeUpstream) -> None:
-    upstream.script = respond(
-        429, {"error": {"message": "org-secret is over its quota", "code": "rate_limit_exceeded"}}
-    )
+@pytest.mark.parametrize("code", ["rate_limit_exceeded", "insufficient_quota"])
+def test_upstreams_rate_limit_is_said_in_our_words(caller: Caller, upstream: FakeUpstream, code: str) -> None:
+    upstream.script = respond(429, {"error": {"message": "org-secret is over its quota", "code": code}})
     assert_error(caller.ask(), "rate_limit_exceeded")
 
 

@@ -151,6 +151,23 @@ def test_so_it_is_in_a_stream(gemini: Caller, upstream: FakeUpstream) -> None:
     assert_billed(gemini)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]},
+        {"status": "FAILED_PRECONDITION"},
+    ],
+)
+def test_a_refusal_that_is_the_operators_fault_is_not_passed_on(
+    gemini: Caller, upstream: FakeUpstream, error: dict[str, Any]
+) -> None:
+    upstream.script = respond(400, [{"error": {"code": 400, "message": "Pass a valid API key.", **error}}])
+    with pytest.raises(openai.InternalServerError) as caught:
+        gemini.sdk.chat.completions.create(model=GEMINI, messages=HELLO)
+    assert (caught.value.status_code, caught.value.code) == (502, "upstream_error")
+    assert gemini.usage().outcome == "upstream_failed"
+
+
 def test_what_it_does_not_know_and_no_rule_names_is_refused_in_the_openai_shape(gemini: Caller) -> None:
     with pytest.raises(openai.BadRequestError, match='Unknown name "made_up"') as caught:
         gemini.sdk.chat.completions.create(model=GEMINI, messages=HELLO, extra_body={"made_up": 1})

@@ -86,4 +86,7 @@ def test_metrics_are_for_whoever_has_the_token(caller: Caller) -> None:
 def test_health_says_alive_and_ready(caller: Caller) -> None:
     assert httpx.get(f"{caller.web.url}/healthz").json() == {"status": "ok"}
     ready = httpx.get(f"{caller.web.url}/readyz").json()
-    assert ready == {"ready": True, "checks": {"postgresql": "ok", "valkey": "ok", "migrations": "ok"}}
+    assert ready == {
+        "ready": True,
+        "checks": {"postgresql": "ok", "valkey": "ok", "migrations": "ok", "catalogue": "ok"},
+    }

@@ -138,3 +138,21 @@ def test_a_second_signal_ends_the_waiting_but_settles_and_tells_everybody(
         assert web.process.wait(20) == 0
     for someone in (streaming, asking):
         assert someone.balance() == (CREDIT, 0)
+
+
+def test_a_stop_settles_the_stream_of_a_client_that_has_stopped_reading(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
+    caller = make_caller()
+    upstream.script = stream_events(*[chunk({"content": "x" * 60_000})] * 400)
+    body = json.dumps({"model": MODEL, "messages": HELLO, "stream": True}).encode()
+    with web_process(env={"SHUTDOWN_GRACE_SECONDS": "1"}) as web, socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", web.port))
+        request = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caller.key}\r\n"
+        raw.sendall(f"{request}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert raw.recv(100)
+        web.process.send_signal(signal.SIGTERM)
+        assert web.process.wait(40) == 0
+    assert caller.balance() == (CREDIT, 0)
+    assert caller.usage().outcome == "interrupted"

@@ -313,13 +313,28 @@ def head(caller: Caller, length: int) -> bytes:
 def test_a_client_that_leaves_before_the_first_event_settles_too(
     caller: Caller, upstream: FakeUpstream
 ) -> None:
-    upstream.script = stream_events(0.5, *STREAM)
+    upstream.script = stream_events(60.0, *STREAM)  # there is nothing to notice it by but the connection
     body = json.dumps({"model": MODEL, "messages": HELLO, "stream": True}).encode()
     with socket.create_connection(("127.0.0.1", caller.web.port)) as raw:
         raw.sendall(head(caller, len(body)) + body)
         eventually(lambda: upstream.requests)
     eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
-    assert caller.usage().outcome == "client_left"
+    usage = caller.usage()
+    assert (usage.outcome, usage.billed_by, usage.status) == ("client_left", "nothing", 499)
+    assert caller.balance() == (CREDIT, 0)
+
+
+def test_a_drained_upstream_is_paid_though_its_client_left_before_the_first_event(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = stream_events(0.5, *STREAM)
+    body = json.dumps({"model": DRAINED_MODEL, "messages": HELLO, "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", caller.web.port)) as raw:
+        raw.sendall(head(caller, len(body)) + body)
+        eventually(lambda: upstream.requests)
+    eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
+    usage = caller.usage()
+    assert (usage.outcome, usage.billed_by, usage.completion_tokens) == ("client_left", "usage", 9)
 
 
 def test_a_client_that_leaves_between_the_headers_and_the_first_event_settles_too(
