@@ -249,7 +249,12 @@ IN_FLIGHT_MAX = envint("IN_FLIGHT_MAX", 5_000)
 CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30)
 # A hold outlives the longest call with a margin, so that the sweeper never takes one from a living request.
 HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + CLIENT_WRITE_TIMEOUT_SECONDS + 120
+# A load balancer needs this long to notice; nobody is in front of the sandbox.
+SHUTDOWN_DELAY_SECONDS = envint("SHUTDOWN_DELAY_SECONDS", 0 if SANDBOX else 5)
 SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
+WEB_PROCESSES = envint("WEB_PROCESSES", 1)
+if WEB_PROCESSES < 1:
+    raise ImproperlyConfigured("WEB_PROCESSES must be 1 or more.")
 
 METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
 

@@ -1,16 +1,35 @@
-"""Runs the web process: `python -m config.web [--host H] [--port P]`. Uvicorn, with a limit on request heads.
+"""Runs the web process: uvicorn, with a limit on request heads and an end that loses no request.
 
-Ends with status 0 on SIGTERM and SIGINT, once what was being answered has been answered or has been told.
+SIGTERM or SIGINT: /readyz says 503 and every answer asks its client to connect anew; after SHUTDOWN_DELAY_SECONDS no
+connection is taken any more; what then runs has SHUTDOWN_GRACE_SECONDS to finish, and is told when it has not. A
+second signal ends all waiting. The exit status is 0.
 """
 
 import argparse
+import asyncio
+import contextlib
 import os
 import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import cast
 
 import orjson
 import uvicorn
+from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from config.asgi import application
+from config.listening import Acceptor, bind
+from proxy import health, runtime
+
+TICK_SECONDS = 0.1
+# Longer than load balancers and SDKs keep an idle connection (nginx: 60 s, httpx: 5 s), so that they close it. Closed
+# from here it could be closed on a request that is on its way, which they cannot know to be safe to repeat.
+KEEP_ALIVE_SECONDS = 75
+# For the same reason a kept connection is not closed at once at a stop: a busy client brings its next request first.
+LAST_REQUEST_SECONDS = 1.0
 # Request line and headers together. The parser itself has no limit: one endless header would fill the memory.
 HEAD_MAX_BYTES = 64 * 1024
 TOO_LARGE = orjson.dumps(
@@ -25,11 +44,12 @@ TOO_LARGE = orjson.dumps(
 )
 
 
-class LimitedProtocol(HttpToolsProtocol):
+class Protocol(HttpToolsProtocol):
     """Ends a connection that sends HEAD_MAX_BYTES without a byte of body: in a head (431), trailers, chunk lines."""
 
     _in_head = False
     _idle_bytes = 0
+    _idle_since = 0.0  # by the event loop's clock; of meaning only while nothing runs
 
     def data_received(self, data: bytes) -> None:
         self._idle_bytes += len(data)
@@ -42,6 +62,10 @@ class LimitedProtocol(HttpToolsProtocol):
                 )
                 self.transport.write(TOO_LARGE)
             self.transport.close()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._idle_since = self.loop.time()
+        super().connection_made(transport)
 
     def on_message_begin(self) -> None:
         self._in_head = True
@@ -61,32 +85,124 @@ class LimitedProtocol(HttpToolsProtocol):
         self._idle_bytes = 0
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def begin_to_leave(self) -> None:
+        """Makes an answer that has not begun the last one, and say so.
+
+        One that has begun promised to keep the connection, and its client may use it again at once: it stays.
+        """
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def leave_if_idle(self, *, since: float) -> None:
+        """Closes when nothing was asked or answered since then, by the event loop's clock."""
+        idle = not self._in_head and (self.cycle is None or self.cycle.response_complete)
+        if idle and self._idle_since <= since:
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server, which starts and stops in our way.
+
+    With `ready_fd` it listens only once it is ready to serve, and then writes a byte there.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, ready_fd: int | None) -> None:
+        super().__init__(config)
+        self._ready_fd = ready_fd
+        self._hurried = False
+        self._acceptors: list[Acceptor] = []
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """For good, and never raised again: having ended in order is no failure."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._hurried = self.should_exit
+        self.should_exit = True
+        health.stop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        while self._ready_fd is not None and not health.is_ready(await health.check(runtime.current())):
+            if self.should_exit:
+                self._hurried = True  # nobody was served, so nobody is waited for
+                return
+            await asyncio.sleep(TICK_SECONDS)
+        self._acceptors = [
+            Acceptor(listening, self._connection, backlog=self.config.backlog) for listening in sockets or ()
+        ]
+        if self._ready_fd is not None:
+            os.write(self._ready_fd, b"\n")
+            os.close(self._ready_fd)
+
+    def _connection(self) -> Protocol:
+        return Protocol(self.config, self.server_state, self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        now = asyncio.get_running_loop().time
+        began = now()
+        self.config.encoded_headers.append((b"connection", b"close"))
+        await self.on_tick(0)
+        for connection in self._connections():
+            connection.begin_to_leave()
+        await self._until(lambda: False, settings.SHUTDOWN_DELAY_SECONDS)
+
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for listening in sockets or ():
+            listening.close()
+
+        def finished() -> bool:
+            if now() - began > LAST_REQUEST_SECONDS:
+                for connection in self._connections():
+                    connection.leave_if_idle(since=now() - LAST_REQUEST_SECONDS)
+            return not self.server_state.connections and not self.server_state.tasks
+
+        await self._until(finished, settings.SHUTDOWN_GRACE_SECONDS)
+        for task in self.server_state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
+
+    async def _until(self, over: Callable[[], bool], seconds: float) -> None:
+        """Waits for it, but no longer than so many seconds, and not in a hurry; the Date header goes on meanwhile."""
+        now = asyncio.get_running_loop().time
+        deadline, ticks = now() + seconds, 0
+        while not over() and not self._hurried and now() < deadline:
+            await asyncio.sleep(TICK_SECONDS)
+            ticks += 1
+            await self.on_tick(ticks)
+
+    def _connections(self) -> list[Protocol]:
+        return cast("list[Protocol]", list(self.server_state.connections))
+
 
 def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from django.conf import settings
-
     parser = argparse.ArgumentParser(prog="python -m config.web", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=settings.PORT)
+    parser.add_argument("--fd", type=int, help="a bound socket to listen on, instead of host and port")
+    parser.add_argument("--ready-fd", type=int, help="listen only when ready, and write a byte there then")
     options = parser.parse_args()
-    # Uvicorn raises the signal that ended it once more when it is done; having ended in order is no failure.
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda _signal, _frame: None)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            "config.asgi:application",
-            host=options.host,
-            port=options.port,
-            loop="uvloop",
-            http=LimitedProtocol,
-            lifespan="on",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.SHUTDOWN_GRACE_SECONDS,
-        )
+    listening = bind(options.host, options.port) if options.fd is None else socket.socket(fileno=options.fd)
+    config = uvicorn.Config(
+        application,
+        loop="uvloop",
+        http=Protocol,
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    server.run()
+    server = Server(config, ready_fd=options.ready_fd)
+    server.run([listening])
     if not server.started:
         raise SystemExit(3)
 

@@ -2,7 +2,7 @@
 
 A stream is relayed event by event, verbatim. Each event is decoded once (a microsecond) to see usage, errors and
 the end; only events that carry usage are written anew (without it where it was not asked for, with the cost where
-it was), and tool calls of an upstream whose quirks ask for it.
+it was), and chunks that an upstream's quirks mend.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ import orjson
 
 from proxy import sse
 from proxy.pricing import Usage
-from proxy.quirks import ToolCalls
+from proxy.quirks import ChunkMender
 
+TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
 
 
@@ -60,13 +61,26 @@ def text_bytes(message: Any) -> int:
     """UTF-8 bytes of what a message or a delta says: content, reasoning, and the arguments of calls."""
     if not isinstance(message, dict):
         return 0
-    texts = [message.get(name) for name in ("content", "reasoning_content", "reasoning", "refusal")]
+    length = 0
+    for name in TEXTS:
+        if (text := message.get(name)) and isinstance(text, str):
+            length += _utf8_bytes(text)
     calls = message.get("tool_calls")
-    for call in [*(calls if isinstance(calls, list) else []), {"function": message.get("function_call")}]:
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            texts += [function.get("name"), function.get("arguments")]
-    return sum(len(text.encode()) for text in texts if isinstance(text, str))
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, dict):
+            length += _function_bytes(call.get("function"))
+    return length + _function_bytes(message.get("function_call"))
+
+
+def _function_bytes(function: Any) -> int:
+    if not isinstance(function, dict):
+        return 0
+    texts = (function.get("name"), function.get("arguments"))
+    return sum(_utf8_bytes(text) for text in texts if isinstance(text, str))
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +133,9 @@ class AnswerStream:
     answer, nothing more is read.
     """
 
-    def __init__(self, *, include_usage: bool, mends_tool_calls: bool = False) -> None:
+    def __init__(self, *, include_usage: bool, mends: bool = False) -> None:
         self._include_usage = include_usage
-        self._tool_calls = ToolCalls() if mends_tool_calls else None
+        self._mender = ChunkMender() if mends else None
         self._splitter = sse.EventSplitter()
         self._reported: Any = None
         self._last_chunk: dict[str, Any] = {}
@@ -190,7 +204,7 @@ class AnswerStream:
         if not isinstance(chunk, dict):
             raise BadAnswer("an event that is no object")
         self._count(chunk)
-        if self._tool_calls is not None and self._tool_calls.mend_chunk(chunk):
+        if self._mender is not None and self._mender.mend(chunk):
             event = sse.event(orjson.dumps(chunk))
         return self._relayed(event, chunk) if "usage" in chunk else event
 

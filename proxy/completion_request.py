@@ -1,6 +1,6 @@
 """What is read of a chat completion's body: only the fields that route, bound or bill it. The rest passes unread."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -29,23 +29,17 @@ class CompletionRequest:
     n: int
     output_limit: int | None
     prompt: PromptSize
-    _bodies: dict[tuple[str, int | None, frozenset[str]], bytes] = field(default_factory=dict)
 
     def upstream_body(
         self, *, upstream_model: str, output_limit: int | None, without: frozenset[str] = frozenset()
     ) -> bytes:
         """The body for upstream: the model's name there, usage asked for in streams, and a cap where we set one.
 
-        `without`: fields that it does not take. Made once for each upstream that needs another one.
+        `without`: fields that it does not take.
         """
-        wanted = (upstream_model, output_limit, without)
-        if (body := self._bodies.get(wanted)) is None:
-            body = self._bodies[wanted] = self._encode(*wanted)
-        return body
-
-    def _encode(self, upstream_model: str, output_limit: int | None, without: frozenset[str]) -> bytes:
-        payload = {name: value for name, value in self.payload.items() if name not in without}
-        payload["model"] = upstream_model
+        payload = {**self.payload, "model": upstream_model}
+        for name in without:
+            payload.pop(name, None)
         if self.stream:
             payload["stream_options"] = {**(payload.get("stream_options") or {}), "include_usage": True}
         if output_limit is not None:

@@ -159,9 +159,7 @@ async def _call(
         response = await runtime.upstreams.send(route, body_for(route), deadline=deadline)
         if not ask.stream:
             return await _whole(response, route, deadline)
-        answer = answers.AnswerStream(
-            include_usage=ask.include_usage, mends_tool_calls=route.quirks.mends_tool_calls
-        )
+        answer = answers.AnswerStream(include_usage=ask.include_usage, mends=route.quirks.mends_answers)
         broke_off = partial(runtime.breakers.failed, route, Pass.ORDINARY)
         relay = Relay(metered, response, answer, deadline=deadline, on_failure=broke_off)
         await relay.open()
@@ -187,6 +185,6 @@ async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) ->
         whole = answers.whole_answer(body)
     except answers.BadAnswer as error:
         raise UpstreamFailed(str(error), begun=True) from error
-    if route.quirks.mends_tool_calls:
+    if route.quirks.mends_answers:
         quirks.mend_whole(whole.answer)
     return whole

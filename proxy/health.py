@@ -12,10 +12,23 @@ from proxy.runtime import Runtime
 
 TIMEOUT_SECONDS = 2
 _migrated = False
+_stopping = False
+
+
+def stop() -> None:
+    """From now on this process is not ready, so that load balancers send it nothing new."""
+    global _stopping  # noqa: PLW0603 - a process stops once
+    _stopping = True
+
+
+def is_ready(checks: dict[str, str]) -> bool:
+    return checks.get("postgresql") == checks.get("migrations") == "ok"
 
 
 async def check(runtime: Runtime) -> dict[str, str]:
     """State by part: "ok", or what is wrong with it, in words fit for strangers."""
+    if _stopping:
+        return {"process": "stopping"}
     postgresql, valkey = await asyncio.gather(_postgresql(runtime), _valkey(runtime))
     migrations = "unknown" if postgresql != "ok" else await asyncio.to_thread(_migrations)
     return {"postgresql": postgresql, "valkey": valkey, "migrations": migrations}

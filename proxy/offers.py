@@ -69,6 +69,8 @@ def add_model(
         upstream = _upstream(base_url, upstream_key)
         upstream.is_active = True
         upstream.kind = kind or upstream.kind
+        if upstream.pk is None and upstream.kind == Upstream.Kind.GEMINI:
+            upstream.on_disconnect = Upstream.OnDisconnect.DRAIN  # it bills on when a client leaves
         upstream.on_disconnect = on_disconnect or upstream.on_disconnect
         upstream.save()
         route = point_route(model=model, upstream=upstream, upstream_model=upstream_model)

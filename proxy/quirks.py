@@ -13,10 +13,10 @@ FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """`strip_fields`: top-level request fields that are left out. `mends_tool_calls`: see ToolCalls."""
+    """`strip_fields`: top-level request fields that are left out. `mends_answers`: see ChunkMender."""
 
     strip_fields: frozenset[str] = frozenset()
-    mends_tool_calls: bool = False
+    mends_answers: bool = False
 
 
 # By Upstream.kind.
@@ -32,7 +32,7 @@ QUIRKS = {
                 "presence_penalty", "repetition_penalty", "top_k", "min_p", "reasoning",
             }
         ),
-        mends_tool_calls=True,
+        mends_answers=True,
     ),
 }  # fmt: skip
 
@@ -51,28 +51,33 @@ def of(*, kind: str, strip_fields: str) -> Quirks:
     """The rules of one upstream: those of its kind, and the fields that its admin named."""
     rules = QUIRKS[kind]
     more = frozenset(field_names(strip_fields)) - NEEDED_FIELDS
-    return Quirks(rules.strip_fields | more, rules.mends_tool_calls) if more else rules
+    return Quirks(rules.strip_fields | more, rules.mends_answers) if more else rules
 
 
 @dataclass(slots=True)
-class ToolCalls:
-    """Gives an answer's tool calls the form that OpenAI's SDKs put together again.
+class ChunkMender:
+    """Gives a stream's chunks the form that OpenAI's SDKs can put together again.
 
-    Gemini's endpoint leaves `index` out of the deltas, or repeats one for calls side by side, and may end an
-    answer that makes calls with `stop`. One object sees all chunks of one answer.
+    Gemini's endpoint leaves `index` out of tool deltas, or repeats one for calls side by side; may end an answer that
+    makes calls with `stop`; and gives every delta a `role`, which SDKs string together. One object sees all chunks
+    of one answer.
     """
 
-    _ids: dict[Any, list[Any]] = field(default_factory=dict)  # the calls of each choice so far, in order
+    _calls: dict[Any, list[Any]] = field(default_factory=dict)  # ids of the calls so far, in order, by choice
 
-    def mend_chunk(self, chunk: dict[str, Any]) -> bool:
-        """Mends a decoded stream chunk in place; false where nothing was to be done."""
+    def mend(self, chunk: dict[str, Any]) -> bool:
+        """Mends a decoded chunk in place; false where nothing was to be done."""
         mended = False
         for choice in _dicts(chunk.get("choices")):
             number = choice.get("index") if isinstance(choice.get("index"), int) else 0
             delta = choice.get("delta")
-            for call in _dicts(delta.get("tool_calls") if isinstance(delta, dict) else None):
-                mended |= _number(call, self._ids.setdefault(number, []))
-            if choice.get("finish_reason") == "stop" and self._ids.get(number):
+            if isinstance(delta, dict):
+                if number in self._calls and delta.pop("role", None) is not None:
+                    mended = True
+                calls = self._calls.setdefault(number, [])
+                for call in _dicts(delta.get("tool_calls")):
+                    mended |= _number(call, calls)
+            if choice.get("finish_reason") == "stop" and self._calls.get(number):
                 choice["finish_reason"] = "tool_calls"
                 mended = True
         return mended

@@ -5,6 +5,7 @@ is full or whose breaker is open is passed over; if all are open, the one that i
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -16,6 +17,8 @@ from proxy.catalogue import ServedRoute
 from proxy.errors import UpstreamRefusal
 from proxy.upstreams import UpstreamFailed, Upstreams
 
+logger = logging.getLogger(__name__)
+
 RETRIES = Counter("hamiran_upstream_retries", "Calls tried again at the same upstream", ["upstream"])
 FAILOVERS = Counter(
     "hamiran_upstream_failovers", "Calls that went on to another upstream", ["failed_upstream"]
@@ -23,8 +26,9 @@ FAILOVERS = Counter(
 BUDGET_EMPTY = Counter("hamiran_retry_budget_empty", "Failures that were final for want of a retry budget")
 
 ATTEMPTS_MAX = 3
-BUDGET_BURST = 10.0
-BUDGET_SHARE = 0.1  # of all requests, beyond the burst
+# Retries are a tenth of the requests at most, beyond the first ten; what is not used up saves up to a hundred, for
+# the moment when an upstream takes all its calls with it.
+BUDGET_START, BUDGET_SHARE, BUDGET_MAX = 10.0, 0.1, 100.0
 BACKOFF_SECONDS = 0.2
 TOO_MANY_REQUESTS = 429
 
@@ -36,13 +40,13 @@ class AllFull(Exception):
 
 
 class RetryBudget:
-    """Keeps an outage from being multiplied: retries are a tenth of the requests at most, and a burst of ten."""
+    """Keeps an outage from being multiplied."""
 
     def __init__(self) -> None:
-        self._tokens = BUDGET_BURST
+        self._tokens = BUDGET_START
 
     def earn(self) -> None:
-        self._tokens = min(BUDGET_BURST, self._tokens + BUDGET_SHARE)
+        self._tokens = min(BUDGET_MAX, self._tokens + BUDGET_SHARE)
 
     def spend(self) -> bool:
         if self._tokens < 1:
@@ -97,6 +101,14 @@ class Router:
                 following = await self._next(route, waiting, deadline, again=again)
                 if following is None:
                     raise
+                logger.warning(
+                    "upstream failed, another try",
+                    extra={
+                        "upstream": route.upstream_name,
+                        "reason": error_reason(error),
+                        "next_upstream": following[0].upstream_name,
+                    },
+                )
             route, how = following
 
     async def _try(
@@ -138,10 +150,13 @@ class Router:
         self, failed: ServedRoute, waiting: list[ServedRoute], deadline: float, *, again: bool
     ) -> tuple[ServedRoute, Pass] | None:
         """Where to try after a failure: another upstream at once, else the same one after a moment; None: nowhere."""
-        chosen = await self._choose(waiting)
+        seconds_left = deadline - asyncio.get_running_loop().time()
+        if seconds_left <= 0:
+            return None
         delay = self._chance.uniform(0, BACKOFF_SECONDS)
-        in_time = asyncio.get_running_loop().time() + delay < deadline
-        if chosen is None and not (again and in_time and not self._breakers.is_open(failed)):
+        again = again and delay < seconds_left and not self._breakers.is_open(failed)
+        chosen = await self._choose(waiting)
+        if chosen is None and not again:
             return None
         if not self._budget.spend():
             BUDGET_EMPTY.inc()
@@ -154,6 +169,11 @@ class Router:
         RETRIES.labels(failed.upstream_name).inc()
         await asyncio.sleep(delay)
         return await self._choose([failed])
+
+
+def error_reason(error: UpstreamFailed | UpstreamRefusal) -> str:
+    """For the log; an upstream's own words may quote a prompt."""
+    return str(error) if isinstance(error, UpstreamFailed) else f"status {error.status}"
 
 
 def is_final(error: UpstreamFailed | UpstreamRefusal) -> bool:

@@ -83,6 +83,8 @@ def _upstream(name: str, base_url: str, api_key: str) -> Upstream:
         if upstream.base_url != base_url:
             is_gemini = urlsplit(base_url).hostname == GEMINI_HOST
             upstream.kind = Upstream.Kind.GEMINI if is_gemini else Upstream.Kind.OPENAI
+            if is_gemini and upstream.pk is None:
+                upstream.on_disconnect = Upstream.OnDisconnect.DRAIN  # it bills on when a client leaves
         upstream.base_url = base_url
         if known != api_key:
             upstream.api_key_encrypted = secrets.encrypt(api_key)

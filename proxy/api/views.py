@@ -105,7 +105,7 @@ class Healthz(AsyncAPIView):
 
 
 class Readyz(AsyncAPIView):
-    """GET /readyz: PostgreSQL answers and is migrated; 503 with the reasons otherwise.
+    """GET /readyz: PostgreSQL answers and is migrated, and the process is not stopping; else 503 with the reasons.
 
     Valkey is reported, but without it requests are still served, so a process stays in the load balancer.
     """
@@ -114,7 +114,7 @@ class Readyz(AsyncAPIView):
 
     async def get(self, request: Request) -> HttpResponse:
         checks = await health.check(runtime.current())
-        ready = checks["postgresql"] == checks["migrations"] == "ok"
+        ready = health.is_ready(checks)
         return json_response({"ready": ready, "checks": checks}, status=200 if ready else 503)
 
     head = get

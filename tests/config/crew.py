@@ -1,4 +1,7 @@
-"""A supervisor over throw-away children, for tests to kill: `python -m tests.config.crew LOGS NAME=COMMAND…`."""
+"""A supervisor over throw-away children, for tests to kill: `python -m tests.config.crew LOGS NAME=COMMAND…`.
+
+A reload replaces the children named web and says "reloaded". Commands of such find the number to write to in `$2`.
+"""
 
 import asyncio
 import sys
@@ -15,12 +18,16 @@ async def main(logs: Path, children: list[Child]) -> None:
             supervisor.start(child)
         print("up", flush=True)
 
-    await supervisor.run(start)
+    async def reload() -> None:
+        await supervisor.replace("web", ready_seconds=5)
+        print("reloaded", flush=True)
+
+    await supervisor.run(start, reload=reload)
 
 
 if __name__ == "__main__":
     crew = [
-        Child(name=name, argv=["sh", "-c", command], grace_seconds=60)
+        Child(name=name, argv=["sh", "-c", command, name], grace_seconds=60)
         for name, _equals, command in (argument.partition("=") for argument in sys.argv[2:])
     ]
     try:

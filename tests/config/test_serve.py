@@ -35,8 +35,8 @@ class Service:
         return self.process.stdout.readline()
 
 
-def begin(var_dir: Path, port: int) -> "subprocess.Popen[str]":
-    env = {**os.environ, "HAMIRAN_VAR": str(var_dir), "PORT": str(port)}
+def begin(var_dir: Path, port: int, **given: str) -> "subprocess.Popen[str]":
+    env = {**os.environ, **given, "HAMIRAN_VAR": str(var_dir), "PORT": str(port)}
     return subprocess.Popen(
         [sys.executable, "manage.py", "serve"],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -44,10 +44,10 @@ def begin(var_dir: Path, port: int) -> "subprocess.Popen[str]":
 
 
 @contextlib.contextmanager
-def started(var_dir: Path) -> Iterator[Service]:
+def started(var_dir: Path, **env: str) -> Iterator[Service]:
     """A service that has said its last line of the start; killed at the end if it still runs."""
     port = free_port()
-    service = Service(process=begin(var_dir, port), var_dir=var_dir, port=port, printed=[])
+    service = Service(process=begin(var_dir, port, **env), var_dir=var_dir, port=port, printed=[])
     with service.process:
         try:
             while not service.printed or "Ctrl-C stops everything" not in service.printed[-1]:

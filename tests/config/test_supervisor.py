@@ -1,9 +1,13 @@
 """The supervisor with real children: started again, given up, stopped in order, never left behind."""
 
 import contextlib
+import fcntl
+import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,6 +99,77 @@ def test_a_second_ctrl_c_does_not_wait_for_the_grace(crew: Start, tmp_path: Path
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0  # its grace is 60 s
     assert gone(children)
+
+
+def test_a_closed_terminal_ends_everything(tmp_path: Path) -> None:
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.config.crew", str(tmp_path), "web=echo begun; exec sleep 60"],
+        stdin=terminal, stdout=subprocess.DEVNULL, start_new_session=True, text=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - the one way to get a terminal
+    )  # fmt: skip
+    os.close(terminal)
+    try:
+        eventually(lambda: logged(tmp_path / "web.log", "begun"))
+        children = family(process)
+        os.close(screen)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert len(children) == 1
+    assert gone(children)
+
+
+# Its second word is where to say that it is ready; a process started again has none.
+WEB = (
+    "trap 'echo ended >>{log}; exit' TERM; [ -e {broken} ] && exit 3;"
+    ' echo begun $$ >>{log}; [ "$2" ] && echo >/dev/fd/$2; while :; do sleep 0.02; done'
+)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> str:
+    return "web=" + WEB.format(log=tmp_path / "order", broken=tmp_path / "broken")
+
+
+def test_a_reload_ends_each_old_process_when_its_successor_is_ready(
+    crew: Start, tmp_path: Path, web: str
+) -> None:
+    process = crew(web, web)
+    order = tmp_path / "order"
+    eventually(lambda: logged(order, "begun") and order.read_text().count("begun") == 2)
+    old = family(process)
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "reloaded\n"
+    said = [line.split()[0] for line in order.read_text().splitlines()]
+    assert said == ["begun", "begun", "begun", "ended", "begun", "ended"]
+    assert gone(old)
+    family(process)[0].kill()
+    assert "web ended (SIGKILL); starting it again" in process.stdout.readline()
+    eventually(lambda: order.read_text().count("begun") == 5)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_a_reload_whose_new_process_fails_says_why_and_leaves_the_old_ones(
+    crew: Start, tmp_path: Path, web: str
+) -> None:
+    process = crew(web, web)
+    order = tmp_path / "order"
+    eventually(lambda: logged(order, "begun") and order.read_text().count("begun") == 2)
+    old = psutil.Process(process.pid).children()
+    (tmp_path / "broken").touch()
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("Not reloaded. The new web did not become ready."):
+        pass
+    assert psutil.Process(process.pid).children() == old
+    assert "ended" not in order.read_text()
+    process.terminate()
+    assert process.wait(20) == 0
+    assert gone(old)
 
 
 def test_killing_the_supervisor_itself_leaves_no_process(crew: Start, tmp_path: Path) -> None:

@@ -113,6 +113,28 @@ def test_an_upstream_that_must_not_be_called_is_refused(browser: Client, url: st
     assert not Upstream.objects.filter(name=form["name"]).exists()
 
 
+def test_more_fields_to_leave_out_are_kept_as_a_list(browser: Client) -> None:
+    form = upstream_form(kind="gemini", strip_fields="logprobs  top_logprobs,x", max_in_flight="50")
+    assert browser.post(address(Upstream, "add"), form).status_code == 302
+    upstream = Upstream.objects.get(name=form["name"])
+    assert (upstream.kind, upstream.strip_fields, upstream.max_in_flight) == (
+        "gemini",
+        "logprobs, top_logprobs, x",
+        50,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("strip_fields", "seed max_tokens"), ("strip_fields", "a-b"), ("max_in_flight", "0")]
+)
+def test_an_upstream_that_could_not_be_billed_or_called_is_refused(
+    browser: Client, field: str, value: str
+) -> None:
+    response = browser.post(address(Upstream, "add"), upstream_form(**{field: value}))
+    assert response.status_code == 200
+    assert response.context["adminform"].form.errors
+
+
 def test_an_allowed_host_needs_no_dot_and_no_tls(browser: Client, settings: Any) -> None:
     settings.UPSTREAM_ALLOWED_HOSTS = ["model-server"]
     form = upstream_form(base_url="http://model-server:8000/v1")
@@ -159,6 +181,7 @@ def test_a_model_with_route_and_price_is_put_on_sale_in_one_form(browser: Client
     served = catalogue.load(timezone.now())[model_id]
     assert served.price == PriceQuote(10, 40)
     assert served.routes[0].upstream_model == "there"
+    assert served.routes[0].weight == 3
 
 
 def test_a_models_change_page_adds_a_price_and_changes_none(browser: Client) -> None:

@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.utils import OperationalError
 from django.utils import timezone
 
-from proxy import catalogue, offers
+from proxy import catalogue, offers, quirks
 from proxy.catalogue import CatalogueCache
 from proxy.models import LanguageModel, Price, Route, Upstream
 from proxy.pricing import RIAL_PER_MILLION_MAX, PriceQuote
@@ -88,6 +88,69 @@ def test_the_active_route_of_lowest_priority_serves() -> None:
     assert catalogue.load(now)[model.model_id].routes[0].upstream_id == last.upstream_id
     Upstream.objects.filter(pk=last.upstream_id).update(is_active=False)
     assert model.model_id not in catalogue.load(now)
+
+
+@pytest.mark.django_db
+def test_all_active_routes_serve_in_order_with_their_weights_and_their_upstreams_rules() -> None:
+    gemini = UpstreamFactory.create(kind="gemini", strip_fields="logprobs", max_in_flight=7)
+    model = on_sale(priority=2)
+    RouteFactory.create(model=model, upstream=gemini, priority=1, weight=5)
+    RouteFactory.create(model=model, upstream=UpstreamFactory.create(is_active=False), priority=0)
+    first, second = catalogue.load(timezone.now())[model.model_id].routes
+    assert (first.upstream_id, first.priority, first.weight, first.max_in_flight) == (gemini.pk, 1, 5, 7)
+    assert first.quirks == quirks.of(kind="gemini", strip_fields="logprobs")
+    assert (second.priority, second.weight, second.max_in_flight) == (2, 1, None)
+    assert second.quirks == quirks.QUIRKS["openai"]
+
+
+@pytest.mark.django_db
+def test_a_secret_that_cannot_be_read_takes_out_its_own_route_only(caplog: pytest.LogCaptureFixture) -> None:
+    model = on_sale(upstream=UpstreamFactory.create(name="lost-one", api_key_encrypted=b"lost"))
+    fine = RouteFactory.create(model=model, priority=200)
+    routes = catalogue.load(timezone.now())[model.model_id].routes
+    assert [route.upstream_id for route in routes] == [fine.upstream_id]
+    assert "lost-one" in caplog.text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: RouteFactory.create(weight=0), "route_weight_positive"),
+        (lambda: UpstreamFactory.create(max_in_flight=0), "upstream_max_in_flight_positive"),
+    ],
+)
+def test_the_database_refuses_a_weight_and_a_cap_of_nothing(make: Callable[[], object], name: str) -> None:
+    with pytest.raises(IntegrityError, match=name), transaction.atomic():
+        make()
+
+
+@pytest.mark.django_db
+def test_a_process_of_the_version_before_can_still_add_upstreams_and_routes() -> None:
+    """During an update; it does not know the new columns."""
+    model = LanguageModelFactory.create()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO proxy_upstream (name, base_url, api_key_encrypted, on_disconnect, is_active)"
+            " VALUES ('before', 'https://x/v1', '', 'cancel', true) RETURNING id"
+        )
+        cursor.execute(
+            "INSERT INTO proxy_route (model_id, upstream_id, upstream_model, priority) VALUES (%s, %s, 'x', 1)",
+            [model.pk, cursor.fetchone()[0]],
+        )
+    route = Route.objects.select_related("upstream").get(model=model)
+    assert (route.weight, route.upstream.kind, route.upstream.strip_fields) == (1, "openai", "")
+
+
+@pytest.mark.django_db
+def test_a_new_gemini_upstream_is_read_to_its_end_unless_told_otherwise() -> None:
+    offer = add("g-1", kind=Upstream.Kind.GEMINI)
+    assert (offer.kind, offer.on_disconnect) == ("gemini", "drain")
+    assert add("g-2").kind == "gemini"  # the upstream is shared, and stays what it is
+    told = add(
+        "g-3", upstream_key="sk-9", kind=Upstream.Kind.GEMINI, on_disconnect=Upstream.OnDisconnect.CANCEL
+    )
+    assert told.on_disconnect == "cancel"
 
 
 @pytest.mark.django_db

@@ -21,6 +21,7 @@ from keys.secret import has_valid_checksum
 from proxy import catalogue, demo, starter
 from proxy.models import LanguageModel, Price, Route, Upstream
 from proxy.pricing import PriceQuote
+from proxy.quirks import QUIRKS
 from tests.factories import UserFactory, WalletFactory
 from tests.proxy.factories import RouteFactory, UpstreamFactory, UsageRecordFactory
 
@@ -147,6 +148,11 @@ def test_add_model_puts_a_model_on_sale_in_toman() -> None:
     assert f"{model_id} is on sale" in text("add_model", model_id, *PRICED)
 
 
+def test_add_model_takes_the_upstreams_kind() -> None:
+    offer = answer("add_model", f"m-{uuid.uuid4().hex}", *PRICED, "--kind", "gemini")
+    assert (offer["kind"], offer["on_disconnect"]) == ("gemini", "drain")
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
@@ -157,6 +163,7 @@ def test_add_model_puts_a_model_on_sale_in_toman() -> None:
         (["m", *PRICED, "--max-output-tokens", "0"], "--max-output-tokens must be"),
         (["m", *PRICED, "--context-tokens", "99999999999"], "context_tokens"),
         (["m", *PRICED, "--on-disconnect", "stay"], "cancel or drain"),
+        (["m", *PRICED, "--kind", "claude"], "openai or gemini"),
         (["m", *PRICED, "--upstream-model", "x" * 121], "upstream_model"),
         (["", *PRICED], "model_id"),
     ],
@@ -280,6 +287,26 @@ def test_load_catalogue_keeps_the_name_that_an_admin_gave_the_model_upstream(
     Route.objects.update(upstream_model="models/other")
     call_command("load_catalogue", "--json")
     assert served().routes[0].upstream_model == "models/other"
+
+
+def test_load_catalogue_knows_gemini_by_its_host_and_leaves_later_choices_alone(
+    no_catalogue: None, settings: Any
+) -> None:
+    settings.UPSTREAM_ALLOWED_HOSTS = [
+        "generativelanguage.googleapis.com"
+    ]  # spares the look-up of its address
+    settings.UPSTREAM_BASE_URL = "https://generativelanguage.googleapis.com/v1beta/openai/"
+    call_command("load_catalogue", "--json")
+    assert served().routes[0].quirks == QUIRKS["gemini"]
+    assert served().routes[0].on_disconnect == "drain"
+    Upstream.objects.update(kind="openai", on_disconnect="cancel")
+    settings.UPSTREAM_API_KEY = "sk-3"
+    call_command("load_catalogue", "--json")
+    assert served().routes[0].quirks == QUIRKS["openai"]
+    assert served().routes[0].on_disconnect == "cancel"
+    settings.UPSTREAM_BASE_URL = "https://93.184.215.14/v1"
+    call_command("load_catalogue", "--json")
+    assert served().routes[0].quirks == QUIRKS["openai"]
 
 
 def test_load_catalogue_leaves_the_routes_of_admins_alone(no_catalogue: None) -> None:

@@ -63,3 +63,13 @@ def test_a_part_of_an_unknown_kind_may_be_as_large_as_any() -> None:
     ask = read([{"role": "user", "content": [{"type": "video", "video": "https://x/y.mp4"}]}])
     assert bound(ask, context=8_192) == 8_192
     assert bound(ask, media=1_500) >= 1_500
+
+
+def test_an_upstream_gets_its_own_name_and_nothing_that_it_does_not_take() -> None:
+    ask = read([{"role": "user", "content": "hi"}], seed=7, store=True, temperature=1)
+    body = orjson.loads(
+        ask.upstream_body(upstream_model="up", output_limit=9, without=frozenset({"seed", "store"}))
+    )
+    assert body == {"model": "up", "messages": ask.payload["messages"], "temperature": 1, "max_tokens": 9}
+    other = orjson.loads(ask.upstream_body(upstream_model="other", output_limit=None))
+    assert other == {**ask.payload, "model": "other"}

@@ -6,7 +6,7 @@ import pytest
 
 from proxy import quirks
 from proxy.models import Upstream
-from proxy.quirks import NEEDED_FIELDS, QUIRKS, ToolCalls
+from proxy.quirks import NEEDED_FIELDS, QUIRKS, ChunkMender
 
 
 def test_every_kind_that_an_admin_can_choose_has_its_rules() -> None:
@@ -21,7 +21,7 @@ def test_no_rule_leaves_out_what_bounds_or_bills_an_answer() -> None:
 def test_an_admins_fields_come_on_top_of_the_kinds() -> None:
     rules = quirks.of(kind="gemini", strip_fields="logprobs top_logprobs")
     assert rules.strip_fields == QUIRKS["gemini"].strip_fields | {"logprobs", "top_logprobs"}
-    assert rules.mends_tool_calls
+    assert rules.mends_answers
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def call(name: str = "", arguments: str = "{}", **fields: Any) -> dict[str, Any]
 
 def numbers(*chunks: dict[str, Any]) -> list[int]:
     """The indexes of all deltas after mending, in order."""
-    calls = ToolCalls()
+    mender = ChunkMender()
     for one in chunks:
-        calls.mend_chunk(one)
+        mender.mend(one)
     return [delta["index"] for one in chunks for delta in one["choices"][0]["delta"]["tool_calls"]]
 
 
@@ -80,26 +80,36 @@ def test_calls_without_an_id_are_told_apart_by_their_names() -> None:
 
 
 def test_each_choice_has_numbers_of_its_own() -> None:
-    calls = ToolCalls()
+    mender = ChunkMender()
     first, second = chunk(call("f", id="a")), chunk(call("f", id="b"), choice=1)
-    assert calls.mend_chunk(first)
-    assert calls.mend_chunk(second)
+    assert mender.mend(first)
+    assert mender.mend(second)
     assert second["choices"][0]["delta"]["tool_calls"][0]["index"] == 0
 
 
 def test_stop_becomes_tool_calls_only_where_calls_were_made() -> None:
-    calls, end = ToolCalls(), {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    assert not calls.mend_chunk(end)
-    calls.mend_chunk(chunk(call("f", id="a")))
-    assert calls.mend_chunk(end)
+    mender, end = ChunkMender(), {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    assert not mender.mend(end)
+    mender.mend(chunk(call("f", id="a")))
+    assert mender.mend(end)
     assert end["choices"][0]["finish_reason"] == "tool_calls"
 
 
 def test_what_is_right_already_is_left_as_it_is() -> None:
-    calls = ToolCalls()
-    assert not calls.mend_chunk(chunk(call("f", id="a", index=0), call("f", id="b", index=1)))
-    assert not calls.mend_chunk(chunk({"index": 1, "function": {"arguments": "{"}}))
-    assert not calls.mend_chunk(chunk(finish="length"))
+    mender = ChunkMender()
+    assert not mender.mend(chunk(call("f", id="a", index=0), call("f", id="b", index=1)))
+    assert not mender.mend(chunk({"index": 1, "function": {"arguments": "{"}}))
+    assert not mender.mend(chunk(finish="length"))
+
+
+def test_a_role_stands_in_the_first_delta_of_a_choice_only() -> None:
+    mender = ChunkMender()
+    chunks: list[dict[str, Any]] = [
+        {"choices": [{"index": number, "delta": {"role": "assistant", "content": "a"}}]}
+        for number in (0, 0, 1)
+    ]
+    assert [mender.mend(one) for one in chunks] == [False, True, False]
+    assert ["role" in one["choices"][0]["delta"] for one in chunks] == [True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +122,7 @@ def test_what_is_right_already_is_left_as_it_is() -> None:
     ],
 )
 def test_odd_chunks_pass(odd: dict[str, Any]) -> None:
-    assert not ToolCalls().mend_chunk(odd)
+    assert not ChunkMender().mend(odd)
     quirks.mend_whole(odd)
 
 

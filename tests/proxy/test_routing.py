@@ -69,7 +69,7 @@ def test_where_one_is_passed_over_the_others_still_share_by_weight() -> None:
 # --- budget ------------------------------------------------------------------------------------------------------
 
 
-def test_retries_are_a_burst_of_ten_and_a_tenth_of_the_requests() -> None:
+def test_retries_are_ten_and_a_tenth_of_the_requests() -> None:
     budget = RetryBudget()
     assert sum(budget.spend() for _ in range(100)) == 10
     spent = 0
@@ -77,9 +77,13 @@ def test_retries_are_a_burst_of_ten_and_a_tenth_of_the_requests() -> None:
         budget.earn()
         spent += budget.spend()
     assert 95 <= spent <= 100
-    for _ in range(10_000):
+
+
+def test_what_was_not_needed_saves_up_to_a_hundred_retries() -> None:
+    budget = RetryBudget()
+    for _ in range(100_000):
         budget.earn()
-    assert sum(budget.spend() for _ in range(100)) == 10
+    assert sum(budget.spend() for _ in range(1_000)) == 100
 
 
 # --- attempts ----------------------------------------------------------------------------------------------------
@@ -236,6 +240,15 @@ async def test_no_second_try_where_it_would_come_after_the_deadline(
     with pytest.raises(UpstreamFailed):
         await router.call([first], attempts, deadline=asyncio.get_running_loop().time())
     assert len(attempts.made) == 1
+
+
+async def test_after_the_deadline_no_other_upstream_is_tried_and_blamed(
+    router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute
+) -> None:
+    attempts.fail(first, REFUSED)
+    with pytest.raises(UpstreamFailed):
+        await router.call([first, second], attempts, deadline=asyncio.get_running_loop().time())
+    assert attempts.made == [first.upstream_id]
 
 
 async def test_an_upstream_whose_breaker_is_open_is_passed_over(

@@ -1,4 +1,7 @@
-"""Everything on one machine: engines, tables, catalogue, web server, Celery worker and beat, until it is stopped."""
+"""Everything on one machine: engines, tables, catalogue, web processes, Celery worker and beat, until it is stopped.
+
+SIGUSR1 brings the code and the files of secrets that are on the disk by then into service, without a failed request.
+"""
 
 import asyncio
 import contextlib
@@ -11,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -26,6 +30,7 @@ from django.core.management.base import BaseCommand
 
 from config import embedded
 from config.env import envstr
+from config.listening import bind
 from config.supervisor import Child, KeepsDyingError, Supervisor
 
 READY_TIMEOUT_SECONDS = 60
@@ -45,16 +50,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             host = envstr("HOST", "127.0.0.1")
-            with _only_one(settings.VAR_DIR):
-                _refuse_taken_port(host, settings.PORT)
-                asyncio.run(_serve(host))
+            with _only_one(settings.VAR_DIR), _address(host, settings.PORT) as listening:
+                asyncio.run(_serve(host, listening))
         except (RefusedError, KeepsDyingError, embedded.EngineError) as error:
             _say(f"\n{error}", file=sys.stderr)
             sys.exit(1)
         _say("Stopped; no process is left.")
 
 
-async def _serve(host: str) -> None:
+async def _serve(host: str, listening: socket.socket) -> None:
     logs = settings.VAR_DIR / "logs"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     supervisor = Supervisor(logs=logs, say=_say)
@@ -68,11 +72,23 @@ async def _serve(host: str) -> None:
         await _step("Catalogue", lambda: call_command("load_catalogue", stdout=io.StringIO()))
         key = await _step("Demo key", _demo_key) if settings.SANDBOX else None
         supervisor.start(*_celery())
-        supervisor.start(_web(host))
+        supervisor.start(*[_web(listening)] * settings.WEB_PROCESSES)
         await _step("Web server, Celery worker and beat", lambda: _wait_until_ready(host))
         _welcome(key, time.monotonic() - began)
 
-    await supervisor.run(start)
+    async def reload() -> None:
+        """Each in a process of its own, because this one goes on with the code that it began with."""
+        began = time.monotonic()
+        _say("Reloading")
+        await _step("Tables", lambda: _manage("migrate", "--noinput", "--verbosity", "0"))
+        # Nothing is cleared: pages that are open, and processes that still run, name the files that were.
+        await _step("Static files", lambda: _manage("collectstatic", "--noinput", "--verbosity", "0"))
+        await supervisor.replace("web", ready_seconds=READY_TIMEOUT_SECONDS)
+        for name in ("worker", "beat"):
+            await supervisor.restart(name)
+        _say(f"Reloaded in {time.monotonic() - began:.1f} s.")
+
+    await supervisor.run(start, reload=reload)
 
 
 async def _start_engines(supervisor: Supervisor) -> None:
@@ -99,10 +115,23 @@ def _celery() -> list[Child]:
     ]
 
 
-def _web(host: str) -> Child:
-    grace = settings.SHUTDOWN_GRACE_SECONDS
-    web = [sys.executable, "-m", "config.web", "--host", host, "--port", str(settings.PORT)]
-    return Child(name="web", argv=web, grace_seconds=grace + 15)
+def _web(listening: socket.socket) -> Child:
+    """All of them listen on one socket, which is held here: what arrives while a process ends waits for another."""
+    return Child(
+        name="web",
+        argv=[sys.executable, "-m", "config.web", "--fd", str(listening.fileno())],
+        fds=(listening.fileno(),),
+        grace_seconds=settings.SHUTDOWN_DELAY_SECONDS + settings.SHUTDOWN_GRACE_SECONDS + 15,
+    )
+
+
+def _manage(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, settings.BASE_DIR / "manage.py", *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RefusedError(f"{arguments[0]} failed:\n{done.stdout}{done.stderr}")
 
 
 def _collect_static() -> None:
@@ -193,12 +222,9 @@ async def _in_thread(work: Callable[[], T]) -> T:
     return await future
 
 
-def _refuse_taken_port(host: str, port: int) -> None:
+def _address(host: str, port: int) -> socket.socket:
     try:
-        family, kind, proto, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, proto) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        return bind(host, port)
     except OSError as error:
         reason = (
             "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
