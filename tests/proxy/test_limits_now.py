@@ -13,6 +13,7 @@ from proxy import limits_now
 from proxy.limits import Limiter, Limits, window_keys
 from proxy.limits_now import Window
 from proxy.valkey import connect
+from tests.valkey_servers import Cluster
 
 KEYS = count(9_100_000)
 
@@ -60,7 +61,24 @@ def test_keys_that_did_nothing_are_empty_and_many_are_read_at_once() -> None:
     assert limits_now.read([]) == {}
 
 
-def test_without_valkey_it_says_that_it_does_not_know(key_id: int, settings: Any) -> None:
-    settings.LIMITS_URL = "redis://127.0.0.1:1"
+@pytest.mark.xdist_group("cluster")
+async def test_keys_of_all_nodes_of_a_cluster_are_read(cluster: Cluster, settings: Any) -> None:
+    settings.LIMITS_URL = cluster.url
+    client = connect(cluster.url)
+    limiter = Limiter(client, running_seconds=60)
+    keys = [next(KEYS) for _ in range(12)]
+    assert len({cluster.home(window_keys(key_id)[0]) for key_id in keys}) > 1
+    for key_id in keys:
+        limits = Limits(rpm=10, tpm=10**9, concurrency=5)
+        await limiter.admit(key_id=key_id, request_id="a", limits=limits, tokens=key_id)
+    await client.aclose()
+    assert limits_now.read(keys) == {key_id: Window(1, key_id, 1) for key_id in keys}
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "redis+cluster://127.0.0.1:1"])
+def test_without_valkey_it_says_that_it_does_not_know(
+    key_id: int, settings: Any, url: str
+) -> None:
+    settings.LIMITS_URL = url
     with pytest.raises(limits_now.LimitsUnknown):
         limits_now.read([key_id])
