@@ -67,7 +67,7 @@ async def test_keys_of_all_nodes_of_a_cluster_are_read(cluster: Cluster, setting
     client = connect(cluster.url)
     limiter = Limiter(client, running_seconds=60)
     keys = [next(KEYS) for _ in range(12)]
-    assert len({cluster.home(window_keys(key_id)[0]) for key_id in keys}) > 1
+    assert len({cluster.home(window_keys(key_id)[0]).url for key_id in keys}) > 1
     for key_id in keys:
         limits = Limits(rpm=10, tpm=10**9, concurrency=5)
         await limiter.admit(key_id=key_id, request_id="a", limits=limits, tokens=key_id)
@@ -76,9 +76,7 @@ async def test_keys_of_all_nodes_of_a_cluster_are_read(cluster: Cluster, setting
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "redis+cluster://127.0.0.1:1"])
-def test_without_valkey_it_says_that_it_does_not_know(
-    key_id: int, settings: Any, url: str
-) -> None:
+def test_without_valkey_it_says_that_it_does_not_know(key_id: int, settings: Any, url: str) -> None:
     settings.LIMITS_URL = url
     with pytest.raises(limits_now.LimitsUnknown):
         limits_now.read([key_id])
