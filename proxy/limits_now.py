@@ -53,7 +53,7 @@ def read(key_ids: Sequence[int]) -> dict[int, Window]:
         pipeline: Any = _client(settings.LIMITS_URL).pipeline(transaction=False)
         for key_id in key_ids:
             keys = window_keys(key_id)
-            pipeline.eval(NOW, len(keys), *keys)
+            pipeline.execute_command("EVAL", NOW, len(keys), *keys)  # a Cluster's pipeline has no eval()
         replies = pipeline.execute()
     except (RedisError, RedisClusterException, OSError) as error:
         logger.warning("limits not read", extra={"error": str(error) or repr(error)})

@@ -24,7 +24,7 @@ def key_id() -> int:
 
 
 @pytest.fixture
-def valkey() -> Iterator[redis.Redis]:
+def server() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(settings.LIMITS_URL) as client:
         yield client
 
@@ -42,17 +42,17 @@ async def test_it_tells_what_the_limiter_has_admitted(key_id: int) -> None:
 
 
 def test_what_has_left_the_window_does_not_count_although_nobody_has_tidied_up(
-    key_id: int, valkey: redis.Redis
+    key_id: int, server: redis.Redis
 ) -> None:
     requests, tokens, token_sum, running = window_keys(key_id)
     now_ms = int(time.time() * 1000)
-    valkey.zadd(requests, {"old": now_ms - 61_000, "new": now_ms - 1_000})
-    valkey.zadd(tokens, {"old:70": now_ms - 61_000, "new:30": now_ms - 1_000})
-    valkey.set(token_sum, 100)
-    valkey.zadd(running, {"lost": now_ms - 1_000, "new": now_ms + 60_000})
+    server.zadd(requests, {"old": now_ms - 61_000, "new": now_ms - 1_000})
+    server.zadd(tokens, {"old:70": now_ms - 61_000, "new:30": now_ms - 1_000})
+    server.set(token_sum, 100)
+    server.zadd(running, {"lost": now_ms - 1_000, "new": now_ms + 60_000})
     assert limits_now.read([key_id]) == {key_id: Window(requests=1, tokens=30, running=1)}
-    assert valkey.zcard(requests) == valkey.zcard(tokens) == valkey.zcard(running) == 2
-    assert valkey.get(token_sum) == b"100"
+    assert server.zcard(requests) == server.zcard(tokens) == server.zcard(running) == 2
+    assert server.get(token_sum) == b"100"
 
 
 def test_keys_that_did_nothing_are_empty_and_many_are_read_at_once() -> None:
