@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
-from django.utils.translation import get_language
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
@@ -33,7 +33,7 @@ LIVES = [
     (ON_DAY, _("At the end of a day of your choice")),
 ]
 GRACES = [
-    ("0", _("At once")),
+    ("0", pgettext_lazy("grace", "At once")),
     ("1", _("In 1 hour")),
     ("24", _("In 24 hours")),
     ("168", _("In 7 days")),
@@ -96,7 +96,7 @@ class KeyForm(forms.Form):
     )
     life = forms.ChoiceField(label=_("Expires"), required=False, choices=LIVES)
     last_day = DayField(
-        label=_("Last day"), help_text=_("Only for a day of your choice, like 1405/09/02 or 2026-11-23.")
+        label=_("Last day"), help_text=_("The whole of this day is meant, like 1405/09/02 or 2026-11-23.")
     )
     allowed_models = forms.MultipleChoiceField(
         label=_("Models"),

@@ -198,8 +198,8 @@ def test_a_key_is_made_with_all_that_was_chosen_in_digits_of_any_keyboard(
     assert (rules.rpm, rules.tpm, rules.concurrency) == (10, 2000, None)
     assert rules.expires_at is not None
     assert timedelta(days=29) < rules.expires_at - timezone.now() <= timedelta(days=30)
-    budget = Budget.objects.get(pk=rules.budget_id)
-    assert (budget.wallet_id, budget.limit_micro) == (user.pk, CAP_MICRO)
+    budget = Budget.objects.get(wallet_id=user.pk)
+    assert (rules.budget_id, budget.limit_micro) == (budget.pk, CAP_MICRO)
 
 
 @pytest.mark.parametrize("written", ["1405/12/29", "۱۴۰۵/۱۲/۲۹", "2027-03-20"])
