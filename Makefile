@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+BENCH := var/bench
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -10,7 +11,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	PEPPERS=1:only-for-the-check FIELD_KEYS=only-for-the-check ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run test chaos check messages lock audit clean
+.PHONY: help run test chaos bench bench-tools soak check messages lock audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +24,12 @@ test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 
 chaos: $(VENV)/dev  ## kill everything at random under load, then compare all books; CHAOS_ROUNDS, CHAOS_SEED
 	$(PY) bench/chaos.py
+
+bench: bench-tools $(VENV)/dev $(BENCH)/litellm/ready $(BENCH)/portkey/ready  ## measure beside LiteLLM and Portkey; BENCH_ONLY for a row
+	$(PY) -m bench.gateways
+
+soak: $(VENV)/dev  ## 1,000 streams at once through one web process; SOAK_MINUTES
+	$(PY) -m bench.soak
 
 check: $(VENV)/dev  ## lint, formatting, types, imports, migrations, deployment
 	$(VENV)/bin/ruff check .
@@ -61,6 +68,24 @@ $(VENV)/runtime: requirements.txt
 $(VENV)/dev: requirements-dev.txt
 	@$(call install,requirements-dev.txt)
 	@touch $@ $(VENV)/runtime
+
+# The others of `make bench`, each in an environment of its own; their install scripts are not run.
+bench-tools:
+	@for tool in node npm taskset; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+		test -z "$$missing" || { echo "make bench needs$$missing (Debian: apt-get install nodejs npm util-linux)."; exit 1; }
+
+$(BENCH)/litellm/ready: VENV := $(BENCH)/litellm
+$(BENCH)/litellm/ready: PY := $(BENCH)/litellm/bin/python
+$(BENCH)/litellm/ready: bench/requirements-litellm.txt
+	@mkdir -p $(@D)
+	@$(call install,bench/requirements-litellm.txt)
+	@touch $@
+
+$(BENCH)/portkey/ready: bench/portkey/package.json bench/portkey/package-lock.json
+	@mkdir -p $(@D) && cp bench/portkey/package.json bench/portkey/package-lock.json $(@D)
+	@echo "Installing Portkey into $(@D)."
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # A dot a package, and pip's errors as they are: its own output is either silent or a flood.
 # Debian's python3 comes without ensurepip; the system's pip can fill an environment from outside.

@@ -21,7 +21,7 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from config.asgi import application
-from config.listening import bind
+from config.listening import Acceptor, bind
 from proxy import health, runtime
 
 TICK_SECONDS = 0.1
@@ -114,6 +114,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._ready_fd = ready_fd
         self._hurried = False
+        self._acceptors: list[Acceptor] = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -134,10 +135,9 @@ class Server(uvicorn.Server):
                 self._hurried = True  # nobody was served, so nobody is waited for
                 return
             await asyncio.sleep(TICK_SECONDS)
-        loop = asyncio.get_running_loop()
-        for listening in sockets or ():
-            server = await loop.create_server(self._connection, sock=listening, backlog=self.config.backlog)
-            self.servers.append(server)
+        self._acceptors = [
+            Acceptor(listening, self._connection, backlog=self.config.backlog) for listening in sockets or ()
+        ]
         if self._ready_fd is not None:
             os.write(self._ready_fd, b"\n")
             os.close(self._ready_fd)
@@ -154,8 +154,8 @@ class Server(uvicorn.Server):
             connection.begin_to_leave()
         await self._until(lambda: False, settings.SHUTDOWN_DELAY_SECONDS)
 
-        for server in self.servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for listening in sockets or ():
             listening.close()
 

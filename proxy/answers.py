@@ -14,6 +14,7 @@ from proxy import sse
 from proxy.pricing import Usage
 from proxy.quirks import ChunkMender
 
+TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
 
 
@@ -60,13 +61,26 @@ def text_bytes(message: Any) -> int:
     """UTF-8 bytes of what a message or a delta says: content, reasoning, and the arguments of calls."""
     if not isinstance(message, dict):
         return 0
-    texts = [message.get(name) for name in ("content", "reasoning_content", "reasoning", "refusal")]
+    length = 0
+    for name in TEXTS:
+        if (text := message.get(name)) and isinstance(text, str):
+            length += _utf8_bytes(text)
     calls = message.get("tool_calls")
-    for call in [*(calls if isinstance(calls, list) else []), {"function": message.get("function_call")}]:
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            texts += [function.get("name"), function.get("arguments")]
-    return sum(len(text.encode()) for text in texts if isinstance(text, str))
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, dict):
+            length += _function_bytes(call.get("function"))
+    return length + _function_bytes(message.get("function_call"))
+
+
+def _function_bytes(function: Any) -> int:
+    if not isinstance(function, dict):
+        return 0
+    texts = (function.get("name"), function.get("arguments"))
+    return sum(_utf8_bytes(text) for text in texts if isinstance(text, str))
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """A breaker per upstream: one that keeps failing is left alone for a while, by all web processes together.
 
-closed → open after FAILURES_MIN failures that are at least half of the calls of the last WINDOW_SECONDS; open for
-5 s, doubling to 60; then half-open: one call at a time over all processes tries it, and closes or opens it again.
-An opening is told to Valkey, where the other processes find it within SYNC_SECONDS. Only single-key commands are
-used, so a cluster serves as well, and nothing but a half-open breaker's lease is asked for during a request.
-Without Valkey each process has its own breakers.
+closed → open after FAILURES_IN_A_ROW, or FAILURES_MIN that are at least half of the calls of the last
+WINDOW_SECONDS; open for 5 s, doubling to 60; then half-open: one call at a time over all processes tries it, and
+closes or opens it again. An opening is told to Valkey, where the other processes find it within SYNC_SECONDS. Only
+single-key commands are used, so a cluster serves as well, and nothing but a half-open breaker's lease is asked for
+during a request. Without Valkey each process has its own breakers.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ OPEN = Gauge("hamiran_breaker_open", "1 while an upstream is left alone or being
 
 WINDOW_SECONDS = 10
 FAILURES_MIN = 5
+FAILURES_IN_A_ROW = 10  # a busy upstream that goes away had hundreds of good calls within the window
 OPEN_SECONDS, OPEN_MAX_SECONDS = 5.0, 60.0
 SYNC_SECONDS = 0.5
 VALKEY_TIMEOUT_SECONDS = 0.5
@@ -58,6 +59,7 @@ class Breaker:
         self.lease_over = False
         self.lease_asked_at = float("-inf")
         self._calls: deque[list[int]] = deque()  # [second, calls, failures], oldest first
+        self._failures_in_a_row = 0
         OPEN.labels(name).set(0)
 
     def count(self, *, failed: bool, now: float) -> None:
@@ -68,21 +70,28 @@ class Breaker:
                 self._calls.popleft()
         self._calls[-1][1] += 1
         self._calls[-1][2] += failed
+        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
 
     def is_worn_out(self) -> bool:
+        if self._failures_in_a_row >= FAILURES_IN_A_ROW:
+            return True
         calls = sum(count for _second, count, _failures in self._calls)
         failures = sum(count for _second, _calls, count in self._calls)
         return failures >= FAILURES_MIN and failures * 2 >= calls
 
     def open(self, *, opening: str, opens: int, until: float, why: str) -> None:
         self.opening, self.opens, self.open_until = opening, opens, until
-        self._calls.clear()
+        self._forget_calls()
         self._changed(1, "open", why)
 
     def close(self, *, why: str) -> None:
         self.opening, self.opens, self.probing = "", 0, False
-        self._calls.clear()
+        self._forget_calls()
         self._changed(0, "closed", why)
+
+    def _forget_calls(self) -> None:
+        self._calls.clear()
+        self._failures_in_a_row = 0
 
     def _changed(self, is_open: int, state: str, why: str) -> None:
         OPEN.labels(self.name).set(is_open)

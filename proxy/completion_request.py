@@ -37,8 +37,9 @@ class CompletionRequest:
 
         `without`: fields that it does not take.
         """
-        payload = {name: value for name, value in self.payload.items() if name not in without}
-        payload["model"] = upstream_model
+        payload = {**self.payload, "model": upstream_model}
+        for name in without:
+            payload.pop(name, None)
         if self.stream:
             payload["stream_options"] = {**(payload.get("stream_options") or {}), "include_usage": True}
         if output_limit is not None:

@@ -22,6 +22,14 @@ class EventSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events completed by `chunk`. Raises EventTooLarge."""
+        if (
+            not self._rest
+            and not self._carriage_return
+            and chunk.find(b"\n\n") == len(chunk) - 2
+            and len(chunk) > 2
+            and b"\r" not in chunk
+        ):
+            return [chunk]  # one event, as most upstreams send them
         if self._carriage_return or b"\r" in chunk:
             chunk = self._carriage_return + chunk
             # A last "\r" may be half of "\r\n": it waits for its other half.

@@ -19,7 +19,7 @@ import redis
 from django.db import connection
 
 from config import embedded, leash
-from tests.chaos.fault_proxy import FaultProxy
+from tests.fault_proxy import POSTGRES_SOCKET, FaultProxy
 from tests.live import ROOT, free_port
 
 READY_SECONDS = 60
@@ -131,15 +131,18 @@ class Stack:
         self._add("beat", lambda: leash.argv(beat), self._running("beat"))
         for number, port in enumerate(self.ports):
             folder = self.var_dir / f"p{number}"
-            proxy = FaultProxy(folder=folder, server_folder=embedded.socket_dir(self.var_dir))
+            proxy = FaultProxy(
+                listen=folder / POSTGRES_SOCKET, server=embedded.socket_dir(self.var_dir) / POSTGRES_SOCKET
+            )
             await proxy.start()
             self.proxies.append(proxy)
             self._add(
                 f"web-{number}",
-                lambda port=port: leash.argv(_uvicorn(port)),  # type: ignore[misc]
+                lambda port=port: leash.argv(_web(port)),  # type: ignore[misc]
                 lambda url=self.urls[number]: self._web_ready(url),  # type: ignore[misc]
                 DATABASE_URL=f"postgresql://hamiran@/hamiran?host={folder}",
                 PORT=str(port),
+                SHUTDOWN_GRACE_SECONDS="3",
             )
         for name in ("worker", "beat", "web-0", "web-1"):
             await self.parts[name].start()
@@ -201,11 +204,8 @@ class Stack:
             return False
 
 
-def _uvicorn(port: int) -> list[str]:
-    return [
-        sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(port), "--loop", "uvloop",
-        "--http", "httptools", "--no-access-log", "--lifespan", "on", "--timeout-graceful-shutdown", "3",
-    ]  # fmt: skip
+def _web(port: int) -> list[str]:
+    return [sys.executable, "-m", "config.web", "--port", str(port)]
 
 
 async def with_orm(work: Callable[..., Any], *args: Any) -> Any:

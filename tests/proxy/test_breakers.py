@@ -11,7 +11,7 @@ import redis.asyncio
 from django.conf import settings
 from prometheus_client import REGISTRY
 
-from proxy.breakers import FAILURES_MIN, Breakers, Pass
+from proxy.breakers import FAILURES_IN_A_ROW, FAILURES_MIN, Breakers, Pass
 from proxy.catalogue import ServedRoute
 from tests.live import eventually, free_port
 from tests.proxy.factories import served_route
@@ -85,10 +85,21 @@ async def test_failures_that_are_fewer_than_half_of_the_calls_open_nothing(
     process: Callable[[], Breakers], route: ServedRoute
 ) -> None:
     breakers = process()
-    for _ in range(20):
+    for _ in range(9):
         await call(breakers, route, well=True)
-    for _ in range(19):
+    for _ in range(8):
         await call(breakers, route, well=False)
+    assert not breakers.is_open(route)
+    await call(breakers, route, well=False)
+    assert breakers.is_open(route)
+
+
+async def test_ten_failures_in_a_row_open_a_breaker_however_much_went_well_before(
+    process: Callable[[], Breakers], route: ServedRoute
+) -> None:
+    breakers = process()
+    for well in [True] * 500 + [False] * 9 + [True] + [False] * 9:
+        await call(breakers, route, well=well)
     assert not breakers.is_open(route)
     await call(breakers, route, well=False)
     assert breakers.is_open(route)
@@ -98,7 +109,7 @@ async def test_failures_of_long_ago_do_not_count(
     process: Callable[[], Breakers], route: ServedRoute, clock: Clock
 ) -> None:
     breakers = process()
-    for _ in range(FAILURES_MIN * 3):
+    for _ in range(FAILURES_IN_A_ROW - 1):
         await call(breakers, route, well=False)
         clock.now += 2.6  # four at most within ten seconds
     assert not breakers.is_open(route)

@@ -1,0 +1,259 @@
+"""Who is compared: direct to the upstream, Hamiran with everything on, LiteLLM and Portkey; each ready to answer."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from bench import processes
+from bench.processes import Running
+from bench.upstream import model_name
+
+ROOT = Path(__file__).resolve().parent.parent
+FOREIGN = ROOT / "var" / "bench"
+LITELLM = FOREIGN / "litellm" / "bin" / "litellm"
+PORTKEY = FOREIGN / "portkey" / "node_modules" / "@portkey-ai" / "gateway"
+MASTER_KEY = "sk-bench"
+
+# (words, ms between two) of the answers that are asked for.
+AS_FAST_AS_IT_GOES = (50, 5)
+TWENTY_A_SECOND = (100, 50)
+ASK = {"model": model_name(words=50, every_ms=5), "messages": [{"role": "user", "content": "Hello!"}]}
+PACES = (AS_FAST_AS_IT_GOES, TWENTY_A_SECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """`web` is what is pinned to the gateways' core; `engines` work for it on the other."""
+
+    name: str
+    version: str
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    web: Running | None = None
+    engines: tuple[Running, ...] = ()
+    valkey_url: str = ""
+
+    @contextlib.contextmanager
+    def thawed(self) -> Iterator[None]:
+        """Contenders are frozen from their first answer on; for the length of the block this one is not."""
+        if self.web is None:
+            yield
+            return
+        self.web.thaw()
+        try:
+            yield
+        finally:
+            self.web.freeze()
+
+    def answers(self) -> bool:
+        try:
+            answer = httpx.post(self.url, headers=self.headers, json=ASK, timeout=30)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def direct(logs: Path) -> Iterator[Contender]:
+    """The upstream itself, on the cores of the load."""
+    port = free_port()
+    upstream = processes.start(
+        "upstream", [sys.executable, "-m", "bench.upstream", str(port)], log=logs / "upstream.log"
+    )
+    try:
+        contender = Contender("direct", "", _completions(port), {"content-type": "application/json"})
+        upstream.wait_until(contender.answers)
+        yield contender
+    finally:
+        upstream.stop()
+
+
+@contextlib.contextmanager
+def litellm(logs: Path, upstream_url: str) -> Iterator[Contender]:
+    """Lightest setting: a master key, no database, one worker, logs of errors alone."""
+    port = free_port()
+    models = [
+        {
+            "model_name": (name := model_name(words=words, every_ms=every_ms)),
+            "litellm_params": {"model": f"openai/{name}", "api_base": _base(upstream_url), "api_key": "none"},
+        }
+        for words, every_ms in PACES
+    ]
+    config = logs / "litellm.json"
+    config.write_text(
+        json.dumps(
+            {
+                "model_list": models,
+                "general_settings": {"master_key": MASTER_KEY},
+                "litellm_settings": {"telemetry": False},
+            }
+        )
+    )
+    command = [str(LITELLM), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    web = processes.start(
+        "litellm",
+        [*command, "--num_workers", "1", "--telemetry", "False"],
+        log=logs / "litellm.log",
+        env={"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        is_gateway=True,
+    )
+    headers = {"content-type": "application/json", "authorization": f"Bearer {MASTER_KEY}"}
+    with _ready(Contender("LiteLLM", _litellm_version(), _completions(port), headers, web)) as contender:
+        yield contender
+
+
+@contextlib.contextmanager
+def portkey(logs: Path, upstream_url: str) -> Iterator[Contender]:
+    """As it comes: no keys, no limits, no billing."""
+    port = free_port()
+    web = processes.start(
+        "portkey",
+        ["node", str(PORTKEY / "build" / "start-server.js"), f"--port={port}", "--headless"],
+        log=logs / "portkey.log",
+        is_gateway=True,
+    )
+    headers = {
+        "content-type": "application/json",
+        "authorization": "Bearer none",
+        "x-portkey-provider": "openai",
+        "x-portkey-custom-host": _base(upstream_url),
+    }
+    version = json.loads((PORTKEY / "package.json").read_text())["version"]
+    with _ready(Contender("Portkey", version, _completions(port), headers, web)) as contender:
+        yield contender
+
+
+@contextlib.contextmanager
+def hamiran(logs: Path, upstream_url: str) -> Iterator[Contender]:
+    """One web process of this checkout and a fresh PostgreSQL and Valkey: keys, limits, holds, captures, records.
+
+    Ends with `check_ledger`, and SystemExit where it finds a broken rule.
+    """
+    with tempfile.TemporaryDirectory(prefix="hamiran-bench-") as folder, contextlib.ExitStack() as stack:
+        var = Path(folder)
+        var.chmod(0o755)
+        engines = _engines(stack, var, logs)
+        from config import embedded
+
+        key = _sell(upstream_url)
+        port = free_port()
+        web = processes.start(
+            "hamiran",
+            [sys.executable, "-m", "config.web", "--port", str(port)],
+            log=logs / "hamiran.log",
+            env={"PORT": str(port)},
+            is_gateway=True,
+        )
+        headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+        contender = Contender(
+            "Hamiran", "", _completions(port), headers, web, engines, embedded.redis_url(var)
+        )
+        with _ready(contender):
+            yield contender
+        from django.core.management import call_command
+
+        call_command("check_ledger")
+
+
+def _engines(stack: contextlib.ExitStack, var: Path, logs: Path) -> tuple[Running, ...]:
+    """PostgreSQL and Valkey, with Django set up on them; they end with the stack."""
+    for name in ("DATABASE_URL", "REDIS_URL", "HAMIRAN_MODE"):
+        os.environ.pop(name, None)
+    os.environ.update(HAMIRAN_VAR=str(var), DJANGO_SETTINGS_MODULE="config.settings")
+    from config import embedded
+
+    engines = []
+    for name, argv in (
+        ("PostgreSQL", embedded.prepare_postgres(var)),
+        ("Valkey", embedded.prepare_valkey(var)),
+    ):
+        engine = processes.start_as_is(name, argv, log=logs / f"{name.lower()}.log")
+        stack.callback(engine.stop, signal.SIGINT)
+        engines.append(engine)
+    embedded.wait_for_postgres(embedded.database_url(var))
+    embedded.wait_for_redis(embedded.redis_url(var))
+    return tuple(engines)
+
+
+def _sell(upstream_url: str) -> str:
+    """Tables, a tier whose limits are all on and never reached, the models, and a key with enough money."""
+    import django
+    from django.core.management import call_command
+    from django.db import connection
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    quiet = io.StringIO()
+    call_command(
+        "set_tier",
+        "Bench",
+        "--rpm",
+        "100000000",
+        "--tpm",
+        "100000000000",
+        "--concurrency",
+        "100000",
+        stdout=quiet,
+    )
+    for words, every_ms in PACES:
+        call_command(
+            "add_model", model_name(words=words, every_ms=every_ms), "--upstream-url", _base(upstream_url),
+            "--upstream-key", "none", "--input-toman-per-million", "30000",
+            "--output-toman-per-million", "30000", stdout=quiet,
+        )  # fmt: skip
+    said = io.StringIO()
+    issue = [
+        "issue_key",
+        "--mobile",
+        "09121234567",
+        "--credit-toman",
+        "1000000000",
+        "--tier",
+        "Bench",
+        "--json",
+    ]
+    call_command(*issue, stdout=said)
+    connection.close()
+    return str(json.loads(said.getvalue())["key"])
+
+
+@contextlib.contextmanager
+def _ready(contender: Contender) -> Iterator[Contender]:
+    """Frozen once it has answered, stopped at the end."""
+    assert contender.web is not None
+    try:
+        contender.web.wait_until(contender.answers)
+        contender.web.freeze()
+        print(f"{contender.name} is process {contender.web.process.pid}", flush=True)
+        yield contender
+    finally:
+        contender.web.stop()
+
+
+def _litellm_version() -> str:
+    metadata = next(LITELLM.parent.parent.glob("lib/python*/site-packages/litellm-*.dist-info"))
+    return metadata.name.removeprefix("litellm-").removesuffix(".dist-info")
+
+
+def _completions(port: int) -> str:
+    return f"http://127.0.0.1:{port}/v1/chat/completions"
+
+
+def _base(completions_url: str) -> str:
+    return completions_url.removesuffix("/chat/completions")
