@@ -122,6 +122,19 @@ def test_the_keys_that_are_nearest_to_a_limit_are_shown(client: Client, windows:
     assert content.count("nearly full") == 2
 
 
+def test_of_a_key_s_limits_and_its_tier_s_the_lower_one_is_shown(
+    client: Client, windows: dict[int, Window]
+) -> None:
+    wallet = WalletFactory.create(user__tier=TierFactory.create(rpm=100, tpm=1_000))
+    key = APIKeyFactory.create(user=wallet.user, rpm=20, tpm=5_000, concurrency=4)
+    APIKeyFactory.create(user=wallet.user, expires_at=timezone.now())
+    windows[key.pk] = Window(requests=2, tokens=30, running=1)
+    content = shown(signed_in(client, wallet))
+    assert "You have 1 working key" in content
+    for expected in ("2 of 20", "30 of 1,000", "1 of 4"):
+        assert expected in content
+
+
 def test_a_tier_without_a_limit_on_requests_at_once_shows_none(
     client: Client, windows: dict[int, Window]
 ) -> None:
