@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Page
 
+from tests.pages.seed import MODEL
+
 
 def stay(page: Page) -> None:
     """The page is there once it is loaded."""
@@ -24,9 +26,8 @@ def make_a_key(page: Page) -> None:
 
 
 def ask_a_question(page: Page) -> None:
-    """Longer than the frame of the conversation is high."""
-    page.locator("#model").select_option("browser-model")
-    page.locator("#draft").fill("سلام! دربارهٔ شیراز و باغ‌هایش بنویس. " * 6)
+    page.locator("#model").select_option(MODEL)
+    page.locator("#draft").fill("سلام! دربارهٔ شیراز و باغ‌هایش بنویس.")
     page.locator("#draft").press("Control+Enter")
     page.locator(".turn__facts").wait_for()
 

@@ -27,18 +27,19 @@ class Newcomer:
     credited: str
     payable: str
     key_name: str
+    question: str
     words: dict[str, str] = field(hash=False)
 
 
 ON_A_PHONE = Newcomer(
     language="fa", size=PHONE, mobile="۰۹۱۵{}", amount="۵۰٬۰۰۰", credited="۵۰٬۰۰۰ تومان",
     payable="۵۵٬۰۰۰ تومان",
-    key_name="فروشگاه کتاب", words={"steps": "سه گام تا اولین پاسخ", "usage": "مصرف", "completed": "کامل"},
+    key_name="فروشگاه کتاب", question="سه کتاب خوب نام ببر.", words={"steps": "سه گام تا اولین پاسخ", "usage": "مصرف", "completed": "کامل"},
 )  # fmt: skip
 AT_A_DESK = Newcomer(
     language="en", size=DESK, mobile="0916 {}", amount="50,000", credited="50,000 Toman",
     payable="55,000 Toman",
-    key_name="bookshop",
+    key_name="bookshop", question="Name three good books.",
     words={"steps": "Three steps to your first answer", "usage": "Usage", "completed": "completed"},
 )  # fmt: skip
 
@@ -123,6 +124,17 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
     visit.go("/overview/")
     visit.look()
     expect(page.get_by_role("heading", name=who.words["steps"])).to_have_count(0)
+
+    visit.go("/playground/")
+    visit.look()
+    page.locator("#model").select_option(MODEL)
+    page.locator("#draft").fill(who.question)
+    page.locator("#send").click()
+    facts = page.locator(".turn__facts")
+    expect(facts).to_contain_text(who.credited.split()[1])
+    expect(page.locator("#turns .turn__text").last).to_have_value(re.compile(who.question))
+    visit.look()
+    visit.close()
 
 
 def ask(url: str, secret: str) -> list[int]:
