@@ -34,7 +34,8 @@ class Newcomer:
 ON_A_PHONE = Newcomer(
     language="fa", size=PHONE, mobile="۰۹۱۵{}", amount="۵۰٬۰۰۰", credited="۵۰٬۰۰۰ تومان",
     payable="۵۵٬۰۰۰ تومان",
-    key_name="فروشگاه کتاب", question="سه کتاب خوب نام ببر.", words={"steps": "سه گام تا اولین پاسخ", "usage": "مصرف", "completed": "کامل"},
+    key_name="فروشگاه کتاب", question="سه کتاب خوب نام ببر.",
+    words={"steps": "سه گام تا اولین پاسخ", "usage": "مصرف", "completed": "کامل"},
 )  # fmt: skip
 AT_A_DESK = Newcomer(
     language="en", size=DESK, mobile="0916 {}", amount="50,000", credited="50,000 Toman",
