@@ -70,7 +70,7 @@ def test_a_conversation_goes_on_with_what_was_said_before(page: Page) -> None:
     facts = page.locator(".turn__facts")
     expect(facts).to_contain_text("Toman")
     expect(facts).to_contain_text("first token after")
-    expect(page.locator("#limits")).to_contain_text("/")
+    expect(page.locator("#limits")).to_contain_text(" of ")
     expect(page.locator("#announce")).to_have_text("The answer is complete.")
     with page.expect_request(COMPLETIONS) as sent:
         page.locator("#draft").fill("And now?")
