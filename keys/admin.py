@@ -15,11 +15,27 @@ from keys.models import APIKey
 
 @admin.register(APIKey)
 class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    list_display = ("name", "user", "last_four", "created_at", "last_used_at", "revoked_at")
-    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    list_display = ("name", "user", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter), "kind")
     list_select_related = ("user",)
     search_fields = ("user__mobile", "last_four", "name")
-    fields = ("user", "name", "last_four", "created_at", "last_used_at", "revoked_at")
+    fields = (
+        "user",
+        "kind",
+        "name",
+        "last_four",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+        "replaces",
+        "allowed_models",
+        "allowed_networks",
+        "rpm",
+        "tpm",
+        "concurrency",
+        "budget_id",
+    )
     actions = ("revoke_selected",)
     show_full_result_count = False
 

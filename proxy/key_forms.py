@@ -8,8 +8,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
-from django.utils.translation import get_language
-from django.utils.translation import gettext as _t
+from django.utils.translation import get_language, gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts import formats
@@ -33,7 +32,7 @@ LIVES = [
     (ON_DAY, _("At the end of a day of your choice")),
 ]
 GRACES = [
-    ("0", _("At once")),
+    ("0", pgettext_lazy("grace", "At once")),
     ("1", _("In 1 hour")),
     ("24", _("In 24 hours")),
     ("168", _("In 7 days")),
@@ -96,7 +95,7 @@ class KeyForm(forms.Form):
     )
     life = forms.ChoiceField(label=_("Expires"), required=False, choices=LIVES)
     last_day = DayField(
-        label=_("Last day"), help_text=_("Only for a day of your choice, like 1405/09/02 or 2026-11-23.")
+        label=_("Last day"), help_text=_("The whole of this day is meant, like 1405/09/02 or 2026-11-23.")
     )
     allowed_models = forms.MultipleChoiceField(
         label=_("Models"),
@@ -129,7 +128,7 @@ class KeyForm(forms.Form):
         self.fields["allowed_models"].choices = [(each, each) for each in names]  # type: ignore[attr-defined]
         if self.rules.expires_at is not None:
             day = formats.datetime_text(self.rules.expires_at, language=get_language())
-            lives = [(KEEP, _t("As now: %(day)s") % {"day": day}), *LIVES]
+            lives = [(KEEP, gettext("As now: %(day)s") % {"day": day}), *LIVES]
             self.fields["life"].choices = lives  # type: ignore[attr-defined]
 
     @property
@@ -200,14 +199,18 @@ class RotateForm(forms.Form):
         return timedelta(hours=int(self.cleaned_data["grace"]))
 
 
+def _figure(number: int | None) -> str | None:
+    return None if number is None else formats.number_text(number, language=get_language())
+
+
 def _initial(name: str, rules: KeyRules, cap_micro: int | None) -> dict[str, Any]:
     return {
         "name": name,
-        "cap": None if cap_micro is None else f"{toman_from_micro(cap_micro):,}",
+        "cap": _figure(None if cap_micro is None else toman_from_micro(cap_micro)),
         "life": NEVER if rules.expires_at is None else KEEP,
         "allowed_models": list(rules.allowed_models),
         "allowed_networks": "\n".join(rules.allowed_networks),
-        "rpm": rules.rpm,
-        "tpm": rules.tpm,
-        "concurrency": rules.concurrency,
+        "rpm": _figure(rules.rpm),
+        "tpm": _figure(rules.tpm),
+        "concurrency": _figure(rules.concurrency),
     }

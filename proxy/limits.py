@@ -13,9 +13,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter
-from redis.exceptions import RedisError
 
-from proxy.valkey import Client, Script, ScriptQueue
+from proxy.valkey import Client, Script, ScriptQueue, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +73,13 @@ def duration(milliseconds: int) -> str:
 
 
 # KEYS: request log, token log, token sum, running requests (one hash tag). A token entry is "<request>:<tokens>".
+# Carried out twice (a reply can be lost, and a Cluster's client tries again), either script counts once.
 ADMIT = Script(
     """
+local function reset(log, now)
+    local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
+    return oldest[2] and oldest[2] + 60000 - now or 0
+end
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 local id, rpm, tpm, most, tokens, seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
     tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -89,6 +93,9 @@ if #gone > 0 then
     redis.call('DECRBY', KEYS[3], sum)
 end
 local requests, used = redis.call('ZCARD', KEYS[1]), tonumber(redis.call('GET', KEYS[3]) or '0')
+if redis.call('ZSCORE', KEYS[1], id) then
+    return {0, requests, used, reset(KEYS[1], now), reset(KEYS[2], now)}
+end
 local wait = 0
 if requests >= rpm then
     local first = redis.call('ZRANGE', KEYS[1], requests - rpm, requests - rpm, 'WITHSCORES')
@@ -123,14 +130,9 @@ if wait == 0 then
         redis.call('PEXPIRE', KEYS[4], seconds * 1000)
     end
 end
-local function reset(log)
-    local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
-    return oldest[2] and oldest[2] + 60000 - now or 0
-end
-return {wait, requests, used, reset(KEYS[1]), reset(KEYS[2])}
+return {wait, requests, used, reset(KEYS[1], now), reset(KEYS[2], now)}
 """
 )
-# Told twice (a reply can be lost), it counts once.
 FINISH = Script(
     """
 local id, estimate, tokens = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -144,12 +146,12 @@ if score and tonumber(score) > now - 60000 then
     redis.call('DECRBY', KEYS[3], estimate)
 elseif redis.call('ZSCORE', KEYS[2], id .. ':' .. tokens) then
     return 0
+elseif tokens > estimate then
+    id, score, tokens = id .. '+', now, tokens - estimate  -- beside the estimate, which leaves by itself
 else
-    score = now
-    id = id .. '+'  -- beside the estimate, which leaves by itself
-    tokens = math.max(0, tokens - estimate)
+    return 0
 end
-if redis.call('ZADD', KEYS[2], score, id .. ':' .. tokens) == 1 then redis.call('INCRBY', KEYS[3], tokens) end
+if redis.call('ZADD', KEYS[2], 'NX', score, id .. ':' .. tokens) == 1 then redis.call('INCRBY', KEYS[3], tokens) end
 redis.call('PEXPIRE', KEYS[2], 61000)
 redis.call('PEXPIRE', KEYS[3], 61000)
 return 1
@@ -166,11 +168,15 @@ class Limiter:
         self._away_until = 0.0
         self._away_requests = 0
         self._local: dict[int, LocalWindow] = {}
+        self._local_until = 0.0  # when nothing is left in them
         self._owed: deque[_Ended] = deque(maxlen=OWED_MAX)
 
     async def admit(self, *, key_id: int, request_id: str, limits: Limits, tokens: int) -> Admission:
         """Counts one request of an estimated number of tokens, or refuses it."""
-        if time.monotonic() >= self._away_until:
+        now = time.monotonic()
+        if now >= self._away_until:
+            if self._away_until:  # one tries it, and the others are not kept waiting
+                self._away_until = now + VALKEY_RETRY_SECONDS
             arguments = (
                 request_id,
                 limits.rpm,
@@ -181,15 +187,16 @@ class Limiter:
             )
             try:
                 reply = await self._scripts.submit(ADMIT, window_keys(key_id), arguments)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Unavailable as error:
                 self._lost(error)
             except asyncio.CancelledError:
                 self.finish(key_id=key_id, request_id=request_id, estimate=tokens, tokens=0)
                 raise
             else:
-                self._back()
+                self._answered(now)
                 return Admission(*reply)
         self._away_requests += 1
+        self._local_until = time.monotonic() + WINDOW_MS / 1000
         WITHOUT_VALKEY.inc()
         return self._window(key_id).admit(request_id, limits, tokens, now_ms=_now_ms())
 
@@ -228,21 +235,21 @@ class Limiter:
 
     def _lost(self, error: BaseException) -> None:
         if not self._away_until:
-            logger.error(
-                "valkey away: limits are kept per process", extra={"error": str(error) or repr(error)}
-            )
+            logger.error("valkey away: limits are kept per process", extra={"error": str(error)})
         self._away_until = time.monotonic() + VALKEY_RETRY_SECONDS
 
-    def _back(self) -> None:
+    def _answered(self, now: float) -> None:
         if self._away_until:
             logger.warning(
                 "valkey back: limits are shared again", extra={"served_without": self._away_requests}
             )
             self._away_until, self._away_requests = 0.0, 0
-            self._local.clear()
             owed, self._owed = self._owed, deque(maxlen=OWED_MAX)
             for ended in owed:  # frees places and counts tokens of what ended meanwhile
                 self._tell(ended)
+        elif self._local and now >= self._local_until:
+            # Not earlier: a server that comes and goes, or one of a Cluster, would give a new minute every time.
+            self._local.clear()
 
 
 @dataclass(frozen=True, slots=True)

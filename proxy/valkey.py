@@ -14,13 +14,17 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 CLUSTER_SCHEMES = {"valkey+cluster": "redis", "redis+cluster": "redis", "rediss+cluster": "rediss"}
 TIMEOUT_SECONDS = 1.0
 MAX_BATCH = 256
 
 Client = redis.asyncio.Redis | RedisCluster
+
+
+class Unavailable(Exception):
+    """A script was not carried out, as far as anybody knows; the client's own exception is the cause."""
 
 
 def connect_server(url: str) -> redis.asyncio.Redis:
@@ -68,9 +72,9 @@ class ScriptQueue:
         self._sender: asyncio.Task[None] | None = None
 
     def submit(self, script: Script, keys: Sequence[str], args: Sequence[str | int]) -> "asyncio.Future[Any]":
-        """The script's reply, or within about a second RedisError, OSError or TimeoutError.
+        """The script's reply, or within about a second Unavailable. All keys of a call must lie in one slot.
 
-        All keys of a call must lie in one slot.
+        A Cluster that changes can carry a call out twice.
         """
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Call(script, (len(keys), *keys, *args), reply))
@@ -85,7 +89,9 @@ class ScriptQueue:
                 try:
                     async with asyncio.timeout(TIMEOUT_SECONDS):
                         replies = await self._send(batch)
-                except (RedisError, OSError, TimeoutError) as error:
+                except (
+                    Exception
+                ) as error:  # a Cluster's client has some that are no RedisError: nobody may hang
                     # Who came meanwhile would wait for the same fault.
                     batch += self._waiting
                     self._waiting.clear()
@@ -117,8 +123,10 @@ class ScriptQueue:
 def _answer(future: "asyncio.Future[Any]", reply: Any) -> None:
     if future.done():
         return
-    if isinstance(reply, BaseException):
-        future.set_exception(reply)
+    if isinstance(reply, Exception):
+        failure = Unavailable(str(reply) or repr(reply))
+        failure.__cause__ = reply
+        future.set_exception(failure)
         future.exception()  # seen: a caller that left must not raise a warning
     else:
         future.set_result(reply)

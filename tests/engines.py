@@ -19,7 +19,9 @@ if "HAMIRAN_TEST_VAR" not in os.environ and not CONTROLLER:
 
     var_dir = Path(tempfile.mkdtemp(prefix="hamiran-test-"))
     os.environ["HAMIRAN_VAR"] = str(var_dir)
-    for name in ("DATABASE_URL", "REDIS_URL", "UPSTREAM_BASE_URL", "UPSTREAM_API_KEY", "HAMIRAN_MODE"):
+    for name in (
+        "DATABASE_URL", "REDIS_URL", "LIMITS_URL", "UPSTREAM_BASE_URL", "UPSTREAM_API_KEY", "HAMIRAN_MODE",
+    ):  # fmt: skip
         os.environ.pop(name, None)
     stack = contextlib.ExitStack()
     stack.callback(shutil.rmtree, var_dir, ignore_errors=True)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from wallet import credit_admin, freezing, gateways, topups  # noqa: F401 - credit_admin: found by Django here
 from wallet.forms import PARTICULARS, ParticularsForm
 from wallet.invoice_models import Invoice, SellerDetails, VATRate
-from wallet.models import GatewayChoice, Hold, JournalEntry, TopUp, Wallet
+from wallet.models import Budget, GatewayChoice, Hold, JournalEntry, TopUp, Wallet
 from wallet.read_only_admin import ReadOnlyAdmin, toman
 
 auditlog.register(GatewayChoice)
@@ -53,6 +53,28 @@ class WalletAdmin(ReadOnlyAdmin):
     @admin.display(description=_("available"))
     def available(self, wallet: Wallet) -> str:
         return toman(wallet.available_micro)
+
+
+@admin.register(Budget)
+class BudgetAdmin(ReadOnlyAdmin):
+    """What caps keys; who owns the wallet sets and raises it on the key's page."""
+
+    list_display = ("id", "owner", "limit", "spent", "held", "opened_at")
+    list_select_related = ("wallet__user",)
+    search_fields = ("wallet__user__mobile", "=id")
+    fields = readonly_fields = list_display
+
+    @admin.display(description=_("limit"))
+    def limit(self, budget: Budget) -> str:
+        return toman(budget.limit_micro)
+
+    @admin.display(description=_("spent"))
+    def spent(self, budget: Budget) -> str:
+        return toman(budget.spent_micro)
+
+    @admin.display(description=_("held"))
+    def held(self, budget: Budget) -> str:
+        return toman(budget.held_micro)
 
 
 @admin.register(Hold)

@@ -32,6 +32,7 @@ BudgetReached = ledger.BudgetReached
 NotCovered = ledger.NotCovered
 WalletFrozen = ledger.WalletFrozen
 SWEEP_BATCH = 500
+VOID_AGAIN_SECONDS = 30  # longer than a statement may take
 LEDGER_TABLES = frozenset({"wallet_wallet", "wallet_hold", "wallet_journalentry", "wallet_budget"})
 
 
@@ -89,7 +90,9 @@ class Holds:
             try:
                 granted = await self._authorise.submit(asked, left=lambda: self._void(asked))
             except LedgerUnavailable:
-                self._void(asked)  # its reply may be what was lost
+                # Its reply may be what was lost; and a statement whose connection broke can still be under way.
+                self._void(asked)
+                asyncio.get_running_loop().call_later(VOID_AGAIN_SECONDS, self._void, asked)
                 raise
             if granted.amount_micro is not None:
                 return granted.amount_micro

@@ -6,8 +6,8 @@ from django.conf import settings
 from django.test import Client
 
 from accounts.models import Tier
-from keys import lifecycle
-from proxy import offers
+from keys.rules import KeyRules
+from proxy import offers, own_keys
 from tests.factories import UserFactory, WalletFactory
 
 MODEL = "chaos-model"
@@ -27,7 +27,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """`hot` makes half of all requests; `poor` ones run dry and top up."""
+    """`hot` makes half of all requests, with a key that has a budget; `poor` ones run dry and top up."""
 
     hot: Person
     plain: list[Person]
@@ -51,16 +51,17 @@ def settle_in(upstream_url: str) -> People:
         max_output_tokens=MAX_OUTPUT_TOKENS,
     )
     return People(
-        hot=_person(RICH_MICRO),
+        hot=_person(RICH_MICRO, is_capped=True),
         plain=[_person(RICH_MICRO) for _ in range(PLAIN)],
         poor=[_person(POOR_MICRO) for _ in range(POOR)],
     )
 
 
-def _person(credit_micro: int) -> Person:
+def _person(credit_micro: int, *, is_capped: bool = False) -> Person:
     user = UserFactory.create()
     WalletFactory.create(user=user, credit_micro=credit_micro)
     browser = Client()
     browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    key = lifecycle.create(user_id=user.pk, name="chaos").secret
+    cap_micro = credit_micro if is_capped else None
+    key = own_keys.create(user_id=user.pk, name="chaos", rules=KeyRules(), cap_micro=cap_micro).secret
     return Person(user.pk, key, browser.cookies[settings.SESSION_COOKIE_NAME].value)

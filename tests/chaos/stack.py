@@ -19,7 +19,7 @@ import redis
 from django.db import connection
 
 from config import embedded, leash
-from tests.chaos.fault_proxy import FaultProxy
+from tests.fault_proxy import POSTGRES_SOCKET, FaultProxy
 from tests.live import ROOT, free_port
 
 READY_SECONDS = 60
@@ -131,7 +131,9 @@ class Stack:
         self._add("beat", lambda: leash.argv(beat), self._running("beat"))
         for number, port in enumerate(self.ports):
             folder = self.var_dir / f"p{number}"
-            proxy = FaultProxy(folder=folder, server_folder=embedded.socket_dir(self.var_dir))
+            proxy = FaultProxy(
+                listen=folder / POSTGRES_SOCKET, server=embedded.socket_dir(self.var_dir) / POSTGRES_SOCKET
+            )
             await proxy.start()
             self.proxies.append(proxy)
             self._add(

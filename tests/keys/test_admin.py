@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from keys import lifecycle
 from keys.models import APIKey
+from keys.rules import KeyRules
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory
 
@@ -45,6 +46,14 @@ def test_an_admin_revokes_keys_and_the_processes_are_told(
     assert "2 keys revoked." in response.text
     assert len(announcements) == 2
     assert [key.key_id for key in lifecycle.listing(user.pk) if key.revoked_at is None] == [keys[2].key_id]
+
+
+def test_an_admin_sees_what_a_key_may_do(browser: Client) -> None:
+    rules = KeyRules(allowed_models=("a/b",), allowed_networks=("192.0.2.0/24",), rpm=77)
+    key = lifecycle.create(user_id=UserFactory.create().pk, name="laptop", rules=rules)
+    page = browser.get(reverse("admin:keys_apikey_change", args=[key.key_id])).text
+    for shown in ("a/b", "192.0.2.0/24", "77"):
+        assert shown in page
 
 
 def test_keys_are_found_by_owner_or_last_four_and_show_no_digest(browser: Client) -> None:

@@ -25,6 +25,19 @@ def test_events_come_out_the_same_wherever_the_stream_is_cut(data: st.DataObject
     assert events + splitter.flush() == STREAM
 
 
+@pytest.mark.parametrize("include_usage", [False, True])
+def test_a_stream_that_ends_at_any_byte_is_whole_only_with_its_finish(include_usage: bool) -> None:
+    raw = b"".join(STREAM)
+    ends = [len(b"".join(STREAM[:number])) for number in range(len(STREAM) + 1)]
+    untorn = {end - missing for end in ends for missing in (0, 1, 2)}  # a last blank line may be missing
+    for end in range(len(raw) + 1):
+        answer = AnswerStream(include_usage=include_usage)
+        relayed = answer.feed(raw[:end]) + answer.end()
+        assert relayed in [b"".join(STREAM[:number]) for number in range(5)]
+        assert answer.done == (end in untorn and end >= ends[4] - 2)
+        assert bool(answer.failure) != answer.done
+
+
 def test_data_of_several_lines_is_one() -> None:
     assert sse.data(b"event: x\ndata: {\ndata: }\n\n") == b"{\n}"
     assert sse.data(b": comment\n\n") is None

@@ -198,8 +198,8 @@ def test_a_key_is_made_with_all_that_was_chosen_in_digits_of_any_keyboard(
     assert (rules.rpm, rules.tpm, rules.concurrency) == (10, 2000, None)
     assert rules.expires_at is not None
     assert timedelta(days=29) < rules.expires_at - timezone.now() <= timedelta(days=30)
-    budget = Budget.objects.get(pk=rules.budget_id)
-    assert (budget.wallet_id, budget.limit_micro) == (user.pk, CAP_MICRO)
+    budget = Budget.objects.get(wallet_id=user.pk)
+    assert (rules.budget_id, budget.limit_micro) == (budget.pk, CAP_MICRO)
 
 
 @pytest.mark.parametrize("written", ["1405/12/29", "۱۴۰۵/۱۲/۲۹", "2027-03-20"])
@@ -270,7 +270,7 @@ def test_the_edit_form_shows_what_is_so_and_saves_what_is_changed(browser: Clien
     shown = {name: form[name].value() for name in form.fields if name != "token" and form[name].value()}
     assert shown == {
         "name": "shop", "cap": "50,000", "life": "keep", "allowed_models": ["gone"],
-        "allowed_networks": "10.0.0.0/8", "rpm": 5,
+        "allowed_networks": "10.0.0.0/8", "rpm": "5",
     }  # fmt: skip
     response = browser.post(
         address, {**shown, "name": "store", "cap": "60,000", "token": form["token"].value()}, follow=True
@@ -281,6 +281,19 @@ def test_the_edit_form_shows_what_is_so_and_saves_what_is_changed(browser: Clien
     assert (saved.name, saved.rules.expires_at, saved.rules.rpm) == ("store", soon, 5)
     budget = Budget.objects.get(wallet_id=user.pk)
     assert (saved.rules.budget_id, budget.limit_micro) == (budget.pk, 60_000 * 10**7)
+
+
+def test_the_form_comes_back_unchanged_in_persian_digits(browser: Client, user: User) -> None:
+    key = make(user, cap_micro=CAP_MICRO, rpm=1500)
+    browser.cookies["hamiran_language"] = "fa"
+    address = reverse("keys:edit", args=[key])
+    form = browser.get(address).context["form"]
+    shown = {name: form[name].value() for name in form.fields if form[name].value()}
+    assert (shown["cap"], shown["rpm"]) == ("۵۰٬۰۰۰", "۱٬۵۰۰")
+    assert browser.post(address, shown).status_code == 302
+    saved = own_keys.get(user_id=user.pk, key_id=key, month_start=timezone.now())
+    assert saved.cap is not None
+    assert (saved.cap.limit_micro, saved.key.rules.rpm) == (CAP_MICRO, 1500)
 
 
 def test_a_cap_is_taken_away_and_a_new_one_begins_anew(browser: Client, user: User) -> None:

@@ -11,10 +11,10 @@ from django.utils import timezone
 from accounts.models import User
 from tests.admin_browser import admin_browser
 from tests.factories import WalletFactory
-from wallet.models import Hold, JournalEntry, SandboxPayment, TopUp, Wallet
+from wallet.models import Budget, Hold, JournalEntry, SandboxPayment, TopUp, Wallet
 
 pytestmark = pytest.mark.django_db
-MODELS = (Wallet, Hold, JournalEntry, TopUp)
+MODELS = (Wallet, Budget, Hold, JournalEntry, TopUp)
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def owner() -> User:
         id=uuid4(), wallet=wallet, amount_micro=10**7, created_at=now, expires_at=now + timedelta(minutes=1)
     )
     TopUp.objects.create(user=wallet.user, gateway="sandbox", amount_micro=10**7)
+    Budget.objects.create(wallet=wallet, limit_micro=10**9, spent_micro=10**7)
     return wallet.user
 
 

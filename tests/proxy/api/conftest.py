@@ -113,6 +113,13 @@ class Caller:
         return UsageRecord.objects.get(key_id=self.key_id)
 
 
+def served_without_valkey(web: WebProcess) -> float:
+    """How many requests this process has admitted by its own windows so far."""
+    answer = httpx.get(f"{web.url}/metrics", headers={"Authorization": "Bearer scraper"}, timeout=30)
+    lines = (line.partition(" ") for line in answer.text.splitlines())
+    return next(float(value) for name, _, value in lines if name == "hamiran_limits_without_valkey_total")
+
+
 CREDIT = 10**12
 
 

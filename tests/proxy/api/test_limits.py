@@ -1,9 +1,8 @@
-"""The limits as clients meet them, over two web processes, and without Valkey."""
+"""The limits as clients meet them, and without Valkey."""
 
 import os
 import signal
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,23 +75,6 @@ def test_the_limit_of_requests_at_once_frees_its_places(make_caller: Any, upstre
         b"".join(parts)
     upstream.script = answer_whole()
     assert [caller.ask().status_code for _ in range(5)] == [200] * 5  # one after the other is no concurrency
-
-
-def test_two_processes_share_the_limit_exactly(make_caller: Any) -> None:
-    caller = make_caller(rpm=20)
-    with web_process() as other:
-        urls = [caller.web.url, other.url] * 30
-
-        def ask(url: str) -> int:
-            headers = {"Authorization": f"Bearer {caller.key}"}
-            body = {"model": MODEL, "messages": HELLO}
-            return httpx.post(
-                f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30
-            ).status_code
-
-        with ThreadPoolExecutor(20) as pool:
-            statuses = list(pool.map(ask, urls))
-    assert (statuses.count(200), statuses.count(429)) == (20, 40)
 
 
 def test_a_place_whose_end_valkey_missed_is_freed_when_it_is_back(
