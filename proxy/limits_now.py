@@ -10,7 +10,7 @@ import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
 from proxy.limits import window_keys
@@ -53,9 +53,9 @@ def read(key_ids: Sequence[int]) -> dict[int, Window]:
         pipeline: Any = _client(settings.LIMITS_URL).pipeline(transaction=False)
         for key_id in key_ids:
             keys = window_keys(key_id)
-            pipeline.eval(NOW, len(keys), *keys)
+            pipeline.execute_command("EVAL", NOW, len(keys), *keys)  # a Cluster's pipeline has no eval()
         replies = pipeline.execute()
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         logger.warning("limits not read", extra={"error": str(error) or repr(error)})
         raise LimitsUnknown from error
     return {key_id: Window(*reply) for key_id, reply in zip(key_ids, replies, strict=True)}
@@ -66,5 +66,6 @@ def _client(url: str) -> redis.Redis | RedisCluster:
     timeouts = {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_timeout": TIMEOUT_SECONDS}
     scheme, _colon, rest = url.partition("://")
     if scheme in CLUSTER_SCHEMES:
-        return RedisCluster.from_url(f"{CLUSTER_SCHEMES[scheme]}://{rest}", **timeouts)
+        once_more = Retry(NoBackoff(), 1)  # with the slots read anew: they may have moved
+        return RedisCluster.from_url(f"{CLUSTER_SCHEMES[scheme]}://{rest}", retry=once_more, **timeouts)
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts)

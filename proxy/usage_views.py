@@ -112,7 +112,9 @@ def _refused(request: HttpRequest, template: str, form: UsageForm) -> HttpRespon
     form.offer_models([])
     # htmx shows only what succeeded, and the form itself, with its errors, stays as it is.
     is_part = "HX-Request" in request.headers
-    return render(request, template, {"form": form, "is_part": is_part}, status=200 if is_part else 400)
+    response = render(request, template, {"form": form, "is_part": is_part}, status=200 if is_part else 400)
+    response["HX-Push-Url"] = "false"
+    return response
 
 
 def _parts(record: UsageRecord) -> list[tuple[str, int, int, int]]:

@@ -152,6 +152,7 @@ def test_a_part_of_the_page_that_is_refused_says_so_too(page: Client) -> None:
     )
     assert notice is not None
     assert "From the day: Write a day" in notice[1]
+    assert response["HX-Push-Url"] == "false"  # nothing to come back to
 
 
 @pytest.mark.parametrize("day", ["{0.year}-{0.month}-{0.day}", "۱۴۰۴/۱۰/۱۱"])
