@@ -60,7 +60,7 @@ class Visit:
         self.page: Page = self.context.new_page()
         self.page.on("console", lambda message: self._console(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.complaints.append(f"{request.url} failed"))
+        self.page.on("requestfailed", self._failed)
         self.page.on("request", self._request)
         self.page.on("response", self._response)
 
@@ -68,6 +68,10 @@ class Visit:
         # A breach of the Content-Security-Policy is an error here, and so is a status, which `_response` looks at.
         if kind in ("error", "warning") and "Failed to load resource" not in text:
             self.complaints.append(text)
+
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the page's own doing
+            self.complaints.append(f"{request.url} failed: {request.failure}")
 
     def _request(self, request: Request) -> None:
         address = urlsplit(request.url)
