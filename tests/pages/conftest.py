@@ -12,7 +12,7 @@ from pytest_django import DjangoDbBlocker
 from proxy import offers, starter
 from tests.live import WebProcess, web_process
 from tests.pages import seed
-from tests.pages.visit import CHROMIUM, FLAGS, NO_BROWSER
+from tests.pages.visit import CHROMIUM, FLAGS
 
 
 @pytest.fixture(scope="package")
@@ -53,8 +53,6 @@ def account(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> seed.Account
 @pytest.fixture(scope="package")
 def browser(web: WebProcess, account: seed.Account) -> Iterator[Browser]:
     """Comes last: while Playwright's loop runs in this thread, Django refuses to ask the database."""
-    if not CHROMIUM.exists():
-        pytest.skip(NO_BROWSER)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield chromium

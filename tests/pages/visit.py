@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Response
 
 CHROMIUM = Path("/usr/bin/chromium")
-NO_BROWSER = f"needs Chromium at {CHROMIUM}"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -20,7 +19,7 @@ PHONE, DESK = (360, 740), (1280, 800)
 
 # Every module here that asks for a browser is marked with these.
 MARKS = [
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=NO_BROWSER),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}"),
     pytest.mark.xdist_group("browser"),  # one web process and one Chromium for all
 ]
 
