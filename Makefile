@@ -31,6 +31,9 @@ bench: bench-tools $(VENV)/dev $(BENCH)/litellm/ready $(BENCH)/portkey/ready  ##
 soak: $(VENV)/dev  ## 1,000 streams at once through one web process; SOAK_MINUTES
 	$(PY) -m bench.soak
 
+screenshots: $(VENV)/dev  ## every page in both languages and colour schemes, phone and desk, into var/screenshots
+	$(PY) -m pytest tests/pages/screenshots.py -q $(ARGS)
+
 check: $(VENV)/dev  ## lint, formatting, types, imports, migrations, deployment
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

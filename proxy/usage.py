@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.utils.translation import gettext as _
 
 from keys.models import APIKey
 from proxy.latency import BOUNDS_MS, Latency, latency
@@ -157,9 +158,14 @@ def pairs(
 
 
 def key_names(user_id: int) -> dict[int, KeyLabel]:
-    """How a user's keys are called on pages, by id, the newest first; revoked ones too."""
-    keys = APIKey.objects.filter(user_id=user_id).only("name", "last_four")
-    return {key.pk: KeyLabel(key.name, key.last_four) for key in keys}
+    """How a user's keys are called on pages, by id, the newest first; revoked ones and the playground's, too."""
+    keys = APIKey.objects.filter(user_id=user_id).only("name", "last_four", "kind")
+    return {
+        key.pk: KeyLabel(_("Playground"))  # its secret was another one at the time
+        if key.kind == APIKey.Kind.SESSION
+        else KeyLabel(key.name, key.last_four)
+        for key in keys
+    }
 
 
 def key_label(names: dict[int, KeyLabel], key_id: int) -> KeyLabel:

@@ -103,4 +103,4 @@ class LogForm(UsageForm):
 
 
 def _key_text(label: KeyLabel) -> str:
-    return f"{label.name} (hm-…{label.last_four})"
+    return f"{label.name} (hm-…{label.last_four})" if label.last_four else label.name

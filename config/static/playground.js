@@ -13,7 +13,10 @@ const sendButton = byId("send"), stopButton = byId("stop");
 const language = document.documentElement.lang === "fa" ? "fa-IR" : "en";
 const written = (value, digits) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
 
-let key = null; // only ever here; the server replaces it at the next page that asks
+const { call, refusal, eventsOf, Refused } = playgroundAPI({
+  session: root.dataset.session,
+  formToken: root.querySelector("[name=csrfmiddlewaretoken]"),
+});
 let running = null; // the AbortController of the call under way
 
 // --- the conversation ----------------------------------------------------------------------------------------------
@@ -80,83 +83,19 @@ const requestBody = () => {
   return body;
 };
 
-// --- the call ------------------------------------------------------------------------------------------------------
-
-class Refused extends Error {
-  constructor(kind, { message = "", seconds = 0 } = {}) {
-    super(message);
-    Object.assign(this, { kind, seconds });
-  }
-}
-
-const formToken = root.querySelector("[name=csrfmiddlewaretoken]");
-
-const askForKey = () => fetch(root.dataset.session, { method: "POST", headers: { "X-CSRFToken": formToken.value } });
-
-const newKey = async () => {
-  let response = await askForKey();
-  if (response.status === 403) { // somebody signed in in another tab: what this page's forms carry is out of date
-    const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
-    formToken.value = page.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
-    response = await askForKey();
-  }
-  if (response.status === 401 || response.status === 403) throw new Refused("signed_out");
-  if (!response.ok) throw new Refused("503");
-  return (await response.json()).key;
-};
-
-const post = (body, signal) => fetch("/v1/chat/completions", {
-  method: "POST",
-  headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` },
-  body: JSON.stringify(body),
-  credentials: "omit",
-  signal,
-});
-
-const call = async (body, signal) => {
-  key ??= await newKey();
-  signal.throwIfAborted();
-  const response = await post(body, signal);
-  if (response.status !== 401) return response;
-  key = await newKey(); // it has expired, or another tab has taken its place
-  return post(body, signal);
-};
-
-const refusal = async (response) => {
-  const { code, message } = (await response.json().catch(() => ({}))).error ?? {};
-  if (response.status === 429 && response.headers.get("x-should-retry") === "false") return new Refused("too_long");
-  const kinds = [code, String(response.status), response.status < 500 ? "400" : "503"];
-  const seconds = Number(response.headers.get("Retry-After")) || 5;
-  return new Refused(kinds.find((kind) => templateFor(kind)), { message, seconds });
-};
-
-// The data of each event, as it arrives; what is cut off at the end is no event.
-async function* eventsOf(response) {
-  let rest = "";
-  for await (const text of piecesOf(response.body.pipeThrough(new TextDecoderStream()))) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop();
-    for (const line of lines) if (line.startsWith("data:")) yield line.slice(5).trim();
-  }
-}
-
-// Not every browser iterates over a stream.
-async function* piecesOf(readable) {
-  const reader = readable.getReader();
-  for (let piece; !(piece = await reader.read()).done;) yield piece.value;
-}
+// --- reading an answer ---------------------------------------------------------------------------------------------
 
 const readStream = async (response, answer) => {
   for await (const data of eventsOf(response)) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
-    if (chunk.error) throw new Refused("broken");
+    if (chunk.error) throw new Refused(["broken"]);
     const choice = chunk.choices[0];
     answer.usage = chunk.usage ?? answer.usage;
     answer.finish = choice?.finish_reason ?? answer.finish;
     answer.write(choice?.delta?.content ?? choice?.delta?.refusal ?? "");
   }
-  throw new Refused("offline");
+  throw new Refused(["offline"]);
 };
 
 const readWhole = async (response, answer) => {
@@ -234,23 +173,27 @@ const fill = (element, texts) => {
 };
 
 const showLimits = (headers) => {
+  const limits = byId("limits");
   const left = (what) => {
-    const [rest, limit] = ["remaining", "limit"].map((name) => headers.get(`x-ratelimit-${name}-${what}`));
-    return limit === null ? undefined : `${written(rest, 0)} / ${written(limit, 0)}`;
+    const [rest, most] = ["remaining", "limit"].map((name) => headers.get(`x-ratelimit-${name}-${what}`));
+    return most === null
+      ? undefined
+      : limits.dataset.left.replace("{left}", written(rest, 0)).replace("{limit}", written(most, 0));
   };
-  fill(byId("limits"), { requests: left("requests"), tokens: left("tokens") });
+  fill(limits, { requests: left("requests"), tokens: left("tokens") });
 };
 
 // --- what went wrong, and what to do -------------------------------------------------------------------------------
 
-const templateFor = (kind) => kind && document.querySelector(`template[data-trouble="${CSS.escape(kind)}"]`);
+const templateFor = (kind) => document.querySelector(`template[data-trouble="${CSS.escape(kind)}"]`);
 
 const forget = () => {
   clearInterval(trouble.timer);
   trouble.replaceChildren();
 };
 
-const explain = ({ kind = "offline", message = "", seconds = 0 }) => {
+const explain = ({ kinds = ["offline"], message = "", seconds = 0 }) => {
+  const kind = kinds.find((each) => each && templateFor(each));
   const notice = document.createElement("div");
   notice.className = "notice notice--bad";
   notice.append(copyOf(templateFor(kind)));
@@ -372,54 +315,10 @@ root.addEventListener("input", (event) => {
 
 // --- the same call as code -----------------------------------------------------------------------------------------
 
-const KEY = "hm-your-api-key";
-const asJSON = (value) => JSON.stringify(value, null, 2);
-const asPython = (value) => {
-  if (value === true) return "True";
-  if (Array.isArray(value)) return `[${value.map((each) => `\n        ${asPython(each)},`).join("")}\n    ]`;
-  if (typeof value !== "object") return JSON.stringify(value);
-  return `{${Object.entries(value).map(([name, each]) => `"${name}": ${asPython(each)}`).join(", ")}}`;
-};
-const indented = (text) => text.replace(/\n/g, "\n  ");
-
-const writers = {
-  curl: (body, base) => `curl ${body.stream ? "-N " : ""}${base}/chat/completions \\
-  -H "Content-Type: application/json" \\
-  -H "Authorization: Bearer ${KEY}" \\
-  -d '${indented(asJSON(body)).replace(/'/g, "'\\''")}'`,
-
-  python: (body, base) => `from openai import OpenAI
-
-client = OpenAI(api_key="${KEY}", base_url="${base}")
-
-${body.stream ? "stream" : "response"} = client.chat.completions.create(
-${Object.entries(body).map(([name, value]) => `    ${name}=${asPython(value)},\n`).join("")})
-${body.stream ? `for chunk in stream:
-    for choice in chunk.choices:
-        print(choice.delta.content or "", end="", flush=True)
-    if chunk.usage:
-        print("\\n", chunk.usage)` : `print(response.choices[0].message.content)
-print(response.usage)`}`,
-
-  node: (body, base) => `import OpenAI from "openai";
-
-const client = new OpenAI({
-  apiKey: "${KEY}",
-  baseURL: "${base}"
-});
-
-const ${body.stream ? "stream" : "response"} = await client.chat.completions.create(${asJSON(body).replace(/^( *)"(\w+)":/gm, "$1$2:")});
-${body.stream ? `for await (const chunk of stream) {
-  process.stdout.write(chunk.choices[0]?.delta?.content ?? "");
-  if (chunk.usage) console.log("\\n", chunk.usage);
-}` : `console.log(response.choices[0].message.content);
-console.log(response.usage);`}`,
-};
-
 const writeCode = () => {
   const body = requestBody();
   if (!body.messages.some((message) => message.role !== "system")) body.messages.push({ role: "user", content: "Hello!" });
-  for (const [name, write] of Object.entries(writers)) byId(`${name}-code`).textContent = write(body, root.dataset.base);
+  for (const [name, write] of Object.entries(codeOfCall)) byId(`${name}-code`).textContent = write(body, root.dataset.base);
 };
 
 writeCode();

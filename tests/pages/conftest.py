@@ -1,0 +1,59 @@
+"""One web process, one account in use and one Chromium for all that looks at pages."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.test import override_settings
+from playwright.sync_api import Browser, sync_playwright
+from pytest_django import DjangoDbBlocker
+
+from proxy import offers, starter
+from tests.live import WebProcess, web_process
+from tests.pages import seed
+from tests.pages.visit import CHROMIUM, FLAGS
+
+
+@pytest.fixture(scope="package")
+def static_files() -> None:
+    """The web process serves what was collected, under names that carry a digest, as in production."""
+    storages = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    }
+    with override_settings(STORAGES=storages):
+        call_command(
+            "collectstatic", interactive=False, verbosity=0, ignore_patterns=["admin", "rest_framework"]
+        )
+
+
+@pytest.fixture(scope="package")
+def web(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, static_files: None
+) -> Iterator[WebProcess]:
+    with django_db_blocker.unblock(), web_process() as process:
+        offers.add_model(
+            model_id=seed.MODEL,
+            upstream_url=f"{process.url}/sandbox/upstream/v1",
+            upstream_key="sandbox",
+            upstream_model=starter.MODEL_ID,
+            input_rial_per_million=300_000,
+            output_rial_per_million=1_800_000,
+        )
+        yield process
+
+
+@pytest.fixture(scope="package")
+def account(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> seed.Account:
+    with django_db_blocker.unblock():
+        return seed.account(web.url)
+
+
+@pytest.fixture(scope="package")
+def browser(web: WebProcess, account: seed.Account) -> Iterator[Browser]:
+    """Comes last: while Playwright's loop runs in this thread, Django refuses to ask the database."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,79 @@
+"""Every page of the site and how to get there. What walks through all of them takes this list."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import Page
+
+from tests.pages.seed import MODEL
+
+
+def stay(page: Page) -> None:
+    """The page is there once it is loaded."""
+
+
+def ask_for_a_code(page: Page) -> None:
+    page.locator("[name=mobile]").fill(f"0917{secrets.randbelow(10**7):07d}")
+    page.locator("main .button--primary").click()
+    page.wait_for_url("**/sign-in/code/")
+
+
+def make_a_key(page: Page) -> None:
+    page.locator("[name=name]").fill("وب‌سایت")
+    page.locator("main .button--primary").click()
+    page.locator("#secret").wait_for()
+
+
+def ask_a_question(page: Page) -> None:
+    page.locator("#model").select_option(MODEL)
+    page.locator("#draft").fill("سلام! دربارهٔ شیراز و باغ‌هایش بنویس.")
+    page.locator("#draft").press("Control+Enter")
+    page.locator(".turn__facts").wait_for()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`path` has ids of the account in braces; `arrive` is what is done there before anybody looks."""
+
+    name: str
+    path: str
+    signed_in: bool = True
+    status: int = 200
+    arrive: Callable[[Page], None] = stay
+
+
+PLACES = (
+    Place("front", "/", signed_in=False),
+    Place("sign-in", "/sign-in/", signed_in=False),
+    Place("code", "/sign-in/", signed_in=False, arrive=ask_for_a_code),
+    Place("models", "/models/", signed_in=False),
+    Place("reference", "/docs/", signed_in=False),
+    Place("not-found", "/nothing/", signed_in=False, status=404),
+    Place("overview", "/overview/"),
+    Place("keys", "/keys/"),
+    Place("key-create", "/keys/create/"),
+    Place("key-created", "/keys/create/", arrive=make_a_key),
+    Place("key", "/keys/{key}/"),
+    Place("key-edit", "/keys/{key}/edit/"),
+    Place("key-rotate", "/keys/{key}/rotate/"),
+    Place("key-revoke", "/keys/{key}/revoke/"),
+    Place("usage", "/usage/"),
+    Place("request-log", "/usage/requests/"),
+    Place("request", "/usage/{request}/"),
+    Place("wallet", "/wallet/"),
+    Place("topup-review", "/wallet/topups/review/?amount=200000"),
+    Place("topup-paid", "/wallet/topups/{paid}/"),
+    Place("topup-cancelled", "/wallet/topups/{cancelled}/"),
+    Place("topup-waiting", "/wallet/topups/{waiting}/"),
+    Place("sandbox-payment", "/wallet/sandbox/{payment}/"),
+    Place("statement", "/wallet/statement/"),
+    Place("invoices", "/wallet/invoices/"),
+    Place("invoice", "/wallet/topups/{paid}/invoice/"),
+    Place("invoice-details", "/wallet/invoices/details/"),
+    Place("playground", "/playground/"),
+    Place("playground-answer", "/playground/", arrive=ask_a_question),
+    Place("settings", "/settings/"),
+    Place("session-end", "/settings/sessions/{session}/end/"),
+    Place("sessions-end", "/settings/sessions/end-others/"),
+)

@@ -1,0 +1,136 @@
+"""Pictures of every page in both languages and colour schemes, on a phone and at a desk: `make screenshots`.
+
+They go to var/screenshots, with index.html as their contact sheet. Not collected with the tests.
+"""
+
+import random
+from copy import copy
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import uuid_utils.compat as uuid
+from django.conf import settings
+from django.utils import timezone
+from playwright.sync_api import Browser
+from pytest_django import DjangoDbBlocker
+
+from proxy import rollups
+from proxy.models import UsageRecord
+from tests.live import WebProcess
+from tests.pages import seed
+from tests.pages.places import PLACES
+from tests.pages.visit import DESK, MARKS, PHONE, Visit
+
+pytestmark = MARKS
+
+FOLDER = settings.BASE_DIR / "var" / "screenshots"
+SIZES = {"phone": PHONE, "desktop": DESK}
+LOOKS = [
+    (language, scheme, size) for language in ("fa", "en") for scheme in ("light", "dark") for size in SIZES
+]
+DAYS, BUSIEST_HOURS = 30, range(9, 24)
+
+SHEET = """<!doctype html>
+<meta charset="utf-8">
+<title>Screenshots</title>
+<style>
+body {{ font: 14px system-ui, sans-serif; margin: 24px; }}
+table {{ border-collapse: collapse; }}
+th, td {{ padding: 8px; vertical-align: top; text-align: start; border: 1px solid #ddd; }}
+img {{ display: block; inline-size: 260px; block-size: 220px; object-fit: cover; object-position: top; }}
+.phone img {{ inline-size: 130px; }}
+</style>
+<table>
+<tr><th></th>{heads}</tr>
+{rows}
+</table>
+"""
+
+
+@pytest.fixture(scope="package")
+def account(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> seed.Account:
+    """The account of the tests, after a month of use."""
+    with django_db_blocker.unblock():
+        made = seed.account(web.url)
+        _a_month_of_use(UUID(made.ids["request"]))
+        return made
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("language", "scheme", "size"), LOOKS)
+def test_every_page_is_pictured(
+    web: WebProcess, browser: Browser, account: seed.Account, language: str, scheme: str, size: str
+) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for place in PLACES:
+        cookies = account.cookies if place.signed_in else {}
+        visit = Visit(browser, web.url, language=language, size=SIZES[size], cookies=cookies)
+        visit.page.emulate_media(
+            color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
+        )
+        visit.page.goto(place.path.format(**account.ids))
+        place.arrive(visit.page)
+        visit.page.screenshot(path=FOLDER / picture(place.name, language, scheme, size), full_page=True)
+        visit.close()
+    _write_sheet(FOLDER)
+
+
+def picture(place: str, language: str, scheme: str, size: str) -> str:
+    return f"{place}-{language}-{scheme}-{size}.png"
+
+
+def _write_sheet(folder: Path) -> None:
+    heads = "".join(f"<th>{' · '.join(look)}</th>" for look in LOOKS)
+    rows = "\n".join(
+        f"<tr><th>{place.name}</th>"
+        + "".join(
+            f'<td class="{look[2]}"><a href="{name}"><img src="{name}" alt="" loading="lazy"></a></td>'
+            for look in LOOKS
+            for name in [picture(place.name, *look)]
+        )
+        + "</tr>"
+        for place in PLACES
+    )
+    (folder / "index.html").write_text(SHEET.format(heads=heads, rows=rows))
+
+
+def _a_month_of_use(request_id: UUID) -> None:
+    """Records like the account's own, back over a month: the only rows that nobody's calls have made."""
+    pattern = UsageRecord.objects.get(pk=request_id)
+    own = list(
+        UsageRecord.objects.filter(user_id=pattern.user_id, outcome=UsageRecord.Outcome.COMPLETED).order_by(
+            "pk"
+        )
+    )
+    chance = random.Random(1405)
+    today = timezone.localtime().replace(minute=0, second=0, microsecond=0)
+    made = []
+    for back in range(1, DAYS):
+        day = today - timedelta(days=back)
+        weekend = day.weekday() in (3, 4)
+        for _ in range(chance.randint(4, 9) if weekend else chance.randint(12, 30) + (DAYS - back)):
+            record = copy(chance.choice(own))
+            record.pk = uuid.uuid7()
+            record.created_at = day.replace(
+                hour=chance.choice(BUSIEST_HOURS), minute=chance.randrange(60), second=chance.randrange(60)
+            )
+            record.prompt_tokens = chance.randint(200, 2_600)
+            record.cached_tokens = chance.choice([0, 0, record.prompt_tokens // 2])
+            record.completion_tokens = chance.randint(40, 900)
+            record.first_byte_ms = int(chance.lognormvariate(5.9, 0.35))
+            record.total_ms = record.first_byte_ms + record.completion_tokens * chance.randint(3, 7)
+            record.outcome, record.status = UsageRecord.Outcome.COMPLETED, 200
+            record.cost_micro = (
+                (record.prompt_tokens - record.cached_tokens) * record.input_rial_per_million
+                + record.cached_tokens * record.cached_input_rial_per_million
+                + record.completion_tokens * record.output_rial_per_million
+            )
+            if chance.random() < 0.02:
+                record.outcome, record.status = UsageRecord.Outcome.UPSTREAM_FAILED, 502
+                record.billed_by = UsageRecord.BilledBy.NOTHING
+                record.prompt_tokens = record.cached_tokens = record.completion_tokens = record.cost_micro = 0
+            made.append(record)
+    UsageRecord.objects.bulk_create(made)
+    rollups.roll_up()
