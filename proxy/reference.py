@@ -132,4 +132,4 @@ def _terse(value: object) -> str:
 
 
 def _newest_key(user_id: int) -> ListedKey | None:
-    return next((key for key in lifecycle.listing(user_id) if key.revoked_at is None), None)
+    return next((key for key in lifecycle.listing(user_id) if key.is_usable), None)

@@ -1,8 +1,5 @@
 """The overview: the page that a person sees first."""
 
-from datetime import date, datetime
-
-import jdatetime
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -21,14 +18,6 @@ from proxy import overview as overviews
 def overview(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     assert request.user.pk is not None, "login_required stands before"
-    shown = overviews.of(user_id=int(request.user.pk), now=now, month_start=_month_start(now))
+    month_start = formats.month_start(timezone.localdate(now), language=get_language())
+    shown = overviews.of(user_id=int(request.user.pk), now=now, month_start=month_start)
     return render(request, "proxy/overview.html", {"overview": shown})
-
-
-def _month_start(now: datetime) -> date:
-    """The first day of this month, of the calendar that the page is written in."""
-    today = timezone.localdate(now)
-    if formats.is_persian(get_language()):
-        first: date = jdatetime.date.fromgregorian(date=today).replace(day=1).togregorian()
-        return first
-    return today.replace(day=1)

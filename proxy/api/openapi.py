@@ -32,7 +32,13 @@ from proxy.limits import Admission, Limits
 VERSION = "1"
 # An operation's own method and path are right, so it cannot meet these.
 OF_NO_OPERATION = frozenset({"not_found", "method_not_allowed"})
-OF_EVERY_OPERATION = ("missing_api_key", "invalid_api_key", "internal_error", "service_unavailable")
+OF_EVERY_OPERATION = (
+    "missing_api_key",
+    "invalid_api_key",
+    "network_not_allowed",
+    "internal_error",
+    "service_unavailable",
+)
 OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION)
 STATUSES = {
     400: "The request is not right; sending it again does not help.",
@@ -182,7 +188,7 @@ MODEL = extend_schema(
     ],
     responses={
         200: OpenApiResponse(ref("Model"), description="The model."),
-        **_refusals((*OF_EVERY_OPERATION, "model_not_found")),
+        **_refusals((*OF_EVERY_OPERATION, "model_not_found", "model_not_allowed")),
     },
 )
 
