@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from config.asgi import application
 from config.listening import Acceptor, bind
 from proxy import health, runtime
+from proxy.deadline import Deadline
 
 TICK_SECONDS = 0.1
 # Longer than load balancers and SDKs keep an idle connection (nginx: 60 s, httpx: 5 s), so that they close it. Closed
@@ -66,16 +67,31 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._idle_since = self.loop.time()
+        # From the connection's or the head's first byte on: who dribbles keeps a descriptor from others.
+        self._head_deadline = Deadline(self._no_head)
+        self._head_deadline.start(self._idle_since + settings.BODY_IDLE_TIMEOUT_SECONDS)
         super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_deadline.close()
+        super().connection_lost(exc)
+
+    def _no_head(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:  # of a request that was sent before the last one was answered
+            self._head_deadline.start(self.loop.time() + settings.BODY_IDLE_TIMEOUT_SECONDS)
 
     def on_message_begin(self) -> None:
         self._in_head = True
+        self._head_deadline.start(self.loop.time() + settings.BODY_IDLE_TIMEOUT_SECONDS)
         super().on_message_begin()
         # Asked to close, a transport first waits for a reader who may never read on.
         self.scope["hamiran.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
         self._in_head, self._idle_bytes = False, 0
+        self._head_deadline.stop()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -88,6 +104,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
+        self._head_deadline.start(self._idle_since + KEEP_ALIVE_SECONDS)
         super().on_response_complete()
 
     def begin_to_leave(self) -> None:
