@@ -89,10 +89,7 @@ def of(*, user_id: int, now: datetime, month_start: date) -> Overview:
     recent = usage_log.newest(user_id=user_id, size=RECENT)
     tier = User.objects.select_related("tier").get(pk=user_id).tier
     keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
-    working = {
-        key.pk: usage.KeyLabel(key.name, key.last_four)
-        for key in keys.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
-    }
+    working = keys.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None).in_bulk()
     threshold_micro = alerts.threshold_micro(user_id)
     return Overview(
         wallet=wallet,
@@ -120,19 +117,22 @@ def _days_left(available_micro: int, spent_micro: int, *, days: int) -> int | No
     return left if left < LOW_DAYS else None
 
 
-def _fullest(keys: dict[int, usage.KeyLabel], tier: Tier) -> list[KeyLimits] | None:
+def _fullest(keys: dict[int, APIKey], tier: Tier) -> list[KeyLimits] | None:
     try:
         windows = limits_now.read(list(keys))
     except limits_now.LimitsUnknown:
         return None
-    found = [
-        KeyLimits(
-            key=keys[key_id],
-            requests=Fullness(window.requests, tier.rpm),
-            tokens=Fullness(window.tokens, tier.tpm),
-            running=Fullness(window.running, tier.concurrency) if tier.concurrency else None,
-        )
-        for key_id, window in windows.items()
-    ]
+    found = [_limits(keys[key_id], window, tier) for key_id, window in windows.items()]
     found.sort(key=lambda each: (-each.percent, -each.tokens.used, each.key))
     return found[:FULLEST]
+
+
+def _limits(key: APIKey, window: limits_now.Window, tier: Tier) -> KeyLimits:
+    """Of the key's own limits and the tier's, the lower ones hold."""
+    at_once = [limit for limit in (key.concurrency, tier.concurrency) if limit]
+    return KeyLimits(
+        key=usage.KeyLabel(key.name, key.last_four),
+        requests=Fullness(window.requests, min(key.rpm or tier.rpm, tier.rpm)),
+        tokens=Fullness(window.tokens, min(key.tpm or tier.tpm, tier.tpm)),
+        running=Fullness(window.running, min(at_once)) if at_once else None,
+    )
