@@ -88,8 +88,8 @@ def of(*, user_id: int, now: datetime, month_start: date) -> Overview:
     month = usage.over(user_id=user_id, period=days)
     recent = usage_log.newest(user_id=user_id, size=RECENT)
     tier = User.objects.select_related("tier").get(pk=user_id).tier
-    own = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
-    working = list(own.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None))
+    keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
+    working = keys.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None).in_bulk()
     threshold_micro = alerts.threshold_micro(user_id)
     return Overview(
         wallet=wallet,
@@ -102,7 +102,7 @@ def of(*, user_id: int, now: datetime, month_start: date) -> Overview:
         fullest=_fullest(working, tier),
         steps=Steps(
             has_money=wallet.posted_micro > 0 or bool(recent),
-            has_key=bool(working) or own.exists(),
+            has_key=keys.exists(),
             has_called=bool(recent),
         ),
         recent=recent,
@@ -117,25 +117,22 @@ def _days_left(available_micro: int, spent_micro: int, *, days: int) -> int | No
     return left if left < LOW_DAYS else None
 
 
-def _fullest(keys: list[APIKey], tier: Tier) -> list[KeyLimits] | None:
+def _fullest(keys: dict[int, APIKey], tier: Tier) -> list[KeyLimits] | None:
     try:
-        windows = limits_now.read([key.pk for key in keys])
+        windows = limits_now.read(list(keys))
     except limits_now.LimitsUnknown:
         return None
-    found = [_key_limits(key, tier, windows[key.pk]) for key in keys]
+    found = [_limits(keys[key_id], window, tier) for key_id, window in windows.items()]
     found.sort(key=lambda each: (-each.percent, -each.tokens.used, each.key))
     return found[:FULLEST]
 
 
-def _key_limits(key: APIKey, tier: Tier, window: limits_now.Window) -> KeyLimits:
-    concurrency = _lower(key.concurrency, tier.concurrency)
+def _limits(key: APIKey, window: limits_now.Window, tier: Tier) -> KeyLimits:
+    """Of the key's own limits and the tier's, the lower ones hold."""
+    at_once = [limit for limit in (key.concurrency, tier.concurrency) if limit]
     return KeyLimits(
         key=usage.KeyLabel(key.name, key.last_four),
         requests=Fullness(window.requests, min(key.rpm or tier.rpm, tier.rpm)),
         tokens=Fullness(window.tokens, min(key.tpm or tier.tpm, tier.tpm)),
-        running=Fullness(window.running, concurrency) if concurrency else None,
+        running=Fullness(window.running, min(at_once)) if at_once else None,
     )
-
-
-def _lower(own: int | None, tiers: int | None) -> int | None:
-    return min((limit for limit in (own, tiers) if limit), default=None)

@@ -22,7 +22,7 @@ from wallet.gateways import sandbox
 from wallet.models import TopUp
 from wallet.money import micro_from_toman
 
-MODEL = "browser-model"
+MODEL = "gemini-3.1-flash"  # not the starter model, which other tests may send elsewhere
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 QUESTIONS = (
     "سلام! سه کتاب برای شروع فلسفه پیشنهاد بده.",
@@ -50,7 +50,7 @@ def account(url: str) -> Account:
     waiting = _top_up(user, toman=200_000, pays=None)
     alerts.choose(user_id=user.pk, threshold_micro=micro_from_toman(50_000))
     shop = own_keys.create(
-        user_id=user.pk, name="فروشگاه کتاب", rules=KeyRules(rpm=8), cap_micro=micro_from_toman(100)
+        user_id=user.pk, name="فروشگاه کتاب", rules=KeyRules(rpm=8), cap_micro=micro_from_toman(200)
     )
     bot = own_keys.create(
         user_id=user.pk,

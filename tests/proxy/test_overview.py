@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import override
 
+from keys.models import APIKey
 from proxy import limits_now, overview, views
 from proxy.limits_now import Window
 from proxy.models import UsageRecord
@@ -122,17 +123,23 @@ def test_the_keys_that_are_nearest_to_a_limit_are_shown(client: Client, windows:
     assert content.count("nearly full") == 2
 
 
-def test_of_a_key_s_limits_and_its_tier_s_the_lower_one_is_shown(
-    client: Client, windows: dict[int, Window]
-) -> None:
-    wallet = WalletFactory.create(user__tier=TierFactory.create(rpm=100, tpm=1_000))
-    key = APIKeyFactory.create(user=wallet.user, rpm=20, tpm=5_000, concurrency=4)
-    APIKeyFactory.create(user=wallet.user, expires_at=timezone.now())
-    windows[key.pk] = Window(requests=2, tokens=30, running=1)
-    content = shown(signed_in(client, wallet))
-    assert "You have 1 working key" in content
-    for expected in ("2 of 20", "30 of 1,000", "1 of 4"):
-        assert expected in content
+def test_of_a_key_with_limits_of_its_own_the_lower_ones_are_shown(windows: dict[int, Window]) -> None:
+    wallet = WalletFactory.create(user__tier=TierFactory.create(rpm=100, tpm=1_000, concurrency=None))
+    key = APIKeyFactory.create(user=wallet.user, rpm=8, tpm=5_000, concurrency=2)
+    windows[key.pk] = Window(requests=4, tokens=10, running=1)
+    found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
+    assert found.fullest is not None
+    [limits] = found.fullest
+    assert limits.running is not None
+    assert [each.limit for each in (limits.requests, limits.tokens, limits.running)] == [8, 1_000, 2]
+
+
+def test_the_playground_and_what_has_expired_are_no_working_keys(windows: dict[int, Window]) -> None:
+    wallet = WalletFactory.create()
+    APIKeyFactory.create(user=wallet.user, kind=APIKey.Kind.SESSION)
+    APIKeyFactory.create(user=wallet.user, expires_at=timezone.now() - timedelta(seconds=1))
+    found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
+    assert (found.working_keys, found.fullest) == (0, [])
 
 
 def test_a_tier_without_a_limit_on_requests_at_once_shows_none(
