@@ -231,6 +231,7 @@ def assert_the_next_round_arrives_as_it_was_sent(
 
 
 def test_when_the_reader_leaves_what_it_bills_on_is_billed(gemini: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(TEXT[0], 2, *TEXT[2:], DONE)
     with gemini.sdk.chat.completions.create(model=GEMINI, messages=HELLO, stream=True) as stream:
         next(iter(stream))
     eventually(UsageRecord.objects.filter(key_id=gemini.key_id).exists)
