@@ -48,7 +48,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     # What start-up made is never garbage, and a request makes few cycles: looking for them cost a tenth of the CPU.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 50)
+    gc.set_threshold(GC_THRESHOLD, 10, 10)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await api.drained(timeout_seconds=runtime.DRAIN_SECONDS)  # what uvicorn has just cancelled still settles

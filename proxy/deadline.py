@@ -29,8 +29,9 @@ class Deadline:
         self._at = math.inf
 
     def close(self) -> None:
-        """Lets go of the timer; nothing expires any more."""
+        """Lets go of the timer and of whoever waits; nothing expires any more."""
         self._at = math.inf
+        self._expired = _nothing  # or owner and deadline would hold each other until the garbage collector came
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -49,3 +50,6 @@ class Deadline:
         else:
             self._at = math.inf
             self._expired()
+
+
+def _nothing() -> None: ...
