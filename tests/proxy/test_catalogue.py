@@ -14,6 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.utils import OperationalError
 from django.utils import timezone
 
+from keys.lookup import KeyIdentity
 from proxy import catalogue, completions, health, offers, quirks, runtime
 from proxy.api.views import Model, Models
 from proxy.catalogue import CatalogueCache
@@ -274,6 +275,9 @@ async def test_a_database_that_goes_away_leaves_the_last_catalogue_in_use(
         await cache.close()
 
 
+KEY = KeyIdentity(1, 1, "free", 1, 1, None)
+
+
 async def test_until_the_first_reading_nothing_is_said_of_any_model(
     committed_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,13 +293,13 @@ async def test_until_the_first_reading_nothing_is_said_of_any_model(
     cache = CatalogueCache()
     now: Any = SimpleNamespace(catalogue=cache)
     monkeypatch.setattr(runtime, "_current", now)
-    request: Any = None
+    request: Any = SimpleNamespace(auth=KEY)
     with monkeypatch.context() as patched:
         patched.setattr(catalogue, "load", away)
         await cache.refresh()
     assert not health.is_ready(await health.check(now))
     with pytest.raises(APIError) as caught:
-        completions.take(now, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+        completions.take(now, {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, key=KEY)
     assert caught.value.status == 503
     for answer in (Models().get(request), Model().get(request, "m")):
         with pytest.raises(APIError) as caught:

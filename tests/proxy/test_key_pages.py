@@ -154,7 +154,7 @@ def test_keys_of_others_and_of_the_playground_do_not_exist_for_me(
     assert not APIKey.objects.exclude(revoked_at=None).exists()
     page_of_mine = browser.get(reverse("keys:list")).text
     assert "theirs" not in page_of_mine
-    assert "Playground" not in page_of_mine
+    assert f"/keys/{session.key_id}/" not in page_of_mine
 
 
 def test_forms_are_protected_against_other_sites(user: User) -> None:

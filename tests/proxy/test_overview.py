@@ -7,10 +7,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import override
 
-from keys.models import APIKey
-from proxy import limits_now, overview, views
+from accounts import formats
+from keys import lifecycle
+from proxy import limits_now, overview
 from proxy.limits_now import Window
 from proxy.models import UsageRecord
 from tests.factories import TierFactory, WalletFactory
@@ -56,8 +56,7 @@ def test_today_and_the_month_are_summed_apart() -> None:
 )
 def test_a_month_begins_by_the_calendar_of_the_page(language: str, first: date) -> None:
     """21 November 2026 in Tehran is 30 Aban 1405, which began on 23 October."""
-    with override(language):
-        assert views._month_start(NOW) == first
+    assert formats.month_start(timezone.localdate(NOW), language=language) == first
 
 
 def test_a_new_account_is_led_from_top_up_to_the_first_call(client: Client) -> None:
@@ -136,7 +135,7 @@ def test_of_a_key_with_limits_of_its_own_the_lower_ones_are_shown(windows: dict[
 
 def test_the_playground_and_what_has_expired_are_no_working_keys(windows: dict[int, Window]) -> None:
     wallet = WalletFactory.create()
-    APIKeyFactory.create(user=wallet.user, kind=APIKey.Kind.SESSION)
+    lifecycle.session_key(user_id=wallet.pk)
     APIKeyFactory.create(user=wallet.user, expires_at=timezone.now() - timedelta(seconds=1))
     found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
     assert (found.working_keys, found.fullest) == (0, [])
@@ -186,7 +185,7 @@ def test_who_has_no_key_sees_no_limits_of_keys(client: Client) -> None:
 def test_a_balance_that_will_not_last_is_pointed_out(
     client: Client, balance_micro: int, hint: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "_month_start", timezone.localdate)
+    monkeypatch.setattr(formats, "month_start", lambda day, *, language: day)
     wallet = WalletFactory.create(credit_micro=balance_micro)
     UsageRecordFactory.create(user_id=wallet.pk)
     content = shown(signed_in(client, wallet))

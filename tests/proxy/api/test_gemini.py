@@ -64,7 +64,12 @@ def chunk(delta: dict[str, Any], completion: int, finish: str | None = None) -> 
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
-TEXT = [chunk({"content": "Sa"}, 3), 0.3, chunk({"content": "lam"}, 6), chunk({"content": "!"}, 9, "stop")]
+TEXT: list[bytes | float] = [
+    chunk({"content": "Sa"}, 3),
+    0.3,
+    chunk({"content": "lam"}, 6),
+    chunk({"content": "!"}, 9, "stop"),
+]
 WITHOUT_INDEX = [chunk({"tool_calls": [CALLS[0]]}, 5), chunk({"tool_calls": [CALLS[1]]}, 9, "stop")]
 SAME_INDEX = [
     chunk({"tool_calls": [{**CALLS[0], "index": 0}]}, 4),
