@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterable
 
+IPV4_PREFIX = 96  # bits before an IPv4 address that is written as IPv6
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -12,9 +13,16 @@ def parse(text: str) -> Network:
     >>> str(parse("192.0.2.7")), str(parse("192.0.2.7/24")), str(parse("2001:db8::1/32"))
     ('192.0.2.7/32', '192.0.2.0/24', '2001:db8::/32')
 
-    Raises ValueError.
+    IPv4 written as IPv6 is IPv4, as it is in `allow`. Raises ValueError, for a zone (`%eth0`) too.
     """
-    return ipaddress.ip_network(text, strict=False)
+    if "%" in text:
+        raise ValueError(f"{text!r} names a zone")
+    network = ipaddress.ip_network(text, strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= IPV4_PREFIX:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - IPV4_PREFIX))
+    return network
 
 
 def allow(networks: Iterable[Network], address: str) -> bool:

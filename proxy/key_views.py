@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import cache_control
+from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -27,6 +27,7 @@ from proxy.own_keys import OwnKey
 
 @require_safe
 @login_required
+@never_cache
 def list_keys(request: HttpRequest) -> HttpResponse:
     keys = own_keys.listing(user_id=_user_id(request), month_start=_month_start())
     working = [each for each in keys if each.key.is_usable]
@@ -44,6 +45,7 @@ def list_keys(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @login_required
+@never_cache
 def key_page(request: HttpRequest, key_id: int) -> HttpResponse:
     own = _own_key(request, key_id)
     relatives = {
@@ -88,6 +90,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @login_required
+@never_cache
 def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
     own = _own_key(request, key_id)
     if own.key.state is not State.WORKING:
@@ -152,6 +155,7 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @login_required
+@never_cache
 def revoke_key(request: HttpRequest, key_id: int) -> HttpResponse:
     """Asks first (GET), then revokes (POST)."""
     own = _own_key(request, key_id)

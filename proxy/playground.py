@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import get_language
-from django.views.decorators.cache import cache_control
+from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
 
@@ -22,6 +22,7 @@ LANGUAGES = (
 
 @require_safe
 @login_required
+@never_cache
 def page(request: HttpRequest) -> HttpResponse:
     served = catalogue.load(timezone.now()).values()
     models = price_list(served, language=get_language())

@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.cache import patch_cache_control
 from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
@@ -34,4 +35,7 @@ def reference(request: HttpRequest) -> HttpResponse:
         now=timezone.now(),
         language=get_language(),
     )
-    return render(request, "proxy/reference.html", {"reference": shown})
+    response = render(request, "proxy/reference.html", {"reference": shown})
+    if request.user.is_authenticated:  # it names a key and a tier
+        patch_cache_control(response, private=True, no_cache=True)
+    return response

@@ -87,3 +87,17 @@ for (const button of document.querySelectorAll("[data-wait]")) {
   };
   tick();
 }
+
+// --- parts that htmx replaces: where something else comes back (sign-in, an error), the whole page shows it
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  const { xhr, pathInfo } = event.detail;
+  const asked = new URL(pathInfo.finalRequestPath, location.href);
+  const got = new URL(xhr.responseURL || asked, location.href);
+  if (xhr.status >= 400 || got.pathname !== asked.pathname) {
+    event.preventDefault();
+    location.assign(asked);
+  }
+});
+for (const name of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, (event) => location.assign(event.detail.pathInfo.finalRequestPath));
+}

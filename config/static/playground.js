@@ -250,6 +250,8 @@ const send = async () => {
     else failure = error;
   }
   answer.end(how);
+  // It is finished and paid for on the server, as any answer that is not streamed.
+  if (how === "stopped" && !answer.isStreamed) failure = { kinds: ["stopped_whole"] };
   running = null;
   show(false);
   changed();
