@@ -100,7 +100,7 @@ def _a_month_of_use(request_id: UUID) -> None:
     """Records like the account's own, back over a month: the only rows that nobody's calls have made."""
     pattern = UsageRecord.objects.get(pk=request_id)
     own = list(
-        UsageRecord.objects.filter(user_id=pattern.user_id, outcome=UsageRecord.Outcome.COMPLETED).order_by(
+        UsageRecord.objects.filter(key_id=pattern.key_id, outcome=UsageRecord.Outcome.COMPLETED).order_by(
             "pk"
         )
     )

@@ -50,7 +50,7 @@ def account(url: str) -> Account:
     waiting = _top_up(user, toman=200_000, pays=None)
     alerts.choose(user_id=user.pk, threshold_micro=micro_from_toman(50_000))
     shop = own_keys.create(
-        user_id=user.pk, name="فروشگاه کتاب", rules=KeyRules(rpm=8), cap_micro=micro_from_toman(200)
+        user_id=user.pk, name="فروشگاه کتاب", rules=KeyRules(rpm=8), cap_micro=micro_from_toman(50_000)
     )
     bot = own_keys.create(
         user_id=user.pk,
@@ -90,7 +90,7 @@ def _top_up(user: User, *, toman: int, pays: bool | None) -> TopUp:
     made = TopUp.objects.filter(user_id=user.pk).latest("created_at")
     if pays is not None:
         sandbox.decide(str(made.authority), pays=pays)
-        topups.settle(topup_id=made.pk)
+        topups.come_back(topup_id=made.pk, query={"Authority": str(made.authority)})
     return made
 
 

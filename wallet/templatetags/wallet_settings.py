@@ -3,7 +3,9 @@
 from typing import Any
 
 from django import template
+from django.utils.translation import get_language
 
+from accounts.formats import number_text
 from wallet import alerts, invoices
 from wallet.forms import AlertForm
 from wallet.money import toman_from_micro
@@ -15,7 +17,9 @@ register = template.Library()
 def wallet_settings(context: dict[str, Any]) -> dict[str, Any]:
     request = context["request"]
     threshold_micro = alerts.threshold_micro(request.user.pk)
-    threshold = None if threshold_micro is None else toman_from_micro(threshold_micro)
+    threshold = ""
+    if threshold_micro is not None:
+        threshold = number_text(toman_from_micro(threshold_micro), language=get_language())
     return {
         "request": request,
         "csrf_token": context["csrf_token"],
