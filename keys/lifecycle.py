@@ -155,7 +155,7 @@ def session_key(*, user_id: int) -> CreatedKey:
     """
     now = timezone.now()
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=user_id)
+        lock_owner(user_id=user_id)
         key = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.SESSION).first()
         if key is None:
             key = APIKey(user_id=user_id, kind=APIKey.Kind.SESSION, name=SESSION_NAME)
@@ -163,6 +163,19 @@ def session_key(*, user_id: int) -> CreatedKey:
             _announce(APIKey.objects.filter(pk=key.pk))
         key.created_at, key.revoked_at = now, None
         return _give_secret(key, KeyRules(expires_at=now + SESSION_LIFE))
+
+
+def end_session_key(*, user_id: int) -> None:
+    """Ends the key of the playground, if it works; `session_key` gives another. Opens a transaction.
+
+    settings.SESSIONS_ENDED names this. Raises User.DoesNotExist.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        lock_owner(user_id=user_id)
+        working = APIKey.objects.filter(_working(now), user_id=user_id, kind=APIKey.Kind.SESSION)
+        _announce(working)
+        working.update(revoked_at=now)
 
 
 def revoke(*, user_id: int, key_id: int) -> None:
@@ -193,6 +206,14 @@ def get(*, user_id: int, key_id: int, now: datetime | None = None) -> ListedKey:
     if key is None:
         raise UnknownKey(key_id)
     return _listed(key, now or timezone.now())
+
+
+def lock_owner(*, user_id: int) -> None:
+    """Lets nobody else make, replace or change the user's keys before the transaction ends, which it needs.
+
+    What also locks other rows calls it first, or two of them could wait for each other. Raises User.DoesNotExist.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=user_id)
 
 
 def touch(last_used: Mapping[int, datetime]) -> None:

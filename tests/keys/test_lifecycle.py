@@ -211,6 +211,21 @@ def test_a_session_key_is_not_counted_and_comes_back_after_a_revocation(
     assert APIKey.objects.get(pk=session.key_id).revoked_at is None
 
 
+@pytest.mark.django_db
+def test_the_end_of_a_session_key_is_told_once_and_touches_no_other_key(
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    user, key = one_key()
+    stranger = UserFactory.create()
+    session, theirs = (lifecycle.session_key(user_id=each.pk) for each in (user, stranger))
+    with django_capture_on_commit_callbacks() as announcements:
+        for _ in range(2):
+            lifecycle.end_session_key(user_id=user.pk)
+    assert len(announcements) == 1
+    ended = APIKey.objects.exclude(revoked_at=None).filter(pk__in=[session.key_id, theirs.key_id, key.key_id])
+    assert [each.pk for each in ended] == [session.key_id]
+
+
 def test_session_keys_asked_for_at_once_are_one_row(committed_db: None) -> None:
     user = UserFactory.create()
     made = in_threads(*[lambda: lifecycle.session_key(user_id=user.pk)] * 6)
