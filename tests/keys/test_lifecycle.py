@@ -68,6 +68,23 @@ def test_a_token_makes_one_key_a_user() -> None:
     assert len(lifecycle.listing(user.pk)) == 1
 
 
+@pytest.mark.django_db
+def test_forms_create_a_hundred_keys_a_day_however_many_are_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lifecycle.MAX_CREATED_A_DAY == 100
+    monkeypatch.setattr(lifecycle, "MAX_CREATED_A_DAY", 2)
+    user, first = one_key()
+    rotate = partial(lifecycle.rotate, user_id=user.pk, grace=timedelta(0))
+    second = rotate(key_id=first.key_id, creation_token=uuid4())
+    with pytest.raises(lifecycle.TooManyToday):
+        rotate(key_id=second.key_id, creation_token=uuid4())
+    lifecycle.revoke(user_id=user.pk, key_id=second.key_id)
+    with pytest.raises(lifecycle.TooManyToday):
+        lifecycle.create(user_id=user.pk, name="third", creation_token=uuid4())
+    lifecycle.create(user_id=user.pk, name="by an operator")
+    APIKey.objects.filter(user=user).update(created_at=timezone.now() - timedelta(days=1))
+    lifecycle.create(user_id=user.pk, name="tomorrow", creation_token=uuid4())
+
+
 def test_parallel_requests_pass_neither_the_limit_nor_a_token(
     committed_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +181,35 @@ def test_the_listing_has_working_keys_first_and_each_part_newest_first() -> None
         lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
     listed = [key.key_id for key in lifecycle.listing(user.pk)]
     assert listed == [third.key_id, first.key_id, fourth.key_id, second.key_id]
+
+
+@pytest.mark.django_db
+def test_of_ended_keys_the_newest_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lifecycle.ENDED_LISTED == 50
+    monkeypatch.setattr(lifecycle, "ENDED_LISTED", 2)
+    user, working = one_key()
+    ended = [lifecycle.create(user_id=user.pk, name="more").key_id for _ in range(3)]
+    for key_id in ended:
+        lifecycle.revoke(user_id=user.pk, key_id=key_id)
+    assert [key.key_id for key in lifecycle.listing(user.pk)] == [working.key_id, ended[2], ended[1]]
+
+
+@pytest.mark.django_db
+def test_the_newest_working_key_is_found_without_loading_the_others(
+    django_assert_max_num_queries: Any,
+) -> None:
+    user, older = one_key()
+    newer = lifecycle.create(user_id=user.pk, name="newer")
+    lifecycle.session_key(user_id=user.pk)
+    one_key()
+    found = []
+    for key in (newer, older):
+        with django_assert_max_num_queries(2):
+            newest = lifecycle.newest_working(user_id=user.pk)
+        found.append(newest and newest.key_id)
+        lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
+    assert found == [newer.key_id, older.key_id]
+    assert lifecycle.newest_working(user_id=user.pk) is None
 
 
 @pytest.mark.django_db
