@@ -4,11 +4,14 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.contrib.auth import login
+from django.conf import settings
+from django.contrib.auth import login, logout
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from django.utils.module_loading import import_string
 
 from accounts import user_agents
 from accounts.models import Session, User
@@ -40,6 +43,15 @@ def sign_in(request: HttpRequest, user: User) -> None:
     note_browser(request)
 
 
+def sign_out(request: HttpRequest) -> None:
+    """Signs this browser out. Opens a transaction."""
+    user_id = request.user.pk
+    with transaction.atomic():
+        logout(request)
+        if user_id is not None:
+            _tell_of_end(user_id)
+
+
 def note_browser(request: HttpRequest) -> None:
     """Keeps with a session that has just been signed in where it is: at which address, in which browser."""
     request.session[BROWSER] = {
@@ -66,17 +78,21 @@ def of(*, user_id: int, current_key: str | None) -> list[ListedSession]:
 
 
 def end(*, user_id: int, session_id: str) -> None:
-    """Signs one browser out: its next page asks for the number again. Raises UnknownSession."""
-    for session in _living(user_id):
-        if _id(session.session_key) == session_id:
-            session.delete()
-            return
+    """Signs one browser out: its next page asks for the number again. Opens a transaction. Raises UnknownSession."""
+    with transaction.atomic():
+        for session in _living(user_id):
+            if _id(session.session_key) == session_id:
+                session.delete()
+                _tell_of_end(user_id)
+                return
     raise UnknownSession(session_id)
 
 
 def end_others(*, user_id: int, current_key: str | None) -> int:
-    """Signs every other browser out and returns how many there were."""
-    ended, _by_model = Session.objects.filter(user_id=user_id).exclude(pk=current_key).delete()
+    """Signs every other browser out and returns how many there were. Opens a transaction."""
+    with transaction.atomic():
+        ended, _by_model = Session.objects.filter(user_id=user_id).exclude(pk=current_key).delete()
+        _tell_of_end(user_id)
     return ended
 
 
@@ -87,6 +103,11 @@ def purge() -> None:
 
 def _living(user_id: int) -> QuerySet[Session]:
     return Session.objects.filter(user_id=user_id, expire_date__gt=timezone.now())
+
+
+def _tell_of_end(user_id: int) -> None:
+    for path in settings.SESSIONS_ENDED:
+        import_string(path)(user_id=user_id)
 
 
 def _id(session_key: str) -> str:

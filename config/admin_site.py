@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django_otp import devices_for_user
 from django_otp.admin import OTPAdminAuthenticationForm, OTPAdminSite
@@ -65,3 +66,8 @@ class AdminSite(OTPAdminSite):
             request.session.set_expiry(SESSION_SECONDS)
             sessions.note_browser(request)
         return response
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        if request.method == "POST":
+            sessions.sign_out(request)
+        return super().logout(request, extra_context)

@@ -158,6 +158,8 @@ LOGIN_REDIRECT_URL = "proxy:overview"
 LOGOUT_REDIRECT_URL = "front"
 # What opening an account does above `accounts`; each is called as f(user_id=…) inside the transaction that makes it.
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
+# What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
+SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
 SMS_PROVIDER = envchoice(
     "SMS_PROVIDER",
     ("console", "kavenegar", "smsir", "none") if SANDBOX else ("kavenegar", "smsir", "none"),

@@ -20,6 +20,9 @@ from keys.rules import KeyRules
 from keys.secret import digest, generate
 
 MAX_ACTIVE_KEYS = 50
+MAX_CREATED_A_DAY = 100
+ENDED_LISTED = 50
+DAY = timedelta(days=1)
 SESSION_LIFE = timedelta(hours=1)
 SESSION_NAME = "Playground"
 
@@ -37,6 +40,10 @@ WHERE k.id = used.key_id AND (k.last_used_at IS NULL OR k.last_used_at < used.us
 
 class TooManyKeys(Exception):
     """The user has as many active keys as anybody may have."""
+
+
+class TooManyToday(Exception):
+    """The user has created as many keys within a day as anybody may create there by forms."""
 
 
 class AlreadyCreated(Exception):
@@ -96,7 +103,8 @@ def create(
 ) -> CreatedKey:
     """Makes a key and opens a transaction for it. With a `creation_token`, at most one a token and user.
 
-    Raises TooManyKeys, AlreadyCreated, User.DoesNotExist; IntegrityError (`apikey_has_name`) without a name.
+    Raises TooManyKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError
+    (`apikey_has_name`) without a name.
     """
     with transaction.atomic():
         keys = _lock_owner(user_id, creation_token)
@@ -110,7 +118,7 @@ def rotate(*, user_id: int, key_id: int, grace: timedelta, creation_token: UUID 
     """A new key with the name and the rules of another one, which stops working after `grace`. Opens a transaction.
 
     What either of them spends counts towards the same budget. Raises UnknownKey, KeyEnded, StillReplacing (so that
-    there are never more than two keys in the place of one), AlreadyCreated.
+    there are never more than two keys in the place of one), AlreadyCreated, TooManyToday (with a token).
     """
     now = timezone.now()
     with transaction.atomic():
@@ -155,7 +163,7 @@ def session_key(*, user_id: int) -> CreatedKey:
     """
     now = timezone.now()
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=user_id)
+        lock_owner(user_id=user_id)
         key = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.SESSION).first()
         if key is None:
             key = APIKey(user_id=user_id, kind=APIKey.Kind.SESSION, name=SESSION_NAME)
@@ -163,6 +171,19 @@ def session_key(*, user_id: int) -> CreatedKey:
             _announce(APIKey.objects.filter(pk=key.pk))
         key.created_at, key.revoked_at = now, None
         return _give_secret(key, KeyRules(expires_at=now + SESSION_LIFE))
+
+
+def end_session_key(*, user_id: int) -> None:
+    """Ends the key of the playground, if it works; `session_key` gives another. Opens a transaction.
+
+    settings.SESSIONS_ENDED names this. Raises User.DoesNotExist.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        lock_owner(user_id=user_id)
+        working = APIKey.objects.filter(_working(now), user_id=user_id, kind=APIKey.Kind.SESSION)
+        _announce(working)
+        working.update(revoked_at=now)
 
 
 def revoke(*, user_id: int, key_id: int) -> None:
@@ -181,10 +202,17 @@ def revoke(*, user_id: int, key_id: int) -> None:
 
 
 def listing(user_id: int) -> list[ListedKey]:
-    """A user's keys, newest first: those that work, then those that were revoked or have expired."""
+    """A user's keys, newest first: those that work, then the newest ENDED_LISTED that were revoked or have expired."""
     now = timezone.now()
-    keys = [_listed(key, now) for key in _own(user_id)]
-    return sorted(keys, key=lambda key: not key.is_usable)
+    works, own = _working(now), _own(user_id)
+    return [_listed(key, now) for key in (*own.filter(works), *own.exclude(works)[:ENDED_LISTED])]
+
+
+def newest_working(*, user_id: int) -> ListedKey | None:
+    """The newest of a user's keys that work; None: there is none."""
+    now = timezone.now()
+    key = _own(user_id).filter(_working(now)).order_by("-id").first()
+    return None if key is None else _listed(key, now)
 
 
 def get(*, user_id: int, key_id: int, now: datetime | None = None) -> ListedKey:
@@ -193,6 +221,14 @@ def get(*, user_id: int, key_id: int, now: datetime | None = None) -> ListedKey:
     if key is None:
         raise UnknownKey(key_id)
     return _listed(key, now or timezone.now())
+
+
+def lock_owner(*, user_id: int) -> None:
+    """Lets nobody else make, replace or change the user's keys before the transaction ends, which it needs.
+
+    What also locks other rows calls it first, or two of them could wait for each other. Raises User.DoesNotExist.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=user_id)
 
 
 def touch(last_used: Mapping[int, datetime]) -> None:
@@ -210,14 +246,17 @@ def _working(now: datetime) -> Q:
 
 
 def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[APIKey]:
-    """The user's keys, which nobody else makes, replaces or changes before the transaction ends.
+    """The user's keys, with their owner locked: two requests at once pass neither a limit nor a token.
 
-    So neither the limit nor a token is passed by two requests at once. Raises AlreadyCreated, User.DoesNotExist.
+    Raises AlreadyCreated, TooManyToday, User.DoesNotExist.
     """
-    User.objects.select_for_update(no_key=True).get(pk=user_id)
+    lock_owner(user_id=user_id)
     keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
     if creation_token and keys.filter(creation_token=creation_token).exists():
         raise AlreadyCreated
+    # No key is ever deleted, so whoever creates and revokes in turn would fill the table.
+    if creation_token and keys.filter(created_at__gt=timezone.now() - DAY).count() >= MAX_CREATED_A_DAY:
+        raise TooManyToday
     return keys
 
 

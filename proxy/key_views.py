@@ -75,6 +75,8 @@ def create_key(request: HttpRequest) -> HttpResponse:
             )
         except lifecycle.AlreadyCreated:
             return _created_before(request)
+        except lifecycle.TooManyToday:
+            form.add_error(None, _many_today())
         except lifecycle.TooManyKeys:
             form.add_error(
                 None,
@@ -136,6 +138,8 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
             )
         except lifecycle.AlreadyCreated:
             return _created_before(request)
+        except lifecycle.TooManyToday:
+            form.add_error(None, _many_today())
         except lifecycle.KeyEnded:
             return redirect("keys:detail", key_id)
         except lifecycle.StillReplacing:
@@ -188,6 +192,10 @@ def _created_before(request: HttpRequest) -> HttpResponse:
         ),
     )
     return redirect("keys:list")
+
+
+def _many_today() -> str:
+    return _("You have created many keys today. Try again tomorrow.")
 
 
 def _form_page(request: HttpRequest, template: str, form: Any, **context: Any) -> HttpResponse:

@@ -59,7 +59,7 @@ def create(
 ) -> CreatedKey:
     """A new key that may spend `cap_micro` in all (None: what the wallet has). Opens a transaction.
 
-    Raises TooManyKeys, AlreadyCreated.
+    Raises TooManyKeys, AlreadyCreated, TooManyToday.
     """
     with transaction.atomic():
         return lifecycle.create(
@@ -76,6 +76,7 @@ def change(*, user_id: int, key_id: int, name: str, rules: KeyRules, cap_micro: 
     Raises UnknownKey, KeyEnded.
     """
     with transaction.atomic():
+        lifecycle.lock_owner(user_id=user_id)  # before the key is read and its budget locked
         current = lifecycle.get(user_id=user_id, key_id=key_id).rules.budget_id
         budget_id = _budget(user_id, current, cap_micro)
         lifecycle.change(user_id=user_id, key_id=key_id, name=name, rules=replace(rules, budget_id=budget_id))

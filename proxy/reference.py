@@ -85,7 +85,7 @@ def of(*, user_id: int | None, example: str | None, now: datetime, language: str
     """The reference for whoever reads it (None: a stranger), opened at the example that was chosen before."""
     served = list(catalogue.load(now).values())
     model_id, price = (served[0].model_id, served[0].price) if served else (starter.MODEL_ID, starter.PRICE)
-    own_key = None if user_id is None else _newest_key(user_id)
+    own_key = None if user_id is None else lifecycle.newest_working(user_id=user_id)
     key = f"hm-…{own_key.last_four}" if own_key else examples.KEY
     return Reference(
         models=price_list(served, language=language),
@@ -129,7 +129,3 @@ def _pretty(value: object) -> str:
 
 def _terse(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _newest_key(user_id: int) -> ListedKey | None:
-    return next((key for key in lifecycle.listing(user_id) if key.is_usable), None)

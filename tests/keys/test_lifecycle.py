@@ -68,6 +68,23 @@ def test_a_token_makes_one_key_a_user() -> None:
     assert len(lifecycle.listing(user.pk)) == 1
 
 
+@pytest.mark.django_db
+def test_forms_create_a_hundred_keys_a_day_however_many_are_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lifecycle.MAX_CREATED_A_DAY == 100
+    monkeypatch.setattr(lifecycle, "MAX_CREATED_A_DAY", 2)
+    user, first = one_key()
+    rotate = partial(lifecycle.rotate, user_id=user.pk, grace=timedelta(0))
+    second = rotate(key_id=first.key_id, creation_token=uuid4())
+    with pytest.raises(lifecycle.TooManyToday):
+        rotate(key_id=second.key_id, creation_token=uuid4())
+    lifecycle.revoke(user_id=user.pk, key_id=second.key_id)
+    with pytest.raises(lifecycle.TooManyToday):
+        lifecycle.create(user_id=user.pk, name="third", creation_token=uuid4())
+    lifecycle.create(user_id=user.pk, name="by an operator")
+    APIKey.objects.filter(user=user).update(created_at=timezone.now() - timedelta(days=1))
+    lifecycle.create(user_id=user.pk, name="tomorrow", creation_token=uuid4())
+
+
 def test_parallel_requests_pass_neither_the_limit_nor_a_token(
     committed_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +184,35 @@ def test_the_listing_has_working_keys_first_and_each_part_newest_first() -> None
 
 
 @pytest.mark.django_db
+def test_of_ended_keys_the_newest_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lifecycle.ENDED_LISTED == 50
+    monkeypatch.setattr(lifecycle, "ENDED_LISTED", 2)
+    user, working = one_key()
+    ended = [lifecycle.create(user_id=user.pk, name="more").key_id for _ in range(3)]
+    for key_id in ended:
+        lifecycle.revoke(user_id=user.pk, key_id=key_id)
+    assert [key.key_id for key in lifecycle.listing(user.pk)] == [working.key_id, ended[2], ended[1]]
+
+
+@pytest.mark.django_db
+def test_the_newest_working_key_is_found_without_loading_the_others(
+    django_assert_max_num_queries: Any,
+) -> None:
+    user, older = one_key()
+    newer = lifecycle.create(user_id=user.pk, name="newer")
+    lifecycle.session_key(user_id=user.pk)
+    one_key()
+    found = []
+    for key in (newer, older):
+        with django_assert_max_num_queries(2):
+            newest = lifecycle.newest_working(user_id=user.pk)
+        found.append(newest and newest.key_id)
+        lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
+    assert found == [newer.key_id, older.key_id]
+    assert lifecycle.newest_working(user_id=user.pk) is None
+
+
+@pytest.mark.django_db
 def test_last_use_moves_forward_and_never_back() -> None:
     user, used = one_key()
     untouched = lifecycle.create(user_id=user.pk, name="other")
@@ -209,6 +255,21 @@ def test_a_session_key_is_not_counted_and_comes_back_after_a_revocation(
     lifecycle.revoke(user_id=user.pk, key_id=session.key_id)
     lifecycle.session_key(user_id=user.pk)
     assert APIKey.objects.get(pk=session.key_id).revoked_at is None
+
+
+@pytest.mark.django_db
+def test_the_end_of_a_session_key_is_told_once_and_touches_no_other_key(
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    user, key = one_key()
+    stranger = UserFactory.create()
+    session, theirs = (lifecycle.session_key(user_id=each.pk) for each in (user, stranger))
+    with django_capture_on_commit_callbacks() as announcements:
+        for _ in range(2):
+            lifecycle.end_session_key(user_id=user.pk)
+    assert len(announcements) == 1
+    ended = APIKey.objects.exclude(revoked_at=None).filter(pk__in=[session.key_id, theirs.key_id, key.key_id])
+    assert [each.pk for each in ended] == [session.key_id]
 
 
 def test_session_keys_asked_for_at_once_are_one_row(committed_db: None) -> None:

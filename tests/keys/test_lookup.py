@@ -149,6 +149,18 @@ async def test_a_session_key_works_until_the_next_one(committed_db: None) -> Non
         assert await fetch(opened, second.secret) is not None
 
 
+async def test_an_ended_session_key_is_not_found_and_the_next_one_works(committed_db: None) -> None:
+    user, _key = await sync_to_async(make_key)()
+    ended = await sync_to_async(lifecycle.session_key)(user_id=user.pk)
+    await sync_to_async(lifecycle.end_session_key)(user_id=user.pk)
+    async with Database().connect() as opened:
+        assert await fetch(opened, ended.secret) is None
+        fresh = await sync_to_async(lifecycle.session_key)(user_id=user.pk)
+        await opened.rollback()
+        assert await fetch(opened, ended.secret) is None
+        assert await fetch(opened, fresh.secret) is not None
+
+
 async def test_fetch_does_not_find_the_key_of_a_blocked_user(committed_db: None) -> None:
     user, key = await sync_to_async(make_key)()
     await User.objects.filter(pk=user.pk).aupdate(is_active=False)

@@ -113,6 +113,22 @@ def test_the_limit_of_keys_is_said_plainly(
     assert "You have 1 active keys" in browser.get(reverse("keys:list")).text
 
 
+def test_too_many_keys_in_one_day_are_refused_by_either_form(
+    browser: Client, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "MAX_CREATED_A_DAY", 1)
+    key = make(user)
+    refused = browser.post(
+        reverse("keys:create"), {"name": "second", "token": token_of_a_fresh_form(browser)}
+    )
+    again = browser.post(reverse("keys:rotate", args=[key]), {"grace": "0", "token": "0" * 32})
+    for response in (refused, again):
+        assert response.status_code == 400
+        assert "You have created many keys today" in response.text
+    [kept] = lifecycle.listing(user.pk)
+    assert kept.state is State.WORKING
+
+
 def test_a_name_is_never_markup(browser: Client, user: User) -> None:
     lifecycle.create(user_id=user.pk, name="<script>alert(1)</script>")
     assert "<script>alert" not in browser.get(reverse("keys:list")).text

@@ -9,11 +9,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from accounts import sessions
 from accounts.models import User
 from keys import lifecycle
 from keys.models import APIKey
 from keys.secret import digest
 from proxy import starter
+from tests.admin_browser import admin_browser
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -116,3 +118,49 @@ def test_the_page_carries_the_token_that_a_session_needs(user: User) -> None:
     assert found
     headers: dict[str, Any] = {"X-CSRFToken": found[1]}
     assert strict.post(SESSION, headers=headers).status_code == 200
+
+
+def working_key(user: User) -> bool:
+    return APIKey.objects.filter(user=user, revoked_at=None, expires_at__gt=timezone.now()).exists()
+
+
+def test_signing_out_ends_the_key_and_the_next_session_has_another(user: User) -> None:
+    browser, stranger = Client(), UserFactory.create()
+    lifecycle.session_key(user_id=stranger.pk)
+    for _ in range(2):
+        browser.force_login(user)
+        assert browser.post(SESSION).status_code == 200
+        assert working_key(user)
+        browser.post("/sign-out/")
+        assert not working_key(user)
+    assert working_key(stranger)
+    assert browser.post("/sign-out/").status_code == 302  # nobody is signed in any more
+
+
+def test_signing_out_of_the_admin_ends_the_key_too() -> None:
+    browser = admin_browser()
+    browser.post(SESSION)
+    admin = User.objects.get(pk=browser.session["_auth_user_id"])
+    assert browser.get("/admin/logout/").status_code == 405
+    assert working_key(admin)
+    assert "_auth_user_id" in browser.session
+    browser.post("/admin/logout/")
+    assert not working_key(admin)
+    assert "_auth_user_id" not in browser.session
+
+
+def test_the_key_ends_when_a_browser_is_signed_out_from_another_one(browser: Client, user: User) -> None:
+    lost = Client()
+    lost.force_login(user)
+    lost.post(SESSION)
+    [listed] = [
+        each
+        for each in sessions.of(user_id=user.pk, current_key=browser.session.session_key)
+        if not each.is_current
+    ]
+    browser.post(f"/settings/sessions/{listed.id}/end/")
+    assert not working_key(user)
+    browser.post(SESSION)
+    assert working_key(user)
+    browser.post("/settings/sessions/end-others/")
+    assert not working_key(user)
