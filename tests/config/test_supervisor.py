@@ -20,6 +20,14 @@ from tests.config.processes import eventually, family, gone
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_are_heard() -> Iterator[None]:
+    """Whoever runs the tests under nohup hands its deafness on to every child."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def crew(tmp_path: Path) -> Iterator[Start]:
     """Starts `tests.config.crew` with the children given, waits until it says "up", and leaves nothing behind."""
