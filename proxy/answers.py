@@ -14,6 +14,7 @@ import orjson
 from proxy import sse
 from proxy.pricing import Usage
 from proxy.quirks import ChunkMender
+from proxy.upstream_errors import error_of
 
 TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
@@ -46,16 +47,6 @@ def reported_usage(answer: dict[str, Any]) -> Usage | None:
         return Usage(prompt, completion, cached or 0)
     except ValueError:
         return None
-
-
-def error_of(answer: Any) -> dict[str, Any] | None:
-    """The error in a decoded answer: OpenAI's object, a plain string, or Gemini's array of such objects."""
-    if isinstance(answer, list):
-        answer = answer[0] if answer else None
-    if not isinstance(answer, dict) or not answer.get("error"):
-        return None
-    error = answer["error"]
-    return error if isinstance(error, dict) else {"message": str(error)}
 
 
 def text_bytes(message: Any) -> int:

@@ -106,7 +106,8 @@ class Breaker:
 class Breakers:
     """The breakers of one web process, by upstream id.
 
-    `probe_seconds` is the longest that a call can take to its first byte; `clock` gives seconds that only grow.
+    `probe_seconds` is the longest that a stream can take to its first byte: then another process may try as well, for
+    a whole answer can take longer. `clock` gives seconds that only grow.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from keys.lookup import KeyIdentity
 from proxy import answers, pricing, quirks
 from proxy.catalogue import CatalogueCache, ServedModel, ServedRoute
 from proxy.completion_request import CompletionRequest, read_request, required_model
-from proxy.errors import APIError, UpstreamRefusal
+from proxy.errors import APIError, UpstreamRefusal, upstream_error
 from proxy.metering import Metered, Outcome
 from proxy.models import Upstream
 from proxy.relay import Relay
@@ -119,7 +119,7 @@ async def create(
         raise
     except UpstreamFailed as error:
         await metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error))
-        raise APIError("upstream_error", detail=str(error)) from error
+        raise upstream_error(error.retry_after_seconds, detail=str(error)) from error
     except AllFull as error:
         await metered.void(outcome=Outcome.INTERRUPTED, status=503, reason=str(error))
         raise busy() from error
@@ -189,7 +189,7 @@ async def _call(
 
     async def attempt(route: ServedRoute) -> answers.WholeAnswer | Relay:
         metered.route = route
-        response = await runtime.upstreams.send(route, body_for(route), deadline=deadline)
+        response = await runtime.upstreams.send(route, body_for(route), stream=ask.stream, deadline=deadline)
         if not ask.stream:
             return await _whole(response, route, deadline)
         answer = answers.AnswerStream(

@@ -13,6 +13,9 @@ from rest_framework.exceptions import MethodNotAllowed
 
 logger = logging.getLogger(__name__)
 
+TOO_MANY_REQUESTS = 429
+UPSTREAM_RETRY_AFTER_SECONDS = 5  # where an upstream's 429 names no wait
+SDK_WAIT_MAX_SECONDS = 60  # openai-node 7.59 waits no longer
 INVALID = "invalid_request_error"
 SERVER = "server_error"
 
@@ -37,6 +40,12 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "internal_error": (500, SERVER, "An internal server error occurred."),
     # ours
     "invalid_value": (400, INVALID, "A field has a value that is not allowed."),
+    "context_length_exceeded": (400, INVALID, "The prompt is longer than the model's context."),
+    "request_exceeds_limit": (
+        413,
+        INVALID,
+        "This request alone is larger than the key's limit of tokens per minute. Send less in one request.",
+    ),
     "request_timeout": (408, INVALID, "The request body did not arrive in time."),
     "request_too_large": (413, INVALID, "The request body is too large."),
     "unsupported_encoding": (415, INVALID, "Compressed request bodies are not supported. Send plain JSON."),
@@ -80,36 +89,41 @@ class APIError(Exception):
 
 
 class UpstreamRefusal(APIError):
-    """An upstream's own 4xx about the request itself, passed on in the OpenAI shape."""
+    """What an upstream says of the request itself, passed on in the OpenAI shape; or its 429, in our words.
+
+    `error`: `message`, `code` and `param`, each without the operator's names. `retry_after_seconds`: what it asked for.
+    """
 
     def __init__(self, status: int, error: dict[str, Any], *, retry_after_seconds: int | None = None) -> None:
-        waits = status == 429 and retry_after_seconds is not None
-        super().__init__(
-            "invalid_value", headers={"Retry-After": str(retry_after_seconds)} if waits else None
-        )
+        if status == TOO_MANY_REQUESTS:  # its words and code tell of the operator's account
+            wait = UPSTREAM_RETRY_AFTER_SECONDS if retry_after_seconds is None else retry_after_seconds
+            super().__init__("rate_limit_exceeded", headers=wait_headers(wait))
+        else:
+            super().__init__("invalid_value", message=error.get("message"), param=error.get("param"))
+            self.code = error.get("code")
         self.status, self.retry_after_seconds = status, retry_after_seconds
-        if status == 429:  # its words and code tell of the operator's account
-            self.code = "rate_limit_exceeded"
-            _status, self.type, self.message = ERRORS[self.code]
-            return
-        if isinstance(message := error.get("message"), str):
-            self.message = message
-        code, param = error.get("code"), error.get("param")
-        self.code = code if isinstance(code, str) else None
-        self.param = param if isinstance(param, str) else None
 
 
 def rate_limited(retry_after_seconds: float | None) -> APIError:
-    """429 with the true wait, or without one and not to be retried where waiting cannot help."""
+    """429 with the true wait; 413 where none can help, as some SDKs try again after every 429."""
     if retry_after_seconds is None:
-        return APIError("rate_limit_exceeded", headers={"x-should-retry": "false"})
-    return APIError(
-        "rate_limit_exceeded",
-        headers={
-            "Retry-After": str(max(1, math.ceil(retry_after_seconds))),
-            "retry-after-ms": str(max(1, math.ceil(retry_after_seconds * 1000))),
-        },
-    )
+        return APIError("request_exceeds_limit")
+    return APIError("rate_limit_exceeded", headers=wait_headers(retry_after_seconds))
+
+
+def upstream_error(retry_after_seconds: float | None, *, detail: str) -> APIError:
+    """502, with the wait that the upstream asked for, if any."""
+    headers = None if retry_after_seconds is None else wait_headers(retry_after_seconds)
+    return APIError("upstream_error", headers=headers, detail=detail)
+
+
+def wait_headers(seconds: float) -> dict[str, str]:
+    """Retry-After as SDKs read it. Beyond a minute they would not wait, but try again at once unless told not to."""
+    headers = {
+        "Retry-After": str(max(1, math.ceil(seconds))),
+        "retry-after-ms": str(max(1, math.ceil(seconds * 1000))),
+    }
+    return headers | {"x-should-retry": "false"} if seconds > SDK_WAIT_MAX_SECONDS else headers
 
 
 def error_response(error: APIError) -> HttpResponse:

@@ -11,6 +11,18 @@ NEEDED_FIELDS = frozenset(
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
+# Messages that are about the request although their status (404, or any 5xx) speaks of the operator or the upstream.
+REQUESTS_FAULTS = (
+    # llama.cpp, 500: an image for a model without eyes, what it cannot parse, fields that exclude each other
+    r"input is not supported", r"failed to parse (?:messages|tools)", r"unknown reasoning format", r"cannot use both",
+    # templates of models, 500 from llama.cpp and others: they raise what they do not take
+    r"roles must alternate", r"jinja exception",
+    # Ollama, 500; OpenRouter, 404
+    r"missing data required for image input", r"no endpoints found that support",
+    r"does(?: not|n't) support (?:image|audio|video|file|tool|function|vision|system|multimodal)",
+)  # fmt: skip
+
+
 class UnknownKind(LookupError):
     """An upstream of a kind that has no rules here."""
 
@@ -20,11 +32,13 @@ class Quirks:
     """`strip_fields`: top-level request fields that are left out. `mends_answers`: see ChunkMender.
 
     `operators_faults`: what a refusal of a request names as its status or reason when the operator is at fault.
+    `requests_faults`: patterns of messages about the request that come with a 404 or a 5xx all the same.
     """
 
     strip_fields: frozenset[str] = frozenset()
     mends_answers: bool = False
     operators_faults: frozenset[str] = frozenset()
+    requests_faults: tuple[str, ...] = REQUESTS_FAULTS
 
 
 # By Upstream.kind.
@@ -71,6 +85,10 @@ def operators_fault(error: dict[str, Any], rules: Quirks) -> str | None:
     """Which of the operator's faults a decoded error object names, by its status or by a reason in its details."""
     named = [error.get("status"), *(detail.get("reason") for detail in _dicts(error.get("details")))]
     return next((name for name in named if isinstance(name, str) and name in rules.operators_faults), None)
+
+
+def is_requests_fault(message: str, rules: Quirks) -> bool:
+    return any(re.search(pattern, message, re.IGNORECASE) for pattern in rules.requests_faults)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
-"""Models of upstreams that have had enough (429): left alone for as long as they asked, then tried by one call first.
+"""Models of upstreams that refuse the operator: they have had enough (429), or his key, account or name for the model
+is wrong. Left alone for as long as they asked, or a moment, then tried by one call first.
 
 Not the breaker's business: the upstream is well, its other models may be within their limits, and a call that is
 refused costs so little that each process learns of it by itself.

@@ -1,8 +1,9 @@
 """Which upstream a call goes to, and where it goes next if that one fails before the first byte.
 
 Routes of the lowest priority share the traffic by weight, the others stand behind them in order. An upstream that
-is full, that rests after a 429 or whose breaker is open is passed over. If that leaves none, one that is not full is
-called anyway; but not for want of room at one that is well: whoever comes a moment later will find it.
+is full, that rests after it refused the operator or whose breaker is open is passed over. If that leaves none, one
+that is not full is called anyway; but not for want of room at one that is well: whoever comes a moment later will
+find it.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from prometheus_client import Counter
 
 from proxy.breakers import Breakers, Pass
 from proxy.catalogue import ServedRoute
-from proxy.errors import UpstreamRefusal
+from proxy.errors import TOO_MANY_REQUESTS, UpstreamRefusal
 from proxy.rests import Rests
 from proxy.upstreams import AllFull, UpstreamFailed, Upstreams
 
@@ -25,6 +26,11 @@ RETRIES = Counter("hamiran_upstream_retries", "Calls tried again at the same ups
 FAILOVERS = Counter(
     "hamiran_upstream_failovers", "Calls that went on to another upstream", ["failed_upstream"]
 )
+REFUSED_OPERATOR = Counter(
+    "hamiran_upstream_refused_operator",
+    "Calls refused for the operator's key, account or model name",
+    ["upstream"],
+)
 BUDGET_EMPTY = Counter("hamiran_retry_budget_empty", "Failures that were final for want of a retry budget")
 
 ATTEMPTS_MAX = 3
@@ -32,7 +38,6 @@ ATTEMPTS_MAX = 3
 # the moment when an upstream takes all its calls with it.
 BUDGET_START, BUDGET_SHARE, BUDGET_MAX = 10.0, 0.1, 100.0
 BACKOFF_SECONDS = 0.2
-TOO_MANY_REQUESTS = 429
 
 Answer = TypeVar("Answer")
 
@@ -97,7 +102,7 @@ class Router:
                 again = isinstance(error, UpstreamFailed) and error.passing and tried.count(route) == 1
                 if len(tried) == ATTEMPTS_MAX or is_final(error):
                     raise
-                following = await self._next(route, waiting, deadline, again=again, free=is_limit(error))
+                following = await self._next(route, waiting, deadline, again=again, free=is_unserved(error))
                 if following is None:
                     raise
                 logger.warning(
@@ -115,13 +120,14 @@ class Router:
     ) -> Answer:
         try:
             answer = await attempt(route)
-        except UpstreamFailed:
-            self._breakers.failed(route, how)
-            raise
-        except UpstreamRefusal as refusal:
-            if is_limit(refusal):
+        except (UpstreamFailed, UpstreamRefusal) as error:
+            if is_unserved(error):
                 self._breakers.dropped(route, how)
-                self._rests.begin(route, seconds=refusal.retry_after_seconds)
+                self._rests.begin(route, seconds=error.retry_after_seconds)
+                if isinstance(error, UpstreamFailed):
+                    tell_operator(route, str(error))
+            elif isinstance(error, UpstreamFailed):
+                self._breakers.failed(route, how)
             else:  # the request's own fault: the upstream is well
                 self._went_well(route, how)
             raise
@@ -181,6 +187,11 @@ class Router:
         return await self._choose([failed])
 
 
+def tell_operator(route: ServedRoute, reason: str) -> None:
+    REFUSED_OPERATOR.labels(route.upstream_name).inc()
+    logger.error("upstream refuses the operator", extra={"upstream": route.upstream_name, "reason": reason})
+
+
 def error_reason(error: UpstreamFailed | UpstreamRefusal) -> str:
     """For the log; an upstream's own words may quote a prompt."""
     return str(error) if isinstance(error, UpstreamFailed) else f"status {error.status}"
@@ -190,9 +201,14 @@ def is_final(error: UpstreamFailed | UpstreamRefusal) -> bool:
     """Whether no upstream is to be asked after this: the answer had begun, or the request itself is at fault."""
     if isinstance(error, UpstreamFailed):
         return error.begun
-    return not is_limit(error)
+    return error.status != TOO_MANY_REQUESTS
 
 
-def is_limit(error: UpstreamFailed | UpstreamRefusal) -> bool:
-    """Whether the upstream has had enough of the operator's requests. It has done no work then, and rests next."""
-    return isinstance(error, UpstreamRefusal) and error.status == TOO_MANY_REQUESTS
+def is_unserved(error: UpstreamFailed | UpstreamRefusal) -> bool:
+    """Whether a well upstream refuses the operator, for now or until something is mended. It has done no work then.
+
+    The model there rests next, so that it is passed over; what one customer asks for never opens a breaker.
+    """
+    if isinstance(error, UpstreamFailed):
+        return error.operators
+    return error.status == TOO_MANY_REQUESTS

@@ -4,31 +4,30 @@ aiohttp, not httpx: 90 against 1,870 µs CPU a call at 32 at once (CONTRIBUTING.
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import aiohttp.abc
-import orjson
 from django.conf import settings
 
-from proxy import quirks
-from proxy.answers import error_of
+from proxy import quirks, redaction
 from proxy.catalogue import ServedRoute
-from proxy.errors import UpstreamRefusal
+from proxy.errors import TOO_MANY_REQUESTS, UpstreamRefusal
+from proxy.upstream_errors import CODE, Fault, error_in, fault_of, retry_after_seconds
 from proxy.upstream_url import is_public
 
 logger = logging.getLogger(__name__)
 
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 ERROR_MAX_BYTES = 64 * 1024
-# What an upstream says of the request itself. Anything else it refuses is between it and the operator: 502.
-REQUEST_FAULTS = frozenset({400, 413, 422, 429})
-RETRY_AFTER_MAX_SECONDS = 3600
-REDACTED = "[upstream]"
+ERROR_SECONDS = 5.0  # what an upstream has to say of a failure is not worth waiting for longer
 
 
 # This process or machine can open no more connections.
@@ -43,11 +42,22 @@ class UpstreamFailed(Exception):
     """No usable answer: unreachable, too slow, broken off, or an error that is not the client's.
 
     `passing`: the next call to the same upstream may well go through. `begun`: a part of the answer had come.
+    `operators`: the upstream is well, but refuses the operator: a wrong key, an unpaid bill, a model that it does not
+    have. `retry_after_seconds`: what it asked for, if anything.
     """
 
-    def __init__(self, reason: str, *, passing: bool = False, begun: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        passing: bool = False,
+        begun: bool = False,
+        operators: bool = False,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         super().__init__(reason)
-        self.passing, self.begun = passing, begun
+        self.passing, self.begun, self.operators = passing, begun, operators
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UpstreamCall:
@@ -103,14 +113,16 @@ class Upstreams:
         most = None if route is None else route.max_in_flight
         return route is not None and most is not None and self._places[route.upstream_id] >= most
 
-    async def send(self, route: ServedRoute, body: bytes, *, deadline: float) -> UpstreamCall:
+    async def send(self, route: ServedRoute, body: bytes, *, stream: bool, deadline: float) -> UpstreamCall:
         """POSTs a completion and waits for a 200's headers. Raises UpstreamFailed, UpstreamRefusal, AllFull.
 
+        A stream has to begin soon; whole answers may come when they are made, at the last moment.
         `deadline`, here and below, is the event loop's time at which the whole call must be over.
         """
+        headers_by = _by(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS, deadline) if stream else deadline
         self._places[route.upstream_id] += 1
         try:
-            response = await self._post(route, body, deadline)
+            response = await self._post(route, body, headers_by)
         except BaseException:
             self._places[route.upstream_id] -= 1
             raise
@@ -122,10 +134,10 @@ class Upstreams:
         finally:
             call.release()
 
-    async def _post(self, route: ServedRoute, body: bytes, deadline: float) -> aiohttp.ClientResponse:
+    async def _post(self, route: ServedRoute, body: bytes, headers_by: float) -> aiohttp.ClientResponse:
         assert self._session is not None
         try:
-            async with asyncio.timeout_at(_by(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS, deadline)):
+            async with asyncio.timeout_at(headers_by):
                 return await self._session.post(
                     f"{route.base_url}/chat/completions",
                     data=body,
@@ -148,19 +160,16 @@ class Upstreams:
 async def read_all(
     response: UpstreamCall | aiohttp.ClientResponse, *, deadline: float, most: int = ANSWER_MAX_BYTES
 ) -> bytes:
-    """The whole body, up to `most` bytes. Raises UpstreamFailed, also when no more of it comes for too long."""
+    """The whole body, up to `most` bytes. Raises UpstreamFailed."""
     body = bytearray()
-    first_by = _by(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS, deadline)
     try:
-        async with asyncio.timeout_at(first_by) as patience:
+        async with asyncio.timeout_at(deadline):
             while chunk := await response.content.readany():
                 body += chunk
                 if len(body) > most:
                     raise UpstreamFailed("an answer without end", begun=True)
-                patience.reschedule(_by(settings.UPSTREAM_IDLE_TIMEOUT_SECONDS, deadline))
     except TimeoutError:
-        late = asyncio.get_running_loop().time() >= deadline
-        raise UpstreamFailed("took too long" if late else "silent for too long", begun=bool(body)) from None
+        raise UpstreamFailed("took too long", begun=bool(body)) from None
     except (aiohttp.ClientError, OSError) as error:
         raise UpstreamFailed(type(error).__name__, passing=True, begun=bool(body)) from error
     return bytes(body)
@@ -173,41 +182,58 @@ def _by(seconds: float, deadline: float) -> float:
 async def _refusal(
     response: aiohttp.ClientResponse, route: ServedRoute, deadline: float
 ) -> UpstreamRefusal | UpstreamFailed:
-    if response.status not in REQUEST_FAULTS:
-        return UpstreamFailed(f"status {response.status}", passing=response.status >= 500)
-    try:
-        body = await read_all(
-            response, deadline=_by(settings.UPSTREAM_IDLE_TIMEOUT_SECONDS, deadline), most=ERROR_MAX_BYTES
-        )
-        error = error_of(orjson.loads(body)) or {}
-    except (UpstreamFailed, orjson.JSONDecodeError):
-        error = {}
-    if (fault := quirks.operators_fault(error, route.quirks)) is not None:
-        return UpstreamFailed(f"status {response.status} {fault}")
-    return UpstreamRefusal(
-        response.status,
-        _redacted(error, route),
-        retry_after_seconds=_retry_after(response.headers.get("Retry-After", "")),
-    )
+    error: dict[str, Any] = {}
+    if response.status >= 400:
+        with contextlib.suppress(UpstreamFailed):  # its status says enough
+            error = error_in(
+                await read_all(response, deadline=_by(ERROR_SECONDS, deadline), most=ERROR_MAX_BYTES)
+            )
+    return judged(response.status, error, route, retry_after=response.headers.get("Retry-After", ""))
 
 
-def _retry_after(text: str) -> int | None:
-    """Seconds, where that is what an upstream says and it is worth waiting for."""
-    if text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= RETRY_AFTER_MAX_SECONDS:
-        return int(text)
-    return None
+def judged(
+    status: int, error: dict[str, Any], route: ServedRoute, *, retry_after: str = ""
+) -> UpstreamRefusal | UpstreamFailed:
+    """What an upstream's error means. `error` comes from `error_of`, `retry_after` is that header.
+
+    What is about the request is a refusal, in the upstream's words; anything else is a failure without words.
+    """
+    wait = retry_after_seconds(retry_after, error, now=datetime.now(UTC))
+    match fault_of(status, error, route.quirks):
+        case Fault.LIMIT:
+            return UpstreamRefusal(TOO_MANY_REQUESTS, {}, retry_after_seconds=wait)
+        case Fault.REQUEST:
+            return UpstreamRefusal(status if status < 500 else 400, _told(error, route))
+        case Fault.FULL_CONTEXT:
+            told = _told(error, route)
+            return UpstreamRefusal(400, told | {"code": "context_length_exceeded", "param": "messages"})
+        case Fault.OPERATOR:
+            named = quirks.operators_fault(error, route.quirks)
+            reason = f"status {status} {named}" if named else f"status {status}"
+            return UpstreamFailed(reason, operators=True)
+    return UpstreamFailed(f"status {status}", passing=status >= 408, retry_after_seconds=wait)
 
 
-def _redacted(error: dict[str, Any], route: ServedRoute) -> dict[str, str | None]:
-    """Message, code and param without our key and the upstream's address."""
-    host = route.base_url.partition("://")[2].partition("/")[0]
-    redacted: dict[str, str | None] = {}
+def _told(error: dict[str, Any], route: ServedRoute) -> dict[str, str | None]:
+    """Message, code and param without the operator's names. A code is a word, never a number."""
+    address = urlsplit(route.base_url)
+    told: dict[str, str | None] = {}
     for name in ("message", "code", "param"):
         text = error.get(name)
-        for secret in filter(None, (route.api_key, route.base_url, host)):
-            text = text.replace(secret, REDACTED) if isinstance(text, str) else None
-        redacted[name] = text
-    return redacted
+        told[name] = (
+            text
+            and redaction.redacted(
+                text,
+                key=route.api_key,
+                hosts=(route.base_url, address.netloc, address.hostname or ""),
+                model=route.upstream_model,
+            )
+            if isinstance(text, str)
+            else None
+        )
+    if told["code"] is not None and CODE.fullmatch(told["code"]) is None:
+        told["code"] = None
+    return told
 
 
 class PublicResolver(aiohttp.abc.AbstractResolver):

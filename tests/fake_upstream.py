@@ -79,11 +79,12 @@ class FakeUpstream:
 USAGE = {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21}
 
 
-def respond(status: int, body: Any, *, content_type: str = "application/json") -> Script:
+def respond(status: int, body: Any, *, content_type: str = "application/json", **headers: str) -> Script:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
     async def script(_request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {len(data)}\r\n\r\n"
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {len(data)}\r\n{more}\r\n"
         writer.write(head.encode() + data)
 
     return script

@@ -47,7 +47,7 @@ STATUSES = {
     403: "The request is not allowed.",
     404: "The model is not available.",
     408: "The request body did not arrive in time.",
-    413: "The request body is too large.",
+    413: "The request is too large: its body, or its tokens for the key's limit.",
     415: "The request body is compressed.",
     429: "Over a limit of the key. Retry-After says when to try again.",
     500: "A fault of the service.",
@@ -98,7 +98,8 @@ def _headers() -> list[OpenApiParameter]:
     rates = Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None))
     return [
         *(_header(name, "Where the key stands within any 60 seconds.", [200, 429]) for name in rates),
-        _header("Retry-After", "Seconds until the request can succeed.", [429, 503]),
+        _header("Retry-After", "Seconds until the request can succeed.", [429, 502, 503]),
+        _header("x-should-retry", "`false` where SDKs would try again too early.", [429, 502]),
         _header(COST_HEADER, "What a whole answer cost, in Toman.", [200]),
     ]
 

@@ -26,7 +26,8 @@ from tests.proxy.factories import served_route
 
 upstream_ids = itertools.count(os.getpid() * 1_000_000 + 500_000)
 BROKEN = UpstreamFailed("ServerDisconnectedError", passing=True)
-REFUSED = UpstreamFailed("status 401")
+REFUSED = UpstreamFailed("status 302")
+WRONG_KEY = UpstreamFailed("status 401", operators=True)
 HALF_SAID = UpstreamFailed("took too long", begun=True)
 
 
@@ -162,7 +163,7 @@ async def test_the_first_route_serves_and_the_others_are_not_asked(
     assert attempts.made == [first.upstream_id]
 
 
-@pytest.mark.parametrize("error", [BROKEN, REFUSED, UpstreamRefusal(429, {})], ids=repr)
+@pytest.mark.parametrize("error", [BROKEN, REFUSED, WRONG_KEY, UpstreamRefusal(429, {})], ids=repr)
 async def test_a_failure_goes_on_to_the_next_upstream(
     router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute, error: Exception
 ) -> None:
@@ -195,7 +196,7 @@ async def test_the_only_upstream_is_tried_twice_after_a_passing_failure(
     assert len(attempts.made) == 4
 
 
-@pytest.mark.parametrize("error", [REFUSED, UpstreamRefusal(429, {})], ids=repr)
+@pytest.mark.parametrize("error", [REFUSED, WRONG_KEY, UpstreamRefusal(429, {})], ids=repr)
 async def test_the_only_upstream_is_not_tried_twice_where_that_cannot_help(
     router: Router, attempts: Attempts, first: ServedRoute, error: Exception
 ) -> None:
@@ -280,7 +281,7 @@ async def test_an_open_upstream_that_is_tried_for_want_of_another_is_tried_once(
 
 
 @pytest.mark.parametrize(
-    "error", [UpstreamRefusal(400, {}), UpstreamRefusal(429, {}), asyncio.CancelledError()]
+    "error", [UpstreamRefusal(400, {}), UpstreamRefusal(429, {}), WRONG_KEY, asyncio.CancelledError()]
 )
 async def test_what_is_not_the_upstreams_fault_opens_no_breaker(
     router: Router, attempts: Attempts, breakers: Breakers, first: ServedRoute, error: BaseException
@@ -292,10 +293,11 @@ async def test_what_is_not_the_upstreams_fault_opens_no_breaker(
     assert not breakers.is_open(first)
 
 
-async def test_an_upstream_that_is_out_of_quota_keeps_no_customer_from_the_one_behind_it(
-    router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute
+@pytest.mark.parametrize("error", [UpstreamRefusal(429, {}), WRONG_KEY], ids=["out of quota", "wrong key"])
+async def test_an_upstream_that_refuses_everybody_keeps_no_customer_from_the_one_behind_it(
+    router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute, error: Exception
 ) -> None:
-    attempts.fail(first, UpstreamRefusal(429, {}), times=1_000)
+    attempts.fail(first, error, times=1_000)
     for _ in range(500):
         assert await router.call([first, second], attempts, deadline=soon()) == second.upstream_id
     assert attempts.made.count(first.upstream_id) == 1
@@ -317,10 +319,16 @@ async def test_calls_that_were_under_way_when_the_quota_ended_all_go_on(
     assert set(await asyncio.gather(*calls)) == {second.upstream_id}
 
 
-async def test_a_rest_after_a_429_opens_no_breaker_and_is_kept_to_its_model(
-    router: Router, attempts: Attempts, breakers: Breakers, first: ServedRoute, second: ServedRoute
+@pytest.mark.parametrize("error", [UpstreamRefusal(429, {}), WRONG_KEY], ids=["429", "wrong key"])
+async def test_a_rest_opens_no_breaker_and_is_kept_to_its_model(
+    router: Router,
+    attempts: Attempts,
+    breakers: Breakers,
+    first: ServedRoute,
+    second: ServedRoute,
+    error: Exception,
 ) -> None:
-    attempts.fail(first, UpstreamRefusal(429, {}))
+    attempts.fail(first, error)
     await router.call([first, second], attempts, deadline=soon())
     other_model = replace(first, upstream_model="another name there")
     assert await router.call([other_model, second], attempts, deadline=soon()) == first.upstream_id

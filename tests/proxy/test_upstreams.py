@@ -3,13 +3,15 @@
 import asyncio
 import resource
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from proxy.catalogue import ServedRoute
+from proxy.errors import UpstreamRefusal
 from proxy.upstreams import AllFull, PublicResolver, UpstreamFailed, Upstreams, read_all
 from tests.proxy.factories import served_route
 
@@ -52,15 +54,9 @@ async def upstreams() -> AsyncIterator[Upstreams]:
     await made.close()
 
 
-@pytest.mark.parametrize(
-    ("sent", "begun"),
-    [([HEAD], False), ([HEAD, PIECE], True)],
-    ids=["after the head", "after a piece"],
-)
-async def test_a_whole_answer_that_falls_silent_is_given_up_long_before_its_deadline(
-    upstreams: Upstreams, settings: Any, sent: list[bytes], begun: bool
-) -> None:
-    settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = settings.UPSTREAM_IDLE_TIMEOUT_SECONDS = 0.3
+@asynccontextmanager
+async def slow_upstream(*sent: bytes) -> AsyncIterator[ServedRoute]:
+    """Sends this and then nothing."""
     over = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,19 +68,58 @@ async def test_a_whole_answer_that_falls_silent_is_given_up_long_before_its_dead
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        route = served_route(1, base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
-        deadline = asyncio.get_running_loop().time() + 600
         try:
-            async with asyncio.timeout(10):
-                call = await upstreams.send(route, b"{}", deadline=deadline)
-                try:
-                    with pytest.raises(UpstreamFailed) as caught:
-                        await read_all(call, deadline=deadline)
-                finally:
-                    call.release()
+            yield served_route(1, base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
         finally:
             over.set()
-    assert caught.value.begun is begun
+
+
+async def test_a_stream_has_to_begin_by_the_first_byte_time_out(upstreams: Upstreams, settings: Any) -> None:
+    settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = 0.3
+    deadline = asyncio.get_running_loop().time() + 600
+    async with slow_upstream() as route, asyncio.timeout(10):
+        with pytest.raises(UpstreamFailed, match="no answer in time"):
+            await upstreams.send(route, b"{}", stream=True, deadline=deadline)
+    assert not upstreams._places[1]
+
+
+@pytest.mark.parametrize(
+    "sent", [[], [HEAD], [HEAD, PIECE]], ids=["before", "after the head", "after a piece"]
+)
+async def test_a_whole_answer_has_until_its_deadline_and_no_longer(
+    upstreams: Upstreams, settings: Any, sent: list[bytes]
+) -> None:
+    settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = settings.UPSTREAM_IDLE_TIMEOUT_SECONDS = 0.1
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + 0.5
+
+    async def whole(route: ServedRoute) -> bytes:
+        call = await upstreams.send(route, b"{}", stream=False, deadline=deadline)
+        try:
+            return await read_all(call, deadline=deadline)
+        finally:
+            call.release()
+
+    async with slow_upstream(*sent) as route, asyncio.timeout(10):
+        with pytest.raises(UpstreamFailed) as caught:
+            await whole(route)
+    assert clock() >= deadline
+    assert caught.value.begun is (PIECE in sent)
+    assert not upstreams._places[1]
+
+
+ERROR_HEAD = b"HTTP/1.1 400 X\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n"
+
+
+async def test_the_words_of_an_error_that_never_ends_are_not_waited_for(
+    upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.upstreams.ERROR_SECONDS", 0.2)
+    deadline = asyncio.get_running_loop().time() + 600
+    async with slow_upstream(ERROR_HEAD, b'{"error":') as route, asyncio.timeout(10):
+        with pytest.raises(UpstreamRefusal) as caught:
+            await upstreams.send(route, b"{}", stream=False, deadline=deadline)
+    assert caught.value.status == 400
 
 
 @contextmanager
@@ -101,5 +136,5 @@ def no_more_descriptors() -> Iterator[None]:
 async def test_a_process_that_can_open_no_connection_says_so_and_blames_nobody(upstreams: Upstreams) -> None:
     deadline = asyncio.get_running_loop().time() + 5
     with no_more_descriptors(), pytest.raises(AllFull, match="EMFILE"):
-        await upstreams.send(served_route(1), b"{}", deadline=deadline)
+        await upstreams.send(served_route(1), b"{}", stream=False, deadline=deadline)
     assert not upstreams._places[1]

@@ -278,6 +278,75 @@ def test_upstreams_own_refusal_is_passed_on_in_the_openai_shape(
     assert caller.balance()[0] == 10**12
 
 
+REFUSALS: dict[str, tuple[int, Any, str]] = {
+    "fastapi": (422, {"detail": "Unexpected fields in the request: {'x'}"}, "Unexpected fields in the request: {'x'}"),
+    "fastapi's list": (422, {"detail": [{"loc": ["body", "top_p"], "msg": "too hot"}]}, "top_p: too hot"),
+    "vllm": (400, {"object": "error", "message": "too hot", "type": "BadRequestError", "code": 400}, "too hot"),
+    "ollama": (400, {"error": "too hot"}, "too hot"),
+    "openrouter": (
+        400,
+        {"error": {"message": "Provider error", "code": 400, "metadata": {"raw": '{"error":{"message":"too hot"}}'}}},
+        "too hot",
+    ),
+    "moderation": (403, {"error": {"message": "Your input was flagged", "code": 403}}, "Your input was flagged"),
+    "plain words": (400, b"missing field `content` at line 1", "missing field `content` at line 1"),
+    "problem": (451, {"title": "Gone away", "detail": "Not in this land", "status": 451}, "Not in this land"),
+    "conflict": (409, {"message": "too hot"}, "too hot"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", REFUSALS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_form_of_a_refusal_keeps_its_status_and_words(
+    caller: Caller, upstream: FakeUpstream, form: str, stream: bool
+) -> None:
+    status, body, message = REFUSALS[form]
+    upstream.script = respond(status, body)
+    response = caller.ask(stream=stream)
+    assert (response.status_code, response.json()) == (
+        status,
+        {"error": {"message": message, "type": "invalid_request_error", "code": None,
+                   "param": "top_p" if form == "fastapi's list" else None}},
+    )  # fmt: skip
+    assert len(upstream.requests) == 1
+    assert caller.usage().outcome == "refused"
+    assert caller.balance() == (10**12, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_without_eyes_refuses_a_picture_as_the_requests_fault(
+    caller: Caller, upstream: FakeUpstream, stream: bool
+) -> None:
+    """llama.cpp's answer."""
+    message = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+    upstream.script = respond(500, {"error": {"code": 500, "message": message, "type": "server_error"}})
+    response = caller.ask(stream=stream)
+    assert (response.status_code, response.json()["error"]["message"]) == (400, message)
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"code": 400, "message": "request (9 tokens) exceeds the available context size (2 tokens)",
+                         "type": "exceed_context_size_error", "n_prompt_tokens": 9, "n_ctx": 2}}),
+        (400, {"error": {"message": "litellm.ContextWindowExceededError: This model's maximum context length is 9. "
+                                    "Received Model Group=up-model", "code": "400"}}),
+        (400, {"object": "error", "message": "The prompt is longer than the maximum model length of 9", "code": 400}),
+    ],
+    ids=["llama.cpp", "LiteLLM", "vLLM"],
+)  # fmt: skip
+def test_a_full_context_is_what_sdks_know_it_by(
+    caller: Caller, upstream: FakeUpstream, status: int, body: Any
+) -> None:
+    upstream.script = respond(status, body)
+    with pytest.raises(openai.BadRequestError) as caught:
+        caller.sdk.chat.completions.create(model=MODEL, messages=HELLO)
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+    assert "up-model" not in str(caught.value)
+    assert "litellm" not in str(caught.value)
+
+
 def test_a_refusal_leaks_neither_key_nor_address(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = respond(
         400, {"error": {"message": f"bad call to {upstream.url} with sk-upstream-secret"}}

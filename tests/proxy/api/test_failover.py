@@ -7,12 +7,14 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
+from django.utils.http import http_date
 from pytest_django import DjangoDbBlocker
 
 from proxy import secrets
@@ -22,7 +24,7 @@ from tests.live import WebProcess, eventually, free_port, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, MAX_OUTPUT, OUTPUT_PRICE, Caller
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
-MODELS = 60
+MODELS = 90
 FEED = "feed"
 models = iter(range(MODELS))
 ENDLESS: list[bytes | float] = [chunk({"content": "word "}), 0.05] * 200
@@ -134,8 +136,9 @@ def cut_body(length: int, sent: bytes) -> Script:
 STATUSES = {
     str(status): respond(status, {"error": "no"}) for status in (302, 401, 403, 404, 408, 429, 500, 503)
 }
-BEFORE: dict[str, Script] = {**STATUSES, "hangs up": hang_up, "says nothing": say_nothing}
+BEFORE: dict[str, Script] = {**STATUSES, "hangs up": hang_up}
 BEFORE_EVENT: dict[str, Script] = {
+    "says nothing": say_nothing,
     "ends": stream_events(),
     "is cut off": stream_events(cut=True),
     "is cut off in an event": stream_events(STREAM[0][:20], cut=True),
@@ -268,19 +271,58 @@ def test_a_kept_connection_that_was_closed_meanwhile_fails_no_request(
 
 
 @pytest.mark.parametrize(
-    ("said", "passed_on"), [("7", "7"), ("86400", None), ("soon", None), ("0", None), ("-1", None)]
+    ("said", "wait", "should_retry"),
+    [
+        ("7", "7", None),
+        ("12.5", "13", None),
+        ("61", "61", "false"),
+        ("86400", "86400", "false"),
+        ("999999", "5", None),
+        ("soon", "5", None),
+        ("-1", "5", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "1", None),
+    ],
 )
 def test_a_rate_limit_of_the_only_upstream_is_passed_on_with_a_wait_that_makes_sense(
-    caller: Caller, upstream: FakeUpstream, fresh: str, said: str, passed_on: str | None
+    caller: Caller, upstream: FakeUpstream, fresh: str, said: str, wait: str, should_retry: str | None
 ) -> None:
-    async def limited(_request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        writer.write(f"HTTP/1.1 429 X\r\nretry-after: {said}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
-
-    upstream.script = limited
+    upstream.script = respond(429, {}, **{"retry-after": said})
     response = caller.ask(model=f"single-{fresh}")
     assert (response.status_code, response.json()["error"]["code"]) == (429, "rate_limit_exceeded")
-    assert response.headers.get("retry-after") == passed_on
+    assert response.headers["retry-after"] == wait
+    assert response.headers.get("x-should-retry") == should_retry
     assert len(upstream.requests) == 1
+
+
+def test_a_date_to_wait_for_is_passed_on_in_seconds(
+    caller: Caller, upstream: FakeUpstream, fresh: str
+) -> None:
+    upstream.script = respond(429, {}, **{"retry-after": http_date(time.time() + 40)})
+    assert 30 <= int(caller.ask(model=f"single-{fresh}").headers["retry-after"]) <= 40
+
+
+def test_an_upstream_in_trouble_that_names_a_wait_has_it_passed_on(
+    caller: Caller, upstream: FakeUpstream, fresh: str
+) -> None:
+    upstream.script = respond(503, {}, **{"retry-after": "12.5"})
+    response = caller.ask(model=f"single-{fresh}")
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
+    assert response.headers["retry-after"] == "13"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_only_streams_have_to_begin_by_the_first_byte_time_out(
+    caller: Caller, upstream: FakeUpstream, fresh: str, stream: bool
+) -> None:
+    async def late(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(1.5)
+        with suppress(ConnectionError):
+            await (stream_events(*STREAM) if stream else answer_whole())(request, writer)
+
+    upstream.script = late
+    response = caller.ask(model=f"single-{fresh}", stream=stream)
+    assert response.status_code == (502 if stream else 200)
+    assert caller.balance() == (CREDIT - (0 if stream else COST), 0)
 
 
 def test_who_leaves_is_billed_by_the_rule_of_the_upstream_that_serves(
@@ -319,13 +361,66 @@ def test_an_upstream_that_keeps_failing_is_asked_no_more_and_comes_back(
 
 def test_the_only_upstream_is_asked_even_so(caller: Caller, upstream: FakeUpstream, fresh: str) -> None:
     model = f"single-{fresh}"
-    upstream.script = respond(404, {})
+    upstream.script = respond(302, {})
     assert [caller.ask(model=model).status_code for _ in range(7)] == [502] * 7
     assert len(upstream.requests) == 7
     assert f'hamiran_breaker_open{{upstream="{model} 0"}} 1.0' in scrape(caller)
     upstream.script = answer_whole()
     assert caller.ask(model=model).status_code == 200
     assert f'hamiran_breaker_open{{upstream="{model} 0"}} 0.0' in scrape(caller)
+
+
+CUSTOMERS = [
+    respond(400, {"error": {"message": "too hot"}}),
+    respond(403, {"error": {"message": "Your input was flagged", "code": 403}}),
+    respond(409, {"detail": "conflict"}),
+    respond(413, {"message": "too large"}),
+    respond(422, {"detail": "Unexpected fields in the request: {'x'}"}),
+    respond(451, {"error": "not here"}),
+    respond(500, {"error": {"code": 500, "message": "image input is not supported", "type": "server_error"}}),
+    respond(400, {"error": {"code": 400, "message": "full", "type": "exceed_context_size_error"}}),
+]
+
+
+@pytest.mark.parametrize("script", CUSTOMERS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_customers_ask_for_opens_no_breaker(
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, script: Script, stream: bool
+) -> None:
+    model = f"pair-{fresh}"
+    upstream.script = script
+    assert {caller.ask(model=model, stream=stream).status_code // 100 for _ in range(12)} == {4}
+    assert len(upstream.requests) == 12
+    assert second.requests == []
+    assert f'hamiran_breaker_open{{upstream="{model} 0"}} 0.0' in scrape(caller)
+    upstream.script = answer_whole()
+    assert caller.ask(model=model).status_code == 200
+    assert second.requests == []
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_an_upstream_that_refuses_the_operator_is_passed_over_and_its_breaker_stays_closed(
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, status: int
+) -> None:
+    model = f"pair-{fresh}"
+    upstream.script = respond(status, {"error": {"message": "no"}})
+    assert [caller.ask(model=model).status_code for _ in range(12)] == [200] * 12
+    assert (len(upstream.requests) < 12, len(second.requests)) == (True, 12)
+    assert f'hamiran_breaker_open{{upstream="{model} 0"}} 0.0' in scrape(caller)
+    assert "upstream failed, another try" in caller.web.log
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_the_only_one_that_refuses_the_operator_is_asked_all_the_same(
+    caller: Caller, upstream: FakeUpstream, fresh: str, status: int
+) -> None:
+    model = f"single-{fresh}"
+    upstream.script = respond(status, {"error": {"message": "the bill of org-1 is unpaid"}})
+    answers = [caller.ask(model=model) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [502] * 3
+    assert "org-1" not in answers[0].text
+    upstream.script = answer_whole()
+    assert caller.ask(model=model).status_code == 200
 
 
 def test_another_process_leaves_it_alone_too(

@@ -56,12 +56,14 @@ def test_a_failed_request_uses_no_tokens(make_caller: Any, upstream: FakeUpstrea
     assert int(failed.headers["x-ratelimit-remaining-tokens"]) > 900
 
 
-def test_a_request_larger_than_the_limit_is_not_to_be_retried(make_caller: Any) -> None:
+def test_a_request_larger_than_the_limit_is_refused_in_a_way_that_no_sdk_tries_again(
+    make_caller: Any,
+) -> None:
     caller = make_caller(tpm=100)
     response = caller.ask(messages=[{"role": "user", "content": "x" * 1000}])
-    assert response.status_code == 429
-    assert response.headers["x-should-retry"] == "false"
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "request_exceeds_limit")
     assert "retry-after" not in response.headers
+    assert response.headers["x-ratelimit-remaining-requests"] != "0"
 
 
 def test_the_limit_of_requests_at_once_frees_its_places(make_caller: Any, upstream: FakeUpstream) -> None:
