@@ -167,6 +167,10 @@ class GroupCommit(Generic[Item, Result]):
                 await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
                 attempt += 1
             except Exception as error:
+                if _is_stale(error):
+                    logger.warning("a table changed: ledger connection begun anew", extra={"queue": self._name})
+                    await self._disconnect()
+                    continue
                 if len(batch) == 1:
                     logger.exception("ledger item failed", extra={"queue": self._name})
                     return self._fail(batch, error)
@@ -211,6 +215,16 @@ class GroupCommit(Generic[Item, Result]):
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def _is_stale(error: Exception) -> bool:
+    """Whether PostgreSQL refused a prepared statement because a migration changed what it returns.
+
+    Nothing of it was done, and the connection refuses it for ever. The function is named in every language.
+    """
+    if not isinstance(error, psycopg.errors.FeatureNotSupported):
+        return False
+    return error.diag.source_function == "RevalidateCachedQuery"
 
 
 async def _is_pooled(connection: "psycopg.AsyncConnection[Any]") -> bool:

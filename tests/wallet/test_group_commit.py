@@ -171,3 +171,30 @@ async def test_what_was_never_sent_is_in_no_doubt(committed_db: None) -> None:
         await unreachable.submit(1)
     assert not unsent.value.in_doubt
     await unreachable.close(timeout_seconds=1)
+
+
+@pytest.mark.parametrize("keeps_trying", [False, True])
+async def test_a_table_that_changes_under_a_prepared_statement_fails_nobody(
+    committed_db: None, keeps_trying: bool
+) -> None:
+    """PostgreSQL refuses such a statement for as long as its connection lives, before anything of it is done."""
+
+    async def statement(database: Connection, items: Sequence[int]) -> Sequence[Any]:
+        cursor = await database.execute(
+            "SELECT changing.n FROM changing, unnest(%s::int[]) WITH ORDINALITY ORDER BY ordinality",
+            [list(items)],
+        )
+        return [row[0] for row in await cursor.fetchall()]
+
+    async with (
+        await psycopg.AsyncConnection.connect(conninfo(), autocommit=True) as migration,
+        running(statement, keeps_trying=keeps_trying) as queue,
+    ):
+        await migration.execute("CREATE TABLE changing AS SELECT 1 AS n")
+        try:
+            assert [await queue.submit(0) for _ in range(3)] == [1] * 3
+            for kind, expected in (("bigint", 1), ("text", "1"), ("bigint USING n::bigint", 1)):
+                await migration.execute(f"ALTER TABLE changing ALTER n TYPE {kind}")
+                assert await asyncio.gather(*(queue.submit(0) for _ in range(3))) == [expected] * 3
+        finally:
+            await migration.execute("DROP TABLE changing")

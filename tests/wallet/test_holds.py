@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import psycopg
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -391,3 +392,36 @@ def test_the_wallet_behaves_as_its_model(committed_db: None) -> None:
             max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        ("wallet_hold ALTER amount_micro TYPE numeric", "wallet_hold ALTER amount_micro TYPE bigint"),
+        ("wallet_wallet ALTER posted_micro TYPE numeric", "wallet_wallet ALTER posted_micro TYPE bigint"),
+        ("wallet_hold ADD COLUMN later int NOT NULL DEFAULT 1", "wallet_hold DROP COLUMN later"),
+    ],
+)
+def test_a_migration_under_running_holds_stops_none(committed_db: None, change: str, back: str) -> None:
+    wallet = WalletFactory.create(credit_micro=1_000)
+
+    def alter(what: str) -> None:
+        with psycopg.connect(conninfo(), autocommit=True) as database:
+            database.execute(f"ALTER TABLE {what}".encode())
+
+    async def work(holds: Holds) -> None:
+        async def spend() -> None:
+            asked = placing(wallet, 10)
+            assert await holds.place(**asked) == 10
+            await holds.settle(hold_id=asked["hold_id"], wallet_id=wallet.pk, cost_micro=4)
+
+        await spend()  # the statements are prepared
+        await asyncio.to_thread(alter, change)
+        try:
+            await spend()
+        finally:
+            await asyncio.to_thread(alter, back)
+        await spend()
+
+    in_one_process(work)
+    assert balances(wallet) == (1_000 - 3 * 4, 0)
