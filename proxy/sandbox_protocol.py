@@ -11,26 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-MODELS = ("gemini-3.1-flash-lite-preview",)
+from proxy.sandbox_request import MODELS, Refused, check, functions, stops
+
 PIECE = re.compile(r"\s*(?:\w+|[^\w\s])")
 PERSIAN = re.compile("[\u0600-\u06ff]")
 ECHO_CHARACTERS = 4_000
 DEPTH = 8
+UNLIKELY = (
+    " the", " a", " an", " and", " or", " of", " to", " in", " on", " at",
+    " by", " for", " from", " with", " as", " is", " it", " that", " this", " so",
+)  # fmt: skip
 ENGLISH_ANSWER = "Hello! This is the sandbox upstream, not a language model. You wrote: {}"
 PERSIAN_ANSWER = "سلام! این پاسخ از سرویس آزمایشی است، نه از یک مدل زبانی. نوشتید: {}"
-
-
-class Refused(Exception):
-    """An error in OpenAI's shape, with its status."""
-
-    def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {
-            "error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +46,16 @@ class Completion:
     usage: dict[str, Any]
     stream: bool
     include_usage: bool
+    top_logprobs: int | None = None  # how many beside each token; None: no logprobs
 
     def whole(self, created: int) -> dict[str, Any]:
         choices = [
-            {"index": i, "message": _message(choice), "logprobs": None, "finish_reason": choice.finish_reason}
+            {
+                "index": i,
+                "message": _message(choice),
+                "logprobs": self._logprobs(choice.pieces),
+                "finish_reason": choice.finish_reason,
+            }
             for i, choice in enumerate(self.choices)
         ]
         return self._envelope("chat.completion", created) | {"choices": choices, "usage": self.usage}
@@ -74,10 +72,21 @@ class Completion:
                 if delta is None:
                     pending.remove((i, deltas))
                 finish = self.choices[i].finish_reason if delta is None else None
-                choice = {"index": i, "delta": delta or {}, "logprobs": None, "finish_reason": finish}
+                said = [delta["content"]] if delta and delta.get("content") else []
+                choice = {
+                    "index": i,
+                    "delta": delta or {},
+                    "logprobs": self._logprobs(said) if said else None,
+                    "finish_reason": finish,
+                }
                 yield envelope | {"choices": [choice]}
         if self.include_usage:
             yield envelope | {"choices": [], "usage": self.usage}
+
+    def _logprobs(self, pieces: list[str]) -> dict[str, Any] | None:
+        if self.top_logprobs is None:
+            return None
+        return {"content": [_logprob(piece, self.top_logprobs) for piece in pieces], "refusal": None}
 
     def _envelope(self, kind: str, created: int) -> dict[str, Any]:
         return {
@@ -104,7 +113,7 @@ def complete(raw: bytes) -> Completion:
         raise Refused(400, "We could not parse the JSON body of your request.") from None
     if not isinstance(body, dict):
         raise Refused(400, "The body must be a JSON object.")
-    _check(body)
+    check(body)
     messages = body["messages"]
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     choice = _choice(body, limit)
@@ -123,6 +132,7 @@ def complete(raw: bytes) -> Completion:
         },
         stream=bool(body.get("stream")),
         include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+        top_logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
     )
 
 
@@ -139,68 +149,6 @@ def text_of(message: dict[str, Any]) -> str:
     return " ".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
 
 
-def _check(body: dict[str, Any]) -> None:
-    model, messages = body.get("model"), body.get("messages")
-    if not isinstance(model, str) or not model:
-        raise Refused(400, "you must provide a model parameter", param="model")
-    if model not in MODELS:
-        message = f"The model `{model}` does not exist or you do not have access to it."
-        raise Refused(404, message, param="model", code="model_not_found")
-    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
-        raise Refused(400, "Invalid 'messages': expected a non-empty array of objects.", param="messages")
-    _check_number(body, "temperature", 0, 2)
-    _check_number(body, "top_p", 0, 1)
-    for name, least, most in (("n", 1, 128), ("max_tokens", 1, None), ("max_completion_tokens", 1, None)):
-        _check_number(body, name, least, most, whole=True)
-    options = body.get("stream_options")
-    if options is not None and (not isinstance(options, dict) or not body.get("stream")):
-        message = "The 'stream_options' parameter is an object that is only allowed when 'stream' is enabled."
-        raise Refused(400, message, param="stream_options")
-    if body.get("tools") is not None:
-        _functions(body)
-
-
-def _check_number(
-    body: dict[str, Any], name: str, least: int, most: int | None, *, whole: bool = False
-) -> None:
-    value = body.get(name)
-    if value is None:
-        return
-    kind = "integer" if whole else "decimal"
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        message = f"Invalid type for '{name}': expected {'an integer' if whole else 'a decimal'}."
-        raise Refused(400, message, param=name, code="invalid_type")
-    if value < least:
-        message = f"Invalid '{name}': {kind} below minimum value. Expected a value >= {least}, but got {value} instead."
-        raise Refused(400, message, param=name, code=f"{kind}_below_min_value")
-    if most is not None and not value <= most:
-        message = f"Invalid '{name}': {kind} above maximum value. Expected a value <= {most}, but got {value} instead."
-        raise Refused(400, message, param=name, code=f"{kind}_above_max_value")
-
-
-def _functions(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Which to call: the one that was named, each of them where parallel calls are asked for, else the first."""
-    tools = body["tools"]
-    functions = [
-        tool["function"]
-        for tool in (tools if isinstance(tools, list) else [])
-        if isinstance(tool, dict) and isinstance(tool.get("function"), dict)
-    ]
-    if not functions or not all(isinstance(function.get("name"), str) for function in functions):
-        raise Refused(
-            400, "Invalid 'tools': expected a non-empty array of functions with names.", param="tools"
-        )
-    choice = body.get("tool_choice")
-    if isinstance(choice, dict):
-        wanted = choice.get("function")
-        name = wanted.get("name") if isinstance(wanted, dict) else None
-        named = [function for function in functions if function["name"] == name]
-        if not named:
-            raise Refused(400, f"Invalid 'tool_choice': no function {name!r}.", param="tool_choice")
-        return named
-    return functions if body.get("parallel_tool_calls") is True else functions[:1]
-
-
 def _choice(body: dict[str, Any], limit: int | None) -> Choice:
     messages = body["messages"]
     said = next((text_of(m) for m in reversed(messages) if m.get("role") == "user"), "")[:ECHO_CHARACTERS]
@@ -210,15 +158,30 @@ def _choice(body: dict[str, Any], limit: int | None) -> Choice:
     if body.get("tools") and body.get("tool_choice") != "none" and not answered:
         calls = [
             (function["name"], json.dumps(_sample(function.get("parameters"), said), ensure_ascii=False))
-            for function in _functions(body)
+            for function in functions(body)
         ]
         within = calls if limit is None else _cut(calls, limit)
         return Choice(pieces=[], calls=within, finish_reason="tool_calls" if within == calls else "length")
     text = _text(body.get("response_format"), text_of(messages[-1]) if answered else said)
-    pieces = PIECE.findall(text)
-    if limit is not None and len(pieces) > limit:
-        return Choice(pieces=pieces[:limit], calls=[], finish_reason="length")
-    return Choice(pieces=pieces, calls=[], finish_reason="stop")
+    return _spoken(text, limit, stops(body))
+
+
+def _spoken(text: str, limit: int | None, stops: list[str]) -> Choice:
+    """The text up to its limit, or up to the first of its stops if that comes before."""
+    pieces: list[str] = PIECE.findall(text)
+    within = pieces[:limit]
+    made = "".join(within)
+    found = [at for stop in stops if (at := made.find(stop)) >= 0]
+    if found:
+        return Choice(pieces=_pieces(made[: min(found)]), calls=[], finish_reason="stop")
+    return Choice(pieces=within, calls=[], finish_reason="stop" if within == pieces else "length")
+
+
+def _pieces(text: str) -> list[str]:
+    """All of a text, the spaces at its end too."""
+    pieces: list[str] = PIECE.findall(text)
+    rest = text[sum(map(len, pieces)) :]
+    return [*pieces, rest] if rest else pieces
 
 
 def _cut(calls: list[tuple[str, str]], limit: int) -> list[tuple[str, str]]:
@@ -261,6 +224,17 @@ def _sample(schema: Any, said: str, depth: int = 0) -> Any:
     properties = schema.get("properties")
     items = properties.items() if isinstance(properties, dict) else ()
     return {name: _sample(inner, said, depth + 1) for name, inner in items}
+
+
+def _logprob(token: str, beside: int) -> dict[str, Any]:
+    """A likely token, and as many less likely ones beside it as were asked for, itself first."""
+    others = [other for other in UNLIKELY if other != token]
+    ranked = [(token, -0.1), *((other, -3.0 - rank) for rank, other in enumerate(others))][:beside]
+    return _rated(token, -0.1) | {"top_logprobs": [_rated(*one) for one in ranked]}
+
+
+def _rated(token: str, logprob: float) -> dict[str, Any]:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode(errors="replace"))}
 
 
 def _message(choice: Choice) -> dict[str, Any]:

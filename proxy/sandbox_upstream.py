@@ -6,7 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from proxy.sandbox_protocol import Completion, Refused, complete, models
+from proxy.sandbox_protocol import Completion, complete, models
+from proxy.sandbox_request import Refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

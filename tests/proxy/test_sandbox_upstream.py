@@ -1,6 +1,7 @@
 """The sandbox upstream speaks the protocol the way OpenAI does, so that what works against it works elsewhere."""
 
 import json
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -224,11 +225,109 @@ async def test_json_is_answered_where_json_is_asked_for(
 
 
 async def test_content_may_be_parts_or_nothing(client: AsyncOpenAI) -> None:
-    parts = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
+    parts = [{"type": "text", "text": "Look:"}, {"type": "text", "text": "here"}]
     answer = await whole(
         client, messages=[{"role": "assistant", "content": None}, {"role": "user", "content": parts}]
     )
-    assert "Look:" in (answer.choices[0].message.content or "")
+    assert "Look: here" in (answer.choices[0].message.content or "")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "file", "file": {"file_id": "file-1"}},
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_model_that_only_reads_refuses_what_is_no_text(
+    client: AsyncOpenAI, part: Any, stream: bool
+) -> None:
+    content = [{"type": "text", "text": "Look:"}, part]
+    with pytest.raises(BadRequestError, match=f"{part['type']} is not supported") as caught:
+        await client.chat.completions.create(
+            model=MODEL, messages=[*HELLO, {"role": "user", "content": content}], stream=stream
+        )
+    assert caught.value.param == "messages[1].content[1].type"
+
+
+async def said(client: AsyncOpenAI, **asked: Any) -> tuple[str, str, int]:
+    """Text, finish reason and completion tokens, the same whole and streamed."""
+    answer = await whole(client, **asked)
+    [choice] = answer.choices
+    text = ""
+    finish, tokens = None, 0
+    async for chunk in await client.chat.completions.create(
+        model=MODEL, messages=HELLO, stream=True, stream_options={"include_usage": True}, **asked
+    ):
+        for streamed in chunk.choices:
+            text += streamed.delta.content or ""
+            finish = streamed.finish_reason or finish
+        if chunk.usage:
+            tokens = chunk.usage.completion_tokens
+    assert answer.usage is not None
+    assert (choice.message.content, choice.finish_reason, answer.usage.completion_tokens) == (
+        text,
+        finish,
+        tokens,
+    )
+    return text, str(finish), tokens
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "finish", "tokens"),
+    [
+        ({"stop": "sandbox"}, "Hello! This is the ", "stop", 6),
+        ({"stop": ["language", "sandbox", "never"]}, "Hello! This is the ", "stop", 6),
+        ({"stop": "Hello"}, "", "stop", 0),
+        ({"stop": "box upstream"}, "Hello! This is the sand", "stop", 6),
+        ({"stop": "sandbox", "max_tokens": 4}, "Hello! This is", "length", 4),
+        ({"stop": "This", "max_tokens": 4}, "Hello! ", "stop", 3),
+        ({"stop": ["!"], "max_completion_tokens": 4}, "Hello", "stop", 1),
+    ],
+)
+async def test_an_answer_ends_before_the_first_of_its_stops(
+    client: AsyncOpenAI, asked: dict[str, Any], text: str, finish: str, tokens: int
+) -> None:
+    assert await said(client, **asked) == (text, finish, tokens)
+
+
+async def test_a_stop_that_does_not_occur_changes_nothing(client: AsyncOpenAI) -> None:
+    assert await said(client, stop=["never", "ever"]) == await said(client)
+
+
+@pytest.mark.parametrize("beside", [None, 0, 3, 20])
+async def test_each_token_says_how_likely_it_was(client: AsyncOpenAI, beside: int | None) -> None:
+    asked: dict[str, Any] = {"logprobs": True, "max_tokens": 5, "n": 2}
+    if beside is not None:
+        asked["top_logprobs"] = beside
+    answer = await whole(client, **asked)
+    streamed: dict[int, list[Any]] = {0: [], 1: []}
+    async for chunk in await client.chat.completions.create(
+        model=MODEL, messages=HELLO, stream=True, **asked
+    ):
+        for choice in chunk.choices:
+            if choice.logprobs is not None:
+                streamed[choice.index] += choice.logprobs.content or []
+    for choice in answer.choices:
+        assert choice.logprobs is not None
+        tokens = choice.logprobs.content or []
+        assert "".join(token.token for token in tokens) == choice.message.content
+        assert [token.model_dump() for token in tokens] == [
+            token.model_dump() for token in streamed[choice.index]
+        ]
+        for token in tokens:
+            assert bytes(token.bytes or []).decode() == token.token
+            assert len(token.top_logprobs) == (beside or 0)
+            assert len({other.token for other in token.top_logprobs}) == (beside or 0)
+            assert sum(math.exp(other.logprob) for other in token.top_logprobs) <= 1
+            assert all(other.logprob <= token.logprob for other in token.top_logprobs)
+
+
+async def test_nothing_is_said_of_likelihood_where_it_was_not_asked(client: AsyncOpenAI) -> None:
+    assert (await whole(client)).choices[0].logprobs is None
+    assert (await whole(client, logprobs=False)).choices[0].logprobs is None
 
 
 @pytest.mark.parametrize(
@@ -249,6 +348,12 @@ async def test_content_may_be_parts_or_nothing(client: AsyncOpenAI) -> None:
         ({"tools": [{"function": {}}]}, "tools"),
         ({"tools": WEATHER, "tool_choice": {"function": "time"}}, "tool_choice"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stop": 5}, "stop"),
+        ({"stop": [""]}, "stop"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": 5}, "logprobs"),
     ],
 )
 async def test_what_openai_refuses_is_refused_and_named(
