@@ -15,12 +15,12 @@ ACCOUNT = re.compile(
     r"|\baccounts?\b|\binvoices?\b|\bpayments?\b|\bsubscriptions?\b|\b(?:tokens|requests) per (?:min|day|hour)"
     r"|\b(?:organi[sz]ation|project|workspace|team)\b[^.]{0,80}\b(?:disabled|blocked|restricted|verified|access|permission)"
     r"|\b(?:location|country|region)\b[^.]{0,40} not supported|\bterminated\b"
-    r"|\bservice tier\b|\brequest id\b|\byour keys?\b|\bvisit\b|\blearn more\b|\bmore information\b",
+    r"|\bservice tier\b|\bplease go to\b|\byour keys?\b|\bvisit\b|\blearn more\b|\bmore information\b",
     re.IGNORECASE,
 )
 # What gateways put around their providers' words.
 WRAPPING = re.compile(
-    r"\blitellm\.|\b\w{0,40}(?:Error|Exception)(?::|\s-)\s*|\s*\b(?:received|available) model group\b.*"
+    r"\blitellm\.|\berror from provider(?: \([^)]{0,60}\))?:?\s*|\b\w{0,40}(?:Error|Exception)(?::|\s-)\s*|\s*\b(?:received|available) model group\b.*"
     r"|\s*\b(?:context_window_)?fallbacks=.*|\s*\blitellm retried\b.*",
     re.IGNORECASE,
 )
@@ -45,6 +45,7 @@ NAMES = re.compile(
             # Ids that are nobody's words.
             r"\b(?:org|proj|prj)[-_][\w-]{1,80}",
             r"\b(?:user|acct|req|team|ws|wrk)[-_](?=(?-i:[\w-]*[0-9A-Z]))[\w-]{4,80}",
+            r"\brequest[ _-]?id\W{1,3}[\w-]{4,80}",
             r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
             r"\barn:[\w:/.-]{4,200}",
             r"\b(?:projects|organizations|folders|accounts|locations|publishers|deployments|workspaces|subscriptions"
@@ -71,7 +72,8 @@ CALLED = re.compile(
 
 
 def bounded(text: str) -> str:
-    return text[:MAX_CHARACTERS]
+    """The beginning of a text, without halves of surrogates: no answer could carry them."""
+    return text[:MAX_CHARACTERS].encode(errors="replace").decode()
 
 
 def without_account(text: str) -> str:

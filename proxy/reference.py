@@ -37,10 +37,8 @@ ADVICE: dict[str, Promise] = {
     "upstream_error": _("Try again. Nothing was charged."),
     "internal_error": _("Try again. If it stays so, tell support the x-request-id."),
     "invalid_value": _("The message and the param field say which field is meant and what it may be."),
-    "context_length_exceeded": _(
-        "Send a shorter prompt or fewer earlier messages, or name a model with a longer context."
-    ),
-    "request_exceeds_limit": _("Send a shorter prompt, or ask support for a higher tier."),
+    "context_length_exceeded": _("Shorten the prompt, or choose a model with a longer context."),
+    "request_exceeds_limit": _("Shorten the prompt, or ask support for a higher tier."),
     "request_timeout": _("Send the body without long pauses."),
     "request_too_large": _("Send less in one request."),
     "unsupported_encoding": _("Send the body without Content-Encoding."),

@@ -1,5 +1,6 @@
 """What upstreams' errors look like, and whose fault they say it is. Pure."""
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -8,14 +9,13 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
-import orjson
-
 from proxy import quirks, redaction
 from proxy.quirks import Quirks
 
 # Where an error that is no object of OpenAI's has its words: vLLM, FastAPI, problem+json, and whoever has a word of
 # their own for it.
 WORDS = ("message", "detail", "msg", "error_message", "error_msg", "errorMessage", "title")
+STATUS_NAMES = ("status_code", "status", "code", "http_status")
 DEPTH = 3  # errors are wrapped in errors: a gateway's around its provider's
 RETRY_AFTER_MAX_SECONDS = 86_400
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -34,13 +34,15 @@ class Fault(Enum):
 # --- forms -----------------------------------------------------------------------------------------------------
 
 
-def error_of(answer: Any) -> dict[str, Any] | None:
+def error_of(answer: Any, *, named: bool = False) -> dict[str, Any] | None:
     """The error in a decoded answer or event, with its words as `message`; None where it is no error.
 
     OpenAI's object; a plain string (Ollama); an array of either (Gemini); the object itself (vLLM); FastAPI's
     `detail`; problem+json. What an error wraps (`metadata.raw`, JSON as a string) is taken instead of the wrapping.
+    `named`: it came in an event called error, which is one whatever it says.
     """
-    return _error_of(answer, DEPTH)
+    found = _error_of(answer, DEPTH)
+    return _error(answer, DEPTH) if found is None and named else found
 
 
 def _error_of(answer: Any, depth: int) -> dict[str, Any] | None:
@@ -49,13 +51,17 @@ def _error_of(answer: Any, depth: int) -> dict[str, Any] | None:
     if not isinstance(answer, dict):
         return None
     if answer.get("error"):
-        beside = {"type": answer["error_type"]} if "error_type" in answer else {}
+        beside = {name: answer[name] for name in STATUS_NAMES if name in answer}
+        if "error_type" in answer:
+            beside["type"] = answer["error_type"]
         return beside | _error(answer["error"], depth)
     if isinstance(answer.get("errors"), list) and answer["errors"]:
         return _error(answer["errors"][0], depth)
     if answer.get("choices"):
         return None
-    if answer.get("object") == "error" or any(answer.get(name) for name in WORDS if name != "message"):
+    if "error" in (answer.get("object"), answer.get("type")) or any(
+        answer.get(name) for name in WORDS if name != "message"
+    ):
         return _error(answer, depth)
     return _error(answer, depth) if isinstance(answer.get("message"), str) and answer["message"] else None
 
@@ -94,8 +100,8 @@ def _decoded(text: Any, depth: int) -> dict[str, Any] | None:
         if not depth or not text.lstrip().startswith(("{", "[")):
             return None
         try:
-            text = orjson.loads(text)
-        except orjson.JSONDecodeError:
+            text = json.loads(text)
+        except (ValueError, RecursionError):
             return None
     return _error_of(text, depth - 1) if depth else None
 
@@ -117,8 +123,8 @@ def _validation(faults: list[Any]) -> dict[str, Any]:
 def error_in(body: bytes) -> dict[str, Any]:
     """The error in the body of an answer that is no success; empty where it says nothing that can be read."""
     try:
-        return error_of(orjson.loads(body)) or {}
-    except orjson.JSONDecodeError:
+        return error_of(json.loads(body)) or {}
+    except (ValueError, RecursionError):
         text = body.decode(errors="replace").strip()
         # Some servers refuse in plain words; pages are no words.
         return {} if not text or text[0] in "<{[" else {"message": text}
@@ -126,7 +132,7 @@ def error_in(body: bytes) -> dict[str, Any]:
 
 def status_of(error: dict[str, Any]) -> int | None:
     """The HTTP status that an error object names, as those do that arrive inside a 200."""
-    for name in ("status_code", "status", "code", "http_status"):
+    for name in STATUS_NAMES:
         value = error.get(name)
         if isinstance(value, str) and re.fullmatch("[45][0-9]{2}", value):
             value = int(value)

@@ -78,6 +78,30 @@ def test_what_is_no_error_is_none(answer: Any) -> None:
     assert error_of(answer) is None
 
 
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({"message": "overloaded", "code": 503}, "overloaded"),
+        ({"code": 503}, ""),
+        ("overloaded", "overloaded"),
+        (None, ""),
+        ([], ""),
+    ],
+)
+def test_an_event_that_is_called_error_is_one(event: Any, message: str) -> None:
+    found = error_of(event, named=True)
+    assert found is not None
+    assert found["message"] == message
+
+
+def test_half_a_surrogate_is_no_reason_to_fail() -> None:
+    error = error_in(b'{"error": {"message": "no \\ud83d", "param": "\\ud83d", "code": "\\ud83d"}}')
+    refusal = judged(400, error, ROUTE)
+    assert isinstance(refusal, UpstreamRefusal)
+    assert json.dumps(refusal.body(), ensure_ascii=False).encode()
+    assert refusal.message == "no ?"
+
+
 def test_what_fastapi_found_is_told_field_by_field() -> None:
     faults = [
         {"type": "missing", "loc": ["body", "messages", 0, "role"], "msg": "Field required"},
@@ -107,6 +131,8 @@ def test_errors_within_errors_are_followed_only_so_far(depth: int) -> None:
         (b"{", None),
         (b"[]", None),
         (b"null", None),
+        (b"[" * 100_000, None),
+        (b'{"detail": "too hot", "n": NaN}', "too hot"),
     ],
 )
 def test_a_body_may_be_words_but_no_page(body: bytes, message: str | None) -> None:
@@ -120,6 +146,7 @@ def test_a_body_may_be_words_but_no_page(body: bytes, message: str | None) -> No
         ({"code": "400"}, 400),
         ({"code": "tool_use_failed", "status_code": 422}, 422),
         ({"status": "INVALID_ARGUMENT", "code": 503}, 503),
+        (error_of({"error": "no", "status": 503}), 503),
         ({"code": 20_012}, None),
         ({"code": True}, None),
         ({"code": "words", "status": 200}, None),
