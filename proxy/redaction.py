@@ -20,7 +20,8 @@ ACCOUNT = re.compile(
 )
 # What gateways put around their providers' words.
 WRAPPING = re.compile(
-    r"\blitellm\.|\berror from provider(?: \([^)]{0,60}\))?:?\s*|\b\w{0,40}(?:Error|Exception)(?::|\s-)\s*|\s*\b(?:received|available) model group\b.*"
+    r"\blitellm\.|\berror from provider(?: \([^)]{0,60}\))?:?\s*|\b\w{0,40}(?:Error|Exception)(?::|\s-)\s*"
+    r"|\s*\b(?:received|available) model group\b.*"
     r"|\s*\b(?:context_window_)?fallbacks=.*|\s*\blitellm retried\b.*",
     re.IGNORECASE,
 )

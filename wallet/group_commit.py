@@ -168,7 +168,9 @@ class GroupCommit(Generic[Item, Result]):
                 attempt += 1
             except Exception as error:
                 if _is_stale(error):
-                    logger.warning("a table changed: ledger connection begun anew", extra={"queue": self._name})
+                    logger.warning(
+                        "a table changed: ledger connection begun anew", extra={"queue": self._name}
+                    )
                     await self._disconnect()
                     continue
                 if len(batch) == 1:

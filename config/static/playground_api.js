@@ -45,7 +45,6 @@ const call = async (body, signal) => {
 
 const refusal = async (response) => {
   const { code, message } = (await response.json().catch(() => ({}))).error ?? {};
-  if (response.status === 429 && response.headers.get("x-should-retry") === "false") return new Refused(["too_long"]);
   const kinds = [code, String(response.status), response.status < 500 ? "400" : "503"];
   const seconds = Number(response.headers.get("Retry-After")) || 5;
   return new Refused(kinds, { message, seconds });

@@ -138,6 +138,7 @@ def test_a_stopped_answer_stays_and_says_that_it_is_paid_for(page: Page) -> None
         (403, "wallet_frozen", "Your wallet is being checked."),
         (404, "model_not_found", "This model is not on sale any more."),
         (413, "request_too_large", "The conversation has become too long."),
+        (400, "context_length_exceeded", "The conversation has become too long."),
         (502, "upstream_error", "The model does not answer right now."),
     ],
 )
@@ -170,7 +171,7 @@ def test_who_asked_too_often_waits_as_long_as_the_answer_says(page: Page) -> Non
 
 
 def test_a_conversation_beyond_the_limit_of_a_minute_is_not_to_be_sent_again(page: Page) -> None:
-    refuse(page, 429, "rate_limit_exceeded", **{"x-should-retry": "false"})
+    refuse(page, 413, "request_exceeds_limit")
     ask(page, "Hello")
     expect(page.locator("#trouble")).to_contain_text("more than your tier takes in a minute")
     expect(page.locator("[data-again]")).to_have_count(0)

@@ -63,7 +63,7 @@ def test_what_went_wrong_has_an_explanation_for_every_kind_of_error(browser: Cli
     explained = set(re.findall(r'<template data-trouble="(\w+)">', browser.get(PAGE).text))
     assert explained == {
         "400", "413", "429", "503", "broken", "insufficient_balance", "model_not_found", "offline", "signed_out",
-        "stopped_whole", "too_long", "wallet_frozen",
+        "stopped_whole", "request_exceeds_limit", "context_length_exceeded", "wallet_frozen",
     }  # fmt: skip
 
 
