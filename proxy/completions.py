@@ -3,20 +3,22 @@
 import asyncio
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
-from proxy import answers, pricing, quirks
+from proxy import answers, pricing, quirks, tokens
 from proxy.catalogue import CatalogueCache, ServedModel, ServedRoute
-from proxy.completion_request import CompletionRequest, read_request, required_model
+from proxy.completion_request import CompletionRequest, Fields, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal
+from proxy.learning import Expected
 from proxy.metering import Metered, Outcome
 from proxy.models import Upstream
 from proxy.relay import Relay
+from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, read_all
 from wallet.holds import BudgetReached, LedgerUnavailable, NotCovered, WalletFrozen
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 # Without a limit of its own a request is served if wallet and budget cover this much of an answer.
 OUTPUT_FLOOR_TOKENS = 256
+BYTES_PER_TOKEN_MIN = (
+    3  # of nearly every text; what is denser has to say its own cap near the end of a context
+)
+INPUT_WORDS = {IMAGE: "images", AUDIO: "sound", FILE: "files", TOOLS: "tools"}
 CLIENT_LEFT = "the client has left"  # said with a cancellation
 CLIENT_CLOSED = 499  # nginx's number, for the record: nobody was there to read a status
 COST_HEADER = "x-hamiran-cost-toman"
@@ -47,11 +53,22 @@ class Order:
         return self.ask.stream and all(route.on_disconnect == cancel for route in self.model.routes)
 
 
-def take(runtime: "Runtime", payload: dict[str, Any], *, key: KeyIdentity) -> Order:
+def take(runtime: "Runtime", fields: Fields, *, key: KeyIdentity) -> Order:
     """Raises APIError for what cannot be asked of any model, or of this one, or with this key."""
-    model_id = required_model(payload)
+    model_id = required_model(fields)
     model = find_model(runtime, model_id, key=key)
-    return Order(read_request(payload, model=model_id), model)
+    ask = read_request(fields, model=model_id)
+    for kind, param in ask.inputs.items():
+        if kind not in model.takes:
+            raise APIError(
+                "input_not_supported",
+                param=param,
+                message=f"The model {model_id} does not take {INPUT_WORDS[kind]}.",
+            )
+    # A prompt of fewer tokens than it surely has would still not fit.
+    if tokens.at_least(ask.content_bytes) > model.longest_prompt_tokens:
+        raise APIError("context_length_exceeded", param="messages")
+    return Order(ask, model)
 
 
 def find_model(runtime: "Runtime", model_id: str, *, key: KeyIdentity) -> ServedModel:
@@ -85,6 +102,7 @@ async def create(
     answer's cost. Raises APIError; no hold is left open then.
     """
     ask, model = order.ask, order.model
+    expected = Expected(model, ask.prompt, _output_limit(ask, model), ask.n)
     metered = Metered(
         holds=runtime.holds,
         limiter=runtime.limiter,
@@ -96,20 +114,15 @@ async def create(
         prompt_estimate=ask.prompt.estimate,
     )
     try:
-        # What bounds the prompt is the longest that any upstream gets: nothing is left out of it.
-        body = ask.upstream_body(upstream_model=metered.route.upstream_model, output_limit=None)
-        output_limit = await _hold(metered, ask, len(body))
+        output_limit = await _hold(metered, ask, expected.output_limit)
     except BaseException:
         await metered.release_limits(0)
         raise
-    first_model = metered.route.upstream_model
+    metered.observe = partial(runtime.learning.observe, replace(expected, output_limit=output_limit))
 
     def body_for(route: ServedRoute) -> bytes:
-        left_out = route.quirks.strip_fields
-        if route.upstream_model == first_model and output_limit is None and not left_out:
-            return body
         return ask.upstream_body(
-            upstream_model=route.upstream_model, output_limit=output_limit, without=left_out
+            upstream_model=route.upstream_model, output_limit=output_limit, rules=route.quirks
         )
 
     try:
@@ -145,16 +158,28 @@ def busy() -> APIError:
     return APIError("service_unavailable", headers={"Retry-After": "1"})
 
 
-async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
-    """Holds the worst case. Returns the output limit to set where the money covers less than the model's longest."""
+def _output_limit(ask: CompletionRequest, model: ServedModel) -> int:
+    """The cap on each choice. Without one of the client's it leaves room for the prompt: engines refuse a cap that
+    would not fit into the context behind it."""
+    if ask.output_limit is not None:
+        return min(ask.output_limit, model.longest_prompt_tokens)
+    room = model.longest_prompt_tokens - ask.prompt.text_bytes // BYTES_PER_TOKEN_MIN
+    return min(model.max_output_tokens, max(room, OUTPUT_FLOOR_TOKENS))
+
+
+async def _hold(metered: Metered, ask: CompletionRequest, output_limit: int) -> int:
+    """Holds the worst case. Returns the cap to send: the one asked for, or what the money covers if that is less."""
     model, price = metered.model, metered.model.price
     prompt = ask.prompt.bound(
-        body_bytes, media_part_tokens=model.media_part_tokens, context_tokens=model.context_tokens
+        rates=model.rates,
+        media_part_tokens=model.media_part_tokens,
+        context_tokens=model.longest_prompt_tokens,
+        trust_context=model.learned_context_tokens is None,
     )
-    if ask.output_limit is not None:
-        output = floor = min(ask.output_limit, model.context_tokens)
-    else:
-        output, floor = model.max_output_tokens, min(OUTPUT_FLOOR_TOKENS, model.max_output_tokens)
+    # Where an upstream was seen to make more than it was told to, the cap bounds nothing but a relayed stream.
+    output = max(output_limit, model.learned_output_tokens or 0)
+    may_be_less = ask.output_limit is None and (ask.stream or output == output_limit)
+    floor = min(OUTPUT_FLOOR_TOKENS, output) if may_be_less else output
     try:
         metered.held_micro = await metered.holds.place(
             hold_id=metered.request_id,
@@ -173,9 +198,10 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
     except LedgerUnavailable as error:
         raise unavailable() from error
     affordable = pricing.affordable_output_tokens(metered.held_micro, prompt, price)
-    if ask.output_limit is not None or affordable is None or affordable >= output * ask.n:
-        return None
-    return affordable // ask.n
+    if affordable is not None:
+        output = min(output, affordable // ask.n)
+    metered.prompt_bound, metered.output_bound = prompt, output * ask.n
+    return min(output_limit, output)
 
 
 async def _call(

@@ -37,6 +37,8 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "internal_error": (500, SERVER, "An internal server error occurred."),
     # ours
     "invalid_value": (400, INVALID, "A field has a value that is not allowed."),
+    "input_not_supported": (400, INVALID, "The model does not take this kind of input."),
+    "context_length_exceeded": (400, INVALID, "The prompt is longer than the context of the model."),
     "request_timeout": (408, INVALID, "The request body did not arrive in time."),
     "request_too_large": (413, INVALID, "The request body is too large."),
     "unsupported_encoding": (415, INVALID, "Compressed request bodies are not supported. Send plain JSON."),

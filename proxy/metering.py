@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,9 @@ class Metered:
     stream: bool
     prompt_estimate: int
     held_micro: int = 0
+    prompt_bound: int = 0
+    output_bound: int = 0
+    observe: Callable[[Usage], None] = field(default=lambda _usage: None)
     started: float = field(default_factory=time.perf_counter)
     first_byte_ms: int | None = None
     _settlement: "asyncio.Task[None] | None" = None
@@ -77,6 +81,8 @@ class Metered:
         if usage is None:
             billed_by = BilledBy.ESTIMATE
             usage = Usage(self.prompt_estimate, tokens.completion_estimate(text_bytes, deltas))
+        else:
+            self.observe(usage)
         await self._settle(usage, billed_by=billed_by, outcome=outcome, status=200)
         return Bill(usage, min(cost_micro(usage, self.model.price), self.held_micro))
 

@@ -299,7 +299,7 @@ async def test_until_the_first_reading_nothing_is_said_of_any_model(
         await cache.refresh()
     assert not health.is_ready(await health.check(now))
     with pytest.raises(APIError) as caught:
-        completions.take(now, {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, key=KEY)
+        completions.take(now, read_payload(HELLO), key=KEY)
     assert caught.value.status == 503
     for answer in (Models().get(request), Model().get(request, "m")):
         with pytest.raises(APIError) as caught:
