@@ -5,7 +5,6 @@ import contextlib
 import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from django.db import connection
 from django.utils import timezone
@@ -222,13 +221,13 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
 
 
 def _with_learned(model: ServedModel, found: dict[str, int]) -> ServedModel:
-    rates = {
-        name: max(value, getattr(model.rates, name))
-        for name, value in found.items()
-        if hasattr(model.rates, name)
-    }
-    own = {name: max(value, getattr(model, name) or 0) for name, value in found.items() if name not in rates}
-    return replace(model, rates=replace(model.rates, **rates), **own)
+    rates, own = model.rates, {}
+    for name, value in found.items():
+        if hasattr(rates, name):
+            rates = replace(rates, **{name: max(value, getattr(rates, name))})
+        else:
+            own[name] = max(value, getattr(model, name) or 0)
+    return replace(model, rates=rates, **own)  # type: ignore[arg-type]  # all of them are numbers of tokens
 
 
 def _route(route: Route) -> ServedRoute:

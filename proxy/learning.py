@@ -46,7 +46,8 @@ class Expected:
 def exceeded(expected: Expected, usage: Usage) -> dict[str, int]:
     """The figures that a believed report shows to be too low, as columns of LanguageModel with what they become."""
     model, found = expected.model, {}
-    answer_tokens = -(-usage.completion_tokens // expected.n)
+    # No answer is longer than the context, whatever is reported: a slip there must not close a model for good.
+    answer_tokens = min(-(-usage.completion_tokens // expected.n), model.longest_prompt_tokens)
     if answer_tokens > max(expected.output_limit, model.learned_output_tokens or 0):
         found["learned_output_tokens"] = answer_tokens
     if usage.prompt_tokens > model.longest_prompt_tokens:
