@@ -5,8 +5,9 @@ upstream as it was written, numbers of any size included.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -23,9 +24,9 @@ N_MAX = 128
 OUTPUT_LIMIT_MAX = 2**31 - 1
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*\]")
+NO_TOOLS = frozenset({b"null", b"[]"})
 
 Fields = dict[str, msgspec.Raw]
-Value = TypeVar("Value")
 
 
 class Message(msgspec.Struct, gc=False):
@@ -39,9 +40,27 @@ class Part(msgspec.Struct, gc=False):
 
 
 _read_fields = msgspec.json.Decoder(Fields).decode
+_read_anything = msgspec.json.Decoder().decode
+_read_flag = msgspec.json.Decoder(bool | None).decode
+_read_number = msgspec.json.Decoder(int | float | None).decode
+_read_options = msgspec.json.Decoder(Fields | None).decode
+_read_text = msgspec.json.Decoder(str).decode
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_message = msgspec.json.Decoder(Message).decode
 _read_part = msgspec.json.Decoder(Part).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A body as its top-level fields. `text_bytes`: its size as compact JSON; `expansion_bytes`: see PromptSize.
+
+    `compact`: whether no field is longer than it has to be.
+    """
+
+    fields: Fields
+    text_bytes: int
+    expansion_bytes: int
+    compact: bool
 
 
 @dataclass(slots=True)
@@ -77,66 +96,66 @@ class CompletionRequest:
         for name in rules.limit_fields:
             body[name] = output_limit
         if self.stream:
-            options = _read(self.fields, "stream_options", Fields | None, "an object")
+            options = _read(self.fields, "stream_options", _read_options, "an object")
             body["stream_options"] = {**(options or {}), "include_usage": True}
         return msgspec.json.encode(body)
 
 
-def read_payload(body: bytes) -> Fields:
-    """A JSON object's top-level fields. Raises APIError invalid_json, also for lone surrogates and absurd nesting."""
+def read_payload(body: bytes) -> Payload:
+    """Cuts a JSON object. Raises APIError invalid_json, also for lone surrogates and absurd nesting."""
     body = body.removeprefix(BYTE_ORDER_MARK)
     try:
+        fields = _read_fields(body)
         if not body.isascii():
-            body.decode()
-        return _read_fields(body)
+            body.decode()  # fields that are only cut out are not looked into
+        compact = _compact(body)
+        return Payload(fields, len(compact), expansion_bytes(compact), compact is body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise APIError("invalid_json") from None
 
 
-def required_model(fields: Fields) -> str:
+def required_model(payload: Payload) -> str:
     try:
-        model = msgspec.json.decode(fields.get("model", b"null"), type=str)
+        model = _read_text(payload.fields.get("model", b"null"))
     except msgspec.MsgspecError:
         model = ""
     if not model.strip():
         raise APIError("model_required", param="model")
-    messages = bytes(fields.get("messages", b""))
-    if not messages.startswith(b"[") or EMPTY_LIST.fullmatch(messages):
+    messages = bytes(payload.fields.get("messages", b""))
+    if not messages.startswith(b"[") or EMPTY_LIST.match(messages):
         raise APIError("messages_required", param="messages")
     return model
 
 
-def read_request(fields: Fields, *, model: str) -> CompletionRequest:
+def read_request(payload: Payload, *, model: str) -> CompletionRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
-    compact = {name: _compact(bytes(value)) for name, value in fields.items()}
-    content = _read_messages(compact["messages"])
-    stream = _read(fields, "stream", bool | None, "a boolean")
-    options = _read(fields, "stream_options", Fields | None, "an object") or {}
+    fields = payload.fields
+    content = _read_messages(fields["messages"])
+    stream = _read(fields, "stream", _read_flag, "a boolean")
+    options = _read(fields, "stream_options", _read_options, "an object") or {}
     n = _whole_number(fields, "n", N_MAX) or 1
     limits = [
         limit for name in LIMIT_FIELDS if (limit := _whole_number(fields, name, OUTPUT_LIMIT_MAX)) is not None
     ]
+    tools_bytes = 0
     for name in ("tools", "functions"):
-        if (tools := fields.get(name)) is not None and bytes(tools) not in {b"null", b"[]"}:
+        if (tools := fields.get(name)) is not None and bytes(tools) not in NO_TOOLS:
             content.inputs.setdefault(TOOLS, name)
-    if "tools" in fields and (kept := client_tools(fields["tools"])) is not fields["tools"]:
-        fields = {**fields, "tools": kept}
-        compact["tools"] = bytes(kept)
-    total_bytes = sum(len(name) + len(value) + 4 for name, value in compact.items())
+            tools_bytes += len(bytes(tools) if payload.compact else _compact(bytes(tools)))
+    if "tools" in fields:
+        fields = {**fields, "tools": client_tools(fields["tools"])}
     return CompletionRequest(
         fields=fields,
         model=model,
         stream=bool(stream),
-        include_usage=bool(_read(options, "include_usage", Any, "")),
+        include_usage=bool(_read(options, "include_usage", _read_anything, "a boolean")),
         n=n,
         output_limit=min(limits) if limits else None,  # both caps are kept by keeping the lower one
         prompt=PromptSize(
-            text_bytes=total_bytes - content.media_bytes,
-            tools_bytes=sum(len(compact[name]) for name in ("tools", "functions") if name in compact),
+            text_bytes=payload.text_bytes - content.media_bytes,
+            tools_bytes=tools_bytes,
             media_parts=content.media_parts,
-            expansion_bytes=sum(
-                expansion_bytes(value.decode()) for value in compact.values() if not value.isascii()
-            ),
+            expansion_bytes=payload.expansion_bytes,
         ),
         inputs=content.inputs,
         content_bytes=content.text_bytes,
@@ -151,7 +170,7 @@ class _Content:
     inputs: dict[str, str] = field(default_factory=dict)
 
 
-def _read_messages(messages: bytes) -> _Content:
+def _read_messages(messages: msgspec.Raw) -> _Content:
     every = _read_list(messages)
     if len(every) > MESSAGES_MAX:
         raise APIError("invalid_messages", param="messages")
@@ -194,7 +213,7 @@ def _compact(value: bytes) -> bytes:
     if b"\\u" not in value:
         return value if b"\n" not in value else msgspec.json.format(value, indent=-1)
     try:
-        return msgspec.json.encode(msgspec.json.decode(value))
+        return msgspec.json.encode(_read_anything(value))
     except (
         msgspec.MsgspecError,
         RecursionError,
@@ -206,19 +225,19 @@ def _utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _read(fields: Fields, name: str, kind: Any, wanted: str) -> Any:
-    """A field as a value of a type, None where it is absent. Raises APIError invalid_value."""
+def _read(fields: Fields, name: str, decode: Callable[[msgspec.Raw], Any], wanted: str) -> Any:
+    """A field's value, None where it is absent. Raises APIError invalid_value."""
     if (raw := fields.get(name)) is None:
         return None
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return decode(raw)
     except msgspec.MsgspecError:
         raise _invalid(name, wanted) from None
 
 
 def _whole_number(fields: Fields, name: str, most: int) -> int | None:
     wanted = f"a whole number from 1 to {most}"
-    value = _read(fields, name, int | float | None, wanted)
+    value = _read(fields, name, _read_number, wanted)
     if value is None:
         return None
     if value != int(value) or not 1 <= value <= most:

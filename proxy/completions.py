@@ -12,7 +12,7 @@ from django.conf import settings
 from keys.lookup import KeyIdentity
 from proxy import answers, pricing, quirks, tokens
 from proxy.catalogue import CatalogueCache, ServedModel, ServedRoute
-from proxy.completion_request import CompletionRequest, Fields, read_request, required_model
+from proxy.completion_request import CompletionRequest, Payload, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal
 from proxy.learning import Expected
 from proxy.metering import Metered, Outcome
@@ -53,11 +53,11 @@ class Order:
         return self.ask.stream and all(route.on_disconnect == cancel for route in self.model.routes)
 
 
-def take(runtime: "Runtime", fields: Fields, *, key: KeyIdentity) -> Order:
+def take(runtime: "Runtime", payload: Payload, *, key: KeyIdentity) -> Order:
     """Raises APIError for what cannot be asked of any model, or of this one, or with this key."""
-    model_id = required_model(fields)
+    model_id = required_model(payload)
     model = find_model(runtime, model_id, key=key)
-    ask = read_request(fields, model=model_id)
+    ask = read_request(payload, model=model_id)
     for kind, param in ask.inputs.items():
         if kind not in model.takes:
             raise APIError(

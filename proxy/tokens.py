@@ -12,6 +12,7 @@ from functools import lru_cache
 # What the estimate takes; vendors' own figures lie around these.
 MEDIA_PART_TOKENS = 300
 BYTES_PER_TOKEN = 4  # English text; Persian runs at 5 to 6 in UTF-8, so this leans to the high side there
+ASCII = bytes(range(128))
 TOOLS_TEMPLATE_TOKENS = 512  # the preamble that a template writes before tools
 
 
@@ -83,11 +84,14 @@ def _tokens(length_bytes: int, tokens_per_100_bytes: int) -> int:
     return -(-length_bytes * tokens_per_100_bytes // 100)
 
 
-def expansion_bytes(text: str) -> int:
-    """How many bytes of UTF-8 a tokenizer that normalises its input may add to `text`."""
-    if text.isascii() or unicodedata.is_normalized("NFKC", text):
+def expansion_bytes(text: bytes) -> int:
+    """How many bytes a tokenizer that normalises its input may add to a text of UTF-8."""
+    if text.isascii():
         return 0
-    return sum(text.count(char) * growth for char in set(text) if (growth := _growth(char)))
+    rest = text.translate(None, ASCII).decode()  # what is composed across a gap could only become shorter
+    if unicodedata.is_normalized("NFKC", rest):
+        return 0
+    return sum(rest.count(char) * growth for char in set(rest) if (growth := _growth(char)))
 
 
 @lru_cache(maxsize=4096)
