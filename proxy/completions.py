@@ -176,10 +176,10 @@ async def _hold(metered: Metered, ask: CompletionRequest, output_limit: int) -> 
         context_tokens=model.longest_prompt_tokens,
         trust_context=model.learned_context_tokens is None,
     )
-    # Where an upstream was seen to make more than it was told to, the cap bounds nothing but a relayed stream.
     output = max(output_limit, model.learned_output_tokens or 0)
-    may_be_less = ask.output_limit is None and (ask.stream or output == output_limit)
-    floor = min(OUTPUT_FLOOR_TOKENS, output) if may_be_less else output
+    floor = output_limit if ask.output_limit is not None else min(OUTPUT_FLOOR_TOKENS, output_limit)
+    if not ask.stream:  # a stream is stopped at what is held; a whole answer of an upstream that overran caps is not
+        floor = max(floor, model.learned_output_tokens or 0)
     try:
         metered.held_micro = await metered.holds.place(
             hold_id=metered.request_id,
