@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
-from proxy import answers, pricing, quirks
+from proxy import answers, pricing
+from proxy.answer_stream import AnswerStream
 from proxy.catalogue import CatalogueCache, ServedModel, ServedRoute
 from proxy.completion_request import CompletionRequest, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Metered, Outcome
 from proxy.models import Upstream
 from proxy.relay import Relay
-from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, read_all
+from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, judged, read_all
 from wallet.holds import BudgetReached, LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
@@ -172,9 +173,11 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
         raise APIError("wallet_frozen") from None
     except LedgerUnavailable as error:
         raise unavailable() from error
+    metered.prompt_bound, metered.output_bound = prompt, output * ask.n
     affordable = pricing.affordable_output_tokens(metered.held_micro, prompt, price)
     if ask.output_limit is not None or affordable is None or affordable >= output * ask.n:
         return None
+    metered.output_bound = affordable // ask.n * ask.n
     return affordable // ask.n
 
 
@@ -189,14 +192,20 @@ async def _call(
 
     async def attempt(route: ServedRoute) -> answers.WholeAnswer | Relay:
         metered.route = route
+        metered.believes_usage = ask.n == 1 or not route.quirks.reports_one_choice
+        first_by = asyncio.get_running_loop().time() + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
         response = await runtime.upstreams.send(route, body_for(route), deadline=deadline)
         if not ask.stream:
             return await _whole(response, route, deadline)
-        answer = answers.AnswerStream(
-            include_usage=ask.include_usage, choices=ask.n, mends=route.quirks.mends_answers
+        answer = AnswerStream(
+            include_usage=ask.include_usage,
+            model=ask.model,
+            choices=ask.n,
+            mends=route.quirks.mends_answers,
+            output_bound=metered.output_bound,
         )
         broke_off = partial(runtime.breakers.broke_off, route)
-        relay = Relay(metered, response, answer, deadline=deadline, on_failure=broke_off)
+        relay = Relay(metered, response, answer, deadline=deadline, first_by=first_by, on_failure=broke_off)
         await relay.open()
         return relay
 
@@ -204,11 +213,9 @@ async def _call(
     if isinstance(answer, Relay):
         return answer
     metered.mark_first_byte()
-    bill = await metered.capture(
-        answer.usage, text_bytes=answer.text_bytes, deltas=1, outcome=Outcome.COMPLETED
-    )
+    bill = await metered.capture(answer.report, size=answer.size, final=True, outcome=Outcome.COMPLETED)
     headers[COST_HEADER] = f"{bill.cost_toman:.7f}".rstrip("0").rstrip(".")
-    return answer.with_cost(bill.usage, bill.cost_toman)
+    return answer.for_customer(model=ask.model, billed=bill.usage, cost_toman=bill.cost_toman)
 
 
 async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) -> answers.WholeAnswer:
@@ -217,9 +224,8 @@ async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) ->
     finally:
         response.release()
     try:
-        whole = answers.whole_answer(body)
+        return answers.whole_answer(body, mends=route.quirks.mends_answers)
     except answers.BadAnswer as error:
-        raise UpstreamFailed(str(error), begun=True) from error
-    if route.quirks.mends_answers:
-        quirks.mend_whole(whole.answer)
-    return whole
+        if error.status is not None:
+            raise judged(error.status, error.error, route) from error
+        raise UpstreamFailed(str(error)) from error

@@ -20,11 +20,13 @@ class Quirks:
     """`strip_fields`: top-level request fields that are left out. `mends_answers`: see ChunkMender.
 
     `operators_faults`: what a refusal of a request names as its status or reason when the operator is at fault.
+    `reports_one_choice`: of an answer with several choices, its usage tells of one alone.
     """
 
     strip_fields: frozenset[str] = frozenset()
     mends_answers: bool = False
     operators_faults: frozenset[str] = frozenset()
+    reports_one_choice: bool = False
 
 
 # By Upstream.kind.
