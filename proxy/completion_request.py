@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from proxy import tokens
 from proxy.errors import APIError
 from proxy.quirks import Quirks
 from proxy.request_fields import INPUTS, LIMIT_FIELDS, TEXT, TOOLS, client_tools
@@ -80,6 +81,13 @@ class CompletionRequest:
     prompt: PromptSize
     inputs: dict[str, str]
     content_bytes: int
+
+    def cannot_fit(self, context_tokens: int) -> bool:
+        """Whether what the messages say is longer than the context in any tokenizer; what might fit is let through."""
+        if tokens.at_least(self.content_bytes, 0) <= context_tokens:
+            return False
+        mark_bytes = min(tokens.mark_bytes(bytes(self.fields["messages"])), self.content_bytes)
+        return tokens.at_least(self.content_bytes, 0, mark_bytes=mark_bytes) > context_tokens
 
     def upstream_body(self, *, upstream_model: str, output_limit: int, rules: Quirks) -> bytes:
         """The body for an upstream: the model's name there, the cap by the name that it obeys, usage asked for in

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
-from proxy import answers, pricing, quirks, tokens
+from proxy import answers, pricing
+from proxy.answer_stream import AnswerStream
 from proxy.catalogue import CatalogueCache, ServedModel, ServedRoute
 from proxy.completion_request import CompletionRequest, Payload, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal
@@ -19,7 +20,7 @@ from proxy.metering import Metered, Outcome
 from proxy.models import Upstream
 from proxy.relay import Relay
 from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
-from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, read_all
+from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, judged, read_all
 from wallet.holds import BudgetReached, LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def take(runtime: "Runtime", payload: Payload, *, key: KeyIdentity) -> Order:
                 param=param,
                 message=f"The model {model_id} does not take {INPUT_WORDS[kind]}.",
             )
-    # A prompt of fewer tokens than it surely has would still not fit.
-    if tokens.at_least(ask.content_bytes) > model.longest_prompt_tokens:
+    if ask.cannot_fit(model.longest_prompt_tokens):
         raise APIError("context_length_exceeded", param="messages")
     return Order(ask, model)
 
@@ -178,7 +178,9 @@ async def _hold(metered: Metered, ask: CompletionRequest, output_limit: int) -> 
     )
     output = max(output_limit, model.learned_output_tokens or 0)
     floor = output_limit if ask.output_limit is not None else min(OUTPUT_FLOOR_TOKENS, output_limit)
-    if not ask.stream:  # a stream is stopped at what is held; a whole answer of an upstream that overran caps is not
+    if (
+        not ask.stream
+    ):  # a stream is stopped at what is held; a whole answer of an upstream that overran caps is not
         floor = max(floor, model.learned_output_tokens or 0)
     try:
         metered.held_micro = await metered.holds.place(
@@ -215,14 +217,20 @@ async def _call(
 
     async def attempt(route: ServedRoute) -> answers.WholeAnswer | Relay:
         metered.route = route
+        metered.believes_usage = ask.n == 1 or not route.quirks.reports_one_choice
+        first_by = asyncio.get_running_loop().time() + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
         response = await runtime.upstreams.send(route, body_for(route), deadline=deadline)
         if not ask.stream:
             return await _whole(response, route, deadline)
-        answer = answers.AnswerStream(
-            include_usage=ask.include_usage, choices=ask.n, mends=route.quirks.mends_answers
+        answer = AnswerStream(
+            include_usage=ask.include_usage,
+            model=ask.model,
+            choices=ask.n,
+            mends=route.quirks.mends_answers,
+            output_bound=metered.output_bound,
         )
         broke_off = partial(runtime.breakers.broke_off, route)
-        relay = Relay(metered, response, answer, deadline=deadline, on_failure=broke_off)
+        relay = Relay(metered, response, answer, deadline=deadline, first_by=first_by, on_failure=broke_off)
         await relay.open()
         return relay
 
@@ -230,11 +238,9 @@ async def _call(
     if isinstance(answer, Relay):
         return answer
     metered.mark_first_byte()
-    bill = await metered.capture(
-        answer.usage, text_bytes=answer.text_bytes, deltas=1, outcome=Outcome.COMPLETED
-    )
+    bill = await metered.capture(answer.report, size=answer.size, final=True, outcome=Outcome.COMPLETED)
     headers[COST_HEADER] = f"{bill.cost_toman:.7f}".rstrip("0").rstrip(".")
-    return answer.with_cost(bill.usage, bill.cost_toman)
+    return answer.for_customer(model=ask.model, billed=bill.usage, cost_toman=bill.cost_toman)
 
 
 async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) -> answers.WholeAnswer:
@@ -243,9 +249,8 @@ async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) ->
     finally:
         response.release()
     try:
-        whole = answers.whole_answer(body)
+        return answers.whole_answer(body, mends=route.quirks.mends_answers)
     except answers.BadAnswer as error:
-        raise UpstreamFailed(str(error), begun=True) from error
-    if route.quirks.mends_answers:
-        quirks.mend_whole(whole.answer)
-    return whole
+        if error.status is not None:
+            raise judged(error.status, error.error, route) from error
+        raise UpstreamFailed(str(error)) from error

@@ -300,6 +300,8 @@ class UsageRecord(models.Model):
     uncovered_micro = models.PositiveBigIntegerField(_("uncovered"), default=0)
     first_byte_ms = models.PositiveIntegerField(_("first byte, ms"), null=True)
     total_ms = models.PositiveIntegerField(_("total, ms"))
+    # What upstream says that the request costs the operator, where it does. Never shown to a customer.
+    upstream_cost_nanodollars = models.PositiveBigIntegerField(_("upstream's cost, nanodollars"), null=True)
 
     class Meta:
         verbose_name = _("usage record")

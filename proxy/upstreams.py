@@ -182,13 +182,18 @@ async def _refusal(
         error = error_of(orjson.loads(body)) or {}
     except (UpstreamFailed, orjson.JSONDecodeError):
         error = {}
+    return judged(response.status, error, route, response.headers.get("Retry-After", ""))
+
+
+def judged(
+    status: int, error: dict[str, Any], route: ServedRoute, retry_after: str = ""
+) -> UpstreamRefusal | UpstreamFailed:
+    """What a status and a decoded error object of an upstream mean, also where they stand inside a 200."""
+    if status not in REQUEST_FAULTS:
+        return UpstreamFailed(f"status {status}", passing=status >= 500)
     if (fault := quirks.operators_fault(error, route.quirks)) is not None:
-        return UpstreamFailed(f"status {response.status} {fault}")
-    return UpstreamRefusal(
-        response.status,
-        _redacted(error, route),
-        retry_after_seconds=_retry_after(response.headers.get("Retry-After", "")),
-    )
+        return UpstreamFailed(f"status {status} {fault}")
+    return UpstreamRefusal(status, _redacted(error, route), retry_after_seconds=_retry_after(retry_after))
 
 
 def _retry_after(text: str) -> int | None:

@@ -76,7 +76,10 @@ REQUEST = _object(
             "description": "Most tokens of the answer. Without it, the model's longest answer, "
             "or what the wallet covers. It is always sent to the model, by the name that the model's service obeys.",
         },
-        "max_completion_tokens": {**OUTPUT_LIMIT, "description": "The newer name of max_tokens. Of both, the lower counts."},
+        "max_completion_tokens": {
+            **OUTPUT_LIMIT,
+            "description": "The newer name of max_tokens. Of both, the lower counts.",
+        },
         "n": {"type": ["integer", "null"], "minimum": 1, "maximum": N_MAX, "default": 1},
         "stream": {"type": ["boolean", "null"], "default": False},
         "stream_options": {

@@ -10,6 +10,6 @@ from proxy.completion_request import Payload, read_payload
 class JSONObjectParser(BaseParser):
     media_type = "*/*"
 
-    def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Payload:
+    def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Payload:  # type: ignore[override]
         """Raises APIError invalid_json."""
         return read_payload(stream.read())

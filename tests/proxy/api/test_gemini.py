@@ -251,4 +251,6 @@ def test_another_upstreams_answers_are_not_touched(gemini: Caller, upstream: Fak
         chunk({}, 9, "stop").replace(b', "usage": ' + json.dumps(usage(9)).encode(), b""),
     ]
     upstream.script = stream_events(*events, DONE)
-    assert gemini.ask(model=OTHER, stream=True).content == b"".join([*events, DONE])
+    assert gemini.ask(model=OTHER, stream=True).content == b"".join([*events, DONE]).replace(
+        b"gemini-up", OTHER.encode()
+    )
