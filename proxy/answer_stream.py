@@ -193,7 +193,8 @@ class AnswerStream:
             if name == b"error":
                 raise BadAnswer("an error in the stream")
             if not event.startswith(sse.WITHOUT_DATA):
-                raise BadAnswer("no event stream")
+                error = error_of(decode(event)) if event.startswith((b"{", b"[")) else None
+                raise BadAnswer("no event stream", error=error)
             return sse.comments(event)
         chunk = decode(data)
         if (error := error_of(chunk, named=name == b"error")) is not None:

@@ -86,6 +86,7 @@ def test_what_is_no_answer_fails_before_the_first_byte(
 
 
 REFUSALS = {
+    "json in place of a stream": (b'{"error": {"message": "too long", "code": 400}}', "too long"),
     "error_object_vllm": (STREAMS["error_object_vllm"], "engine is gone"),
     "inband_400_before_text": (STREAMS["inband_400_before_text"], "tool_use_failed"),
     "a code of digits": (event(error={"message": "too long", "code": "400"}), "too long"),
@@ -241,7 +242,8 @@ def test_an_honest_report_is_believed_to_the_token_however_the_text_was_cut(
 
 def leave(caller: Caller, upstream: FakeUpstream, part: bytes, *, model: str = MODEL) -> UsageRecord:
     """Reads ten events and goes."""
-    upstream.script = stream_events(*[part, 0.02] * 200)
+    parts: list[bytes | float] = [part, 0.02] * 200
+    upstream.script = stream_events(*parts)
     body = {"model": model, "messages": HELLO, "stream": True}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         received = b""
@@ -300,7 +302,12 @@ def test_usage_in_a_choice_is_read_and_not_passed_on(caller: Caller, upstream: F
 
 
 def test_the_last_chunk_keeps_what_upstream_adds_to_it(caller: Caller, upstream: FakeUpstream) -> None:
-    extra = {"timings": {"predicted_ms": 1.5}, "service_tier": "default", "citations": ["a"], "provider": "P"}
+    extra: dict[str, Any] = {
+        "timings": {"predicted_ms": 1.5},
+        "service_tier": "default",
+        "citations": ["a"],
+        "provider": "P",
+    }
     last = chunk(None, usage={**USAGE, "cost": 0.25, "cost_details": {"x": 1}}, **extra)
     options = {"stream_options": {"include_usage": True}}
     shown = said(stream(caller, upstream, ENDED, last, DONE, **options))[-1]
@@ -316,7 +323,7 @@ def test_the_model_is_the_one_that_was_asked_for_in_every_chunk(
     caller: Caller, upstream: FakeUpstream, name: str, spaced: bool
 ) -> None:
     separators = (", ", ": ") if spaced else (",", ":")
-    bodies = [
+    bodies: list[dict[str, Any]] = [
         {"model": name, "choices": [{"index": 0, "delta": {"content": f'"model":"{name}"'}}]},
         {"model": name, "choices": [{"index": 0, "delta": CALL}]},
         {"model": name + "-other", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
