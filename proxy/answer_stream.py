@@ -193,7 +193,8 @@ class AnswerStream:
             if name == b"error":
                 raise BadAnswer("an error in the stream")
             if not event.startswith(sse.WITHOUT_DATA):
-                raise BadAnswer("no event stream")
+                error = error_of(decode(event)) if event.startswith((b"{", b"[")) else None
+                raise BadAnswer("no event stream", error=error)
             return sse.comments(event)
         chunk = decode(data)
         if (error := error_of(chunk, named=name == b"error")) is not None:
@@ -223,10 +224,9 @@ class AnswerStream:
             event = event.replace(NO_USAGE, b"")
         delta = choice.delta
         text = delta.content
-        if text or delta.reasoning_content or delta.reasoning:
-            said = {delta.reasoning_content or "", delta.reasoning or ""}
-            if not self._has_room(said if not text else (text, *said)):
-                return b""
+        speaks = text or delta.reasoning_content or delta.reasoning
+        if speaks and not self._has_room(_plain_texts(text, delta.reasoning_content, delta.reasoning)):
+            return b""
         self._begun.add(choice.index)
         self._last_data = data
         return event
@@ -247,11 +247,11 @@ class AnswerStream:
     def _has_room(self, said: Any) -> bool:
         """Counts what an event says; where that goes beyond what is paid for, cuts the answer before it."""
         size = self.size
-        before = (size.text_bytes, size.mark_bytes, size.deltas)
+        before = size.figures()
         if not size.add(said):
             return True
-        if self._output_bound and size.at_least > self._output_bound:
-            size.text_bytes, size.mark_bytes, size.deltas = before
+        if self._output_bound and size.exceeds(self._output_bound):
+            self.size = TextSize(*before)
             self.cut()
             return False
         self.said_something += 1
@@ -329,6 +329,12 @@ class AnswerStream:
                     choice["finish_reason"] = word
                     changed = True
         return changed
+
+
+def _plain_texts(text: str | None, *reasoning: str | None) -> tuple[str, ...]:
+    if text and not any(reasoning):
+        return (text,)
+    return (text or "", *{one for one in reasoning if one})
 
 
 def _head(data: bytes, model: str | None) -> dict[str, Any]:

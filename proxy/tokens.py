@@ -107,64 +107,87 @@ def completion_estimate(text_bytes: int, deltas: int) -> int:
     return max(deltas, -(-text_bytes // BYTES_PER_TOKEN))
 
 
-# No text that people or programs write is longer than this in any vocabulary tried (tests/proxy/measured_texts.json).
-WORD_BYTES_PER_TOKEN = 16
-# Of spaces, rules and dot leaders alone, a single token holds up to 1,024 bytes.
-MARK_BYTES_PER_TOKEN = 1024
+# What real vocabularies hold in one token at most, on average over a text (tests/proxy/measured_texts.json): letters
+# and digits, whatever their script; bytes, where nothing else is known of the text; and spaces, rules, leaders.
+LETTERS_PER_TOKEN = 16
+UNKNOWN_BYTES_PER_TOKEN = 20
+MARKS_PER_TOKEN = 1024
 # Streams whose events are shorter on average were cut anew, letter by letter, from a finished answer.
 DELTA_BYTES = 3
+RUN_CHARACTERS = 16
 
 _ASCII_MARKS = bytes(code for code in range(128) if not chr(code).isalnum())
-# How the UTF-8 of other marks begins that come in long runs: no-break spaces, everything from dashes to box drawing
-# and shapes (U+2000 to U+2FFF), ideographic spaces and stops, the Arabic letters' connecting line.
-_MARKS_BEGIN = ((b"\xc2", 2), (b"\xe2", 3), (b"\xe3\x80", 3), (b"\xd9\x80", 2))
+# How marks beyond ASCII that come in long runs begin in UTF-8: no-break spaces, everything from dashes to shapes
+# (U+2000 to U+2FFF), ideographic spaces and stops, the line that connects Arabic letters.
+_MARKS_BEGIN = (b"\xc2", b"\xe2", b"\xe3\x80", b"\xd9\x80")
 
 
-def at_least(text_bytes: int, deltas: int, *, mark_bytes: int = 0) -> int:
+def at_least(text_bytes: int, deltas: int, *, letters: int | None = None, marks: int = 0) -> int:
     """Never above the true number of tokens of a text of `text_bytes` that came in so many `deltas`.
 
-    `mark_bytes`: see the function of that name; without it, a text of spaces alone counts too much.
+    `letters` and `marks` are its characters, where they are known (see TextSize). Without them a text that is mostly
+    spaces or rules counts too much.
     """
-    by_bytes = (text_bytes - mark_bytes) // WORD_BYTES_PER_TOKEN + mark_bytes // MARK_BYTES_PER_TOKEN
+    if letters is None:
+        by_length = text_bytes // UNKNOWN_BYTES_PER_TOKEN
+    else:
+        by_length = letters // LETTERS_PER_TOKEN + marks // MARKS_PER_TOKEN
     by_deltas = deltas if text_bytes >= DELTA_BYTES * deltas else 0
-    return max(by_bytes, by_deltas, 1 if text_bytes else 0)
-
-
-def mark_bytes(text: bytes) -> int:
-    """How many bytes of a text in UTF-8 are no letters or digits: spaces, punctuation, rules, leaders."""
-    marks = len(text) - len(text.translate(None, _ASCII_MARKS))
-    if not text.isascii():
-        marks += sum(text.count(beginning) * length for beginning, length in _MARKS_BEGIN)
-    return marks
+    return max(by_length, by_deltas, 1 if text_bytes else 0)
 
 
 @dataclass(slots=True)
 class TextSize:
-    """How long an answer's text is, in bytes of UTF-8 and in events of a stream. `mark_bytes` are among its bytes.
+    """How long an answer's text is: in bytes of UTF-8, in characters that are `marks`, in events of a stream.
 
-    An event of a single character is no delta: what cuts a finished answer letter by letter sends such.
+    Marks are what vocabularies have long tokens for: spaces, punctuation, and runs of any one character. An event of
+    a single character is no delta: what cuts a finished answer letter by letter sends such.
     """
 
     text_bytes: int = 0
-    mark_bytes: int = 0
+    characters: int = 0
+    marks: int = 0
     deltas: int = 0
 
     def add(self, texts: Iterable[str]) -> int:
         """Counts the texts of one event; how many bytes they are."""
-        added = characters = 0
+        bytes_before, characters_before = self.text_bytes, self.characters
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
-            added += len(encoded)
-            characters += len(text)
-            self.mark_bytes += mark_bytes(encoded)
-        self.text_bytes += added
-        self.deltas += characters > 1
-        return added
+            self.text_bytes += len(encoded)
+            self.characters += len(text)
+            self.marks += _marks(text, encoded)
+        if self.characters - characters_before > 1:
+            self.deltas += 1
+        return self.text_bytes - bytes_before
+
+    def figures(self) -> tuple[int, int, int, int]:
+        """To come back to: `TextSize(*figures)`."""
+        return self.text_bytes, self.characters, self.marks, self.deltas
+
+    def exceeds(self, tokens: int) -> bool:
+        """Whether it is certainly longer than so many tokens."""
+        # The first condition is cheap, and true of whatever `at_least` can find longer.
+        may = self.deltas > tokens or self.characters > LETTERS_PER_TOKEN * tokens
+        return may and self.at_least > tokens
 
     @property
     def at_least(self) -> int:
-        return at_least(self.text_bytes, self.deltas, mark_bytes=self.mark_bytes)
+        """Never above the true number of tokens."""
+        return at_least(self.text_bytes, self.deltas, letters=self.characters - self.marks, marks=self.marks)
 
     @property
     def estimate(self) -> int:
+        """Near the true number of tokens."""
         return completion_estimate(self.text_bytes, self.deltas)
+
+
+def _marks(text: str, encoded: bytes) -> int:
+    length = len(text)
+    if length >= RUN_CHARACTERS and 2 * text.count(text[length // 2]) > length:
+        return length
+    marks = len(encoded) - len(encoded.translate(None, _ASCII_MARKS))
+    if len(encoded) != length:
+        for beginning in _MARKS_BEGIN:
+            marks += encoded.count(beginning)
+    return marks

@@ -12,6 +12,7 @@ from proxy.answer_stream import AnswerStream
 from proxy.answers import BadAnswer, texts, whole_answer
 from proxy.pricing import Usage
 from proxy.reported_usage import report_of
+from proxy.tokens import TextSize
 from tests.fake_upstream import STREAM, USAGE, chunk
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
@@ -139,3 +140,34 @@ def test_what_is_not_ours_in_an_answer_stays_byte_for_byte() -> None:
     said = whole.for_customer(model="asked", billed=Usage(1, 1), cost_toman=0.1)
     usage = b'{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost_toman":0.1}'
     assert said == body.replace(b"1e400", b"1e300") + b',"model":"asked","usage":' + usage + b"}"
+
+
+SPOKEN = st.text(st.sampled_from("ab 9-\n\u0633\u06cc\u2014\u4e2d\ud83d\U0001f600"), max_size=400)
+DELTAS = st.lists(
+    st.tuples(
+        st.sampled_from(["content", "reasoning", "reasoning_content", "refusal"]), SPOKEN, st.integers(0, 2)
+    ),
+    max_size=40,
+)
+
+
+@given(deltas=DELTAS, bound=st.integers(1, 60), size=st.integers(1, 3000))
+def test_no_more_is_ever_relayed_than_is_held(
+    deltas: list[tuple[str, str, int]], bound: int, size: int
+) -> None:
+    raw = b"".join(
+        b"data: %b\n\n" % json.dumps({"choices": [{"index": number, "delta": {name: text}}]}).encode()
+        for name, text, number in deltas
+    )
+    answer = AnswerStream(include_usage=False, choices=3, output_bound=bound)
+    relayed = b""
+    for start in range(0, len(raw), size):
+        relayed += answer.feed(raw[start : start + size])
+        assert answer.size.at_least <= bound
+        assert answer.is_cut == answer.done
+    told = TextSize()
+    for event in relayed.split(b"\n\n")[:-1]:
+        told.add(texts(json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"]))
+    assert told == answer.size
+    assert raw.startswith(relayed)
+    assert answer.is_cut or relayed == raw

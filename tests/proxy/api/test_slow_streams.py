@@ -40,9 +40,9 @@ def there(make_caller: Callable[..., Caller], hasty: WebProcess) -> Caller:
     return Caller(caller.key, caller.key_id, caller.wallet, hasty)
 
 
-def slow_reader(caller: Caller) -> socket.socket:
+def slow_reader(caller: Caller, model: str = LONG_MODEL) -> socket.socket:
     """A client that has asked for a stream and takes little of it at a time."""
-    body = json.dumps({"model": LONG_MODEL, "messages": HELLO, "stream": True}).encode()
+    body = json.dumps({"model": model, "messages": HELLO, "stream": True}).encode()
     lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {caller.key}"]
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
