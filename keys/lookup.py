@@ -18,8 +18,8 @@ import psycopg
 from django.conf import settings
 from django.utils import timezone
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from accounts import broadcasts
 from keys import networks, revocations
 from keys.secret import digest, has_valid_checksum
 
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 MAX_AGE_SECONDS = 5.0
 MAX_ENTRIES = 100_000
 FETCH_TIMEOUT_SECONDS = 5.0
-RECONNECT_MIN_SECONDS, RECONNECT_MAX_SECONDS = 0.1, 5.0
 
 FETCH = """
 SELECT k.id, k.user_id, t.name, least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
@@ -170,29 +169,10 @@ def _retrieve(task: "asyncio.Task[KeyIdentity | None]") -> None:
 async def listen_for_revocations(client: Redis, cache: KeyCache) -> None:
     """Drops revoked keys from the cache, for ever, coming back with growing pauses while Valkey is away.
 
-    Each confirmation of the subscription, the client library's own silent reconnects included, empties the
-    cache: messages may have been missed before it.
+    Each beginning empties the cache: messages may have been missed before it.
     """
-    pause_seconds = RECONNECT_MIN_SECONDS
-    while True:
-        try:
-            async with client.pubsub() as pubsub:
-                await pubsub.subscribe(revocations.CHANNEL)
-                async for message in pubsub.listen():
-                    if message["type"] == "subscribe":
-                        cache.clear()
-                        pause_seconds = RECONNECT_MIN_SECONDS
-                    else:
-                        cache.forget(bytes.fromhex(_text(message["data"])))
-        except (
-            RedisError,
-            OSError,
-            ValueError,
-        ):  # ValueError: a message that is no digest; the cache starts anew
-            logger.warning("revocations are not heard", exc_info=True)
-        await asyncio.sleep(pause_seconds)
-        pause_seconds = min(pause_seconds * 2, RECONNECT_MAX_SECONDS)
 
+    def heard(message: str) -> None:
+        cache.forget(bytes.fromhex(message))
 
-def _text(data: bytes | str) -> str:
-    return data if isinstance(data, str) else data.decode("ascii")
+    await broadcasts.follow(client, revocations.CHANNEL, on_start=cache.clear, on_message=heard)

@@ -61,6 +61,37 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ("is_active",)
     search_fields = ("model_id",)
     inlines = (RouteInline, PriceInline)
+    fieldsets = (
+        (None, {"fields": ["model_id", "description", "description_fa", "owned_by", "is_active"]}),
+        (
+            _("What it takes and makes"),
+            {
+                "fields": [
+                    "context_tokens",
+                    "max_output_tokens",
+                    ("takes_images", "takes_audio", "takes_files", "takes_tools"),
+                ]
+            },
+        ),
+        (
+            _("What bounds a prompt"),
+            {
+                "description": _(
+                    "Safe for the tokenizers and templates that are known; seldom to be changed."
+                ),
+                "fields": [
+                    "media_part_tokens",
+                    "template_tokens",
+                    "tokens_per_100_bytes",
+                    "tools_tokens_per_100_bytes",
+                ],
+            },
+        ),
+        (
+            _("What upstreams reported beyond it"),
+            {"fields": ["learned_context_tokens", "learned_output_tokens"]},
+        ),
+    )
 
     def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:
         return False  # its prices were charged: it is taken off sale instead
@@ -96,6 +127,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
             "base_url",
             "api_key",
             "kind",
+            "limit_field",
             "strip_fields",
             "max_in_flight",
             "on_disconnect",

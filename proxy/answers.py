@@ -1,78 +1,177 @@
-"""What upstreams' answers say about themselves: usage, length, errors; whole or as a stream. Pure.
+"""What upstreams' answers are: their text, how they end, their errors; and whole answers. Pure."""
 
-A stream is relayed event by event, verbatim. Each event is decoded once (a microsecond) to see usage, errors and
-the end; only events that carry usage are written anew (without it where it was not asked for, with the cost where
-it was), and chunks that an upstream's quirks mend.
-"""
-
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import orjson
 
-from proxy import sse
+from proxy import reported_usage
 from proxy.pricing import Usage
-from proxy.quirks import ChunkMender
-from proxy.upstream_errors import error_of
+from proxy.quirks import mend_whole
+from proxy.reported_usage import Report
+from proxy.tokens import TextSize
+from proxy.upstream_errors import error_of, status_of
 
-TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
-CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
+REASONING = (
+    "reasoning_content",
+    "reasoning",
+)  # two names for the same text: some upstreams send it under both
+PARTS_DEEP = 4  # how deep the text of a part may lie
+FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+# What other words mean; any that is neither here nor in FAILURES means that the answer ended as its model would.
+OTHER_FINISH_REASONS = {
+    "max_tokens": "length",
+    "model_length": "length",
+    "max_output_tokens": "length",
+    "tool_use": "tool_calls",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "prohibited_content": "content_filter",
+}
+FAILURES = frozenset(
+    {"error", "failed", "abort", "aborted", "cancelled", "timeout", "insufficient_system_resource"}
+)
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class BadAnswer(Exception):
-    """Upstream answered something that is no usable completion. Its words are not repeated: they may quote a prompt."""
+    """Upstream answered something that is no usable completion.
 
-
-def reported_usage(answer: dict[str, Any]) -> Usage | None:
-    """The usage in an answer or a chunk, or None where there is none to believe.
-
-    Some upstreams leave reasoning tokens out of `completion_tokens` but not out of the total: the total counts.
+    `error` and `status` are an error's own, where one was told. The reason never repeats its words: they may quote a
+    prompt.
     """
-    usage = answer.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion, total = (
-        usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")
-    )
-    if completion is None and isinstance(total, int):
-        completion = 0
-    if type(prompt) is int and type(completion) is int and type(total) is int:
-        completion = max(completion, total - prompt)
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    if prompt is None or completion is None:
-        return None
+
+    def __init__(self, reason: str, *, error: dict[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.error = error or {}
+        self.status = status_of(self.error)
+
+
+def decode(data: bytes) -> Any:
+    """JSON, half a surrogate in its strings included, as models that are cut off write them. Raises BadAnswer."""
     try:
-        return Usage(prompt, completion, cached or 0)
-    except ValueError:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if b"\\u" not in data:
+            raise BadAnswer("not JSON") from None
+    try:
+        return json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise BadAnswer("not JSON") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def encode(value: Any) -> bytes:
+    """Raises BadAnswer for what is nested deeper than can be written."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        pass
+    try:
+        return json.dumps(value, separators=(",", ":")).encode()
+    except RecursionError:
+        raise BadAnswer("nested too deep") from None
+
+
+def edited(data: bytes, decoded: dict[str, Any], changes: dict[str, Any]) -> bytes:
+    """A JSON object with some of its members changed, or left out (`...`); the others stay byte for byte.
+
+    Raises BadAnswer.
+    """
+    if (members := _raw_members(data)) is None:
+        return encode({name: value for name, value in {**decoded, **changes}.items() if value is not ...})
+    for name, value in changes.items():
+        if value is ...:
+            members.pop(name, None)
+        else:
+            members[name] = msgspec.Raw(encode(value))
+    return msgspec.json.encode(members)
+
+
+def _raw_members(data: bytes) -> dict[str, msgspec.Raw] | None:
+    """None for what holds half a surrogate, or is nested too deep."""
+    try:
+        return _decode_members(data)
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
-def text_bytes(message: Any) -> int:
-    """UTF-8 bytes of what a message or a delta says: content, reasoning, and the arguments of calls."""
+def choices_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = answer.get("choices")
+    return [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+
+
+def check_choice(choice: dict[str, Any]) -> None:
+    """Raises BadAnswer for a choice that failed."""
+    if error := choice.get("error"):
+        raise BadAnswer("an error in a choice", error=error_of({"error": error}))
+    finish = choice.get("finish_reason")
+    if isinstance(finish, str) and finish.lower() in FAILURES:
+        raise BadAnswer("a choice that failed")
+
+
+def finish_reason(choice: dict[str, Any], *, calls: bool) -> str | None:
+    """The one of OpenAI's five words for how a choice ended; None where it has not."""
+    finish = choice.get("finish_reason")
+    if not finish:
+        return None
+    if finish in FINISH_REASONS:
+        return str(finish)
+    known = OTHER_FINISH_REASONS.get(str(finish).lower())
+    return known or ("tool_calls" if calls else "stop")
+
+
+def texts(message: Any) -> Iterator[str]:
+    """What a message or a delta says: content, reasoning, transcripts, and the names and arguments of calls."""
     if not isinstance(message, dict):
-        return 0
-    length = 0
-    for name in TEXTS:
-        if (text := message.get(name)) and isinstance(text, str):
-            length += _utf8_bytes(text)
+        return
+    yield from _part_texts(message.get("content"), PARTS_DEEP)
+    reasoning = {text for name in REASONING if isinstance(text := message.get(name), str)}
+    details = message.get("reasoning_details")
+    reasoning.add("".join(_part_texts(details, PARTS_DEEP)))  # OpenRouter: the same once more, in parts
+    yield from reasoning
+    audio = message.get("audio")
+    for text in (message.get("refusal"), audio.get("transcript") if isinstance(audio, dict) else None):
+        if isinstance(text, str):
+            yield text
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict):
-            length += _function_bytes(call.get("function"))
-    return length + _function_bytes(message.get("function_call"))
+            yield from _function_texts(call.get("function"))
+            yield from _function_texts(call.get("custom"))
+    yield from _function_texts(message.get("function_call"))
 
 
-def _function_bytes(function: Any) -> int:
-    if not isinstance(function, dict):
-        return 0
-    texts = (function.get("name"), function.get("arguments"))
-    return sum(_utf8_bytes(text) for text in texts if isinstance(text, str))
+def _part_texts(part: Any, deep: int) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif deep and isinstance(part, list):
+        for one in part:
+            yield from _part_texts(one, deep - 1)
+    elif deep and isinstance(part, dict):
+        for name in ("text", "thinking", "summary", "refusal"):
+            yield from _part_texts(part.get(name), deep - 1)
 
 
-def _utf8_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def _function_texts(function: Any) -> Iterator[str]:
+    if isinstance(function, dict):
+        for name in ("name", "arguments", "input"):
+            text = function.get(name)
+            if isinstance(text, dict):  # as some engines give arguments
+                yield encode(text).decode()
+            elif isinstance(text, str):
+                yield text
+
+
+def makes_calls(message: Any) -> bool:
+    return isinstance(message, dict) and bool(message.get("tool_calls"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,214 +180,56 @@ class WholeAnswer:
 
     body: bytes
     answer: dict[str, Any]
-    usage: Usage | None
-    text_bytes: int
+    report: Report | None
+    size: TextSize
+    mended: bool
 
-    def with_cost(self, billed: Usage, cost_toman: float) -> bytes:
-        """The answer as upstream gave it, with what it cost beside the usage it was billed by."""
-        priced = {**self.answer, "usage": _priced(self.answer.get("usage"), billed, cost_toman)}
-        try:
-            return orjson.dumps(priced)
-        except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
-            return self.body
-
-
-def whole_answer(body: bytes) -> WholeAnswer:
-    """Raises BadAnswer."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise BadAnswer("not JSON") from None
-    if error_of(answer) is not None:
-        raise BadAnswer("an error in a 200 answer")
-    choices = answer.get("choices") if isinstance(answer, dict) else None
-    if not isinstance(choices, list) or not choices:
-        raise BadAnswer("no choices")
-    length = sum(text_bytes(choice.get("message")) for choice in choices if isinstance(choice, dict))
-    return WholeAnswer(body, answer, reported_usage(answer), length)
-
-
-def _priced(reported: Any, billed: Usage, cost_toman: float) -> dict[str, Any]:
-    """Upstream's usage object (or one of what was billed, where there is none to believe), with the cost."""
-    usage = (
-        reported
-        if isinstance(reported, dict) and reported_usage({"usage": reported}) is not None
-        else {
-            "prompt_tokens": billed.prompt_tokens,
-            "completion_tokens": billed.completion_tokens,
-            "total_tokens": billed.total_tokens,
+    def for_customer(self, *, model: str, billed: Usage, cost_toman: float) -> bytes:
+        """The answer as upstream gave it, with the name that was asked for and what it cost. Raises BadAnswer."""
+        said = self.report.said if self.report else None
+        changes: dict[str, Any] = {
+            name: ... for name in self.answer if reported_usage.tells_of_purchase(name)
         }
+        changes["usage"] = reported_usage.for_customers(said, billed, cost_toman)
+        if self.answer.get("model") is not None:
+            changes["model"] = model
+        if self.mended:
+            changes["choices"] = self.answer["choices"]
+        return edited(self.body, self.answer, changes)
+
+
+def whole_answer(body: bytes, *, mends: bool = False) -> WholeAnswer:
+    """Reads a whole answer. `mends`: see proxy.quirks. Raises BadAnswer."""
+    answer = decode(body)
+    if (error := error_of(answer)) is not None:
+        raise BadAnswer("an error in a 200 answer", error=error)
+    if not isinstance(answer, dict):
+        raise BadAnswer("no object")
+    choices = choices_of(answer)
+    report = reported_usage.report_of(answer) or reported_usage.combined(
+        [report for choice in choices if (report := reported_usage.report_of(choice)) is not None]
     )
-    return {**usage, "cost_toman": cost_toman}
+    size, begun, mended = TextSize(), False, mends
+    for choice in choices:
+        check_choice(choice)
+        size.add(texts(choice.get("message")))
+        begun = begun or bool(choice.get("message") or choice.get("finish_reason"))
+        mended = _mend_choice(choice) or mended
+    if not begun:
+        raise BadAnswer("no choices")
+    if mends:
+        mend_whole(answer)
+    if mended or _raw_members(body) is None:
+        encode(answer)  # what cannot be written must fail before it is paid for
+    return WholeAnswer(body, answer, report, size, mended)
 
 
-class PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    content: str | None = None
-    role: str | None = None
-    refusal: None = None
-
-
-class PlainChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    delta: PlainDelta
-    index: int = 0
-    finish_reason: None = None
-    logprobs: None = None
-
-
-class PlainChunk(msgspec.Struct, gc=False):
-    """What nearly every event is: text of one choice, and nothing that bills, fails or ends.
-
-    Decoding into this costs half of decoding into dictionaries. What does not fit is decoded whole.
-    """
-
-    choices: tuple[PlainChoice]
-    usage: msgspec.UnsetType | None = msgspec.UNSET
-    error: None = None
-
-
-decode_plain = msgspec.json.Decoder(PlainChunk).decode
-
-
-class AnswerStream:
-    """One streamed answer on its way through.
-
-    `feed` gives what the client is to get now; `tail` what comes after payment. `usage`, `text_bytes` and
-    `deltas` say what to bill; `finished` that all of the text has come. Once `failure` says why this is no usable
-    answer, nothing more is read.
-    """
-
-    def __init__(self, *, include_usage: bool, choices: int = 1, mends: bool = False) -> None:
-        self._include_usage = include_usage
-        self._choices = choices
-        self._begun: set[int] = set()
-        self._ended: set[int] = set()
-        self._mender = ChunkMender() if mends else None
-        self._splitter = sse.EventSplitter()
-        self._reported: Any = None
-        self._last_data = b"{}"
-        self.finished = False
-        self.usage: Usage | None = None
-        self.text_bytes = 0
-        self.deltas = 0
-        self.done = False
-        self.failure = ""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Events to relay now, whole; empty when none was completed."""
-        try:
-            return self._relay(self._splitter.feed(chunk))
-        except sse.EventTooLarge:
-            self.failure = "an event without end"
-            return b""
-
-    def end(self) -> bytes:
-        """Upstream has closed: a failure where it had not finished its answer."""
-        relayed = self._relay(self._splitter.flush())
-        # An upstream may have made fewer choices than it was asked for; those that it began, it has to end.
-        if not self.failure and not self.done and not (self._ended and self._begun <= self._ended):
-            self.failure = "the stream ended in the middle"
-        self.done = not self.failure
-        return relayed
-
-    def _relay(self, events: list[bytes]) -> bytes:
-        relayed = []
-        for event in events:
-            try:
-                relayed.append(self._read(event))
-            except BadAnswer as error:
-                self.failure = str(error)
-                break
-        return b"".join(relayed)
-
-    def tail(self, billed: Usage, cost_toman: float) -> bytes:
-        """The last bytes: one chunk with the usage and its cost where usage was asked for, and `[DONE]`."""
-        if not self._include_usage:
-            return sse.DONE
-        last = orjson.loads(self._last_data)
-        chunk = {name: last[name] for name in CHUNK_HEAD if name in last}
-        return (
-            sse.event(
-                orjson.dumps({**chunk, "choices": [], "usage": _priced(self._reported, billed, cost_toman)})
-            )
-            + sse.DONE
-        )
-
-    def _read(self, event: bytes) -> bytes:
-        if self.done:
-            return b""
-        data = sse.data(event)
-        if data is None:
-            if not event.startswith(sse.WITHOUT_DATA):
-                raise BadAnswer("no event stream")
-            return event
-        if data == b"[DONE]":
-            self.done = True
-            return b""
-        if (
-            self._choices == 1
-            and self._mender is None
-            and (length := self._plain_text_bytes(data)) is not None
-        ):
-            self._last_data = data
-            if length:
-                self.text_bytes += length
-                self.deltas += 1
-            return event
-        try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            raise BadAnswer("an event that is no JSON") from None
-        if error_of(chunk) is not None:
-            raise BadAnswer("an error in the stream")
-        if not isinstance(chunk, dict):
-            raise BadAnswer("an event that is no object")
-        self._count(chunk)
-        if chunk.get("choices") or reported_usage(chunk) is not None:
-            self._last_data = data
-        if self._mender is not None and self._mender.mend(chunk):
-            event = sse.event(orjson.dumps(chunk))
-        return self._relayed(event, chunk) if "usage" in chunk else event
-
-    def _plain_text_bytes(self, data: bytes) -> int | None:
-        """The length of an event that is a PlainChunk and goes through as it is; None for any other."""
-        try:
-            chunk = decode_plain(data)
-        except msgspec.DecodeError:
-            return None
-        if chunk.usage is None and not self._include_usage:
-            return None
-        text = chunk.choices[0].delta.content
-        return _utf8_bytes(text) if text else 0
-
-    def _count(self, chunk: dict[str, Any]) -> None:
-        choices = chunk.get("choices")
-        if not isinstance(choices, list) or not choices:
-            return
-        for choice in choices:
-            if not isinstance(choice, dict):
-                continue
-            if length := text_bytes(choice.get("delta")):
-                self.text_bytes += length
-                self.deltas += 1
-            number = choice.get("index")
-            number = number if isinstance(number, int) else 0
-            self._begun.add(number)
-            if choice.get("finish_reason"):
-                self._ended.add(number)
-                self.finished = len(self._ended) >= self._choices
-
-    def _relayed(self, event: bytes, chunk: dict[str, Any]) -> bytes:
-        usage = reported_usage(chunk)
-        if usage is not None:  # on every chunk of some upstreams: the last one counts
-            self.usage, self._reported = usage, chunk["usage"]
-        if not chunk.get("choices"):
-            return b"" if usage is not None or not self._include_usage else event
-        if self._include_usage:
-            return event if chunk["usage"] is None else sse.event(orjson.dumps({**chunk, "usage": None}))
-        del chunk["usage"]
-        return sse.event(orjson.dumps(chunk))
-
-
-def error_event(body: dict[str, Any]) -> bytes:
-    """How a failure after the first byte looks: SDKs raise on a truthy `error`."""
-    return sse.event(orjson.dumps(body)) + sse.DONE
+def _mend_choice(choice: dict[str, Any]) -> bool:
+    """Gives a finished choice one of OpenAI's words for its end, and takes usage out of it; whether it had to."""
+    calls = makes_calls(choice.get("message"))
+    word = finish_reason(choice, calls=calls) or ("tool_calls" if calls else "stop")
+    mended = choice.pop("usage", None) is not None
+    if choice.get("finish_reason") != word:
+        choice["finish_reason"] = word
+        mended = True
+    return mended

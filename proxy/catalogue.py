@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.db import connection
@@ -12,6 +12,8 @@ from django.utils import timezone
 from proxy import quirks, secrets
 from proxy.models import LanguageModel, Price, Route
 from proxy.pricing import PriceQuote
+from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
+from proxy.tokens import TokenRates
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ class ServedRoute:
 class ServedModel:
     """A model on sale. `created` is in Unix seconds. Whoever keeps this object keeps its price.
 
-    `routes`: at least one, by priority.
+    `takes`: the inputs beside text (proxy.completion_request). `learned_…`: what an upstream reported beyond what is
+    declared here, or beyond the cap that it was sent. `routes`: at least one, by priority.
     """
 
     model_id: str
@@ -53,8 +56,17 @@ class ServedModel:
     context_tokens: int
     max_output_tokens: int
     media_part_tokens: int | None
+    takes: frozenset[str]
+    rates: TokenRates
+    learned_context_tokens: int | None
+    learned_output_tokens: int | None
     price: PriceQuote
     routes: tuple[ServedRoute, ...]
+
+    @property
+    def longest_prompt_tokens(self) -> int:
+        """The context: as it is declared, or as it turned out to be."""
+        return max(self.context_tokens, self.learned_context_tokens or 0)
 
 
 def load(now: datetime) -> dict[str, ServedModel]:
@@ -100,7 +112,9 @@ class CatalogueCache:
         self._refresh_seconds = refresh_seconds
         self._served: dict[str, ServedModel] = {}
         self.is_loaded = False
+        self._learned: dict[str, dict[str, int]] = {}  # what the database does not say yet
         self._task: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
 
     def get(self, model_id: str) -> ServedModel | None:
         return self._served.get(model_id)
@@ -124,15 +138,45 @@ class CatalogueCache:
     async def refresh(self) -> None:
         """Reads the catalogue now; on failure the old one stays."""
         try:
-            self._served = await asyncio.to_thread(_load_apart)
-            self.is_loaded = True
+            served = await asyncio.to_thread(_load_apart)
+            for model_id, found in self._learned.items():
+                if model_id in served:
+                    served[model_id] = _with_learned(served[model_id], found)
+            self._served, self.is_loaded = served, True
         except Exception:
             # Whatever it was: the loop has to live, and what was on sale a moment ago still is.
             logger.exception("The catalogue could not be read; the last one stays in use.")
 
+    def refresh_soon(self) -> None:
+        """Reads the catalogue anew without waiting for its turn."""
+        self._wanted.set()
+
+    def learn(self, model_id: str, found: dict[str, int]) -> bool:
+        """Goes by these figures at once (columns of LanguageModel), until the database has them: `stored`.
+
+        False where as much is known already.
+        """
+        model = self._served.get(model_id)
+        if model is None or (learned := _with_learned(model, found)) == model:
+            return False
+        self._served[model_id] = learned
+        known = self._learned.setdefault(model_id, {})
+        known.update({name: max(value, known.get(name, 0)) for name, value in found.items()})
+        return True
+
+    def stored(self, model_id: str, found: dict[str, int]) -> None:
+        """The database has these figures: what it says counts again."""
+        known = self._learned.get(model_id, {})
+        for name, value in found.items():
+            if known.get(name) == value:
+                del known[name]
+
     async def _keep_fresh(self) -> None:
         while True:
-            await asyncio.sleep(self._refresh_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._refresh_seconds):
+                    await self._wanted.wait()
+            self._wanted.clear()
             await self.refresh()
 
 
@@ -154,9 +198,36 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
         media_part_tokens=model.media_part_tokens,
+        takes=frozenset(
+            kind
+            for kind, taken in (
+                (IMAGE, model.takes_images),
+                (AUDIO, model.takes_audio),
+                (FILE, model.takes_files),
+                (TOOLS, model.takes_tools),
+            )
+            if taken
+        ),
+        rates=TokenRates(
+            template_tokens=model.template_tokens,
+            tokens_per_100_bytes=model.tokens_per_100_bytes,
+            tools_tokens_per_100_bytes=model.tools_tokens_per_100_bytes,
+        ),
+        learned_context_tokens=model.learned_context_tokens,
+        learned_output_tokens=model.learned_output_tokens,
         price=quote(price),
         routes=tuple(routes),
     )
+
+
+def _with_learned(model: ServedModel, found: dict[str, int]) -> ServedModel:
+    rates, own = model.rates, {}
+    for name, value in found.items():
+        if hasattr(rates, name):
+            rates = replace(rates, **{name: max(value, getattr(rates, name))})
+        else:
+            own[name] = max(value, getattr(model, name) or 0)
+    return replace(model, rates=rates, **own)  # type: ignore[arg-type]  # all of them are numbers of tokens
 
 
 def _route(route: Route) -> ServedRoute:
@@ -168,7 +239,9 @@ def _route(route: Route) -> ServedRoute:
         api_key=secrets.decrypt(upstream.api_key_encrypted),
         upstream_model=route.upstream_model,
         on_disconnect=upstream.on_disconnect,
-        quirks=quirks.of(kind=upstream.kind, strip_fields=upstream.strip_fields),
+        quirks=quirks.of(
+            kind=upstream.kind, strip_fields=upstream.strip_fields, limit_field=upstream.limit_field
+        ),
         max_in_flight=upstream.max_in_flight,
         priority=route.priority,
         weight=route.weight,

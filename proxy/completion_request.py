@@ -1,171 +1,256 @@
-"""What is read of a chat completion's body: only the fields that route, bound or bill it. The rest passes unread."""
+"""What is read of a chat completion's body: only the fields that route, bound or bill it. The rest passes unread.
 
-from dataclasses import dataclass
+A body is cut into its top-level fields, which stay the JSON that the client wrote: what is not read here reaches the
+upstream as it was written, numbers of any size included.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
+import msgspec
 
+from proxy import tokens
 from proxy.errors import APIError
-from proxy.tokens import PromptSize
+from proxy.quirks import Quirks
+from proxy.request_fields import INPUTS, LIMIT_FIELDS, TEXT, TOOLS, client_tools
+from proxy.tokens import PromptSize, expansion_bytes
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-# An assistant's message may lack content beside one of these.
-INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
-TEXT_TYPES = frozenset({"text", "refusal", "input_text", "output_text"})
-MEDIA_TYPES = frozenset({"image_url", "input_audio", "file", "video_url"})
+# Agents send these back with nothing in them: an answer of reasoning or calls alone, a tool that said nothing.
+ROLES_WITHOUT_CONTENT = frozenset({"assistant", "tool", "function"})
 MESSAGES_MAX = 20_000
 N_MAX = 128
 OUTPUT_LIMIT_MAX = 2**31 - 1
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*\]")
+NO_TOOLS = frozenset({b"null", b"[]"})
+
+Fields = dict[str, msgspec.Raw]
+
+
+class Message(msgspec.Struct, gc=False):
+    role: str
+    content: str | list[msgspec.Raw] | None = None
+
+
+class Part(msgspec.Struct, gc=False):
+    type: str
+    text: Any = None
+
+
+_read_fields = msgspec.json.Decoder(Fields).decode
+_read_anything = msgspec.json.Decoder().decode
+_read_flag = msgspec.json.Decoder(bool | None).decode
+_read_number = msgspec.json.Decoder(int | float | None).decode
+_read_options = msgspec.json.Decoder(Fields | None).decode
+_read_text = msgspec.json.Decoder(str).decode
+_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_read_message = msgspec.json.Decoder(Message).decode
+_read_part = msgspec.json.Decoder(Part).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A body as its top-level fields. `text_bytes`: its size as compact JSON; `expansion_bytes`: see PromptSize.
+
+    `compact`: whether no field is longer than it has to be.
+    """
+
+    fields: Fields
+    text_bytes: int
+    expansion_bytes: int
+    compact: bool
 
 
 @dataclass(slots=True)
 class CompletionRequest:
-    """`payload` is the client's object; `output_limit` its own cap on one answer, None where it set none."""
+    """`fields` are the client's; `output_limit` its own cap on one answer, None where it set none.
 
-    payload: dict[str, Any]
+    `inputs`: where the first image, sound or file stands, or the tools, by what it is. `content_bytes`: UTF-8 that
+    messages say in text, all of which a model reads.
+    """
+
+    fields: Fields
     model: str
     stream: bool
     include_usage: bool
     n: int
     output_limit: int | None
     prompt: PromptSize
+    inputs: dict[str, str]
+    content_bytes: int
 
-    def upstream_body(
-        self, *, upstream_model: str, output_limit: int | None, without: frozenset[str] = frozenset()
-    ) -> bytes:
-        """The body for upstream: the model's name there, usage asked for in streams, and a cap where we set one.
+    def cannot_fit(self, context_tokens: int) -> bool:
+        """Whether what the messages say is longer than the context in any tokenizer; what might fit is let through."""
+        if tokens.at_least(self.content_bytes, 0) <= context_tokens:
+            return False
+        mark_bytes = min(tokens.mark_bytes(bytes(self.fields["messages"])), self.content_bytes)
+        return tokens.at_least(self.content_bytes, 0, mark_bytes=mark_bytes) > context_tokens
 
-        `without`: fields that it does not take.
-        """
-        payload = {**self.payload, "model": upstream_model}
-        for name in without:
-            payload.pop(name, None)
+    def upstream_body(self, *, upstream_model: str, output_limit: int, rules: Quirks) -> bytes:
+        """The body for an upstream: the model's name there, the cap by the name that it obeys, usage asked for in
+        streams, and nothing that it does not take or that nobody has bounded."""
+        body: dict[str, Any] = {
+            name: value
+            for name, value in self.fields.items()
+            if name not in rules.strip_fields and name not in LIMIT_FIELDS
+        }
+        for name, reduced in rules.reduced_fields.items():
+            if name in self.fields and (kept := reduced(self.fields[name])) is not None:
+                body[name] = kept
+        body["model"] = upstream_model
+        for name in rules.limit_fields:
+            body[name] = output_limit
         if self.stream:
-            payload["stream_options"] = {**(payload.get("stream_options") or {}), "include_usage": True}
-        if output_limit is not None:
-            payload["max_tokens"] = output_limit
-        try:
-            return orjson.dumps(payload)
-        except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
-            raise APIError("invalid_json") from None
+            options = _read(self.fields, "stream_options", _read_options, "an object")
+            body["stream_options"] = {**(options or {}), "include_usage": True}
+        return msgspec.json.encode(body)
 
 
-def read_payload(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object. Raises APIError invalid_json, also for lone surrogates and absurd nesting."""
+def read_payload(body: bytes) -> Payload:
+    """Cuts a JSON object. Raises APIError invalid_json, also for lone surrogates and absurd nesting."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
     try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        fields = _read_fields(body)
+        if not body.isascii():
+            body.decode()  # fields that are only cut out are not looked into
+        compact = _compact(body)
+        return Payload(fields, len(compact), expansion_bytes(compact), compact is body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise APIError("invalid_json") from None
-    if not isinstance(payload, dict):
-        raise APIError("invalid_json")
-    return payload
 
 
-def required_model(payload: dict[str, Any]) -> str:
-    model = payload.get("model")
-    if not isinstance(model, str) or not model.strip():
+def required_model(payload: Payload) -> str:
+    try:
+        model = _read_text(payload.fields.get("model", b"null"))
+    except msgspec.MsgspecError:
+        model = ""
+    if not model.strip():
         raise APIError("model_required", param="model")
-    if not isinstance(payload.get("messages"), list) or not payload["messages"]:
+    messages = bytes(payload.fields.get("messages", b""))
+    if not messages.startswith(b"[") or EMPTY_LIST.match(messages):
         raise APIError("messages_required", param="messages")
     return model
 
 
-def read_request(payload: dict[str, Any], *, model: str) -> CompletionRequest:
+def read_request(payload: Payload, *, model: str) -> CompletionRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
-    messages = payload["messages"]
-    if len(messages) > MESSAGES_MAX:
-        raise APIError("invalid_messages", param="messages")
-    for number, message in enumerate(messages):
-        if not _is_message(message):
-            raise APIError("invalid_messages", param=f"messages[{number}]")
-    stream = payload.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise _invalid("stream", "a boolean")
-    options = payload.get("stream_options")
-    if options is not None and not isinstance(options, dict):
-        raise _invalid("stream_options", "an object")
+    fields = payload.fields
+    content = _read_messages(fields["messages"])
+    stream = _read(fields, "stream", _read_flag, "a boolean")
+    options = _read(fields, "stream_options", _read_options, "an object") or {}
+    n = _whole_number(fields, "n", N_MAX) or 1
     limits = [
-        limit
-        for name in ("max_tokens", "max_completion_tokens")
-        if (limit := _whole_number(payload, name, OUTPUT_LIMIT_MAX)) is not None
+        limit for name in LIMIT_FIELDS if (limit := _whole_number(fields, name, OUTPUT_LIMIT_MAX)) is not None
     ]
+    tools_bytes = 0
+    for name in ("tools", "functions"):
+        if (tools := fields.get(name)) is not None and bytes(tools) not in NO_TOOLS:
+            content.inputs.setdefault(TOOLS, name)
+            tools_bytes += len(bytes(tools) if payload.compact else _compact(bytes(tools)))
+    if "tools" in fields:
+        fields = {**fields, "tools": client_tools(fields["tools"])}
     return CompletionRequest(
-        payload=payload,
+        fields=fields,
         model=model,
         stream=bool(stream),
-        include_usage=bool(options and options.get("include_usage")),
-        n=_whole_number(payload, "n", N_MAX) or 1,
-        # Upstreams differ in which of the two they obey; the hold has to cover either.
-        output_limit=max(limits) if limits else None,
-        prompt=_size(messages, payload.get("tools")),
+        include_usage=bool(_read(options, "include_usage", _read_anything, "a boolean")),
+        n=n,
+        output_limit=min(limits) if limits else None,  # both caps are kept by keeping the lower one
+        prompt=PromptSize(
+            text_bytes=payload.text_bytes - content.media_bytes,
+            tools_bytes=tools_bytes,
+            media_parts=content.media_parts,
+            expansion_bytes=payload.expansion_bytes,
+        ),
+        inputs=content.inputs,
+        content_bytes=content.text_bytes,
     )
 
 
-def _size(messages: list[dict[str, Any]], tools: Any) -> PromptSize:
-    text_bytes = media_parts = media_bytes = 0
-    for message in messages:
-        content = message.get("content")
-        if isinstance(content, list):
-            for part in content:
-                if part["type"] in TEXT_TYPES:
-                    text_bytes += _text_part_bytes(part)
-                    continue
-                media_parts += 1  # what we do not know may be as large as any
-                if part["type"] in MEDIA_TYPES:
-                    media_bytes += _json_bytes(part)
-        elif content:
-            text_bytes += _utf8_bytes(content)
-        if calls := message.get("tool_calls"):
-            text_bytes += _json_bytes(calls)
-    if tools:
-        text_bytes += _json_bytes(tools)
-    return PromptSize(len(messages), text_bytes, media_parts, media_bytes, bool(tools))
+@dataclass(slots=True)
+class _Content:
+    text_bytes: int = 0
+    media_parts: int = 0
+    media_bytes: int = 0
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
-def _text_part_bytes(part: dict[str, Any]) -> int:
-    text = part.get("text") or part.get("refusal")
-    return _utf8_bytes(text) if isinstance(text, str) else 0
+def _read_messages(messages: msgspec.Raw) -> _Content:
+    every = _read_list(messages)
+    if len(every) > MESSAGES_MAX:
+        raise APIError("invalid_messages", param="messages")
+    content = _Content()
+    for number, raw in enumerate(every):
+        try:
+            _add_message(content, _read_message(raw), number)
+        except (msgspec.MsgspecError, _NotAMessage):
+            raise APIError("invalid_messages", param=f"messages[{number}]") from None
+    return content
+
+
+class _NotAMessage(Exception):
+    """A role that there is not, or no content where there must be some."""
+
+
+def _add_message(content: _Content, message: Message, number: int) -> None:
+    said = message.content
+    if message.role not in ROLES or not (
+        said or isinstance(said, str) or message.role in ROLES_WITHOUT_CONTENT
+    ):
+        raise _NotAMessage
+    if isinstance(said, str):
+        content.text_bytes += _utf8_bytes(said)
+        return
+    for place, raw in enumerate(said or ()):
+        part = _read_part(raw)
+        kind = INPUTS.get(part.type)
+        if kind == TEXT:
+            content.text_bytes += _utf8_bytes(part.text) if isinstance(part.text, str) else 0
+            continue
+        content.media_parts += 1
+        if kind is not None:  # the bytes of a part of an unknown type count as text, too
+            content.media_bytes += len(bytes(raw))
+            content.inputs.setdefault(kind, f"messages[{number}].content[{place}]")
+
+
+def _compact(value: bytes) -> bytes:
+    r"""The same JSON without escapes (`\u0633` is six bytes for two) and line ends: what its size is judged by."""
+    if b"\\u" not in value:
+        return value if b"\n" not in value else msgspec.json.format(value, indent=-1)
+    try:
+        return msgspec.json.encode(_read_anything(value))
+    except (
+        msgspec.MsgspecError,
+        RecursionError,
+    ):  # a number that no float holds: as it came, which is no shorter
+        return value
 
 
 def _utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _json_bytes(value: Any) -> int:
+def _read(fields: Fields, name: str, decode: Callable[[msgspec.Raw], Any], wanted: str) -> Any:
+    """A field's value, None where it is absent. Raises APIError invalid_value."""
+    if (raw := fields.get(name)) is None:
+        return None
     try:
-        return len(orjson.dumps(value))
-    except orjson.JSONEncodeError:
-        raise APIError("invalid_json") from None
+        return decode(raw)
+    except msgspec.MsgspecError:
+        raise _invalid(name, wanted) from None
 
 
-def _is_message(message: Any) -> bool:
-    if (
-        not isinstance(message, dict)
-        or not isinstance(message.get("role"), str)
-        or message["role"] not in ROLES
-    ):
-        return False
-    content = message.get("content")
-    if isinstance(content, str):
-        return True
-    if isinstance(content, list):
-        return bool(content) and all(
-            isinstance(part, dict) and isinstance(part.get("type"), str) for part in content
-        )
-    return (
-        content is None
-        and message["role"] == "assistant"
-        and any(message.get(name) for name in INSTEAD_OF_CONTENT)
-    )
-
-
-def _whole_number(payload: dict[str, Any], name: str, most: int) -> int | None:
-    value = payload.get(name)
+def _whole_number(fields: Fields, name: str, most: int) -> int | None:
+    wanted = f"a whole number from 1 to {most}"
+    value = _read(fields, name, _read_number, wanted)
     if value is None:
         return None
-    if type(value) is not int or not 1 <= value <= most:
-        raise _invalid(name, f"a whole number from 1 to {most}")
-    return value
+    if value != int(value) or not 1 <= value <= most:
+        raise _invalid(name, wanted)
+    return int(value)
 
 
 def _invalid(name: str, wanted: str) -> APIError:

@@ -3,21 +3,24 @@
 import asyncio
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
-from proxy import answers, pricing, quirks
+from proxy import answers, pricing
+from proxy.answer_stream import AnswerStream
 from proxy.catalogue import CatalogueCache, ServedModel, ServedRoute
-from proxy.completion_request import CompletionRequest, read_request, required_model
+from proxy.completion_request import CompletionRequest, Payload, read_request, required_model
 from proxy.errors import APIError, UpstreamRefusal, upstream_error
+from proxy.learning import Expected
 from proxy.metering import Metered, Outcome
 from proxy.models import Upstream
 from proxy.relay import Relay
-from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, read_all
+from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
+from proxy.upstreams import AllFull, UpstreamCall, UpstreamFailed, judged, read_all
 from wallet.holds import BudgetReached, LedgerUnavailable, NotCovered, WalletFrozen
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 
 # Without a limit of its own a request is served if wallet and budget cover this much of an answer.
 OUTPUT_FLOOR_TOKENS = 256
+BYTES_PER_TOKEN_MIN = (
+    3  # of nearly every text; what is denser has to say its own cap near the end of a context
+)
+INPUT_WORDS = {IMAGE: "images", AUDIO: "sound", FILE: "files", TOOLS: "tools"}
 CLIENT_LEFT = "the client has left"  # said with a cancellation
 CLIENT_CLOSED = 499  # nginx's number, for the record: nobody was there to read a status
 COST_HEADER = "x-hamiran-cost-toman"
@@ -47,11 +54,21 @@ class Order:
         return self.ask.stream and all(route.on_disconnect == cancel for route in self.model.routes)
 
 
-def take(runtime: "Runtime", payload: dict[str, Any], *, key: KeyIdentity) -> Order:
+def take(runtime: "Runtime", payload: Payload, *, key: KeyIdentity) -> Order:
     """Raises APIError for what cannot be asked of any model, or of this one, or with this key."""
     model_id = required_model(payload)
     model = find_model(runtime, model_id, key=key)
-    return Order(read_request(payload, model=model_id), model)
+    ask = read_request(payload, model=model_id)
+    for kind, param in ask.inputs.items():
+        if kind not in model.takes:
+            raise APIError(
+                "input_not_supported",
+                param=param,
+                message=f"The model {model_id} does not take {INPUT_WORDS[kind]}.",
+            )
+    if ask.cannot_fit(model.longest_prompt_tokens):
+        raise APIError("context_length_exceeded", param="messages")
+    return Order(ask, model)
 
 
 def find_model(runtime: "Runtime", model_id: str, *, key: KeyIdentity) -> ServedModel:
@@ -85,6 +102,7 @@ async def create(
     answer's cost. Raises APIError; no hold is left open then.
     """
     ask, model = order.ask, order.model
+    expected = Expected(model, ask.prompt, _output_limit(ask, model), ask.n)
     metered = Metered(
         holds=runtime.holds,
         limiter=runtime.limiter,
@@ -96,20 +114,15 @@ async def create(
         prompt_estimate=ask.prompt.estimate,
     )
     try:
-        # What bounds the prompt is the longest that any upstream gets: nothing is left out of it.
-        body = ask.upstream_body(upstream_model=metered.route.upstream_model, output_limit=None)
-        output_limit = await _hold(metered, ask, len(body))
+        output_limit = await _hold(metered, ask, expected.output_limit)
     except BaseException:
         await metered.release_limits(0)
         raise
-    first_model = metered.route.upstream_model
+    metered.observe = partial(runtime.learning.observe, replace(expected, output_limit=output_limit))
 
     def body_for(route: ServedRoute) -> bytes:
-        left_out = route.quirks.strip_fields
-        if route.upstream_model == first_model and output_limit is None and not left_out:
-            return body
         return ask.upstream_body(
-            upstream_model=route.upstream_model, output_limit=output_limit, without=left_out
+            upstream_model=route.upstream_model, output_limit=output_limit, rules=route.quirks
         )
 
     try:
@@ -145,16 +158,30 @@ def busy() -> APIError:
     return APIError("service_unavailable", headers={"Retry-After": "1"})
 
 
-async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> int | None:
-    """Holds the worst case. Returns the output limit to set where the money covers less than the model's longest."""
+def _output_limit(ask: CompletionRequest, model: ServedModel) -> int:
+    """The cap on each choice. Without one of the client's it leaves room for the prompt: engines refuse a cap that
+    would not fit into the context behind it."""
+    if ask.output_limit is not None:
+        return min(ask.output_limit, model.longest_prompt_tokens)
+    room = model.longest_prompt_tokens - ask.prompt.text_bytes // BYTES_PER_TOKEN_MIN
+    return min(model.max_output_tokens, max(room, OUTPUT_FLOOR_TOKENS))
+
+
+async def _hold(metered: Metered, ask: CompletionRequest, output_limit: int) -> int:
+    """Holds the worst case. Returns the cap to send: the one asked for, or what the money covers if that is less."""
     model, price = metered.model, metered.model.price
     prompt = ask.prompt.bound(
-        body_bytes, media_part_tokens=model.media_part_tokens, context_tokens=model.context_tokens
+        rates=model.rates,
+        media_part_tokens=model.media_part_tokens,
+        context_tokens=model.longest_prompt_tokens,
+        trust_context=model.learned_context_tokens is None,
     )
-    if ask.output_limit is not None:
-        output = floor = min(ask.output_limit, model.context_tokens)
-    else:
-        output, floor = model.max_output_tokens, min(OUTPUT_FLOOR_TOKENS, model.max_output_tokens)
+    output = max(output_limit, model.learned_output_tokens or 0)
+    floor = output_limit if ask.output_limit is not None else min(OUTPUT_FLOOR_TOKENS, output_limit)
+    if (
+        not ask.stream
+    ):  # a stream is stopped at what is held; a whole answer of an upstream that overran caps is not
+        floor = max(floor, model.learned_output_tokens or 0)
     try:
         metered.held_micro = await metered.holds.place(
             hold_id=metered.request_id,
@@ -173,9 +200,10 @@ async def _hold(metered: Metered, ask: CompletionRequest, body_bytes: int) -> in
     except LedgerUnavailable as error:
         raise unavailable() from error
     affordable = pricing.affordable_output_tokens(metered.held_micro, prompt, price)
-    if ask.output_limit is not None or affordable is None or affordable >= output * ask.n:
-        return None
-    return affordable // ask.n
+    if affordable is not None:
+        output = min(output, affordable // ask.n)
+    metered.prompt_bound, metered.output_bound = prompt, output * ask.n
+    return min(output_limit, output)
 
 
 async def _call(
@@ -189,14 +217,20 @@ async def _call(
 
     async def attempt(route: ServedRoute) -> answers.WholeAnswer | Relay:
         metered.route = route
+        metered.believes_usage = ask.n == 1 or not route.quirks.reports_one_choice
+        first_by = asyncio.get_running_loop().time() + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
         response = await runtime.upstreams.send(route, body_for(route), stream=ask.stream, deadline=deadline)
         if not ask.stream:
             return await _whole(response, route, deadline)
-        answer = answers.AnswerStream(
-            include_usage=ask.include_usage, choices=ask.n, mends=route.quirks.mends_answers
+        answer = AnswerStream(
+            include_usage=ask.include_usage,
+            model=ask.model,
+            choices=ask.n,
+            mends=route.quirks.mends_answers,
+            output_bound=metered.output_bound,
         )
         broke_off = partial(runtime.breakers.broke_off, route)
-        relay = Relay(metered, response, answer, deadline=deadline, on_failure=broke_off)
+        relay = Relay(metered, response, answer, deadline=deadline, first_by=first_by, on_failure=broke_off)
         await relay.open()
         return relay
 
@@ -204,11 +238,9 @@ async def _call(
     if isinstance(answer, Relay):
         return answer
     metered.mark_first_byte()
-    bill = await metered.capture(
-        answer.usage, text_bytes=answer.text_bytes, deltas=1, outcome=Outcome.COMPLETED
-    )
+    bill = await metered.capture(answer.report, size=answer.size, final=True, outcome=Outcome.COMPLETED)
     headers[COST_HEADER] = f"{bill.cost_toman:.7f}".rstrip("0").rstrip(".")
-    return answer.with_cost(bill.usage, bill.cost_toman)
+    return answer.for_customer(model=ask.model, billed=bill.usage, cost_toman=bill.cost_toman)
 
 
 async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) -> answers.WholeAnswer:
@@ -217,9 +249,8 @@ async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) ->
     finally:
         response.release()
     try:
-        whole = answers.whole_answer(body)
+        return answers.whole_answer(body, mends=route.quirks.mends_answers)
     except answers.BadAnswer as error:
-        raise UpstreamFailed(str(error), begun=True) from error
-    if route.quirks.mends_answers:
-        quirks.mend_whole(whole.answer)
-    return whole
+        if error.status is not None:
+            raise judged(error.status, error.error, route) from error
+        raise UpstreamFailed(str(error)) from error

@@ -40,6 +40,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "internal_error": (500, SERVER, "An internal server error occurred."),
     # ours
     "invalid_value": (400, INVALID, "A field has a value that is not allowed."),
+    "input_not_supported": (400, INVALID, "The model does not take this kind of input."),
     "context_length_exceeded": (400, INVALID, "The prompt is longer than the context of the model."),
     "request_exceeds_limit": (
         413,

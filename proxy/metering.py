@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +12,27 @@ import psycopg
 from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
-from proxy import tokens
+from proxy import reported_usage
 from proxy.catalogue import ServedModel, ServedRoute
 from proxy.limits import Limiter
 from proxy.models import UsageRecord
 from proxy.pricing import Usage, cost_micro
+from proxy.reported_usage import Report
+from proxy.tokens import TextSize
 from wallet.holds import Holds, LedgerUnavailable
 from wallet.money import MICRO_PER_TOMAN
 
 logger = logging.getLogger("hamiran.requests")
 
 UNCOVERED = Counter(
-    "hamiran_uncovered_micro", "What upstreams reported beyond holds: the operator's loss, micro-Rial"
+    "hamiran_uncovered_micro",
+    "What was used beyond holds: the operator's loss, micro-Rial",
+    ["upstream"],
+)
+CUT = Counter(
+    "hamiran_output_cut",
+    "Streams that were ended because upstream went on beyond what was held",
+    ["upstream"],
 )
 
 Outcome = UsageRecord.Outcome
@@ -49,7 +59,8 @@ class Metered:
     """Holds `held_micro` of a wallet until `capture` or `void` settles it; whichever comes first counts.
 
     Both survive the cancellation of their caller: a settlement that was begun is carried out. `route` is the one
-    that serves, or was tried last.
+    that serves, or was tried last; `believes_usage` whether what it reports can be true of such a request.
+    `prompt_bound` and `output_bound` are the tokens that the hold was made for, of all choices together.
     """
 
     holds: Holds
@@ -61,6 +72,10 @@ class Metered:
     stream: bool
     prompt_estimate: int
     held_micro: int = 0
+    prompt_bound: int = 0
+    output_bound: int = 0
+    observe: Callable[[Usage], None] = field(default=lambda _usage: None)
+    believes_usage: bool = True
     started: float = field(default_factory=time.perf_counter)
     first_byte_ms: int | None = None
     _settlement: "asyncio.Task[None] | None" = None
@@ -68,17 +83,42 @@ class Metered:
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
 
-    async def capture(self, usage: Usage | None, *, text_bytes: int, deltas: int, outcome: Outcome) -> "Bill":
+    async def capture(
+        self, report: Report | None, *, size: TextSize, final: bool, outcome: Outcome
+    ) -> "Bill":
         """Debits what the tokens cost, never more than was held: by reported usage, else by an estimate of the text.
 
-        Durable on return. Raises what `Holds.settle` raises: then the answer must not be delivered whole.
+        `final`: the report is upstream's last word. Durable on return. Raises what `Holds.settle` raises: then the
+        answer must not be delivered whole.
         """
-        billed_by = BilledBy.USAGE
-        if usage is None:
-            billed_by = BilledBy.ESTIMATE
-            usage = Usage(self.prompt_estimate, tokens.completion_estimate(text_bytes, deltas))
-        await self._settle(usage, billed_by=billed_by, outcome=outcome, status=200)
+        reported = report.usage if report is not None and self.believes_usage else None
+        usage = reported_usage.believed(
+            reported, Usage(self.prompt_estimate, size.estimate), at_least=size.at_least, final=final
+        )
+        if usage == reported:
+            self.observe(usage)
+        await self._settle(
+            usage,
+            billed_by=BilledBy.USAGE if usage == reported else BilledBy.ESTIMATE,
+            outcome=outcome,
+            status=200,
+            upstream_cost_nanodollars=report.upstream_cost_nanodollars if report is not None else None,
+        )
         return Bill(usage, min(cost_micro(usage, self.model.price), self.held_micro))
+
+    def alarm_output_beyond_hold(self) -> None:
+        """Tells the operator of an upstream that made more than it was asked for; what was relayed is paid."""
+        CUT.labels(self.route.upstream_name).inc()
+        logger.error(
+            "output beyond the hold, stream ended",
+            extra={
+                "request": self.request_id,
+                "key_id": self.key.key_id,
+                "model": self.model.model_id,
+                "upstream": self.route.upstream_name,
+                "output_bound": self.output_bound,
+            },
+        )
 
     async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
         """Gives the money back: a failed request costs nothing.
@@ -98,15 +138,21 @@ class Metered:
         except TimeoutError:
             logger.warning("void still waiting for the database", extra={"request": self.request_id})
 
-    async def _settle(
-        self, usage: Usage, *, billed_by: BilledBy, outcome: Outcome, status: int, reason: str = ""
-    ) -> None:
+    async def _settle(self, usage: Usage, **ended: Any) -> None:
+        """`ended`: see `_carry_out`."""
         if self._settlement is None:
-            self._settlement = asyncio.create_task(self._carry_out(usage, billed_by, outcome, status, reason))
+            self._settlement = asyncio.create_task(self._carry_out(usage, **ended))
         await asyncio.shield(self._settlement)
 
     async def _carry_out(
-        self, usage: Usage, billed_by: BilledBy, outcome: Outcome, status: int, reason: str
+        self,
+        usage: Usage,
+        *,
+        billed_by: BilledBy,
+        outcome: Outcome,
+        status: int,
+        reason: str = "",
+        upstream_cost_nanodollars: int | None = None,
     ) -> None:
         price = self.model.price
         full_micro = cost_micro(usage, price)
@@ -128,12 +174,18 @@ class Metered:
             "uncovered_micro": full_micro - captured_micro,
             "first_byte_ms": self.first_byte_ms,
             "total_ms": self._elapsed_ms(),
+            "upstream_cost_nanodollars": upstream_cost_nanodollars,
         }
         if full_micro > captured_micro:
-            UNCOVERED.inc(full_micro - captured_micro)
+            UNCOVERED.labels(self.route.upstream_name).inc(full_micro - captured_micro)
             logger.error(
                 "usage beyond the hold",
-                extra={"request": self.request_id, "uncovered_micro": record["uncovered_micro"]},
+                extra={
+                    "request": self.request_id,
+                    "key_id": self.key.key_id,
+                    "upstream": self.route.upstream_name,
+                    "uncovered_micro": record["uncovered_micro"],
+                },
             )
         window = self.release_limits(usage.total_tokens)
         try:
@@ -151,6 +203,9 @@ class Metered:
             )
 
     def release_limits(self, tokens: int) -> "asyncio.Future[None]":
+        """Gives the place back and counts what was used: no more than was held for, whatever an upstream reports."""
+        if bound := self.prompt_bound + self.output_bound:
+            tokens = min(tokens, bound)
         return self.limiter.finish(
             key_id=self.key.key_id,
             request_id=self.request_id.hex,

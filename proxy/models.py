@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from proxy.pricing import RIAL_PER_MILLION_MAX
+from proxy.tokens import DEFAULT_RATES
 
 
 class LanguageModel(models.Model):
@@ -29,6 +30,47 @@ class LanguageModel(models.Model):
             "Held for each such part of a prompt. Empty: the whole context is held for a prompt with any."
         ),
     )
+    takes_images = models.BooleanField(_("takes images"), default=True, db_default=True)
+    takes_audio = models.BooleanField(_("takes sound"), default=True, db_default=True)
+    takes_files = models.BooleanField(_("takes files and video"), default=True, db_default=True)
+    takes_tools = models.BooleanField(_("takes tools"), default=True, db_default=True)
+    # What makes the bound of a prompt (proxy.tokens.TokenRates). What upstreams report above it moves them up.
+    template_tokens = models.PositiveIntegerField(
+        _("most tokens of the chat template"),
+        default=DEFAULT_RATES.template_tokens,
+        db_default=DEFAULT_RATES.template_tokens,
+        help_text=_("Held beside the text of each prompt. Raised by itself where the truth was above."),
+    )
+    tokens_per_100_bytes = models.PositiveSmallIntegerField(
+        _("most tokens per 100 bytes of text"),
+        default=DEFAULT_RATES.tokens_per_100_bytes,
+        db_default=DEFAULT_RATES.tokens_per_100_bytes,
+        help_text=_("Raised by itself where the truth was above."),
+    )
+    tools_tokens_per_100_bytes = models.PositiveSmallIntegerField(
+        _("most tokens per 100 bytes of tools"),
+        default=DEFAULT_RATES.tools_tokens_per_100_bytes,
+        db_default=DEFAULT_RATES.tools_tokens_per_100_bytes,
+        help_text=_("Templates write definitions of tools anew. Raised by itself where the truth was above."),
+    )
+    learned_context_tokens = models.PositiveIntegerField(
+        _("longest prompt reported, tokens"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Above the declared context: from then on a prompt is bounded by its own length alone. Empty it when the "
+            "context has been corrected."
+        ),
+    )
+    learned_output_tokens = models.PositiveIntegerField(
+        _("longest answer reported, tokens"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Above the cap that was sent: from then on as much is held for every answer. Empty it when the upstream "
+            "obeys."
+        ),
+    )
     is_active = models.BooleanField(_("on sale"), default=True)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
@@ -39,6 +81,10 @@ class LanguageModel(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(context_tokens__gt=0), name="model_context_positive"),
             models.CheckConstraint(condition=Q(max_output_tokens__gt=0), name="model_output_positive"),
+            models.CheckConstraint(
+                condition=Q(tokens_per_100_bytes__gt=0, tools_tokens_per_100_bytes__gt=0),
+                name="model_token_rates_positive",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -103,6 +149,14 @@ class Upstream(models.Model):
 
         OPENAI = "openai", _("OpenAI and alike")
         GEMINI = "gemini", _("Gemini's OpenAI-compatible endpoint")
+        LLAMACPP = "llamacpp", _("llama.cpp")
+
+    class LimitField(models.TextChoices):
+        """Names of the cap on an answer (proxy.request_fields.LIMIT_FIELDS)."""
+
+        MAX_TOKENS = "max_tokens", "max_tokens"
+        MAX_COMPLETION_TOKENS = "max_completion_tokens", "max_completion_tokens"
+        BOTH = "both", _("both")
 
     name = models.CharField(_("name"), max_length=60, unique=True)
     # No URLField: its rules refuse a container's plain host name. `proxy.upstream_url` judges what is entered.
@@ -124,6 +178,14 @@ class Upstream(models.Model):
         db_default="",
         help_text=_("Top-level request fields that it answers 400 to, with commas or spaces."),
     )
+    limit_field = models.CharField(
+        _("name of the cap that it obeys"),
+        max_length=21,
+        choices=LimitField.choices,
+        default=LimitField.MAX_TOKENS,
+        db_default=LimitField.MAX_TOKENS,
+        help_text=_("Every request is sent with a cap on its answer, the one that is held for."),
+    )
     max_in_flight = models.PositiveIntegerField(
         _("most calls at once"),
         null=True,
@@ -131,7 +193,14 @@ class Upstream(models.Model):
         help_text=_("Of each web process. Beyond it the next route is taken, else 503. Empty: no limit."),
     )
     on_disconnect = models.CharField(
-        _("when the client leaves"), max_length=8, choices=OnDisconnect.choices, default=OnDisconnect.CANCEL
+        _("when the client leaves"),
+        max_length=8,
+        choices=OnDisconnect.choices,
+        default=OnDisconnect.CANCEL,
+        help_text=_(
+            "Cancel gives away what the upstream makes and bills after it was told to stop, and what it had made but "
+            "not yet sent. Drain reads and bills all of it."
+        ),
     )
     is_active = models.BooleanField(_("in use"), default=True)
 
@@ -231,6 +300,8 @@ class UsageRecord(models.Model):
     uncovered_micro = models.PositiveBigIntegerField(_("uncovered"), default=0)
     first_byte_ms = models.PositiveIntegerField(_("first byte, ms"), null=True)
     total_ms = models.PositiveIntegerField(_("total, ms"))
+    # What upstream says that the request costs the operator, where it does. Never shown to a customer.
+    upstream_cost_nanodollars = models.PositiveBigIntegerField(_("upstream's cost, nanodollars"), null=True)
 
     class Meta:
         verbose_name = _("usage record")

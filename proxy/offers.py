@@ -7,14 +7,16 @@ from urllib.parse import urlsplit
 from django.db import transaction
 from django.utils import timezone
 
-from proxy import secrets
+from proxy import quirks, secrets
 from proxy.catalogue import quote
 from proxy.models import LanguageModel, Price, Route, Upstream
 from proxy.pricing import PriceQuote
+from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.upstream_url import validate_upstream_url
 
 CONTEXT_TOKENS = 128_000
 MAX_OUTPUT_TOKENS = 8_192
+OPENAI_HOST = "api.openai.com"  # its newer models refuse `max_tokens`
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Offer:
     upstream_url: str
     upstream_model: str
     kind: str
+    limit_field: str
     on_disconnect: str
     context_tokens: int
     max_output_tokens: int
@@ -43,15 +46,17 @@ def add_model(
     output_rial_per_million: int,
     context_tokens: int | None = None,
     max_output_tokens: int | None = None,
+    takes: frozenset[str] | None = None,
     kind: Upstream.Kind | None = None,
+    limit_field: Upstream.LimitField | None = None,
     on_disconnect: Upstream.OnDisconnect | None = None,
 ) -> Offer:
     """Puts a model on sale, or changes what it is: afterwards it is served at this upstream for this price.
 
     What is None stays as it is (a new model gets the defaults above and its own name upstream), as does a price
-    for cached input where the other two stay. An upstream with the same URL and key is shared; `kind` and
-    `on_disconnect` are that upstream's. Opens a transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError
-    for the price.
+    for cached input where the other two stay. `takes`: inputs beside text, of proxy.request_fields. An upstream with
+    the same URL and key is shared; `kind`, `limit_field` and `on_disconnect` are that upstream's. Opens a
+    transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError for the price.
     """
     price = PriceQuote(input_rial_per_million, output_rial_per_million)
     base_url = validate_upstream_url(upstream_url)  # asks the resolver: before the transaction
@@ -64,13 +69,17 @@ def add_model(
         model.is_active = True
         model.context_tokens = context_tokens or model.context_tokens
         model.max_output_tokens = max_output_tokens or model.max_output_tokens
+        if takes is not None:
+            model.takes_images, model.takes_audio = IMAGE in takes, AUDIO in takes
+            model.takes_files, model.takes_tools = FILE in takes, TOOLS in takes
         model.full_clean()
         model.save()
         upstream = _upstream(base_url, upstream_key)
         upstream.is_active = True
         upstream.kind = kind or upstream.kind
-        if upstream.pk is None and upstream.kind == Upstream.Kind.GEMINI:
-            upstream.on_disconnect = Upstream.OnDisconnect.DRAIN  # it bills on when a client leaves
+        if upstream.pk is None:
+            upstream.on_disconnect = disconnect_rule(upstream.kind)
+        upstream.limit_field = limit_field or upstream.limit_field
         upstream.on_disconnect = on_disconnect or upstream.on_disconnect
         upstream.save()
         route = point_route(model=model, upstream=upstream, upstream_model=upstream_model)
@@ -83,6 +92,7 @@ def add_model(
         upstream_url=upstream.base_url,
         upstream_model=route.upstream_model,
         kind=upstream.kind,
+        limit_field=upstream.limit_field,
         on_disconnect=upstream.on_disconnect,
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
@@ -149,4 +159,22 @@ def _upstream(base_url: str, api_key: str) -> Upstream:
     host = urlsplit(base_url).netloc[:50]
     names = (host if number == 1 else f"{host} {number}" for number in range(1, len(taken) + 2))
     name = next(name for name in names if name not in taken)
-    return Upstream(name=name, base_url=base_url, api_key_encrypted=secrets.encrypt(api_key))
+    return Upstream(
+        name=name,
+        base_url=base_url,
+        api_key_encrypted=secrets.encrypt(api_key),
+        limit_field=limit_name(base_url),
+    )
+
+
+def disconnect_rule(kind: str) -> Upstream.OnDisconnect:
+    """What a new upstream of this kind does when a client leaves, unless somebody says otherwise."""
+    rules = quirks.QUIRKS.get(kind)
+    bills_on = rules is not None and rules.bills_on
+    return Upstream.OnDisconnect.DRAIN if bills_on else Upstream.OnDisconnect.CANCEL
+
+
+def limit_name(base_url: str) -> Upstream.LimitField:
+    """By which name a new upstream at this URL obeys the cap on an answer, unless somebody says otherwise."""
+    is_openai = urlsplit(base_url).hostname == OPENAI_HOST
+    return Upstream.LimitField.MAX_COMPLETION_TOKENS if is_openai else Upstream.LimitField.MAX_TOKENS

@@ -1,13 +1,17 @@
 """How kinds of upstreams differ from OpenAI's own, as one table of declared rules. Pure."""
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
+from proxy.request_fields import LEFT_OUT, LIMIT_FIELDS, thinking_only
+
 # What bounds an answer, bills it or chooses its form: always sent on.
-NEEDED_FIELDS = frozenset(
-    {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"}
-)
+NEEDED_FIELDS = frozenset({"model", "messages", "stream", "stream_options", "n", *LIMIT_FIELDS})
+BOTH_LIMITS = "both"
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -29,14 +33,21 @@ class UnknownKind(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """`strip_fields`: top-level request fields that are left out. `mends_answers`: see ChunkMender.
+    """`strip_fields`: top-level request fields that are left out. `reduced_fields`: those of them of which a part is
+    sent on. `limit_fields`: the names by which the cap on an answer is sent. `mends_answers`: see ChunkMender.
 
-    `operators_faults`: what a refusal of a request names as its status or reason when the operator is at fault.
+    `reports_one_choice`: of several choices, its usage counts one. `bills_on`: it goes on, and bills, when its reader
+    has left. `operators_faults`: what a refusal of a request names as its status or reason when the operator is at
+    fault.
     `requests_faults`: patterns of messages about the request that come with a 404 or a 5xx all the same.
     """
 
-    strip_fields: frozenset[str] = frozenset()
+    strip_fields: frozenset[str] = LEFT_OUT
+    reduced_fields: Mapping[str, Callable[[msgspec.Raw], msgspec.Raw | None]] = field(default_factory=dict)
+    limit_fields: tuple[str, ...] = ("max_tokens",)
     mends_answers: bool = False
+    reports_one_choice: bool = False
+    bills_on: bool = False
     operators_faults: frozenset[str] = frozenset()
     requests_faults: tuple[str, ...] = REQUESTS_FAULTS
 
@@ -47,18 +58,21 @@ QUIRKS = {
     "gemini": Quirks(
         # It answers 400 to these. Only what SDKs and frameworks send by themselves, or what merely tunes an answer:
         # a field whose absence would change an answer's form (`logprobs`) stays, and is refused honestly.
-        strip_fields=frozenset(
-            {
-                "store", "metadata", "user", "service_tier", "safety_identifier", "prompt_cache_key",
-                "prompt_cache_retention", "prediction", "verbosity", "seed", "logit_bias", "frequency_penalty",
-                "presence_penalty", "repetition_penalty", "top_k", "min_p", "reasoning",
-            }
-        ),
+        strip_fields=LEFT_OUT
+        | {
+            "store", "metadata", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+            "verbosity", "seed", "logit_bias", "frequency_penalty",
+            "presence_penalty", "repetition_penalty", "top_k", "min_p", "reasoning",
+        },
+        reduced_fields={"extra_body": thinking_only},
         mends_answers=True,
+        bills_on=True,
         # All with 400: a wrong key (its `status` is that of any bad request), and a country or an account that is
         # not served.
         operators_faults=frozenset({"API_KEY_INVALID", "FAILED_PRECONDITION"}),
     ),
+    # Its usage is that of one choice, whole and streamed (seen with xllamacpp 2026.10.11549).
+    "llamacpp": Quirks(reports_one_choice=True),
 }  # fmt: skip
 
 
@@ -72,13 +86,24 @@ def unfit_fields(text: str) -> list[str]:
     return [name for name in field_names(text) if name in NEEDED_FIELDS or FIELD_NAME.fullmatch(name) is None]
 
 
-def of(*, kind: str, strip_fields: str) -> Quirks:
-    """The rules of one upstream: those of its kind, and the fields that its admin named. Raises UnknownKind."""
+def of(*, kind: str, strip_fields: str, limit_field: str = "max_tokens") -> Quirks:
+    """The rules of one upstream: those of its kind, and the fields that its admin named. Raises UnknownKind.
+
+    `limit_field`: the name of the cap that it obeys, or `both`.
+    """
     rules = QUIRKS.get(kind)
     if rules is None:
         raise UnknownKind(f"its kind {kind!r} is unknown to this version")
     more = frozenset(field_names(strip_fields)) - NEEDED_FIELDS
-    return replace(rules, strip_fields=rules.strip_fields | more) if more else rules
+    limit_fields = LIMIT_FIELDS if limit_field == BOTH_LIMITS else (limit_field,)
+    if not more and limit_fields == rules.limit_fields:
+        return rules
+    return replace(
+        rules,
+        strip_fields=rules.strip_fields | more,
+        reduced_fields={name: reduced for name, reduced in rules.reduced_fields.items() if name not in more},
+        limit_fields=limit_fields,
+    )
 
 
 def operators_fault(error: dict[str, Any], rules: Quirks) -> str | None:

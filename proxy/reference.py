@@ -37,6 +37,9 @@ ADVICE: dict[str, Promise] = {
     "upstream_error": _("Try again. Nothing was charged."),
     "internal_error": _("Try again. If it stays so, tell support the x-request-id."),
     "invalid_value": _("The message and the param field say which field is meant and what it may be."),
+    "input_not_supported": _(
+        "Leave out the part that the param field names, or choose a model that takes it."
+    ),
     "context_length_exceeded": _("Shorten the prompt, or choose a model with a longer context."),
     "request_exceeds_limit": _("Shorten the prompt, or ask support for a higher tier."),
     "request_timeout": _("Send the body without long pauses."),

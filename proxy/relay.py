@@ -9,18 +9,22 @@ from typing import Any, Protocol
 import aiohttp
 from django.conf import settings
 
-from proxy.answers import AnswerStream, error_event
+from proxy.answer_stream import AnswerStream, error_event
+from proxy.answers import BadAnswer
 from proxy.deadline import Deadline
-from proxy.errors import APIError
+from proxy.errors import APIError, UpstreamRefusal
 from proxy.metering import Bill, Metered, Outcome
 from proxy.models import Upstream
-from proxy.upstreams import UpstreamCall, UpstreamFailed
+from proxy.upstreams import UpstreamCall, UpstreamFailed, judged
 
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
 USAGE_WAIT_SECONDS = 3.0
 LAST_WORDS_SECONDS = 1.0
+# A reader who has held a write up for so long can have made upstream give up: what breaks then is its own doing.
+HELD_UP_SECONDS = 0.5
+COMMENTS_KEPT_BYTES = 64 * 1024
 
 
 class Client(Protocol):
@@ -36,9 +40,10 @@ class Client(Protocol):
 
 
 class Relay:
-    """Owns an upstream's response from its first event on. `deliver`, called once, settles whatever happens.
+    """Owns an upstream's response from its headers on. `deliver`, called once, settles whatever happens.
 
-    `on_failure` is called when upstream fails after its first event.
+    The first event, by `first_by`, is the first one of a choice. `on_failure` is called when upstream fails after
+    that.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Relay:
         answer: AnswerStream,
         *,
         deadline: float,
+        first_by: float,
         on_failure: Callable[[], None],
     ) -> None:
         self._metered = metered
@@ -55,17 +61,28 @@ class Relay:
         self._response = response
         self._answer = answer
         self._on_failure = on_failure
+        self._first_by = min(first_by, deadline)
         self._first = b""
         self._loop = asyncio.get_running_loop()
         self._idle_seconds = settings.UPSTREAM_IDLE_TIMEOUT_SECONDS
+        self._content_seconds = settings.UPSTREAM_CONTENT_TIMEOUT_SECONDS
+        self._content_by = math.inf
+        self._said = 0
         self._patience = Deadline(self._silent)
         self._silence = ""
+        self._held_up = False
 
     async def open(self) -> None:
-        """Waits for the first event, so that a failure before it still has a status. Raises UpstreamFailed."""
+        """Waits for the first event, so that a failure before it still has a status.
+
+        Comments are none, but are kept for the client. Raises UpstreamFailed, UpstreamRefusal.
+        """
+        answer = self._answer
         try:
-            while not self._first and not self._answer.done:
-                self._first = await self._read()
+            while not (answer.begun or answer.done):
+                first = await self._read(self._first_by)
+                if answer.begun or len(self._first) + len(first) <= COMMENTS_KEPT_BYTES:
+                    self._first += first
         except BaseException:
             self._close()
             raise
@@ -76,7 +93,7 @@ class Relay:
         try:
             await self._pump(client)
             await _whatever_happens(self._finish(client))
-        except UpstreamFailed as error:
+        except (UpstreamFailed, UpstreamRefusal) as error:
             await self._fail(client, error)
         except asyncio.CancelledError:
             # The money first, here and below: a client that has stopped reading holds up what is written to it.
@@ -102,13 +119,23 @@ class Relay:
 
     async def _pump(self, client: Client) -> None:
         relayed = self._first
+        self._content_by = self._loop.time() + self._content_seconds
         while True:
             if relayed:
+                begun = self._loop.time()
                 # Past the deadline here, it is the reader who is slow: it has left, and pays.
                 await client.write(relayed, by=self._deadline)
+                waited = self._loop.time() - begun
+                if waited > HELD_UP_SECONDS:
+                    self._held_up = True
+                    self._content_by += waited
             if self._answer.done or (client.gone and self._cancels()):
                 return
-            relayed = await self._read()
+            now = self._loop.time()
+            if self._said != self._answer.said_something:
+                self._said = self._answer.said_something
+                self._content_by = now + self._content_seconds
+            relayed = await self._read(min(now + self._idle_seconds, self._content_by, self._deadline))
 
     async def _finish(self, client: Client) -> None:
         if client.gone:
@@ -116,30 +143,47 @@ class Relay:
             return
         bill = await self._bill(Outcome.COMPLETED)
         await client.write(self._answer.tail(bill.usage, bill.cost_toman), last=True)
-        await self._keep_connection()
+        if not self._answer.is_cut:
+            await self._keep_connection()
 
-    async def _fail(self, client: Client, error: Exception) -> None:
+    async def _fail(self, client: Client, error: UpstreamFailed | UpstreamRefusal) -> None:
         if client.gone:  # what upstream made before the client left, or before it failed after that
             await self._bill(Outcome.CLIENT_LEFT)
             return
-        self._on_failure()
-        await self._metered.void(
-            outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error) or "took too long"
-        )
-        await client.write(error_event(APIError("upstream_error").body()), last=True)
+        if (
+            self._answer.size.text_bytes and self._loop.time() >= self._deadline
+        ):  # it did not fail: it is ended here
+            self._answer.cut()
+            await _whatever_happens(self._finish(client))
+            return
+        broke_off = self._answer.broke_off or self._answer.failure is None
+        if self._held_up and broke_off and self._answer.size.text_bytes:
+            await self._bill(Outcome.CLIENT_LEFT)
+        elif isinstance(error, UpstreamRefusal):
+            await self._metered.void(outcome=Outcome.REFUSED, status=error.status)
+        else:
+            self._on_failure()
+            reason = str(error) or "took too long"
+            await self._metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=reason)
+        told = error if isinstance(error, UpstreamRefusal) else APIError("upstream_error")
+        await client.write(error_event(told.body()), last=True)
 
     async def _bill(self, outcome: Outcome) -> Bill:
         answer = self._answer
+        if answer.is_cut:
+            self._close()
+            if self._loop.time() < self._deadline:
+                self._metered.alarm_output_beyond_hold()
         return await self._metered.capture(
-            answer.usage, text_bytes=answer.text_bytes, deltas=answer.deltas, outcome=outcome
+            answer.report, size=answer.size, final=answer.is_final, outcome=outcome
         )
 
-    async def _read(self) -> bytes:
+    async def _read(self, by: float) -> bytes:
         """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""
         answer = self._answer
         if answer.failure:
-            raise UpstreamFailed(answer.failure)
-        self._patience.start(min(self._loop.time() + self._idle_seconds, self._deadline))
+            raise self._judged(answer.failure)
+        self._patience.start(by)
         try:
             chunk = await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
@@ -148,8 +192,13 @@ class Relay:
             self._patience.stop()
         relayed = answer.feed(chunk) if chunk else answer.end()
         if answer.failure and not relayed:
-            raise UpstreamFailed(answer.failure)
+            raise self._judged(answer.failure)
         return relayed
+
+    def _judged(self, bad: BadAnswer) -> UpstreamFailed | UpstreamRefusal:
+        if bad.status is None:
+            return UpstreamFailed(str(bad))
+        return judged(bad.status, bad.error, self._metered.route)
 
     def _silent(self) -> None:
         self._silence = "silent for too long"

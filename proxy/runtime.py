@@ -13,6 +13,7 @@ from keys.lookup import KeyCache, listen_for_revocations
 from proxy import valkey
 from proxy.breakers import Breakers
 from proxy.catalogue import CatalogueCache
+from proxy.learning import Learning
 from proxy.limits import Limiter
 from proxy.routing import Router
 from proxy.upstreams import Upstreams
@@ -50,7 +51,8 @@ class Runtime:
             + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS,
         )
         self.router = Router(upstreams=self.upstreams, breakers=self.breakers)
-        self._listener: asyncio.Task[None] | None = None
+        self.learning = Learning(self.catalogue, self.database, self.valkey)
+        self._listeners: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         await self.database.open(wait=False)
@@ -58,17 +60,18 @@ class Runtime:
         self.upstreams.start()
         self.breakers.start()
         await self.catalogue.start()
-        self._listener = asyncio.create_task(
-            listen_for_revocations(self.valkey, self.keys), name="revocations"
-        )
+        self._listeners = [
+            asyncio.create_task(listen_for_revocations(self.valkey, self.keys), name="revocations"),
+            asyncio.create_task(self.learning.follow(), name="learning"),
+        ]
 
     async def close(self) -> None:
         """Settles what is unsettled first, then lets go of everything."""
         await self.holds.close(timeout_seconds=DRAIN_SECONDS)
-        if self._listener is not None:
-            self._listener.cancel()
+        for listener in self._listeners:
+            listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+                await listener
         await self.catalogue.close()
         await self.breakers.close()
         await self.upstreams.close()

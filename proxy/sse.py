@@ -59,10 +59,20 @@ class EventSplitter:
 
 def data(event: bytes) -> bytes | None:
     """The event's data, or None for a comment or an event without data."""
-    if event.startswith(b"data:") and event.count(b"\n") == 2:
-        return event[5:-2].strip()
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
+
+
+def name(event: bytes) -> bytes:
+    """What the event is called; empty for most."""
+    names = [line[6:].strip() for line in event.split(b"\n") if line.startswith(b"event:")]
+    return names[-1] if names else b""
+
+
+def comments(event: bytes) -> bytes:
+    """The comments of an event without data. The rest of it is not for clients: official SDKs break on it."""
+    lines = [line for line in event.split(b"\n") if line.startswith(b":")]
+    return b"\n".join(lines) + b"\n\n" if lines else b""
 
 
 def event(payload: bytes) -> bytes:

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from proxy import secrets
 from proxy.models import LanguageModel, Price, Route, Upstream
-from proxy.offers import point_route, set_price
+from proxy.offers import disconnect_rule, limit_name, point_route, set_price
 from proxy.pricing import PriceQuote
 from proxy.upstream_url import validate_upstream_url
 
@@ -83,8 +83,9 @@ def _upstream(name: str, base_url: str, api_key: str) -> Upstream:
         if upstream.base_url != base_url:
             is_gemini = urlsplit(base_url).hostname == GEMINI_HOST
             upstream.kind = Upstream.Kind.GEMINI if is_gemini else Upstream.Kind.OPENAI
-            if is_gemini and upstream.pk is None:
-                upstream.on_disconnect = Upstream.OnDisconnect.DRAIN  # it bills on when a client leaves
+            upstream.limit_field = limit_name(base_url)
+            if upstream.pk is None:
+                upstream.on_disconnect = disconnect_rule(upstream.kind)
         upstream.base_url = base_url
         if known != api_key:
             upstream.api_key_encrypted = secrets.encrypt(api_key)

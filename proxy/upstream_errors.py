@@ -16,6 +16,15 @@ from proxy.quirks import Quirks
 # their own for it.
 WORDS = ("message", "detail", "msg", "error_message", "error_msg", "errorMessage", "title")
 STATUS_NAMES = ("status_code", "status", "code", "http_status")
+# Names of errors that come with no status, and what it would be.
+TYPES = {
+    "invalid_request_error": 400,
+    "badrequesterror": 400,
+    "exceed_context_size_error": 400,
+    "context_length_exceeded": 400,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+}
 DEPTH = 3  # errors are wrapped in errors: a gateway's around its provider's
 RETRY_AFTER_MAX_SECONDS = 86_400
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -131,14 +140,14 @@ def error_in(body: bytes) -> dict[str, Any]:
 
 
 def status_of(error: dict[str, Any]) -> int | None:
-    """The HTTP status that an error object names, as those do that arrive inside a 200."""
+    """The HTTP status that an error object names, or that its type stands for, as of those inside a 200."""
     for name in STATUS_NAMES:
         value = error.get(name)
         if isinstance(value, str) and re.fullmatch("[45][0-9]{2}", value):
             value = int(value)
         if type(value) is int and 400 <= value < 600:
             return value
-    return None
+    return next((TYPES[name] for name in _names(error) if name in TYPES), None)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------
@@ -184,7 +193,7 @@ def fault_of(status: int, error: dict[str, Any], rules: Quirks) -> Fault:
     """Whose fault an error is, by its status and what it says of itself. `error` comes from `error_of`."""
     if status < 400 or status == 429:
         return Fault.UPSTREAM if status < 400 else Fault.LIMIT
-    names = {name.lower() for name in _names(error)}
+    names = set(_names(error))
     words = redaction.bounded(_text(error.get("message")))
     if quirks.operators_fault(error, rules) is not None:
         return Fault.OPERATOR
@@ -205,7 +214,7 @@ def _is_operators(status: int, words: str, names: set[str]) -> bool:
 
 
 def _names(error: dict[str, Any]) -> Iterator[str]:
-    return (value for name in ("code", "type") if isinstance(value := error.get(name), str))
+    return (value.lower() for name in ("code", "type") if isinstance(value := error.get(name), str))
 
 
 def _text(value: Any) -> str:

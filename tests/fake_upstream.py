@@ -126,6 +126,11 @@ STREAM = [
 ]
 
 
+def as_asked(*events: bytes, model: str) -> bytes:
+    """What becomes of an upstream's events: the model is the one that was asked for."""
+    return b"".join(events).replace(b'"model":"up"', b'"model":"%b"' % model.encode())
+
+
 def stream_events(*parts: bytes | float, cut: bool = False) -> Script:
     """Sends the parts one by one as chunks; a number is a pause in seconds; `cut` closes without the last chunk."""
 

@@ -51,10 +51,10 @@ MESSAGE = _object(
         "role": {"type": "string", "enum": sorted(ROLES)},
         "content": {
             "description": "Text, or parts of text, images, sound and files. "
-            "An assistant's message with tool_calls needs none.",
+            "Messages of assistant, tool and function need none.",
             "oneOf": [
                 {"type": "string"},
-                {"type": "array", "minItems": 1, "items": _object(["type"], {"type": TEXT})},
+                {"type": "array", "items": _object(["type"], {"type": TEXT})},
                 {"type": "null"},
             ],
         },
@@ -74,9 +74,12 @@ REQUEST = _object(
         "max_tokens": {
             **OUTPUT_LIMIT,
             "description": "Most tokens of the answer. Without it, the model's longest answer, "
-            "or what the wallet covers.",
+            "or what the wallet covers. It is always sent to the model, by the name that the model's service obeys.",
         },
-        "max_completion_tokens": {**OUTPUT_LIMIT, "description": "The newer name of max_tokens."},
+        "max_completion_tokens": {
+            **OUTPUT_LIMIT,
+            "description": "The newer name of max_tokens. Of both, the lower counts.",
+        },
         "n": {"type": ["integer", "null"], "minimum": 1, "maximum": N_MAX, "default": 1},
         "stream": {"type": ["boolean", "null"], "default": False},
         "stream_options": {

@@ -41,6 +41,7 @@ def upstream_form(**fields: str) -> dict[str, str]:
         "base_url": "https://93.184.215.14/v1/",
         "api_key": "sk-very-secret",
         "kind": "openai",
+        "limit_field": "max_tokens",
         "on_disconnect": "cancel",
         "is_active": "on",
     } | fields
@@ -54,6 +55,9 @@ def model_form(**fields: object) -> dict[str, object]:
         "owned_by": "hamiran",
         "context_tokens": 9_000,
         "max_output_tokens": 900,
+        "template_tokens": 64,
+        "tokens_per_100_bytes": 100,
+        "tools_tokens_per_100_bytes": 200,
         "is_active": "on",
     }
     for prefix in ("routes", "prices"):

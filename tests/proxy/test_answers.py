@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import sse
-from proxy.answers import AnswerStream, BadAnswer, reported_usage, text_bytes, whole_answer
+from proxy.answer_stream import AnswerStream
+from proxy.answers import BadAnswer, texts, whole_answer
 from proxy.pricing import Usage
+from proxy.reported_usage import report_of
+from proxy.tokens import TextSize
 from tests.fake_upstream import STREAM, USAGE, chunk
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
@@ -82,17 +85,17 @@ def test_usage_null_on_every_chunk_is_stripped_where_it_was_not_asked_for() -> N
     ],
 )  # fmt: skip
 def test_reported_usage(usage: object, expected: Usage | None) -> None:
-    assert reported_usage({"usage": usage}) == expected
+    report = report_of({"usage": usage})
+    assert (report and report.usage) == expected
 
 
 def test_all_kinds_of_text_count() -> None:
     call = {"function": {"name": "go", "arguments": '{"a":1}'}}
-    assert (
-        text_bytes({"content": "سلام", "reasoning_content": "ab", "tool_calls": [call, None, 5]})
-        == 8 + 2 + 2 + 7
-    )
-    assert text_bytes({"content": [{"type": "text"}]}) == 0
-    assert text_bytes(None) == text_bytes("x") == 0
+    assert sorted(texts({"content": "سلام", "reasoning_content": "ab", "tool_calls": [call, None, 5]})) == [
+        "", "ab", "go", '{"a":1}', "سلام",
+    ]  # fmt: skip
+    assert "".join(texts({"content": [{"type": "text"}]})) == ""
+    assert list(texts(None)) == list(texts("x")) == []
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,43 @@ def test_an_answer_of_several_choices_ends_when_all_of_them_have() -> None:
     assert not fewer.failure
 
 
-def test_an_answer_that_cannot_be_written_anew_goes_out_as_it_came() -> None:
+def test_what_is_not_ours_in_an_answer_stays_byte_for_byte() -> None:
     deep = b"[" * 400 + b"]" * 400
-    body = b'{"choices": [{"message": {"content": "a"}}], "extra": ' + deep + b"}"
-    assert whole_answer(body).with_cost(Usage(1, 1), 0.1) == body
+    body = (
+        b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"extra":' + deep + b',"big":1e400'
+    )
+    whole = whole_answer(body.replace(b"1e400", b"1e300") + b',"model":"up","usage":null}')
+    said = whole.for_customer(model="asked", billed=Usage(1, 1), cost_toman=0.1)
+    usage = b'{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost_toman":0.1}'
+    assert said == body.replace(b"1e400", b"1e300") + b',"model":"asked","usage":' + usage + b"}"
+
+
+SPOKEN = st.text(st.sampled_from("ab 9-\n\u0633\u06cc\u2014\u4e2d\ud83d\U0001f600"), max_size=400)
+DELTAS = st.lists(
+    st.tuples(
+        st.sampled_from(["content", "reasoning", "reasoning_content", "refusal"]), SPOKEN, st.integers(0, 2)
+    ),
+    max_size=40,
+)
+
+
+@given(deltas=DELTAS, bound=st.integers(1, 60), size=st.integers(1, 3000))
+def test_no_more_is_ever_relayed_than_is_held(
+    deltas: list[tuple[str, str, int]], bound: int, size: int
+) -> None:
+    raw = b"".join(
+        b"data: %b\n\n" % json.dumps({"choices": [{"index": number, "delta": {name: text}}]}).encode()
+        for name, text, number in deltas
+    )
+    answer = AnswerStream(include_usage=False, choices=3, output_bound=bound)
+    relayed = b""
+    for start in range(0, len(raw), size):
+        relayed += answer.feed(raw[start : start + size])
+        assert answer.size.at_least <= bound
+        assert answer.is_cut == answer.done
+    told = TextSize()
+    for event in relayed.split(b"\n\n")[:-1]:
+        told.add(texts(json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"]))
+    assert told == answer.size
+    assert raw.startswith(relayed)
+    assert answer.is_cut or relayed == raw

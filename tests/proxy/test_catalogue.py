@@ -18,6 +18,7 @@ from keys.lookup import KeyIdentity
 from proxy import catalogue, completions, health, offers, quirks, runtime
 from proxy.api.views import Model, Models
 from proxy.catalogue import CatalogueCache
+from proxy.completion_request import read_payload
 from proxy.errors import APIError
 from proxy.models import LanguageModel, Price, Route, Upstream
 from proxy.pricing import RIAL_PER_MILLION_MAX, PriceQuote
@@ -275,6 +276,7 @@ async def test_a_database_that_goes_away_leaves_the_last_catalogue_in_use(
         await cache.close()
 
 
+HELLO = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 KEY = KeyIdentity(1, 1, "free", 1, 1, None)
 
 
@@ -299,7 +301,7 @@ async def test_until_the_first_reading_nothing_is_said_of_any_model(
         await cache.refresh()
     assert not health.is_ready(await health.check(now))
     with pytest.raises(APIError) as caught:
-        completions.take(now, {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, key=KEY)
+        completions.take(now, read_payload(HELLO), key=KEY)
     assert caught.value.status == 503
     for answer in (Models().get(request), Model().get(request, "m")):
         with pytest.raises(APIError) as caught:

@@ -163,7 +163,7 @@ def test_add_model_takes_the_upstreams_kind() -> None:
         (["m", *PRICED, "--max-output-tokens", "0"], "--max-output-tokens must be"),
         (["m", *PRICED, "--context-tokens", "99999999999"], "context_tokens"),
         (["m", *PRICED, "--on-disconnect", "stay"], "cancel or drain"),
-        (["m", *PRICED, "--kind", "claude"], "openai or gemini"),
+        (["m", *PRICED, "--kind", "claude"], "openai, gemini or llamacpp"),
         (["m", *PRICED, "--upstream-model", "x" * 121], "upstream_model"),
         (["", *PRICED], "model_id"),
     ],

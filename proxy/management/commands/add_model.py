@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
@@ -10,8 +10,12 @@ from django.core.management.base import CommandError
 from proxy import offers
 from proxy.management.operator_command import Answer, OperatorCommand, required, sentence, whole
 from proxy.models import Upstream
+from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.secrets import Undecryptable
 from wallet.money import RIAL_PER_TOMAN
+
+INPUT_KINDS = (IMAGE, AUDIO, FILE, TOOLS)
+Choice = TypeVar("Choice", Upstream.Kind, Upstream.LimitField, Upstream.OnDisconnect)
 
 
 class Command(OperatorCommand):
@@ -29,18 +33,27 @@ class Command(OperatorCommand):
             "--max-output-tokens", help=f"Longest answer; {offers.MAX_OUTPUT_TOKENS:,} for a new model."
         )
         parser.add_argument("--context-tokens", help=f"{offers.CONTEXT_TOKENS:,} for a new model.")
-        parser.add_argument("--kind", help="Whose ways the upstream has: openai (a new one's) or gemini.")
+        parser.add_argument(
+            "--takes",
+            help=f"What it takes beside text, with commas: {', '.join(INPUT_KINDS)}; none; a new one: all.",
+        )
+        parser.add_argument(
+            "--kind",
+            help=f"Whose ways the upstream has: {', '.join(Upstream.Kind.values)} (a new one's: openai).",
+        )
+        parser.add_argument(
+            "--limit-field",
+            help=f"The cap on an answer that it obeys: {', '.join(Upstream.LimitField.values)}.",
+        )
         parser.add_argument(
             "--on-disconnect",
             help="What the upstream does when a client leaves: cancel (a new one's) or drain.",
         )
 
     def answer(self, options: dict[str, Any]) -> Answer:
-        kind, on_disconnect = options["kind"], options["on_disconnect"]
-        if kind is not None and kind not in Upstream.Kind.values:
-            raise CommandError(f"--kind must be openai or gemini, not {kind!r}.")
-        if on_disconnect is not None and on_disconnect not in Upstream.OnDisconnect.values:
-            raise CommandError(f"--on-disconnect must be cancel or drain, not {on_disconnect!r}.")
+        kind = _chosen(options, "kind", Upstream.Kind)
+        limit_field = _chosen(options, "limit_field", Upstream.LimitField)
+        on_disconnect = _chosen(options, "on_disconnect", Upstream.OnDisconnect)
         try:
             offer = offers.add_model(
                 model_id=options["model_id"],
@@ -52,8 +65,10 @@ class Command(OperatorCommand):
                 * RIAL_PER_TOMAN,
                 context_tokens=whole(options, "context_tokens"),
                 max_output_tokens=whole(options, "max_output_tokens"),
-                kind=None if kind is None else Upstream.Kind(kind),
-                on_disconnect=None if on_disconnect is None else Upstream.OnDisconnect(on_disconnect),
+                takes=_takes(options["takes"]),
+                kind=kind,
+                limit_field=limit_field,
+                on_disconnect=on_disconnect,
             )
         except ValidationError as error:
             raise CommandError(sentence(error)) from None
@@ -66,3 +81,20 @@ class Command(OperatorCommand):
             f"{options['output_toman_per_million']} out"
         )
         return Answer(data=asdict(offer), text=text)
+
+
+def _chosen(options: dict[str, Any], name: str, choices: type[Choice]) -> Choice | None:
+    text = options[name]
+    if text is not None and text not in choices.values:
+        wanted = ", ".join(choices.values[:-1]) + f" or {choices.values[-1]}"
+        raise CommandError(f"--{name.replace('_', '-')} must be {wanted}, not {text!r}.")
+    return None if text is None else choices(text)
+
+
+def _takes(text: str | None) -> frozenset[str] | None:
+    if text is None or text == "none":
+        return None if text is None else frozenset()
+    kinds = frozenset(text.replace(" ", "").split(","))
+    if unknown := sorted(kinds - set(INPUT_KINDS)):
+        raise CommandError(f"--takes must be some of {', '.join(INPUT_KINDS)}, or none, not {unknown[0]!r}.")
+    return kinds

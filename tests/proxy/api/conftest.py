@@ -23,6 +23,8 @@ from tests.live import WebProcess, eventually, free_port, web_process
 from wallet.models import Wallet
 
 MODEL, DRAINED_MODEL, DEAD_MODEL, FREE_MODEL = "test/model-1", "drained", "dead", "free"
+OVERRUN_MODEL = "overrun"  # of what exceeds its declarations: the platform learns from it
+LONG_MODEL = "long"  # whose answers may be as long as any
 INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE = 1_000, 3_000, 250
 MAX_OUTPUT = 1_000
 HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
@@ -43,6 +45,8 @@ def web(
         add_model(MODEL, upstream.url)
         add_model(DRAINED_MODEL, upstream.url, on_disconnect="drain")
         add_model(DEAD_MODEL, f"http://127.0.0.1:{free_port()}/v1")
+        add_model(OVERRUN_MODEL, upstream.url)
+        add_model(LONG_MODEL, upstream.url, context_tokens=50_000_000, max_output_tokens=50_000_000)
         add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
     limits = {
         "METRICS_TOKEN": "scraper",
@@ -61,10 +65,10 @@ def add_model(
     *,
     on_disconnect: str = "cancel",
     prices: tuple[int, int, int | None] = (INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE),
+    **declared: Any,
 ) -> None:
-    model = LanguageModel.objects.create(
-        model_id=model_id, context_tokens=100_000, max_output_tokens=MAX_OUTPUT
-    )
+    sizes = {"context_tokens": 100_000, "max_output_tokens": MAX_OUTPUT, "template_tokens": 64} | declared
+    model = LanguageModel.objects.create(model_id=model_id, **sizes)
     Price.objects.create(
         model=model,
         input_rial_per_million=prices[0],

@@ -1,7 +1,6 @@
 """Every row of the contract's error table, met over HTTP, to the letter."""
 
 import contextlib
-import json
 import re
 import socket
 from typing import Any
@@ -111,10 +110,6 @@ def test_the_limit_of_requests_a_minute(make_caller: Any) -> None:
 
 
 DEEP = b'{"model":"m","messages":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
-# orjson reads deeper than it writes; what lies between is refused as well, not a 500.
-BETWEEN = (
-    json.dumps({"model": MODEL, "messages": HELLO}).encode()[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}"
-)
 SURROGATE = b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}'
 
 
@@ -132,7 +127,6 @@ SURROGATE = b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}'
         b"\xff\xfe{}",
         b'{"a":NaN}',
         DEEP,
-        BETWEEN,
         SURROGATE,
     ],
     ids=lambda body: repr(body[:20]),
@@ -181,8 +175,7 @@ def test_a_model_that_is_not_sold(caller: Caller, model: str) -> None:
         "hi", None, 5, [], {}, {"role": "user"}, {"content": "hi"}, {"role": "robot", "content": "hi"},
         {"role": ["user"], "content": "hi"}, {"role": "user", "content": None}, {"role": "user", "content": 5},
         {"role": "user", "content": {}}, {"role": "user", "content": []}, {"role": "user", "content": ["hi"]},
-        {"role": "user", "content": [{"text": "no type"}]}, {"role": "assistant", "content": None},
-        {"role": "assistant", "tool_calls": []}, {"role": "tool", "content": None},
+        {"role": "user", "content": [{"text": "no type"}]},
     ],
     ids=repr,
 )  # fmt: skip
@@ -239,7 +232,7 @@ def test_an_upstream_in_trouble_is_not_the_clients_fault(
         b"{}",
         b'{"choices":[]}',
         b'{"error":{"message":"in a 200"}}',
-        b'[{"error":{"code":400}}]',
+        b'[{"error":{"message":"no"}}]',
     ],
 )
 def test_an_upstream_whose_answer_makes_no_sense(

@@ -19,7 +19,16 @@ from pytest_django import DjangoDbBlocker
 
 from proxy import secrets
 from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
-from tests.fake_upstream import STREAM, FakeUpstream, Script, answer_whole, chunk, respond, stream_events
+from tests.fake_upstream import (
+    STREAM,
+    FakeUpstream,
+    Script,
+    answer_whole,
+    as_asked,
+    chunk,
+    respond,
+    stream_events,
+)
 from tests.live import WebProcess, eventually, free_port, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, MAX_OUTPUT, OUTPUT_PRICE, Caller
 
@@ -178,7 +187,7 @@ def test_a_stream_comes_from_the_next_upstream(
     upstream.script = (BEFORE | BEFORE_EVENT)[failure]
     second.script = stream_events(*STREAM)
     response = caller.ask(model=f"pair-{fresh}", stream=True)
-    assert response.content == b"".join(STREAM[:4]) + STREAM[5]
+    assert response.content == as_asked(*STREAM[:4], STREAM[5], model=f"pair-{fresh}")
     assert_served_by_the_second(caller, response, f"pair-{fresh}")
     assert (len(upstream.requests), len(second.requests)) == (1, 1)
 
@@ -212,7 +221,7 @@ def test_a_stream_that_breaks_after_its_first_event_is_not_begun_again(
 ) -> None:
     upstream.script = stream_events(STREAM[0], cut=True)
     response = caller.ask(model=f"pair-{fresh}", stream=True)
-    assert response.content.startswith(STREAM[0])
+    assert response.content.startswith(as_asked(STREAM[0], model=f"pair-{fresh}"))
     assert b'"code":"upstream_error"' in response.content
     assert second.requests == []
     assert caller.balance() == (CREDIT, 0)
@@ -576,9 +585,11 @@ def test_one_process_runs_no_more_than_it_may_and_no_call_longer_than_it_may(
             next(parts)
             assert_busy(refused.ask(model="single-1"))
             assert not UsageRecord.objects.filter(key_id=refused.key_id).exists()
-            *_words, error, _done, end = b"".join(parts).split(b"\n\n")
-        assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_error"
+            *_words, last, _done, end = b"".join(parts).split(b"\n\n")
+        assert json.loads(last.removeprefix(b"data: "))["choices"][0]["finish_reason"] == "length"
         assert end == b""
         upstream.script = answer_whole()
         assert refused.ask(model="single-1").status_code == 200
-    assert caller.balance() == (CREDIT, 0)
+    usage = caller.usage()  # what was cut off here is paid for as it was relayed
+    assert (usage.outcome, usage.billed_by) == ("completed", "estimate")
+    assert usage.cost_micro > 0

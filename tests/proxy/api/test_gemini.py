@@ -135,7 +135,7 @@ ASKED: dict[str, Any] = {
 
 def assert_sent_what_it_knows(upstream: FakeUpstream) -> None:
     sent = upstream.requests[0]
-    assert (sent["temperature"], sent["reasoning_effort"], sent["max_completion_tokens"]) == (0.5, "low", 50)
+    assert (sent["temperature"], sent["reasoning_effort"], sent["max_tokens"]) == (0.5, "low", 50)
     assert set(sent) <= KNOWN
 
 
@@ -183,7 +183,7 @@ def test_an_admin_can_name_more_to_leave_out(gemini: Caller, upstream: FakeUpstr
     gemini.sdk.chat.completions.create(
         model=STRICTER, messages=HELLO, reasoning_effort="low", store=True, extra_body={"made_up": 1}
     )
-    assert set(upstream.requests[0]) == {"model", "messages"}
+    assert set(upstream.requests[0]) == {"model", "messages", "max_tokens"}
 
 
 def test_usage_on_every_chunk_reaches_the_sdk_once_and_with_its_cost(gemini: Caller) -> None:
@@ -251,4 +251,6 @@ def test_another_upstreams_answers_are_not_touched(gemini: Caller, upstream: Fak
         chunk({}, 9, "stop").replace(b', "usage": ' + json.dumps(usage(9)).encode(), b""),
     ]
     upstream.script = stream_events(*events, DONE)
-    assert gemini.ask(model=OTHER, stream=True).content == b"".join([*events, DONE])
+    assert gemini.ask(model=OTHER, stream=True).content == b"".join([*events, DONE]).replace(
+        b"gemini-up", OTHER.encode()
+    )

@@ -21,6 +21,7 @@ from tests.proxy.api.conftest import (
     MAX_OUTPUT,
     MODEL,
     OUTPUT_PRICE,
+    OVERRUN_MODEL,
     Caller,
 )
 from wallet import holds
@@ -42,6 +43,7 @@ def test_a_whole_answer_is_paid_for_and_passed_on_as_it_is(caller: Caller, upstr
             "temperature": 1.5,
             "seed": 7,
             "extra": {"deep": [1, 2.5, None, "متن"]},
+            "max_tokens": MAX_OUTPUT,
         }
     ]
     assert upstream.headers[0]["authorization"] == "Bearer sk-upstream-secret"
@@ -90,7 +92,7 @@ def test_what_upstream_reports_beyond_the_hold_is_the_operators_loss(
     upstream.script = answer_whole(
         "x", usage={"prompt_tokens": 12, "completion_tokens": 5000, "total_tokens": 5012}
     )
-    assert caller.ask(max_tokens=10).status_code == 200
+    assert caller.ask(model=OVERRUN_MODEL, max_tokens=10).status_code == 200
     usage = caller.usage()
     assert usage.uncovered_micro > 0
     assert usage.cost_micro + usage.uncovered_micro == 12 * INPUT_PRICE + 5000 * OUTPUT_PRICE

@@ -11,9 +11,9 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from proxy.models import UsageRecord
-from tests.fake_upstream import STREAM, FakeUpstream, chunk, stream_events
+from tests.fake_upstream import STREAM, FakeUpstream, as_asked, chunk, stream_events
 from tests.live import WebProcess, eventually, web_process
-from tests.proxy.api.conftest import CREDIT, HELLO, MODEL, Caller
+from tests.proxy.api.conftest import CREDIT, HELLO, LONG_MODEL, MODEL, Caller
 
 pytestmark = pytest.mark.xdist_group(
     "slow streams"
@@ -40,9 +40,9 @@ def there(make_caller: Callable[..., Caller], hasty: WebProcess) -> Caller:
     return Caller(caller.key, caller.key_id, caller.wallet, hasty)
 
 
-def slow_reader(caller: Caller) -> socket.socket:
+def slow_reader(caller: Caller, model: str = LONG_MODEL) -> socket.socket:
     """A client that has asked for a stream and takes little of it at a time."""
-    body = json.dumps({"model": MODEL, "messages": HELLO, "stream": True}).encode()
+    body = json.dumps({"model": model, "messages": HELLO, "stream": True}).encode()
     lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {caller.key}"]
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -106,7 +106,7 @@ def test_a_trickle_is_no_silence(there: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(
         STREAM[0], *[part for piece in pieces for part in (0.25, piece)], *STREAM[2:]
     )
-    assert there.ask(stream=True).content == b"".join(STREAM[:4]) + STREAM[5]
+    assert there.ask(stream=True).content == as_asked(*STREAM[:4], STREAM[5], model=MODEL)
     assert there.usage().outcome == "completed"
 
 
@@ -126,7 +126,7 @@ def test_a_long_stream_does_not_pile_up(make_caller: Any, upstream: FakeUpstream
     upstream.script = stream_events(*[BIG] * 1_700, *STREAM[3:])
     before = peak = process.memory_info().rss
     passed = 0
-    body = {"model": MODEL, "messages": HELLO, "stream": True}
+    body = {"model": LONG_MODEL, "messages": HELLO, "stream": True}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         for number, part in enumerate(response.iter_raw()):
             passed += len(part)

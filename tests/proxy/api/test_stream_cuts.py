@@ -8,14 +8,14 @@ import httpx
 import pytest
 
 from proxy.models import UsageRecord
-from tests.fake_upstream import STREAM, FakeUpstream, answer_whole
+from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, as_asked
 from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, MODEL, OUTPUT_PRICE, Caller
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNKS = [b"%x\r\n%b\r\n" % (len(part), part) for part in STREAM]
 RAW = HEAD + b"".join(CHUNKS) + b"0\r\n\r\n"
-RELAYED = [*STREAM[:4], STREAM[5]]
+RELAYED = [as_asked(one, model=MODEL) for one in (*STREAM[:4], STREAM[5])]
 
 
 @pytest.fixture

@@ -14,13 +14,14 @@ import pytest
 from django.utils import timezone
 
 from proxy.models import UsageRecord
-from tests.fake_upstream import STREAM, USAGE, FakeUpstream, chunk, respond, stream_events
+from tests.fake_upstream import STREAM, USAGE, FakeUpstream, as_asked, chunk, respond, stream_events
 from tests.live import eventually
 from tests.proxy.api.conftest import (
     CREDIT,
     DRAINED_MODEL,
     HELLO,
     INPUT_PRICE,
+    LONG_MODEL,
     MODEL,
     OUTPUT_PRICE,
     Caller,
@@ -29,6 +30,7 @@ from wallet import holds
 from wallet.models import Hold
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
+RELAYED = as_asked(*STREAM[:4], STREAM[5], model=MODEL)
 
 
 def events(response: httpx.Response) -> list[str]:
@@ -39,12 +41,12 @@ def events(response: httpx.Response) -> list[str]:
     return [part.removeprefix("data: ") for part in response.text.split("\n\n")[:-1]]
 
 
-def test_a_stream_is_relayed_verbatim_and_without_the_usage_nobody_asked_for(
+def test_a_stream_is_relayed_verbatim_but_for_its_model_and_without_the_usage_nobody_asked_for(
     caller: Caller, upstream: FakeUpstream
 ) -> None:
     upstream.script = stream_events(*STREAM)
     response = caller.ask(stream=True)
-    assert response.content == b"".join(STREAM[:4]) + STREAM[5]
+    assert response.content == RELAYED
     assert upstream.requests[0]["stream_options"] == {"include_usage": True}
     assert upstream.requests[0]["model"] == "up-model"
     assert caller.balance() == (CREDIT - COST, 0)
@@ -211,20 +213,22 @@ def test_a_failure_before_the_first_byte_keeps_its_status(
 def test_events_cut_at_every_byte_arrive_whole(caller: Caller, upstream: FakeUpstream) -> None:
     raw = b"".join(STREAM)
     upstream.script = stream_events(*(raw[n : n + 1] for n in range(len(raw))))
-    assert caller.ask(stream=True).content == b"".join(STREAM[:4]) + STREAM[5]
+    assert caller.ask(stream=True).content == RELAYED
 
 
 def test_comments_and_windows_line_ends_pass(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(
         b": keep-alive\r\n\r\n", *(part.replace(b"\n", b"\r\n") for part in STREAM)
     )
-    assert caller.ask(stream=True).content == b": keep-alive\n\n" + b"".join(STREAM[:4]) + STREAM[5]
+    assert caller.ask(stream=True).content == b": keep-alive\n\n" + RELAYED
 
 
 def test_a_ten_megabyte_event_passes(caller: Caller, upstream: FakeUpstream) -> None:
-    big = chunk({"content": "x" * 10_000_000})
-    upstream.script = stream_events(STREAM[0], big, *STREAM[3:])
-    assert caller.ask(stream=True).content == STREAM[0] + big + STREAM[3] + STREAM[5]
+    big = chunk({"content": " " * 10_000_000})
+    upstream.script = stream_events(STREAM[0], big, STREAM[3], STREAM[5])
+    assert caller.ask(model=LONG_MODEL, stream=True).content == as_asked(
+        STREAM[0], big, STREAM[3], STREAM[5], model=LONG_MODEL
+    )
 
 
 def test_an_event_is_with_the_client_before_the_next_exists(caller: Caller, upstream: FakeUpstream) -> None:
@@ -249,7 +253,8 @@ def test_an_event_is_with_the_client_before_the_next_exists(caller: Caller, upst
         for part in response.iter_raw():
             parts.append(part)
             received.release()
-    assert parts == [*STREAM[:4], STREAM[5]]
+    assert b"".join(parts) == RELAYED
+    assert len(parts) == 5
 
 
 def test_a_stream_whose_hold_is_gone_ends_in_an_error_and_costs_nothing(
