@@ -15,7 +15,7 @@ from proxy import tokens
 from proxy.errors import APIError
 from proxy.quirks import Quirks
 from proxy.request_fields import INPUTS, LIMIT_FIELDS, TEXT, TOOLS, client_tools
-from proxy.tokens import PromptSize, expansion_bytes
+from proxy.tokens import PromptSize, TextSize, expansion_bytes
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 # Agents send these back with nothing in them: an answer of reasoning or calls alone, a tool that said nothing.
@@ -86,8 +86,9 @@ class CompletionRequest:
         """Whether what the messages say is longer than the context in any tokenizer; what might fit is let through."""
         if tokens.at_least(self.content_bytes, 0) <= context_tokens:
             return False
-        mark_bytes = min(tokens.mark_bytes(bytes(self.fields["messages"])), self.content_bytes)
-        return tokens.at_least(self.content_bytes, 0, mark_bytes=mark_bytes) > context_tokens
+        size = TextSize()
+        _read_messages(self.fields["messages"], size)
+        return size.at_least > context_tokens
 
     def upstream_body(self, *, upstream_model: str, output_limit: int, rules: Quirks) -> bytes:
         """The body for an upstream: the model's name there, the cap by the name that it obeys, usage asked for in
@@ -172,17 +173,25 @@ def read_request(payload: Payload, *, model: str) -> CompletionRequest:
 
 @dataclass(slots=True)
 class _Content:
+    """`size`, where the text has to be looked into more closely."""
+
+    size: TextSize | None
     text_bytes: int = 0
     media_parts: int = 0
     media_bytes: int = 0
     inputs: dict[str, str] = field(default_factory=dict)
 
+    def hear(self, text: str) -> None:
+        self.text_bytes += _utf8_bytes(text)
+        if self.size is not None:
+            self.size.add([text])
 
-def _read_messages(messages: msgspec.Raw) -> _Content:
+
+def _read_messages(messages: msgspec.Raw, size: TextSize | None = None) -> _Content:
     every = _read_list(messages)
     if len(every) > MESSAGES_MAX:
         raise APIError("invalid_messages", param="messages")
-    content = _Content()
+    content = _Content(size)
     for number, raw in enumerate(every):
         try:
             _add_message(content, _read_message(raw), number)
@@ -202,13 +211,13 @@ def _add_message(content: _Content, message: Message, number: int) -> None:
     ):
         raise _NotAMessage
     if isinstance(said, str):
-        content.text_bytes += _utf8_bytes(said)
+        content.hear(said)
         return
     for place, raw in enumerate(said or ()):
         part = _read_part(raw)
         kind = INPUTS.get(part.type)
         if kind == TEXT:
-            content.text_bytes += _utf8_bytes(part.text) if isinstance(part.text, str) else 0
+            content.hear(part.text if isinstance(part.text, str) else "")
             continue
         content.media_parts += 1
         if kind is not None:  # the bytes of a part of an unknown type count as text, too

@@ -24,6 +24,7 @@ from wallet.models import Wallet
 
 MODEL, DRAINED_MODEL, DEAD_MODEL, FREE_MODEL = "test/model-1", "drained", "dead", "free"
 OVERRUN_MODEL = "overrun"  # of what exceeds its declarations: the platform learns from it
+TOLD_MODEL = "told"  # of what reports prompts of any length, none of which is news
 LONG_MODEL = "long"  # whose answers may be as long as any
 INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE = 1_000, 3_000, 250
 MAX_OUTPUT = 1_000
@@ -46,6 +47,7 @@ def web(
         add_model(DRAINED_MODEL, upstream.url, on_disconnect="drain")
         add_model(DEAD_MODEL, f"http://127.0.0.1:{free_port()}/v1")
         add_model(OVERRUN_MODEL, upstream.url)
+        add_model(TOLD_MODEL, upstream.url, template_tokens=50_000)
         add_model(LONG_MODEL, upstream.url, context_tokens=50_000_000, max_output_tokens=50_000_000)
         add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
     limits = {

@@ -13,7 +13,7 @@ from tests.live import eventually
 from tests.proxy.api.conftest import (
     CREDIT,
     HELLO,
-    MODEL,
+    TOLD_MODEL,
     Caller,
 )
 
@@ -35,7 +35,7 @@ def finish(word: str, **delta: Any) -> bytes:
 
 def stream(caller: Caller, upstream: FakeUpstream, *parts: bytes | float, **fields: Any) -> httpx.Response:
     upstream.script = stream_events(*parts)
-    return caller.ask(stream=True, **fields)
+    return caller.ask(model=TOLD_MODEL, stream=True, **fields)
 
 
 def said(response: httpx.Response) -> list[Any]:
@@ -174,7 +174,7 @@ def test_the_official_sdk_reads_an_answer_with_events_without_data(
 ) -> None:
     body = {**STREAMS, "id": b"id: 7\n\n" + ENDED + DONE}[name]
     upstream.script = stream_events(body)
-    with caller.sdk.chat.completions.create(model=MODEL, messages=HELLO, stream=True) as chunks:
+    with caller.sdk.chat.completions.create(model=TOLD_MODEL, messages=HELLO, stream=True) as chunks:
         assert "".join(one.choices[0].delta.content or "" for one in chunks) == "a"
     assert_paid(caller, "estimate")
 
@@ -196,7 +196,7 @@ def test_a_chunk_with_half_a_surrogate_can_be_written_anew(caller: Caller, upstr
     half = b'data: {"model":"a\\/b","choices":[{"index":0,"delta":{"content":"\\ud83d"}}],"usage":null}\n\n'
     response = stream(caller, upstream, half, STREAMS["emoji_split_over_two_chunks"])
     first = said(response)[0]
-    assert (first["model"], first["choices"][0]["delta"]["content"]) == (MODEL, "\ud83d")
+    assert (first["model"], first["choices"][0]["delta"]["content"]) == (TOLD_MODEL, "\ud83d")
     assert "usage" not in first
 
 
@@ -240,7 +240,7 @@ def test_an_honest_report_is_believed_to_the_token_however_the_text_was_cut(
     assert assert_paid(caller, "usage").completion_tokens == 33
 
 
-def leave(caller: Caller, upstream: FakeUpstream, part: bytes, *, model: str = MODEL) -> UsageRecord:
+def leave(caller: Caller, upstream: FakeUpstream, part: bytes, *, model: str = TOLD_MODEL) -> UsageRecord:
     """Reads ten events and goes."""
     parts: list[bytes | float] = [part, 0.02] * 200
     upstream.script = stream_events(*parts)
@@ -312,7 +312,7 @@ def test_the_last_chunk_keeps_what_upstream_adds_to_it(caller: Caller, upstream:
     options = {"stream_options": {"include_usage": True}}
     shown = said(stream(caller, upstream, ENDED, last, DONE, **options))[-1]
     assert {name: shown[name] for name in extra} == extra
-    assert shown["model"] == MODEL
+    assert shown["model"] == TOLD_MODEL
     assert set(shown["usage"]) == {*USAGE, "cost_toman"}
     assert assert_paid(caller, "usage").upstream_cost_nanodollars == 250_000_000
 
@@ -331,7 +331,7 @@ def test_the_model_is_the_one_that_was_asked_for_in_every_chunk(
     ]
     parts = [b"data: " + json.dumps(body, separators=separators).encode() + b"\n\n" for body in bodies]
     events = said(stream(caller, upstream, *parts, DONE, stream_options={"include_usage": True}))
-    assert [one["model"] for one in events] == [MODEL] * 4
+    assert [one["model"] for one in events] == [TOLD_MODEL] * 4
     assert events[0]["choices"] == bodies[0]["choices"]
     assert events[1]["choices"] == bodies[1]["choices"]
 
@@ -350,7 +350,7 @@ def whole(caller: Caller, upstream: FakeUpstream, body: Any, **fields: Any) -> h
     if isinstance(body, dict):
         body = {"choices": [CHOICE], "model": "up", **body}
     upstream.script = respond(200, body.encode() if isinstance(body, str) else body)
-    return caller.ask(**fields)
+    return caller.ask(model=TOLD_MODEL, **fields)
 
 
 @pytest.mark.parametrize("name", TOKENS)
@@ -363,7 +363,7 @@ def test_every_form_of_usage_is_read(caller: Caller, upstream: FakeUpstream, nam
     assert (shown["prompt_tokens"], shown["completion_tokens"], shown["total_tokens"]) == (
         record.prompt_tokens, record.completion_tokens, record.prompt_tokens + record.completion_tokens,
     )  # fmt: skip
-    assert answer.json()["model"] == MODEL
+    assert answer.json()["model"] == TOLD_MODEL
 
 
 def test_the_operators_price_stays_with_the_operator(caller: Caller, upstream: FakeUpstream) -> None:

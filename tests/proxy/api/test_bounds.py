@@ -137,7 +137,7 @@ def test_what_a_model_does_not_take_is_refused_before_any_hold(
 def test_a_prompt_that_cannot_fit_is_refused_and_one_that_might_is_not(
     caller: Caller, upstream: FakeUpstream
 ) -> None:
-    refused = caller.ask(model=SMALL, messages=[{"role": "user", "content": "x" * 200_000}])
+    refused = caller.ask(model=SMALL, messages=[{"role": "user", "content": "hello there " * 17_000}])
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["param"]) == (
         400,

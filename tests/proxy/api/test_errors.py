@@ -232,7 +232,6 @@ def test_an_upstream_in_trouble_is_not_the_clients_fault(
         b"{}",
         b'{"choices":[]}',
         b'{"error":{"message":"in a 200"}}',
-        b'[{"error":{"message":"no"}}]',
     ],
 )
 def test_an_upstream_whose_answer_makes_no_sense(

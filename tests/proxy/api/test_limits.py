@@ -39,7 +39,7 @@ def test_tokens_are_corrected_to_what_was_used(make_caller: Any, upstream: FakeU
     upstream.script = answer_whole(
         usage={"prompt_tokens": 100, "completion_tokens": 1_899, "total_tokens": 1_999}
     )
-    assert caller.ask().status_code == 200
+    assert caller.ask(max_tokens=1_899).status_code == 200
     refused = caller.ask()
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"

@@ -17,6 +17,7 @@ from tests.proxy.api.conftest import (
     CREDIT,
     LONG_MODEL,
     MODEL,
+    OVERRUN_MODEL,
     Caller,
 )
 from tests.proxy.api.test_slow_streams import slow_reader
@@ -133,9 +134,9 @@ def test_a_report_far_above_the_hold_does_not_lock_its_key_out(
     caller = make_caller(tpm=5_000)
     usage = {"prompt_tokens": 12, "completion_tokens": 1_000_000, "total_tokens": 1_000_012}
     upstream.script = stream_events(chunk({"content": "a"}, finish="stop", usage=usage), DONE)
-    assert caller.ask(stream=True, max_tokens=10).status_code == 200
+    assert caller.ask(model=OVERRUN_MODEL, stream=True, max_tokens=10).status_code == 200
     assert caller.usage().uncovered_micro > 0
-    second = caller.ask(stream=True, max_tokens=10)
+    second = caller.ask(model=OVERRUN_MODEL, stream=True, max_tokens=10)
     assert second.status_code == 200
     assert int(second.headers["x-ratelimit-remaining-tokens"]) > 4_000
 
