@@ -162,7 +162,8 @@ class Relay:
         elif isinstance(error, UpstreamRefusal):
             await self._metered.void(outcome=Outcome.REFUSED, status=error.status)
         else:
-            self._on_failure()
+            if not error.operators:
+                self._on_failure()
             reason = str(error) or "took too long"
             await self._metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=reason)
         told = error if isinstance(error, UpstreamRefusal) else APIError("upstream_error")

@@ -407,6 +407,21 @@ def test_what_customers_ask_for_opens_no_breaker(
     assert second.requests == []
 
 
+@pytest.mark.parametrize("told", [[], STREAM[:2]], ids=["before the first word", "after it"])
+@pytest.mark.parametrize("code", [400, 403, 402])
+def test_a_4xx_within_a_stream_opens_no_breaker_either(
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, told: list[bytes], code: int
+) -> None:
+    model = f"single-{fresh}"
+    error = {"error": {"message": "Your input was flagged" if code != 402 else "unpaid", "code": code}}
+    upstream.script = stream_events(*told, b"data: " + json.dumps(error).encode() + b"\n\n")
+    answers = [caller.ask(model=model, stream=True) for _ in range(12)]
+    assert {answer.status_code for answer in answers} == {200 if told else 502 if code == 402 else code}
+    assert all(("flagged" in answer.text) is (code != 402) for answer in answers)
+    assert f'hamiran_breaker_open{{upstream="{model} 0"}} 0.0' in scrape(caller)
+    assert caller.balance() == (CREDIT, 0)
+
+
 @pytest.mark.parametrize("status", [401, 402, 403, 404])
 def test_an_upstream_that_refuses_the_operator_is_passed_over_and_its_breaker_stays_closed(
     caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, status: int
