@@ -13,7 +13,7 @@ from rest_framework.exceptions import MethodNotAllowed
 
 logger = logging.getLogger(__name__)
 
-TOO_MANY_REQUESTS = 429
+TOO_LARGE, TOO_MANY_REQUESTS = 413, 429
 UPSTREAM_RETRY_AFTER_SECONDS = 5  # where an upstream's 429 names no wait
 SDK_WAIT_MAX_SECONDS = 60  # openai-node 7.59 waits no longer
 INVALID = "invalid_request_error"
@@ -100,7 +100,8 @@ class UpstreamRefusal(APIError):
             wait = UPSTREAM_RETRY_AFTER_SECONDS if retry_after_seconds is None else retry_after_seconds
             super().__init__("rate_limit_exceeded", headers=wait_headers(wait))
         else:
-            super().__init__("invalid_value", message=error.get("message"), param=error.get("param"))
+            default = "request_too_large" if status == TOO_LARGE else "invalid_value"
+            super().__init__(default, message=error.get("message"), param=error.get("param"))
             self.code = error.get("code")
         self.status, self.retry_after_seconds = status, retry_after_seconds
 

@@ -415,6 +415,7 @@ def test_long_words_cost_little_and_are_cut(said: str) -> None:
 def test_an_error_without_words_still_says_something() -> None:
     assert refused(400, {}).message
     assert refused(422, {"error": {"message": {"no": "text"}}}).message
+    assert refused(413, {}).message == "The request body is too large."
 
 
 # --- waits -------------------------------------------------------------------------------------------------------
