@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.fake_upstream import FakeUpstream, chunk, stream_events
 from tests.live import WebProcess, eventually, web_process
-from tests.proxy.api.conftest import CREDIT, HELLO, MODEL, Caller
+from tests.proxy.api.conftest import CREDIT, HELLO, LONG_MODEL, MODEL, Caller
 
 LONG = "60"
 
@@ -145,7 +145,7 @@ def test_a_stop_settles_the_stream_of_a_client_that_has_stopped_reading(
 ) -> None:
     caller = make_caller()
     upstream.script = stream_events(*[chunk({"content": "x" * 60_000})] * 400)
-    body = json.dumps({"model": MODEL, "messages": HELLO, "stream": True}).encode()
+    body = json.dumps({"model": LONG_MODEL, "messages": HELLO, "stream": True}).encode()
     with web_process(env={"SHUTDOWN_GRACE_SECONDS": "1"}) as web, socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect(("127.0.0.1", web.port))
