@@ -41,14 +41,14 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class BadAnswer(Exception):
     """Upstream answered something that is no usable completion.
 
-    `error` and `status` are an error's own, where one was told. The reason never repeats its words: they may quote a
-    prompt.
+    `error` and `status` are an error's own, where one was told in words. The reason never repeats them: they may
+    quote a prompt.
     """
 
     def __init__(self, reason: str, *, error: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.error = error or {}
-        self.status = status_of(self.error)
+        self.status = status_of(self.error) if isinstance(self.error.get("message"), str) else None
 
 
 def decode(data: bytes) -> Any:
@@ -213,6 +213,7 @@ def whole_answer(body: bytes, *, mends: bool = False) -> WholeAnswer:
     for choice in choices:
         check_choice(choice)
         size.add(texts(choice.get("message")))
+        size.deltas = 0  # it came as one
         begun = begun or bool(choice.get("message") or choice.get("finish_reason"))
         mended = _mend_choice(choice) or mended
     if not begun:

@@ -39,6 +39,7 @@ Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
 NOTHING = Usage(0, 0)
 VOID_WAIT_SECONDS = 3
+ABSURD = 2  # a report of so many times what could be used is no figure to lock a key out for
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +204,10 @@ class Metered:
             )
 
     def release_limits(self, tokens: int) -> "asyncio.Future[None]":
-        """Gives the place back and counts what was used: no more than was held for, whatever an upstream reports."""
-        if bound := self.prompt_bound + self.output_bound:
-            tokens = min(tokens, bound)
+        """Gives the place back and counts what was used; where an upstream reports absurdly much, what was held for."""
+        bound = self.prompt_bound + self.output_bound
+        if bound and tokens > ABSURD * bound:
+            tokens = bound
         return self.limiter.finish(
             key_id=self.key.key_id,
             request_id=self.request_id.hex,

@@ -97,19 +97,19 @@ def combined(reports: list[Report]) -> Report | None:
 def believed(report: Usage | None, estimate: Usage, *, at_least: int, final: bool) -> Usage:
     """What is billed: the report where it is an upstream's last word and can be true, to the token.
 
-    Completion tokens below `at_least` are no report. One that was not the last word, because somebody left or the
-    answer went on after it, may lack what came since: then the larger counts, component by component.
+    Completion tokens below `at_least` are no report, nor is a prompt of none. A report that was not the last word,
+    because somebody left or the answer went on after it, may lack what came since: then the larger counts, component
+    by component.
     """
-    if report is None or report.completion_tokens < at_least:
+    if report is None or report.completion_tokens < at_least or not report.prompt_tokens:
         return estimate
-    prompt = report.prompt_tokens or estimate.prompt_tokens  # no prompt is empty
-    if final and prompt == report.prompt_tokens:
+    if final:
         return report
-    completion = report.completion_tokens
-    if not final:
-        prompt = max(prompt, estimate.prompt_tokens)
-        completion = max(completion, estimate.completion_tokens)
-    return Usage(prompt, completion, report.cached_tokens)
+    return Usage(
+        max(report.prompt_tokens, estimate.prompt_tokens),
+        max(report.completion_tokens, estimate.completion_tokens),
+        report.cached_tokens,
+    )
 
 
 def for_customers(said: dict[str, Any] | None, billed: Usage, cost_toman: float) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def at_least(text_bytes: int, deltas: int, *, letters: int | None = None, marks:
     else:
         by_length = letters // LETTERS_PER_TOKEN + marks // MARKS_PER_TOKEN
     by_deltas = deltas if text_bytes >= DELTA_BYTES * deltas else 0
-    return max(by_length, by_deltas, 1 if text_bytes else 0)
+    return max(by_length, by_deltas)
 
 
 @dataclass(slots=True)
