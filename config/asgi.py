@@ -10,13 +10,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-pages = get_asgi_application()
+django_pages = get_asgi_application()
 
 from config import forwarded  # noqa: E402 - models are ready only now
+from config.page_limit import PageLimit  # noqa: E402
 from proxy import runtime  # noqa: E402
 from proxy.handler import APIHandler  # noqa: E402
 
 api = APIHandler("proxy.api.urls")
+pages = PageLimit(django_pages)
+front_pages: dict[Any, Any] = {}  # what config.front keeps
 API_ROOTS = frozenset({"v1", "healthz", "readyz", "metrics"})
 # Where clients look for the API whose base URL is set wrongly: a 404 in JSON tells them the right one.
 MISTAKEN_ROOTS = frozenset(
@@ -55,6 +58,7 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     elif _is_for_the_api(scope["path"]):
         await api(scope, receive, send)
     else:
+        scope["hamiran.front_pages"] = front_pages
         await pages(scope, receive, send)
 
 

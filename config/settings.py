@@ -186,6 +186,8 @@ if not SANDBOX and not all(url.startswith("https://") for url in (KAVENEGAR_BASE
 # One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
 CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60)
 CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000)
+# All SMS an hour, of whatever kind: what a fault or an attack can cost at most.
+SMS_PER_HOUR = envint("SMS_PER_HOUR", 3_000)
 OTP_TOTP_ISSUER = "Hamiran"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
