@@ -14,6 +14,8 @@ from django.http import HttpRequest
 from accounts import addresses
 from accounts.addresses import Address
 
+MAX_HOPS = 30  # no chain of proxies is as long; a header can hold thousands
+
 
 def apply(scope: dict[str, Any]) -> None:
     """Puts the client's address and scheme into an ASGI scope. An entry that is no address ends the way back."""
@@ -30,7 +32,7 @@ def apply(scope: dict[str, Any]) -> None:
             hops += value.split(b",")
         elif name == b"x-forwarded-proto" and value in {b"http", b"https"}:
             scope["scheme"] = value.decode()
-    for hop in reversed(hops):  # each proxy appends whom it got the request from
+    for hop in reversed(hops[-MAX_HOPS:]):  # each proxy appends whom it got the request from
         address = _parsed(hop.decode("latin-1"))
         if address is None:
             break

@@ -50,6 +50,7 @@ def client(*values: str, peer: str = PROXY) -> str:
         (["\xff\xfe"], PROXY),
         (["1" * 50_000], PROXY),
         (["'; DROP TABLE"], PROXY),
+        (["203.0.113.9" + ", 127.0.0.1" * 5_000], PROXY),
     ],
 )
 def test_a_trusted_proxy_says_who_the_client_is(values: list[str], address: str) -> None:
