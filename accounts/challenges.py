@@ -1,25 +1,40 @@
 """Challenges in the database: issued within the limits, tried five times at most, consumed once.
 
+While many wrong codes come in, over all numbers, each is tried three times at most: guesses that are spread over many
+numbers stay below the limits of any one. Browsers that have signed in with a number before keep a part of the budget
+for themselves, and are not counted with strangers of their network or with numbers like theirs.
+
 The clock is passed in as `now`, an aware time.
 """
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Count, Sum
 
 from accounts import codes
 from accounts.models import Challenge
 
 LIFETIME = timedelta(minutes=2)
 MAX_TRIES = 5
+MAX_TRIES_UNDER_ATTACK = 3
+WRONG_CODES_OF_AN_ATTACK = 100  # in WRONG_CODES_WINDOW, over all numbers
+WRONG_CODES_WINDOW = timedelta(minutes=10)
 # How long to wait for the next code after the first, the second, and every further one in a row.
 COOL_DOWNS = (timedelta(seconds=60), timedelta(seconds=120), timedelta(seconds=300))
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PER_NUMBER_HOUR = 5
 PER_NUMBER_DAY = 10
+# Strangers: browsers that have not signed in with the number before.
+NETWORK_BITS = {4: 24, 6: 48}
+ADDRESSES_PER_NETWORK = 5  # whose codes an hour its strangers may have together
+NUMBER_PREFIX_LENGTH = len("+98") + 7  # a thousand numbers
+PER_PREFIX_HOUR = 100
+KNOWN_BROWSERS_TENTHS = 3  # of the budget, which no stranger can use up
 KEPT = timedelta(days=2)
 
 
@@ -37,6 +52,10 @@ class TooSoon(Refused):
 
 class TooMany(Refused):
     """This number or this address has had its codes for now."""
+
+
+class TooManyNearby(Refused):
+    """Strangers of this network, or for numbers like this one, have had their codes for now."""
 
 
 class OverBudget(Refused):
@@ -62,12 +81,13 @@ class Try:
     pepper_version: int
     mobile: str
     tries_left: int
+    max_tries: int
 
 
-def issue(*, mobile: str, address: str, now: datetime) -> Issued:
+def issue(*, mobile: str, address: str, now: datetime, is_known_browser: bool = False) -> Issued:
     """A new challenge for an E.164 number, in a transaction of its own; it voids the number's earlier ones.
 
-    Whether the number has an account is not even looked up. Raises TooSoon, TooMany, OverBudget.
+    Whether the number has an account is not even looked up. Raises TooSoon, TooMany, TooManyNearby, OverBudget.
     """
     challenge_id, code, browser_secret = uuid.uuid4(), codes.new(), codes.new_browser_secret()
     pepper_version, pepper = next(iter(settings.PEPPERS.items()))  # newest first
@@ -76,7 +96,9 @@ def issue(*, mobile: str, address: str, now: datetime) -> Issued:
         _lock(f"address {address}")
         in_a_row = _check_number(mobile=mobile, now=now)
         _check_address(address=address, now=now)
-        _check_budget(now=now)
+        if not is_known_browser:
+            _check_nearby(mobile=mobile, address=address, now=now)
+        _check_budget(now=now, is_known_browser=is_known_browser)
         open_ones = Challenge.objects.filter(mobile=mobile, consumed_at=None, voided_at=None)
         open_ones.update(voided_at=now)
         Challenge.objects.create(
@@ -86,6 +108,7 @@ def issue(*, mobile: str, address: str, now: datetime) -> Issued:
             pepper_version=pepper_version,
             browser_digest=codes.browser_digest(browser_secret),
             address=address,
+            is_known_browser=is_known_browser,
             created_at=now,
             expires_at=now + LIFETIME,
         )
@@ -110,10 +133,11 @@ def count_try(*, challenge_id: uuid.UUID, browser_secret: str, now: datetime) ->
 
     Must not stand in a transaction that could still be rolled back. Raises NotValid.
     """
+    max_tries = MAX_TRIES_UNDER_ATTACK if _are_codes_guessed(now=now) else MAX_TRIES
     values: dict[str, uuid.UUID | bytes | int | datetime] = {
         "id": challenge_id,
         "browser": codes.browser_digest(browser_secret),
-        "max_tries": MAX_TRIES,
+        "max_tries": max_tries,
         "now": now,
     }
     with connection.cursor() as cursor:
@@ -121,7 +145,7 @@ def count_try(*, challenge_id: uuid.UUID, browser_secret: str, now: datetime) ->
         row = cursor.fetchone()
     if row is None:
         raise NotValid
-    return Try(bytes(row[0]), row[1], row[2], MAX_TRIES - row[3])
+    return Try(bytes(row[0]), row[1], row[2], max_tries - row[3], max_tries)
 
 
 CONSUME = """
@@ -182,14 +206,38 @@ def _check_address(*, address: str, now: datetime) -> None:
     _check_window(times, limit=limit, window=HOUR, now=now)
 
 
+def _check_nearby(*, mobile: str, address: str, now: datetime) -> None:
+    strangers = Challenge.objects.filter(created_at__gt=now - HOUR, is_known_browser=False)
+    network = ip_network(address)
+    network = network.supernet(new_prefix=NETWORK_BITS[network.version])
+    in_network = strangers.extra(where=["address <<= %s::inet"], params=[str(network)])
+    prefix = mobile[:NUMBER_PREFIX_LENGTH]
+    for found, limit in (
+        (in_network, ADDRESSES_PER_NETWORK * settings.CODES_PER_ADDRESS_HOUR),
+        (strangers.filter(mobile__startswith=prefix), PER_PREFIX_HOUR),
+    ):
+        last = found.order_by("-created_at").values_list("created_at", flat=True)[limit - 1 : limit].first()
+        if last is not None:
+            raise TooManyNearby(last + HOUR - now)
+
+
+def _are_codes_guessed(*, now: datetime) -> bool:
+    wrong = Challenge.objects.filter(created_at__gt=now - WRONG_CODES_WINDOW, tries__gt=0).aggregate(
+        wrong=Sum("tries") - Count("consumed_at")
+    )["wrong"]
+    return (wrong or 0) >= WRONG_CODES_OF_AN_ATTACK
+
+
 def _check_window(times: list[datetime], *, limit: int, window: timedelta, now: datetime) -> None:
     """`times` are those within the window, newest first."""
     if len(times) >= limit:
         raise TooMany(times[limit - 1] + window - now)
 
 
-def _check_budget(*, now: datetime) -> None:
+def _check_budget(*, now: datetime, is_known_browser: bool) -> None:
     limit = settings.CODES_PER_HOUR
+    if not is_known_browser:
+        limit -= limit // 10 * KNOWN_BROWSERS_TENTHS
     recent = Challenge.objects.filter(created_at__gt=now - HOUR).order_by("-created_at")
     oldest_that_counts = recent.values_list("created_at", flat=True)[limit - 1 : limit].first()
     if oldest_that_counts is not None:

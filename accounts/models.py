@@ -97,6 +97,8 @@ class Challenge(models.Model):
     pepper_version = models.PositiveSmallIntegerField()
     browser_digest = models.BinaryField(max_length=32)
     address = models.GenericIPAddressField()
+    # Whether the browser has signed in with this number before (accounts.known_browser).
+    is_known_browser = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     tries = models.PositiveSmallIntegerField(default=0)
@@ -122,6 +124,15 @@ class Challenge(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class SentSMS(models.Model):
+    """That one message went out, of whatever kind, for the budget of all; neither to whom nor what it said."""
+
+    sent_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return str(self.sent_at)
 
 
 class Session(AbstractBaseSession):

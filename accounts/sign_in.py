@@ -24,26 +24,27 @@ class SendFailed(Exception):
 
 
 class WrongCode(Exception):
-    """The code does not match; `tries_left` more may."""
+    """The code does not match; of `max_tries`, `tries_left` are left."""
 
-    def __init__(self, tries_left: int) -> None:
-        super().__init__(tries_left)
-        self.tries_left = tries_left
+    def __init__(self, tries_left: int, max_tries: int) -> None:
+        super().__init__(tries_left, max_tries)
+        self.tries_left, self.max_tries = tries_left, max_tries
 
 
 class AccountClosed(Exception):
     """The code was right, and an admin has closed the number's account."""
 
 
-def ask(*, mobile: str, address: str, now: datetime) -> challenges.Issued:
+def ask(*, mobile: str, address: str, now: datetime, is_known_browser: bool = False) -> challenges.Issued:
     """Sends a code to an E.164 number, on behalf of a client address (as `addresses.counted` writes it).
 
-    The same happens for numbers with and without an account. The SMS leaves after the challenge is committed.
+    The same happens for numbers with and without an account; a browser that has signed in with the number before has
+    a part of the budget to itself. The SMS leaves after the challenge is committed.
     Raises challenges.Refused, SendFailed, sms.NotConfigured.
     """
-    provider = sms.provider()
+    sms.provider()  # before anything is issued
     try:
-        issued = challenges.issue(mobile=mobile, address=address, now=now)
+        issued = challenges.issue(mobile=mobile, address=address, now=now, is_known_browser=is_known_browser)
     except challenges.OverBudget:
         logger.error("codes_over_budget", extra={"limit_per_hour": settings.CODES_PER_HOUR})  # noqa: TRY400
         raise
@@ -53,11 +54,11 @@ def ask(*, mobile: str, address: str, now: datetime) -> challenges.Issued:
         code=issued.code,
     )
     try:
-        provider.send_code(mobile=mobile, code=issued.code, text=text)
+        sms.send_code(mobile=mobile, code=issued.code, text=text)
     except sms.SMSError as error:
         challenges.void(challenge_id=issued.id, now=now)
         logger.log(
-            logging.ERROR if isinstance(error, sms.NeedsOperator) else logging.WARNING,
+            logging.ERROR if isinstance(error, sms.NeedsOperator | sms.OverBudget) else logging.WARNING,
             "sms_failed",
             extra={"mobile": phone.masked(mobile), "error": type(error).__name__, "reason": str(error)},
         )
@@ -76,7 +77,7 @@ def answer(*, challenge_id: uuid.UUID, browser_secret: str, code: str, now: date
         raise challenges.NotValid
     given = codes.digest(pepper=pepper, challenge_id=challenge_id, mobile=attempt.mobile, code=code)
     if not codes.matches(attempt.digest, given):
-        raise WrongCode(attempt.tries_left)
+        raise WrongCode(attempt.tries_left, attempt.max_tries)
     with transaction.atomic():
         challenges.consume(challenge_id=challenge_id, now=now)
         user = opening.open_account(mobile=attempt.mobile)

@@ -1,9 +1,12 @@
 """SMS providers behind one interface; settings.SMS_PROVIDER picks."""
 
 import sys
+from datetime import timedelta
 
 from django.conf import settings
+from django.utils import timezone
 
+from accounts.models import SentSMS
 from accounts.sms_providers.interface import NeedsOperator, NoAnswer, SMSError, SMSProvider, Unreachable
 from accounts.sms_providers.kavenegar import Kavenegar
 from accounts.sms_providers.smsir import SMSIr
@@ -13,16 +16,26 @@ __all__ = [
     "NeedsOperator",
     "NoAnswer",
     "NotConfigured",
+    "OverBudget",
     "SMSError",
     "SMSProvider",
     "Unreachable",
     "is_console",
     "provider",
+    "send_code",
+    "send_text",
 ]
+
+
+BUDGET_WINDOW = timedelta(hours=1)
 
 
 class NotConfigured(Exception):
     """No provider is set up, so that nobody can sign in."""
+
+
+class OverBudget(SMSError):
+    """All messages together have used the hour's budget up; this one was not sent."""
 
 
 class ConsoleSMS:
@@ -57,6 +70,33 @@ def provider() -> SMSProvider:
             )
         case _:
             raise NotConfigured
+
+
+def send_code(*, mobile: str, code: str, text: str) -> None:
+    """As the provider's, within the budget of all messages. Raises SMSError, OverBudget among them, NotConfigured."""
+    sender = provider()
+    _take_from_budget()
+    sender.send_code(mobile=mobile, code=code, text=text)
+
+
+def send_text(*, mobile: str, text: str) -> None:
+    """Likewise for a message without a code."""
+    sender = provider()
+    _take_from_budget()
+    sender.send_text(mobile=mobile, text=text)
+
+
+def _take_from_budget() -> None:
+    """Counted before it is sent: whether one has left is not always known."""
+    now = timezone.now()
+    if SentSMS.objects.filter(sent_at__gt=now - BUDGET_WINDOW).count() >= settings.SMS_PER_HOUR:
+        raise OverBudget("SMS_PER_HOUR is used up")
+    SentSMS.objects.create(sent_at=now)
+
+
+def purge() -> None:
+    """Removes what no budget counts any more."""
+    SentSMS.objects.filter(sent_at__lt=timezone.now() - 2 * BUDGET_WINDOW).delete()
 
 
 def is_console() -> bool:

@@ -3,12 +3,13 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import challenges, sessions
+from accounts import challenges, sessions, sms
 
 
 @shared_task(name="accounts.purge_challenges")
 def purge_challenges() -> None:
     challenges.purge(now=timezone.now())
+    sms.purge()
 
 
 @shared_task(name="accounts.purge_sessions")

@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import addresses, challenges, pending, sessions, sign_in, sms, wording
+from accounts import addresses, challenges, known_browser, pending, sessions, sign_in, sms, wording
 from accounts.forms import CodeForm, MobileForm
 from accounts.redirects import local_path
 
@@ -79,6 +79,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
             sessions.sign_in(request, user)
             response = redirect(begun.destination)
             response.delete_cookie(SANDBOX_COOKIE)
+            known_browser.remember(response, mobile=user.mobile)
             return response
     context = {
         "form": form,
@@ -118,7 +119,12 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 def _send(request: HttpRequest, *, mobile: str, destination: str) -> HttpResponse:
     # REMOTE_ADDR is the client's: the server in front rewrites it from a trusted proxy's header, nobody else.
     address = addresses.counted(request.META.get("REMOTE_ADDR", ""))
-    issued = sign_in.ask(mobile=mobile, address=address, now=timezone.now())
+    issued = sign_in.ask(
+        mobile=mobile,
+        address=address,
+        now=timezone.now(),
+        is_known_browser=known_browser.is_known(request, mobile=mobile),
+    )
     pending.begin(request, mobile=mobile, destination=destination, issued=issued)
     response = redirect("accounts:code")
     if sms.is_console():

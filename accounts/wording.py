@@ -12,6 +12,14 @@ def refusal(error: challenges.Refused) -> str:
         return _("A code went to this number a moment ago. You can ask for another in %(wait)s.") % wait
     if isinstance(error, challenges.TooMany):
         return _("Too many codes were asked for. You can ask for another in %(wait)s.") % wait
+    if isinstance(error, challenges.TooManyNearby):
+        return (
+            _(
+                "Too many new sign-ins came from your network or for numbers like yours. Try again in %(wait)s, "
+                "or in a browser where you have signed in before."
+            )
+            % wait
+        )
     return _("Too many people are signing in right now. Please try again in %(wait)s.") % wait
 
 
@@ -21,7 +29,9 @@ def send_failed(error: sign_in.SendFailed) -> str:
 
 def wrong_code(error: sign_in.WrongCode) -> str:
     if not error.tries_left:
-        return _("The code was wrong five times. Ask for a new one below.")
+        if error.max_tries == challenges.MAX_TRIES:
+            return _("The code was wrong five times. Ask for a new one below.")
+        return _("The code was wrong three times. Ask for a new one below.")
     text = ngettext(
         "This code is not right. You have %(count)s more try.",
         "This code is not right. You have %(count)s more tries.",

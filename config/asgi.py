@@ -10,13 +10,32 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-pages = get_asgi_application()
+django_pages = get_asgi_application()
 
-from proxy import runtime  # noqa: E402 - models are ready only now
+from config import forwarded  # noqa: E402 - models are ready only now
+from config.page_limit import PageLimit  # noqa: E402
+from proxy import runtime  # noqa: E402
 from proxy.handler import APIHandler  # noqa: E402
 
 api = APIHandler("proxy.api.urls")
+pages = PageLimit(django_pages)
+front_pages: dict[Any, Any] = {}  # what config.front keeps
 API_ROOTS = frozenset({"v1", "healthz", "readyz", "metrics"})
+# Where clients look for the API whose base URL is set wrongly: a 404 in JSON tells them the right one.
+MISTAKEN_ROOTS = frozenset(
+    {"api", "openai", "v1beta", "v2", "chat", "completions", "responses", "messages", "embeddings", "engines"}
+    | {
+        "images",
+        "audio",
+        "moderations",
+        "files",
+        "batches",
+        "assistants",
+        "threads",
+        "fine_tuning",
+        "realtime",
+    }
+)
 SANDBOX_UPSTREAM = "/sandbox/upstream/"
 if settings.SANDBOX:
     from proxy.sandbox_upstream import SandboxUpstream
@@ -32,14 +51,24 @@ Send = Callable[[Any], Any]
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
-    elif scope["type"] != "http":
-        raise ValueError(f"{scope['type']} is not served")
-    elif scope["path"].lstrip("/").partition("/")[0] in API_ROOTS:
-        await api(scope, receive, send)
-    elif settings.SANDBOX and scope["path"].startswith(SANDBOX_UPSTREAM):
+        return
+    forwarded.apply(scope)
+    if settings.SANDBOX and scope["path"].startswith(SANDBOX_UPSTREAM):
         await sandbox_upstream(scope, receive, send)
+    elif _is_for_the_api(scope["path"]):
+        await api(scope, receive, send)
     else:
+        scope["hamiran.front_pages"] = front_pages
         await pages(scope, receive, send)
+
+
+def _is_for_the_api(path: str) -> bool:
+    root = path.lstrip("/").partition("/")[0]
+    if root in API_ROOTS:
+        return True
+    return root.lower() in API_ROOTS | MISTAKEN_ROOTS or path.rstrip("/").lower().endswith(
+        "/chat/completions"
+    )
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -3,12 +3,16 @@
 A secret `X` is also read from the file that `X_FILE` names.
 """
 
+import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+ORIGIN = re.compile(r"https?://[^/\s,*@?#A-Z]+")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -37,6 +41,28 @@ def envbool(name: str, default: bool) -> bool:
 def envlist(name: str, default: list[str]) -> list[str]:
     value = os.environ.get(name)
     return default if value is None else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def networks(name: str, values: list[str]) -> list[Network]:
+    """The addresses and networks that a list names; `*` is all there are."""
+    try:
+        return [
+            ipaddress.ip_network(network, strict=False)
+            for value in values
+            for network in (("0.0.0.0/0", "::/0") if value == "*" else (value,))
+        ]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be addresses or networks: {error}.") from None
+
+
+def origins(name: str, values: list[str]) -> list[str]:
+    """The same list, of origins as browsers send them, or `*`."""
+    for value in values:
+        if value != "*" and not ORIGIN.fullmatch(value):
+            raise ImproperlyConfigured(
+                f"{name} must be * or origins like https://app.example.ir, without a path, not {value!r}."
+            )
+    return values
 
 
 def envchoice(name: str, choices: tuple[str, ...], default: str) -> str:

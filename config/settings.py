@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from config import embedded
-from config.env import envbool, envchoice, envint, envlist, envsecret, envstr
+from config.env import envbool, envchoice, envint, envlist, envsecret, envstr, networks, origins
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(envstr("HAMIRAN_VAR", str(BASE_DIR / "var"))).resolve()
@@ -71,7 +71,7 @@ MIDDLEWARE = [
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "auditlog.middleware.AuditlogMiddleware",
+    "config.forwarded.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
@@ -186,6 +186,8 @@ if not SANDBOX and not all(url.startswith("https://") for url in (KAVENEGAR_BASE
 # One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
 CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60)
 CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000)
+# All SMS an hour, of whatever kind: what a fault or an attack can cost at most.
+SMS_PER_HOUR = envint("SMS_PER_HOUR", 3_000)
 OTP_TOTP_ISSUER = "Hamiran"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -193,6 +195,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_USERNAME_FORM_FIELD = "username"  # as the admin's form names it; the default would lock nobody out
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlewaretoken"]
 AXES_LOCKOUT_TEMPLATE = "429.html"
+AXES_CLIENT_IP_CALLABLE = "config.forwarded.address_of"
 AXES_VERBOSE = False
 
 # --- money ---------------------------------------------------------------------------------------------------
@@ -298,6 +301,10 @@ STORAGES = {
 }
 
 # --- edge ------------------------------------------------------------------------------------------------------
+# The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+FORWARDED_ALLOW_IPS = networks("FORWARDED_ALLOW_IPS", envlist("FORWARDED_ALLOW_IPS", ["127.0.0.1", "::1"]))
+# Web pages of other origins that may call /v1 from a browser.
+CORS_ALLOWED_ORIGINS = origins("CORS_ALLOWED_ORIGINS", envlist("CORS_ALLOWED_ORIGINS", []))
 SESSION_ENGINE = "accounts.session_store"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
 SESSION_COOKIE_HTTPONLY = True

@@ -3,12 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config import views
+from config import front, views
 
 handler400 = views.bad_request
+handler404 = views.not_found
 handler500 = views.server_error
 urlpatterns = [
-    path("", views.front, name="front"),
+    path("", front.page, name="front"),
     path("language/", views.set_language, name="set_language"),
     path("theme/", views.set_theme, name="set_theme"),
     path("admin/", admin.site.urls),

@@ -2,37 +2,20 @@
 
 import sys
 
+import uuid_utils.compat as uuid
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import get_template
-from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_POST
+from django.views.defaults import page_not_found
 
-from accounts.models import Tier
 from accounts.redirects import local_path
 from config import theme
 from config.outage import is_outage
-from proxy import catalogue
+from proxy.errors import error_response, no_such_endpoint
 
-STARTER_MODEL = "gemini-3.1-flash-lite-preview"
 RETRY_AFTER_SECONDS = 30
-
-
-@require_safe
-def front(request: HttpRequest) -> HttpResponse:
-    if request.user.is_authenticated:
-        return redirect("proxy:overview")
-    models = list(catalogue.load(timezone.now()).values())
-    return render(
-        request,
-        "front.html",
-        {
-            "model_id": models[0].model_id if models else STARTER_MODEL,
-            "models": models,
-            "tiers": Tier.objects.all(),
-        },
-    )
 
 
 @require_POST
@@ -55,6 +38,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _bare(request, "400.html", status=400)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A page for people; for a program that looks for the API here, the API's own 404, with its base URL."""
+    accepted = request.headers.get("Accept")
+    if "text/html" in (accepted or "") or (accepted is None and request.method in {"GET", "HEAD"}):
+        return page_not_found(request, exception)
+    response = error_response(no_such_endpoint(request.path, base_url=settings.BASE_URL))
+    response["x-request-id"] = uuid.uuid7().hex
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

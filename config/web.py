@@ -1,4 +1,4 @@
-"""Runs the web process: uvicorn, with a limit on request heads and an end that loses no request.
+"""Runs the web process: uvicorn, with connections of our own (config.protocol) and an end that loses no request.
 
 SIGTERM or SIGINT: /readyz says 503 and every answer asks its client to connect anew; after SHUTDOWN_DELAY_SECONDS no
 connection is taken any more; what then runs has SHUTDOWN_GRACE_SECONDS to finish, and is told when it has not. A
@@ -16,110 +16,17 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import cast
 
-import orjson
 import uvicorn
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from config.asgi import application
 from config.listening import Acceptor, bind
+from config.protocol import KEEP_ALIVE_SECONDS, Protocol
 from proxy import health, runtime
-from proxy.deadline import Deadline
 
 TICK_SECONDS = 0.1
-# Longer than load balancers and SDKs keep an idle connection (nginx: 60 s, httpx: 5 s), so that they close it. Closed
-# from here it could be closed on a request that is on its way, which they cannot know to be safe to repeat.
-KEEP_ALIVE_SECONDS = 75
-# For the same reason a kept connection is not closed at once at a stop: a busy client brings its next request first.
+# A kept connection is not closed at once at a stop: a busy client brings its next request first.
 LAST_REQUEST_SECONDS = 1.0
-# Request line and headers together. The parser itself has no limit: one endless header would fill the memory.
-HEAD_MAX_BYTES = 64 * 1024
-TOO_LARGE = orjson.dumps(
-    {
-        "error": {
-            "message": "The request's headers are too large.",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "headers_too_large",
-        }
-    }
-)
-
-
-class Protocol(HttpToolsProtocol):
-    """Ends a connection that sends HEAD_MAX_BYTES without a byte of body: in a head (431), trailers, chunk lines."""
-
-    _in_head = False
-    _idle_bytes = 0
-    _idle_since = 0.0  # by the event loop's clock; of meaning only while nothing runs
-
-    def data_received(self, data: bytes) -> None:
-        self._idle_bytes += len(data)
-        super().data_received(data)
-        if self._idle_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
-            if self._in_head:
-                head = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-                self.transport.write(
-                    f"{head}content-length: {len(TOO_LARGE)}\r\nconnection: close\r\n\r\n".encode()
-                )
-                self.transport.write(TOO_LARGE)
-            self.transport.close()
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._idle_since = self.loop.time()
-        # From the connection's or the head's first byte on: who dribbles keeps a descriptor from others.
-        self._head_deadline = Deadline(self._no_head)
-        self._head_deadline.start(self._idle_since + settings.BODY_IDLE_TIMEOUT_SECONDS)
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_deadline.close()
-        super().connection_lost(exc)
-
-    def _no_head(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
-        else:  # of a request that was sent before the last one was answered
-            self._head_deadline.start(self.loop.time() + settings.BODY_IDLE_TIMEOUT_SECONDS)
-
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_deadline.start(self.loop.time() + settings.BODY_IDLE_TIMEOUT_SECONDS)
-        super().on_message_begin()
-        # Asked to close, a transport first waits for a reader who may never read on.
-        self.scope["hamiran.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
-
-    def on_headers_complete(self) -> None:
-        self._in_head, self._idle_bytes = False, 0
-        self._head_deadline.stop()
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._idle_bytes = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._idle_bytes = 0
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        self._idle_since = self.loop.time()
-        self._head_deadline.start(self._idle_since + KEEP_ALIVE_SECONDS)
-        super().on_response_complete()
-
-    def begin_to_leave(self) -> None:
-        """Makes an answer that has not begun the last one, and say so.
-
-        One that has begun promised to keep the connection, and its client may use it again at once: it stays.
-        """
-        if self.cycle is not None and not self.cycle.response_started:
-            self.cycle.keep_alive = False
-
-    def leave_if_idle(self, *, since: float) -> None:
-        """Closes when nothing was asked or answered since then, by the event loop's clock."""
-        idle = not self._in_head and (self.cycle is None or self.cycle.response_complete)
-        if idle and self._idle_since <= since:
-            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -221,6 +128,8 @@ def main() -> None:
         application,
         loop="uvloop",
         http=Protocol,
+        ws="none",
+        proxy_headers=False,  # config.forwarded reads them
         lifespan="on",
         access_log=False,
         server_header=False,

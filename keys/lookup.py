@@ -2,6 +2,9 @@
 
 A cached answer is at most five seconds old, so a revoked or changed key is so within that time even when Valkey is
 away; with Valkey, `listen_for_revocations` drops it at once.
+
+Random keys are each new, so no cache of answers spares the database from them: after FAILURES_PER_MINUTE of them an
+address asks it only about keys that have worked in this process before.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ from django.utils import timezone
 from redis.asyncio import Redis
 
 from accounts import broadcasts
+from accounts.address_limit import AddressLimit
 from keys import networks, revocations
 from keys.secret import digest, has_valid_checksum
 
@@ -28,6 +32,7 @@ logger = logging.getLogger(__name__)
 MAX_AGE_SECONDS = 5.0
 MAX_ENTRIES = 100_000
 FETCH_TIMEOUT_SECONDS = 5.0
+FAILURES_PER_MINUTE = 60
 
 FETCH = """
 SELECT k.id, k.user_id, t.name, least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
@@ -63,6 +68,14 @@ class KeyIdentity:
         return not self.allowed_networks or networks.allow(self.allowed_networks, address)
 
 
+class TooManyFailures(Exception):
+    """So many keys from this address were wrong that another unknown one is not even looked up for `wait_seconds`."""
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__(wait_seconds)
+        self.wait_seconds = wait_seconds
+
+
 async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIdentity | None:
     """What the database says now: None for a key that is unknown, revoked, expired, or of an inactive user."""
     digests = [digest(secret, pepper) for pepper in settings.PEPPERS.values()]
@@ -95,18 +108,26 @@ class KeyCache:
         # All entries live equally long, so the oldest is always the first to expire and the one to evict.
         self._entries: OrderedDict[bytes, tuple[float, KeyIdentity | None]] = OrderedDict()
         self._fetching: dict[bytes, asyncio.Task[KeyIdentity | None]] = {}
+        # Keys that have worked here, by last use, revoked ones too: whoever has one suffers from no neighbour.
+        self._have_worked: OrderedDict[bytes, None] = OrderedDict()
+        self._failures = AddressLimit(per_minute=FAILURES_PER_MINUTE, clock=clock)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    async def authenticate(self, secret: str) -> KeyIdentity | None:
-        """The identity behind a secret; None: refuse it. Raises psycopg.Error when nobody can tell."""
+    async def authenticate(self, secret: str, *, address: str = "") -> KeyIdentity | None:
+        """The identity behind a secret that came from an address; None: refuse it.
+
+        Raises TooManyFailures, and psycopg.Error when nobody can tell.
+        """
         if not has_valid_checksum(secret):
             return None
         key = digest(secret, self._pepper)
         entry = self._entries.get(key)
         if entry is not None and self._clock() < entry[0]:
             return entry[1]
+        if key not in self._have_worked and (wait_seconds := self._failures.wait_seconds(address)):
+            raise TooManyFailures(wait_seconds)
         task = self._fetching.get(key)
         if task is None:
             task = self._fetching[key] = asyncio.create_task(self._fetch(key, secret))
@@ -119,7 +140,10 @@ class KeyCache:
             if self._fetching.get(key) is task:
                 del self._fetching[key]
             raise psycopg.OperationalError("the database does not answer")
-        return task.result()
+        identity = task.result()
+        if identity is None:
+            self._failures.count(address)
+        return identity
 
     def forget(self, revoked: bytes) -> None:
         """Drops one digest as the database stores it, and any answer about it that is still on its way."""
@@ -147,6 +171,11 @@ class KeyCache:
                 del self._fetching[key]
 
     def _remember(self, key: bytes, until: float, identity: KeyIdentity | None) -> None:
+        if identity is not None:
+            self._have_worked[key] = None
+            self._have_worked.move_to_end(key)
+            if len(self._have_worked) > self._max_entries:
+                self._have_worked.popitem(last=False)
         self._entries[key] = (until, identity)
         self._entries.move_to_end(key)
         if len(self._entries) > self._max_entries:

@@ -63,6 +63,8 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "model_not_allowed": (403, INVALID, "This API key is not allowed to use the requested model."),
     "network_not_allowed": (403, INVALID, "This API key is not allowed to be used from this network."),
     "service_unavailable": (503, SERVER, "The service cannot take requests right now. Please retry shortly."),
+    "bad_request": (400, INVALID, "The request is not valid HTTP, so it could not be read."),
+    "headers_too_large": (431, INVALID, "The request's address and headers are too large."),
 }
 
 
@@ -87,6 +89,42 @@ class APIError(Exception):
 
     def body(self) -> dict[str, Any]:
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+# Of OpenAI's endpoints, those that this service does not have, by the first part of their path.
+NOT_SERVED = {
+    "responses": "The Responses API is not served",
+    "messages": "The Messages API is not served",
+    "embeddings": "Embeddings are not served",
+    "images": "Images are not served",
+    "audio": "Audio is not served",
+    "moderations": "Moderations are not served",
+    "realtime": "The Realtime API is not served",
+    "assistants": "The Assistants API is not served",
+    "threads": "The Assistants API is not served",
+    "conversations": "Conversations are not served",
+    "batches": "Batches are not served",
+    "files": "Files are not served",
+    "uploads": "Files are not served",
+    "fine_tuning": "Fine-tuning is not served",
+    "vector_stores": "Vector stores are not served",
+    "videos": "Videos are not served",
+}
+
+
+def no_such_endpoint(path: str, *, base_url: str) -> APIError:
+    """404 for a path that leads nowhere, with what to do instead where the path shows what was meant."""
+    said = ERRORS["not_found"][2]
+    root, _slash, endpoint = path.lstrip("/").partition("/")
+    if root != "v1" or endpoint.partition("/")[0].lower() in {"v1", "api", "openai"}:
+        return APIError("not_found", message=f"{said} The base URL of this API is {base_url}/v1.")
+    missing = NOT_SERVED.get(endpoint.partition("/")[0].lower())
+    if missing is None:
+        return APIError("not_found")
+    instead = f"Use chat completions instead: POST {base_url}/v1/chat/completions"
+    if missing == NOT_SERVED["responses"]:
+        instead += " (client.chat.completions in OpenAI's SDKs, openai.chat() in the AI SDK)"
+    return APIError("not_found", message=f"{said} {missing}. {instead}.")
 
 
 class UpstreamRefusal(APIError):

@@ -20,9 +20,10 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
 from rest_framework.request import Request
 
+from proxy import cors
 from proxy.completions import CLIENT_LEFT
 from proxy.deadline import Deadline
-from proxy.errors import APIError, error_response, exception_handler
+from proxy.errors import APIError, error_response, exception_handler, no_such_endpoint
 from proxy.relay import Relay
 
 logger = logging.getLogger(__name__)
@@ -246,10 +247,16 @@ class APIHandler:
             await _send_whole(request, response, send)
 
     async def _respond(self, request: APIRequest) -> HttpResponseBase:
+        if settings.CORS_ALLOWED_ORIGINS and request.path.startswith("/v1/"):
+            origin = request.header(b"origin")
+            request.extra_headers.update(cors.answer_headers(settings.CORS_ALLOWED_ORIGINS, origin=origin))
+            if request.method == "OPTIONS" and origin and request.header(b"access-control-request-method"):
+                asked = request.header(b"access-control-request-headers")
+                return HttpResponse(status=204, headers=cors.preflight_headers(asked))
         try:
             match = self._resolve(request.path_info.rstrip("/") or "/")
         except Resolver404:
-            return error_response(APIError("not_found"))
+            return error_response(no_such_endpoint(request.path, base_url=settings.BASE_URL))
         try:
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
         except ClientDisconnected:

@@ -50,6 +50,8 @@ ADVICE: dict[str, Promise] = {
     "model_not_allowed": _("Name a model that the key may use, or allow this one in its settings."),
     "network_not_allowed": _("Call from a network that the key allows, or allow this one in its settings."),
     "service_unavailable": _("Wait as long as Retry-After says, then try again."),
+    "bad_request": _("Send the request with an HTTP library, not by hand."),
+    "headers_too_large": _("Send what is long in the body."),
 }
 
 

@@ -1,5 +1,7 @@
 """One SMS when a wallet's balance falls below what its owner chose, and none again until it has recovered.
 
+Never more than one a day, whatever is set and however often the balance crosses the threshold.
+
 The balance is what is posted: what requests reserve and give back warns nobody. Only money that comes in raises it,
 so that it has recovered as soon as it is not below the threshold any more.
 """
@@ -36,12 +38,13 @@ WITH due AS (
     FROM wallet_walletalert a
     JOIN wallet_wallet w ON w.user_id = a.wallet_id
     JOIN accounts_user u ON u.id = a.wallet_id
-    WHERE a.alerted_at IS NULL AND u.is_active AND w.posted_micro < a.threshold_micro
+    WHERE a.alerted_at IS NULL AND (a.sent_at IS NULL OR a.sent_at <= clock_timestamp() - interval '1 day')
+      AND u.is_active AND w.posted_micro < a.threshold_micro
       AND a.wallet_id <> ALL(%(failed)s)
     LIMIT 1 FOR UPDATE OF a SKIP LOCKED
 )
-UPDATE wallet_walletalert a SET alerted_at = clock_timestamp()
-FROM due WHERE a.wallet_id = due.wallet_id AND a.alerted_at IS NULL
+UPDATE wallet_walletalert a SET alerted_at = claimed.at, sent_at = claimed.at
+FROM due, clock_timestamp() AS claimed(at) WHERE a.wallet_id = due.wallet_id AND a.alerted_at IS NULL
 RETURNING a.wallet_id, due.mobile, due.posted_micro, a.alerted_at
 """
 
@@ -67,7 +70,7 @@ def choose(*, user_id: int, threshold_micro: int | None) -> None:
     Raises Wallet.DoesNotExist.
     """
     if threshold_micro is None:
-        WalletAlert.objects.filter(pk=user_id).delete()
+        WalletAlert.objects.filter(pk=user_id).update(threshold_micro=None)
         return
     wallet = Wallet.objects.get(pk=user_id)
     is_low = wallet.posted_micro < threshold_micro
@@ -88,7 +91,7 @@ def send_due() -> int:
     that a run is short.
     """
     try:
-        provider = sms.provider()
+        sms.provider()
     except sms.NotConfigured:
         return 0
     with connection.cursor() as cursor:
@@ -96,11 +99,11 @@ def send_due() -> int:
     sent, failed, end = 0, list[int](), monotonic() + SECONDS_PER_RUN
     while sent + len(failed) < SMS_PER_RUN and monotonic() < end and (due := _claim(failed)):
         try:
-            provider.send_text(mobile=due.mobile, text=_text(due))
+            sms.send_text(mobile=due.mobile, text=_text(due))
         except sms.NoAnswer as error:
             _log(due, error)  # and it stays claimed: it may have arrived, and none is sent twice
             break
-        except (sms.NeedsOperator, sms.Unreachable) as error:
+        except (sms.NeedsOperator, sms.Unreachable, sms.OverBudget) as error:
             _log(due, error)
             _unclaim(due)
             break
@@ -115,7 +118,7 @@ def send_due() -> int:
 
 def _log(due: Due, error: sms.SMSError) -> None:
     logger.log(
-        logging.ERROR if isinstance(error, sms.NeedsOperator) else logging.WARNING,
+        logging.ERROR if isinstance(error, sms.NeedsOperator | sms.OverBudget) else logging.WARNING,
         "low balance SMS not sent",
         extra={"user_id": due.wallet_id, "error": type(error).__name__, "reason": str(error)},
     )
@@ -129,7 +132,9 @@ def _claim(failed: list[int]) -> Due | None:
 
 
 def _unclaim(due: Due) -> None:
-    WalletAlert.objects.filter(pk=due.wallet_id, alerted_at=due.alerted_at).update(alerted_at=None)
+    WalletAlert.objects.filter(pk=due.wallet_id, alerted_at=due.alerted_at).update(
+        alerted_at=None, sent_at=None
+    )
 
 
 def _text(due: Due) -> str:

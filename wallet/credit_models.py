@@ -181,13 +181,17 @@ class PromoTries(models.Model):
 
 
 class WalletAlert(models.Model):
-    """A user's wish for one SMS when the wallet runs low. `alerted_at` is set from the SMS until it is armed again."""
+    """A user's wish for one SMS when the wallet runs low. `alerted_at` is set from the SMS until it is armed again.
+
+    `sent_at` is when the last SMS went out. It outlives the wish (no threshold), so that no change of it gives another.
+    """
 
     wallet = models.OneToOneField(
         "wallet.Wallet", on_delete=models.CASCADE, primary_key=True, related_name="alert"
     )
-    threshold_micro = models.BigIntegerField()
+    threshold_micro = models.BigIntegerField(null=True)
     alerted_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [

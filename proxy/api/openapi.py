@@ -50,6 +50,7 @@ STATUSES = {
     413: "The request is too large: its body, or its tokens for the key's limit.",
     415: "The request body is compressed.",
     429: "Over a limit of the key. Retry-After says when to try again.",
+    431: "The request's address and headers are too large.",
     500: "A fault of the service.",
     502: "The upstream failed. Nothing is charged.",
     503: "The service cannot take requests right now. Retry-After says when to try again.",

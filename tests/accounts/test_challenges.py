@@ -222,3 +222,71 @@ def test_old_challenges_are_purged_and_recent_ones_kept() -> None:
     assert list(Challenge.objects.filter(id__in=[old.id, recent.id]).values_list("id", flat=True)) == [
         recent.id
     ]
+
+
+# --- what strangers do together -------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("addresses", "elsewhere"),
+    [
+        (["192.0.2.1", "192.0.2.77", "192.0.2.254"], "192.0.3.1"),
+        (["2001:db8:1:1::", "2001:db8:1:2::", "2001:db8:1:ffff::"], "2001:db8:2:1::"),
+    ],
+)
+def test_strangers_of_one_network_are_limited_together(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, addresses: list[str], elsewhere: str
+) -> None:
+    monkeypatch.setattr(challenges, "ADDRESSES_PER_NETWORK", 1)
+    settings.CODES_PER_ADDRESS_HOUR = 2
+    for address in addresses[:2]:
+        issue(new_mobile(), address=address)
+    with pytest.raises(challenges.TooManyNearby) as caught:
+        issue(new_mobile(), seconds=10, address=addresses[2])
+    assert caught.value.wait_seconds == 3590
+    challenges.issue(mobile=new_mobile(), address=addresses[2], now=NOW, is_known_browser=True)
+    issue(new_mobile(), seconds=10, address=elsewhere)
+    issue(new_mobile(), seconds=3600, address=addresses[2])
+
+
+@pytest.mark.django_db
+def test_strangers_for_numbers_in_a_row_are_limited_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenges, "PER_PREFIX_HOUR", 2)
+    for last in range(2):
+        issue(f"+98931555500{last}")
+    with pytest.raises(challenges.TooManyNearby):
+        issue("+989315555999")
+    issue("+989315556000")
+    challenges.issue(mobile="+989315555998", address=new_address(), now=NOW, is_known_browser=True)
+
+
+@pytest.mark.django_db
+def test_a_part_of_the_budget_is_kept_for_known_browsers(settings: Any) -> None:
+    settings.CODES_PER_HOUR = 10
+    for _ in range(7):
+        issue(new_mobile())
+    with pytest.raises(challenges.OverBudget):
+        issue(new_mobile())
+    for _ in range(3):
+        challenges.issue(mobile=new_mobile(), address=new_address(), now=NOW, is_known_browser=True)
+    with pytest.raises(challenges.OverBudget):
+        challenges.issue(mobile=new_mobile(), address=new_address(), now=NOW, is_known_browser=True)
+
+
+@pytest.mark.django_db
+def test_while_many_codes_are_wrong_each_is_tried_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenges, "WRONG_CODES_OF_AN_ATTACK", 4)
+    right = issue(new_mobile())  # a right one is no wrong one
+    try_code(right)
+    challenges.consume(challenge_id=right.id, now=NOW)
+    guessed, other = issue(new_mobile()), issue(new_mobile())
+    assert [try_code(guessed).tries_left for _ in range(4)] == [4, 3, 2, 1]
+    with pytest.raises(challenges.NotValid):
+        try_code(guessed)
+    tries = [try_code(other) for _ in range(3)]
+    assert [(each.tries_left, each.max_tries) for each in tries] == [(2, 3), (1, 3), (0, 3)]
+    with pytest.raises(challenges.NotValid):
+        try_code(other)
+    later = issue(new_mobile(), seconds=601)
+    assert try_code(later, seconds=602).max_tries == 5

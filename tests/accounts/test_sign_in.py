@@ -141,7 +141,7 @@ def test_asking_does_the_same_for_known_and_unknown_numbers(
     known = opening.open_account(mobile=new_mobile()).mobile
     for mobile in (known, new_mobile()):
         # savepoint, two locks, three limits, void, insert, release: no query looks for a user
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(13):
             ask(mobile)
 
 

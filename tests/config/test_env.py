@@ -110,3 +110,18 @@ def test_a_data_folder_that_cannot_keep_a_secret_is_an_error(
     (tmp_path / "file").touch()
     with pytest.raises(ImproperlyConfigured, match="Choose another with HAMIRAN_VAR"):
         env.envsecret("X", generate_in=tmp_path / "file" / "secrets")
+
+
+@pytest.mark.parametrize("value", ["proxy", "10.0.0.0/33", "10.0.0.1:80", ""])
+def test_a_network_that_is_none_is_an_error(value: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="X must be addresses or networks"):
+        env.networks("X", ["127.0.0.1", value])
+
+
+@pytest.mark.parametrize(
+    "value", ["app.example.ir", "https://app.example.ir/", "https://*.example.ir", "HTTPS://A.ir", "null"]
+)
+def test_an_origin_that_no_browser_sends_is_an_error(value: str) -> None:
+    assert env.origins("X", ["*", "http://localhost:3000", "https://app.example.ir"])
+    with pytest.raises(ImproperlyConfigured, match="X must be"):
+        env.origins("X", [value])

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import get_template
@@ -225,6 +226,21 @@ def test_errors_have_pages_in_the_look_of_the_site(address: str, status: int) ->
     assert '<html lang="fa" dir="rtl">' in page.content.decode()
     assert f">{status}<" in page.content.decode()
     assert "broken on purpose" not in page.content.decode()
+
+
+@pytest.mark.parametrize(("method", "accept"), [("post", None), ("get", "*/*"), ("post", "application/json")])
+def test_a_program_at_a_wrong_address_is_told_the_base_url(method: str, accept: str | None) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    answer = getattr(Client(), method)("/nowhere", headers=headers)
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
+    assert f"{settings.BASE_URL}/v1" in answer.json()["error"]["message"]
+    assert answer["x-request-id"]
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_person_at_a_wrong_address_gets_a_page(method: str) -> None:
+    page = getattr(Client(), method)("/nowhere", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, page["Content-Type"]) == (404, "text/html; charset=utf-8")
 
 
 def test_the_page_of_a_crash_needs_neither_database_nor_context(

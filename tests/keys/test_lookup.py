@@ -15,8 +15,8 @@ from django.db import connections
 from django.utils import timezone
 
 from accounts.models import User
-from keys import lifecycle, revocations
-from keys.lookup import KeyCache, KeyIdentity, fetch, listen_for_revocations
+from keys import lifecycle, lookup, revocations
+from keys.lookup import KeyCache, KeyIdentity, TooManyFailures, fetch, listen_for_revocations
 from keys.models import APIKey
 from keys.secret import digest, generate
 from tests.factories import TierFactory, UserFactory
@@ -408,3 +408,30 @@ async def test_the_listener_outlives_the_absence_of_valkey(caplog: pytest.LogCap
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await client.aclose()
+
+
+async def test_an_address_that_tries_keys_is_not_looked_up_any_more(
+    committed_db: None, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "FAILURES_PER_MINUTE", 3)
+    _user, key = await sync_to_async(make_key)()
+    _user, unseen = await sync_to_async(make_key)()
+    database = Database()
+    cache = KeyCache(database.connect, clock=clock)
+    assert await cache.authenticate(key.secret, address="192.0.2.1")
+    for _ in range(3):
+        assert await cache.authenticate(generate(), address="192.0.2.1") is None
+    asked = database.asked
+    for secret in (generate(), generate(), unseen.secret):
+        with pytest.raises(TooManyFailures):
+            await cache.authenticate(secret, address="192.0.2.1")
+    assert database.asked == asked
+    assert await cache.authenticate(unseen.secret, address="192.0.2.2")  # others are
+
+    # One that has worked is, even when its answer is old or was dropped, and from wherever it comes.
+    for forget in (lambda: None, cache.clear):
+        clock.now += 6
+        forget()
+        assert await cache.authenticate(key.secret, address="192.0.2.1")
+    clock.now += 60
+    assert await cache.authenticate(generate(), address="192.0.2.1") is None

@@ -1,5 +1,6 @@
 import threading
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -67,6 +68,12 @@ def hold(wallet: Wallet, toman: int) -> None:
     Wallet.objects.filter(pk=wallet.pk).update(held_micro=F("held_micro") + micro_from_toman(toman))
 
 
+def next_day(wallet: Wallet) -> None:
+    WalletAlert.objects.filter(pk=wallet.pk, sent_at__isnull=False).update(
+        sent_at=F("sent_at") - timedelta(days=1)
+    )
+
+
 def run(times: int = 3) -> None:
     for _ in range(times):
         tasks.send_low_balance_alerts()
@@ -91,6 +98,7 @@ def test_after_a_top_up_it_is_armed_again(wallet: Wallet, phone: Phone) -> None:
         spend(wallet, 600)
         run()
         assert len(phone.to(wallet)) == crossings
+        next_day(wallet)
         credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(600))
         run()
     credits.give(wallet_id=wallet.pk, amount_micro=1)
@@ -133,9 +141,37 @@ def test_what_came_in_arms_it_while_much_is_reserved(wallet: Wallet, phone: Phon
     hold(wallet, 400)
     credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(100))
     run()
+    next_day(wallet)
     spend(wallet, 1)
     run()
     assert len(phone.to(wallet)) == 2
+
+
+def test_nobody_gets_two_in_a_day_whatever_they_do(wallet: Wallet, phone: Phone) -> None:
+    spend(wallet, 600)
+    run()
+    for _ in range(5):
+        credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(600))
+        run()
+        alerts.choose(user_id=wallet.pk, threshold_micro=None)
+        alerts.choose(user_id=wallet.pk, threshold_micro=THRESHOLD + 1)
+        run()
+        spend(wallet, 600)
+        run()
+    assert len(phone.to(wallet)) == 1
+    next_day(wallet)
+    run()
+    assert len(phone.to(wallet)) == 2
+
+
+def test_a_used_up_budget_sends_it_later(wallet: Wallet, phone: Phone, settings: Any) -> None:
+    spend(wallet, 600)
+    settings.SMS_PER_HOUR = 0
+    run()
+    assert phone.to(wallet) == []
+    settings.SMS_PER_HOUR = 10
+    run()
+    assert len(phone.to(wallet)) == 1
 
 
 def test_a_slow_provider_is_asked_for_45_seconds_and_by_the_next_run_again(

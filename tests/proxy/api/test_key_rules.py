@@ -4,11 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from django.utils import timezone
 
-from keys import lifecycle
+from keys import lifecycle, lookup
 from keys.rules import KeyRules
+from keys.secret import generate
 from proxy import integrity as usage_integrity
 from proxy.models import UsageRecord
 from tests.fake_upstream import FakeUpstream
@@ -181,3 +183,25 @@ def test_a_key_that_is_replaced_without_a_grace_is_refused(caller: Caller) -> No
     assert caller.ask().status_code == 200
     lifecycle.rotate(user_id=caller.wallet.pk, key_id=caller.key_id, grace=timedelta(0))
     eventually(lambda: caller.ask().status_code == 401)
+
+
+# --- keys that are tried ------------------------------------------------------------------------------------------
+
+
+def test_an_address_that_tries_keys_is_told_to_wait_and_hurts_no_key_that_works(caller: Caller) -> None:
+    """The proxy in front, which is trusted because it is on this machine, says who asks."""
+    address = {"X-Forwarded-For": "2001:db8:7::1"}
+    neighbour = {"X-Forwarded-For": "2001:db8:7::2", "Authorization": f"Bearer {caller.key}"}
+    models = f"{caller.web.url}/v1/models"
+    assert httpx.get(models, headers=neighbour).status_code == 200
+
+    def tried() -> httpx.Response:
+        return httpx.get(models, headers={**address, "Authorization": f"Bearer {generate()}"})
+
+    answers = [tried() for _ in range(lookup.FAILURES_PER_MINUTE + 1)]
+    assert {answer.status_code for answer in answers[:-1]} == {401}
+    assert code(answers[-1]) == (429, "rate_limit_exceeded")
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert httpx.get(models, headers=neighbour).status_code == 200
+    elsewhere = {"X-Forwarded-For": "2001:db8:8::1", "Authorization": f"Bearer {generate()}"}
+    assert httpx.get(models, headers=elsewhere).status_code == 401

@@ -1,0 +1,62 @@
+"""The front page. A web process keeps it for some seconds in each look, since anybody can ask for it in a loop."""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.utils.translation import get_language
+from django.views.decorators.http import require_safe
+
+from accounts.models import Tier
+from config import theme
+from proxy import catalogue
+
+STARTER_MODEL = "gemini-3.1-flash-lite-preview"
+KEPT_SECONDS = 5.0
+# Stands in the kept page where each visitor's own token belongs.
+TOKEN = "csrf-token-of-this-visitor"  # noqa: S105
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    # Without these cookies nobody is signed in, and there is no message to show: the page is the same for all.
+    if {settings.SESSION_COOKIE_NAME, "messages"} & request.COOKIES.keys() or request.META.get(
+        "QUERY_STRING"
+    ):
+        if request.user.is_authenticated:
+            return redirect("proxy:overview")
+        written = _written(request)
+    else:
+        written = _kept(request)
+    response = HttpResponse(written.replace(TOKEN, get_token(request)))
+    response.headers["Cache-Control"] = "private, no-cache"
+    patch_vary_headers(response, ["Cookie"])
+    return response
+
+
+def _kept(request: HttpRequest) -> str:
+    """From the web process' memory (config.asgi); anywhere else it is written anew."""
+    pages: dict[Any, tuple[float, str]] = getattr(request, "scope", {}).get("hamiran.front_pages", {})
+    look = get_language(), theme.chosen(request)
+    until, written = pages.get(look, (0.0, ""))
+    if until <= time.monotonic():
+        written = _written(request)
+        pages[look] = time.monotonic() + KEPT_SECONDS, written
+    return written
+
+
+def _written(request: HttpRequest) -> str:
+    models = list(catalogue.load(timezone.now()).values())
+    context = {
+        "model_id": models[0].model_id if models else STARTER_MODEL,
+        "models": models,
+        "tiers": Tier.objects.all(),
+        "csrf_token": TOKEN,
+    }
+    return render_to_string("front.html", context, request)

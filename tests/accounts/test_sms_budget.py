@@ -1,0 +1,37 @@
+"""All messages together have a budget, whatever they are for."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts import sign_in, sms
+from accounts.models import Challenge, SentSMS
+from tests.accounts.people import new_address, new_mobile
+
+
+@pytest.mark.django_db
+def test_messages_of_every_kind_share_it(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    settings.SMS_PER_HOUR = 2
+    sign_in.ask(mobile=new_mobile(), address=new_address(), now=timezone.now())
+    sms.send_text(mobile=new_mobile(), text="low")
+    with pytest.raises(sms.OverBudget):
+        sms.send_text(mobile=new_mobile(), text="too many")
+    mobile = new_mobile()
+    with pytest.raises(sign_in.SendFailed):
+        sign_in.ask(mobile=mobile, address=new_address(), now=timezone.now())
+    assert Challenge.objects.get(mobile=mobile).voided_at is not None
+    said = capsys.readouterr().out
+    assert said.count("SMS to") == 2
+    assert "too many" not in said
+
+
+@pytest.mark.django_db
+def test_it_is_whole_again_after_an_hour_and_forgotten_later(settings: Any) -> None:
+    settings.SMS_PER_HOUR = 1
+    SentSMS.objects.create(sent_at=timezone.now() - timedelta(hours=1))
+    SentSMS.objects.create(sent_at=timezone.now() - timedelta(hours=3))
+    sms.send_text(mobile=new_mobile(), text="low")
+    sms.purge()
+    assert SentSMS.objects.count() == 2
