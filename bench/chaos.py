@@ -142,7 +142,7 @@ def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], stack: "St
     errors = Counter(
         f"{attempt.status} {attempt.detail}"
         for attempt in load.attempts
-        if attempt.ending == Ending.ERROR_STATUS
+        if attempt.ending in {Ending.ERROR_STATUS, Ending.ERROR_EVENT}
     )
     print("errors that clients saw:", dict(errors.most_common()))
     print("top-ups as their payers saw them:", dict(load.topups.most_common()))

@@ -130,7 +130,8 @@ class Healthz(OpenView):
 
 
 class Readyz(OpenView):
-    """GET /readyz: PostgreSQL answers and is migrated, the catalogue has been read, and the process is not stopping.
+    """GET /readyz: PostgreSQL answers and is migrated, settlements get there, the catalogue has been read, and the
+    process is not stopping.
 
     Else 503 with the reasons.
 

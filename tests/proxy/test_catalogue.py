@@ -291,7 +291,7 @@ async def test_until_the_first_reading_nothing_is_said_of_any_model(
         monkeypatch.setattr(health, part, fine)
     monkeypatch.setattr(health, "_migrations", lambda: "ok")
     cache = CatalogueCache()
-    now: Any = SimpleNamespace(catalogue=cache)
+    now: Any = SimpleNamespace(catalogue=cache, holds=SimpleNamespace(settlements_are_late=False))
     monkeypatch.setattr(runtime, "_current", now)
     request: Any = SimpleNamespace(auth=KEY)
     with monkeypatch.context() as patched:
