@@ -56,6 +56,7 @@ class APIRequest(ASGIRequest):
         self.content_type, self.content_params = None, {}
         self.id = uuid.uuid7()
         self.extra_headers: dict[str, str] = {"x-request-id": self.id.hex}
+        self.is_counted = False  # by its key's limits
         self.abort: Callable[[], None] = scope["hamiran.abort"]
         self._receive = receive
         self._headers: dict[bytes, bytes] = dict(scope["headers"])

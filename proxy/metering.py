@@ -152,6 +152,7 @@ class Metered:
 
     def release_limits(self, tokens: int) -> "asyncio.Future[None]":
         return self.limiter.finish(
+            user_id=self.key.user_id,
             key_id=self.key.key_id,
             request_id=self.request_id.hex,
             estimate=self.prompt_estimate,
