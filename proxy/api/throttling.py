@@ -2,12 +2,14 @@
 
 from typing import Any, cast
 
+from django.conf import settings
 from rest_framework.throttling import BaseThrottle
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
 from proxy.errors import rate_limited
 from proxy.handler import APIRequest, underlying
+from proxy.intake import max_bytes, max_refusals
 from proxy.limits import Limits
 
 
@@ -55,3 +57,25 @@ def release(request: APIRequest, key: KeyIdentity) -> None:
         runtime.current().limiter.finish(
             user_id=key.user_id, key_id=key.key_id, request_id=request.id.hex, estimate=0, tokens=0
         )
+
+
+def take_bytes(key: KeyIdentity, amount: int) -> None:
+    """Counts what is about to be read of a large body. Raises APIError rate_limit_exceeded with the true wait."""
+    taken = runtime.current().intake.bytes
+    limit = max_bytes(rpm=key.rpm, tpm=key.tpm, body_max_bytes=settings.BODY_MAX_BYTES)
+    if wait_seconds := taken.wait_seconds(key.key_id, amount, limit=limit):
+        raise rate_limited(wait_seconds)
+    taken.add(key.key_id, amount)
+
+
+def give_bytes_back(key: KeyIdentity, amount: int) -> None:
+    runtime.current().intake.bytes.take_back(key.key_id, amount)
+
+
+def refusals_wait_seconds(key: KeyIdentity) -> float:
+    """0 while the key has had few enough requests refused."""
+    return runtime.current().intake.refusals.wait_seconds(key.key_id, 1, limit=max_refusals(key.rpm))
+
+
+def count_refusal(key: KeyIdentity) -> None:
+    runtime.current().intake.refusals.add(key.key_id, 1)
