@@ -42,7 +42,7 @@ class AsyncAPIView(APIView):
             if handler is None:
                 raise MethodNotAllowed(str(request.method))  # noqa: TRY301 - DRF's own way to say it
             await self.perform_authentication(wrapped)
-            key = wrapped.auth if self.authentication_classes else None
+            key = cast(KeyIdentity, wrapped.auth) if self.authentication_classes else None
             if key is not None and (wait_seconds := throttling.refusals_wait_seconds(key)):
                 key = None  # not counted once more, or whoever polls would stay shut out for ever
                 raise rate_limited(wait_seconds)  # noqa: TRY301 - as everything else is refused

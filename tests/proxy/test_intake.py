@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import intake
 from proxy.intake import LARGE_BODY_BYTES, Intake, PerMinute, max_bytes, max_refusals
 
 MEGABYTE = 1024 * 1024
@@ -106,8 +105,8 @@ async def test_between_two_large_bodies_all_others_have_as_much_time(
     async def sleep(seconds: float) -> None:
         slept.append(max(seconds, 0.0))
 
-    monkeypatch.setattr(intake.time, "monotonic", clock)
-    monkeypatch.setattr(intake.asyncio, "sleep", sleep)
+    monkeypatch.setattr("proxy.intake.time.monotonic", clock)
+    monkeypatch.setattr("proxy.intake.asyncio.sleep", sleep)
     async with doors.turn(LARGE_BODY_BYTES + 1):
         clock.now += 3
     clock.now += 1
