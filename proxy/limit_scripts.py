@@ -103,21 +103,17 @@ local id, estimate, tokens = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 for k = 0, 4, 4 do
     redis.call('ZREM', KEYS[k + 4], id)
-    local guess, added, score, count = id .. ':' .. estimate, id .. ':' .. tokens, nil, tokens
+    local guess, added, score = id .. ':' .. estimate, id .. ':' .. tokens, nil
     if estimate ~= tokens then score = redis.call('ZSCORE', KEYS[k + 2], guess) end
     if score and tonumber(score) > now - 60000 then
         redis.call('ZREM', KEYS[k + 2], guess)
-        redis.call('DECRBY', KEYS[k + 3], estimate)
+        redis.call('ZADD', KEYS[k + 2], score, added)
+        redis.call('INCRBY', KEYS[k + 3], tokens - estimate)
     elseif tokens > estimate and not redis.call('ZSCORE', KEYS[k + 2], added) then
         -- Beside the estimate, which leaves by itself.
-        count = tokens - estimate
-        score, added = now, id .. '+:' .. count
-    else
-        score = nil
-    end
-    if score then
-        if redis.call('ZADD', KEYS[k + 2], 'NX', score, added) == 1 then
-            redis.call('INCRBY', KEYS[k + 3], count)
+        local more = tokens - estimate
+        if redis.call('ZADD', KEYS[k + 2], 'NX', now, id .. '+:' .. more) == 1 then
+            redis.call('INCRBY', KEYS[k + 3], more)
         end
         redis.call('PEXPIRE', KEYS[k + 2], 61000)
         redis.call('PEXPIRE', KEYS[k + 3], 61000)
