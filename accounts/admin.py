@@ -18,7 +18,7 @@ PRIVILEGES = ("is_superuser", "groups", "user_permissions")
 
 @admin.register(Tier)
 class TierAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("name", "rpm", "tpm", "concurrency", "is_default")
+    list_display = ("name", "rpm", "tpm", "concurrency", "account_factor", "is_default")
 
     def has_delete_permission(self, request: HttpRequest, obj: Tier | None = None) -> bool:
         # One that users still have is protected by the database; the default one is needed by the next sign-in.

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.sessions.base_session import AbstractBaseSession
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -12,13 +13,20 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Tier(models.Model):
-    """What a user's keys may do a minute. Changed in the admin; the API sees a change within seconds."""
+    """What a user's keys may do per minute, each and together. Changed in the admin, seen by the API within seconds."""
 
     name = models.CharField(_("name"), max_length=40, unique=True)
     rpm = models.PositiveIntegerField(_("requests per minute"))
     tpm = models.PositiveBigIntegerField(_("tokens per minute"))
     concurrency = models.PositiveIntegerField(
         _("requests at once"), null=True, blank=True, help_text=_("Empty: no limit of its own.")
+    )
+    account_factor = models.PositiveSmallIntegerField(
+        _("all keys together"),
+        default=5,
+        db_default=5,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many times these limits all keys of one account may reach together."),
     )
     sign_up_credit_micro = models.PositiveBigIntegerField(
         _("sign-up credit"), default=0, help_text=_("In micro-Rial (1 Toman = 10,000,000).")
@@ -45,6 +53,7 @@ class Tier(models.Model):
             models.CheckConstraint(
                 condition=Q(concurrency__isnull=True) | Q(concurrency__gt=0), name="tier_concurrency_positive"
             ),
+            models.CheckConstraint(condition=Q(account_factor__gt=0), name="tier_account_factor_positive"),
         ]
 
     def __str__(self) -> str:

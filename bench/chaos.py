@@ -46,6 +46,7 @@ ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "config.settings",
     "LOG_LEVEL": "WARNING",
     "TOPUP_DAILY_MAX_TOMAN": "1000000000",
+    "TOPUP_STARTS_PER_HOUR": "1000000",
     "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "10",
     "UPSTREAM_IDLE_TIMEOUT_SECONDS": "10",
     "UPSTREAM_TOTAL_TIMEOUT_SECONDS": "30",
@@ -142,7 +143,7 @@ def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], stack: "St
     errors = Counter(
         f"{attempt.status} {attempt.detail}"
         for attempt in load.attempts
-        if attempt.ending == Ending.ERROR_STATUS
+        if attempt.ending in {Ending.ERROR_STATUS, Ending.ERROR_EVENT}
     )
     print("errors that clients saw:", dict(errors.most_common()))
     print("top-ups as their payers saw them:", dict(load.topups.most_common()))

@@ -232,6 +232,8 @@ TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)
 TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
 # What one user may start to pay in a day, by Tehran's calendar.
 TOPUP_DAILY_MAX_TOMAN = envint("TOPUP_DAILY_MAX_TOMAN", 200_000_000)
+# How many payments one user may start in an hour without completing one of them.
+TOPUP_STARTS_PER_HOUR = envint("TOPUP_STARTS_PER_HOUR", 10)
 # A refund, correction or gift above this waits for a second admin.
 ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
 

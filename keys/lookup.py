@@ -36,7 +36,7 @@ FAILURES_PER_MINUTE = 60
 
 FETCH = """
 SELECT k.id, k.user_id, t.name, least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
-    k.expires_at, k.budget_id, k.allowed_models, k.allowed_networks
+    t.rpm, t.tpm, t.concurrency, t.account_factor, k.expires_at, k.budget_id, k.allowed_models, k.allowed_networks
 FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
 WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
 """
@@ -46,7 +46,8 @@ WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k
 class KeyIdentity:
     """A working key, whose it is, and what it may do.
 
-    `rpm`, `tpm` and `concurrency` (None: any number) are the lower of its tier's limits and its own. No
+    `rpm`, `tpm` and `concurrency` (None: any number) are the lower of its tier's limits and its own. All keys of the
+    account together may do `account_factor` times what the tier allows one key. No
     `allowed_models` and no `allowed_networks`: all of them. What it spends counts towards `budget_id`, if it has one.
     """
 
@@ -56,6 +57,10 @@ class KeyIdentity:
     rpm: int
     tpm: int
     concurrency: int | None
+    tier_rpm: int
+    tier_tpm: int
+    tier_concurrency: int | None
+    account_factor: int
     expires_at: datetime | None = None
     budget_id: int | None = None
     allowed_models: frozenset[str] = frozenset()

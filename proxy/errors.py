@@ -7,9 +7,14 @@ import logging
 import math
 from typing import Any
 
+import django.db
 import orjson
+import psycopg
 from django.http import HttpResponse
+from redis.exceptions import RedisError
 from rest_framework.exceptions import MethodNotAllowed
+
+from wallet.holds import HoldGone, LedgerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +71,18 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "bad_request": (400, INVALID, "The request is not valid HTTP, so it could not be read."),
     "headers_too_large": (431, INVALID, "The request's address and headers are too large."),
 }
+
+# What is away, has broken off or came too late, where nothing of ours is wrong: it passes.
+OUTAGES = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    django.db.OperationalError,
+    django.db.InterfaceError,
+    LedgerUnavailable,
+    HoldGone,
+    RedisError,
+    OSError,  # time-outs, broken connections, no descriptor left
+)
 
 
 class APIError(Exception):
@@ -166,6 +183,15 @@ def wait_headers(seconds: float) -> dict[str, str]:
     return headers | {"x-should-retry": "false"} if seconds > SDK_WAIT_MAX_SECONDS else headers
 
 
+def failed(error: Exception, *, request_id: object) -> APIError:
+    """What a client is told of a failure that nobody expected, which is logged: 503 where it passes, else 500."""
+    if isinstance(error, OUTAGES):
+        logger.warning("outage met", extra={"request": request_id, "error": repr(error)})
+        return APIError("service_unavailable", headers={"Retry-After": "5"})
+    logger.error("unhandled exception", exc_info=error, extra={"request": request_id})
+    return APIError("internal_error")
+
+
 def error_response(error: APIError) -> HttpResponse:
     return HttpResponse(
         orjson.dumps(error.body()),
@@ -182,7 +208,4 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse:
     if isinstance(exc, MethodNotAllowed):
         allowed = ", ".join(context["view"].allowed_methods)
         return error_response(APIError("method_not_allowed", headers={"Allow": allowed}))
-    logger.error(
-        "unhandled exception", exc_info=exc, extra={"request": getattr(context.get("request"), "id", None)}
-    )
-    return error_response(APIError("internal_error"))
+    return error_response(failed(exc, request_id=getattr(context.get("request"), "id", None)))

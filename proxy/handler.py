@@ -8,7 +8,7 @@ import asyncio
 import io
 import logging
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -24,6 +24,7 @@ from proxy import cors
 from proxy.completions import CLIENT_LEFT
 from proxy.deadline import Deadline
 from proxy.errors import APIError, error_response, exception_handler, no_such_endpoint
+from proxy.intake import SMALL_BODY_BYTES
 from proxy.relay import Relay
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class APIRequest(ASGIRequest):
         self.content_type, self.content_params = None, {}
         self.id = uuid.uuid7()
         self.extra_headers: dict[str, str] = {"x-request-id": self.id.hex}
+        self.is_counted = False  # by its key's limits
         self.abort: Callable[[], None] = scope["hamiran.abort"]
         self._receive = receive
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -75,16 +77,23 @@ class APIRequest(ASGIRequest):
         client = self.scope.get("client")
         return client[0] if client else ""
 
-    async def read_body(self) -> bytes:
-        """The whole body. Raises APIError request_too_large, request_timeout, unsupported_encoding."""
+    async def read_body(self, may_read: "Callable[[int], Awaitable[None]]") -> bytes:
+        """The whole body. Raises APIError request_too_large, request_timeout, unsupported_encoding.
+
+        `may_read` is awaited before more than SMALL_BODY_BYTES are read, with how many bytes: all at once where the
+        head tells their number, else as they come. What it raises ends the reading.
+        """
         if self.header(b"content-encoding").lower() not in {"", "identity"}:
             raise APIError("unsupported_encoding")
         most = settings.BODY_MAX_BYTES
         length = self.header(b"content-length")
-        if length.isdecimal() and int(length) > most:
+        announced = int(length) if length.isdecimal() else 0
+        if announced > most:
             raise APIError("request_too_large")
+        if announced > SMALL_BODY_BYTES:
+            await may_read(announced)
         try:
-            return await self._read(most)
+            return await self._read(most, may_read, allowed=max(announced, SMALL_BODY_BYTES))
         except TimeoutError:
             raise APIError("request_timeout", headers={"Connection": "close"}) from None
 
@@ -115,7 +124,7 @@ class APIRequest(ASGIRequest):
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _read(self, most: int) -> bytes:
+    async def _read(self, most: int, may_read: "Callable[[int], Awaitable[None]]", *, allowed: int) -> bytes:
         body = bytearray()
         loop = asyncio.get_running_loop()
         idle_seconds = settings.BODY_IDLE_TIMEOUT_SECONDS
@@ -138,6 +147,10 @@ class APIRequest(ASGIRequest):
                         )
                     if not message.get("more_body"):
                         return bytes(body)
+                    if len(body) > allowed:
+                        more = min(allowed, most - allowed)
+                        allowed += more
+                        await may_read(more)
         finally:
             APIRequest.buffered_bytes -= len(body)
 

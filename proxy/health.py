@@ -4,7 +4,7 @@ import asyncio
 
 import psycopg
 import psycopg_pool
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
@@ -22,7 +22,7 @@ def stop() -> None:
 
 
 def is_ready(checks: dict[str, str]) -> bool:
-    return all(checks.get(part) == "ok" for part in ("postgresql", "migrations", "catalogue"))
+    return all(checks.get(part) == "ok" for part in ("postgresql", "migrations", "catalogue", "settlements"))
 
 
 async def check(runtime: Runtime) -> dict[str, str]:
@@ -31,8 +31,13 @@ async def check(runtime: Runtime) -> dict[str, str]:
         return {"process": "stopping"}
     postgresql, valkey = await asyncio.gather(_postgresql(runtime), _valkey(runtime))
     migrations = "unknown" if postgresql != "ok" else await asyncio.to_thread(_migrations)
-    catalogue = "ok" if runtime.catalogue.is_loaded else "unread"
-    return {"postgresql": postgresql, "valkey": valkey, "migrations": migrations, "catalogue": catalogue}
+    return {
+        "postgresql": postgresql,
+        "valkey": valkey,
+        "migrations": migrations,
+        "catalogue": "ok" if runtime.catalogue.is_loaded else "unread",
+        "settlements": "late" if runtime.holds.settlements_are_late else "ok",
+    }
 
 
 async def _postgresql(runtime: Runtime) -> str:
@@ -60,6 +65,8 @@ def _migrations() -> str:
     try:
         executor = MigrationExecutor(connection)
         _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:  # it has left since it was asked whether it is there
+        return "unknown"
     finally:
         connection.close()
     return "ok" if _migrated else "pending"

@@ -1,10 +1,9 @@
-"""How full the windows of keys are at this moment, read from Valkey for people and changing nothing there."""
+"""How full the limits of an account and its keys are at this moment: for people, read from Valkey and not changed."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import redis
 from django.conf import settings
@@ -13,23 +12,12 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
-from proxy.limits import window_keys
+from proxy.limit_scripts import NOW, window_keys
 from proxy.valkey import CLUSTER_SCHEMES
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 0.25  # a page waits for it
-# Entries that have left the window may still lie in the logs, until the next request of the key tidies up.
-NOW = """
-local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
-local edge = now - 60000
-local used = tonumber(redis.call('GET', KEYS[3]) or '0')
-for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', edge)) do
-    used = used - tonumber(string.match(entry, ':(%-?%d+)$'))
-end
-return {redis.call('ZCOUNT', KEYS[1], '(' .. edge, '+inf'), math.max(used, 0),
-    redis.call('ZCOUNT', KEYS[4], '(' .. now, '+inf')}
-"""
 
 
 class LimitsUnknown(Exception):
@@ -38,27 +26,32 @@ class LimitsUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a key has used of the last 60 seconds, and how many of its requests run now (where these are limited)."""
+    """What was used of the last 60 seconds, and how many requests run now (where these are limited)."""
 
     requests: int
     tokens: int
     running: int
 
 
-def read(key_ids: Sequence[int]) -> dict[int, Window]:
-    """The windows of some keys. Raises LimitsUnknown within about half a second."""
-    if not key_ids:
-        return {}
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Of all keys of an account together, and of each that was asked for."""
+
+    account: Window
+    keys: dict[int, Window]
+
+
+def read(*, user_id: int, key_ids: Sequence[int]) -> Windows:
+    """The windows of an account and of some of its keys. Raises LimitsUnknown within about half a second."""
+    names = [name for key_id in (None, *key_ids) for name in window_keys(user_id, key_id)]
     try:
-        pipeline: Any = _client(settings.LIMITS_URL).pipeline(transaction=False)
-        for key_id in key_ids:
-            keys = window_keys(key_id)
-            pipeline.execute_command("EVAL", NOW, len(keys), *keys)  # a Cluster's pipeline has no eval()
-        replies = pipeline.execute()
+        account, *keys = _client(settings.LIMITS_URL).eval(NOW, len(names), *names)
     except (RedisError, RedisClusterException, OSError) as error:
         logger.warning("limits not read", extra={"error": str(error) or repr(error)})
         raise LimitsUnknown from error
-    return {key_id: Window(*reply) for key_id, reply in zip(key_ids, replies, strict=True)}
+    return Windows(
+        Window(*account), {key_id: Window(*key) for key_id, key in zip(key_ids, keys, strict=True)}
+    )
 
 
 @cache

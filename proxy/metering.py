@@ -209,6 +209,7 @@ class Metered:
         if bound and tokens > ABSURD * bound:
             tokens = bound
         return self.limiter.finish(
+            user_id=self.key.user_id,
             key_id=self.key.key_id,
             request_id=self.request_id.hex,
             estimate=self.prompt_estimate,

@@ -48,10 +48,13 @@ class Fullness:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyLimits:
-    """What a key has used of its windows; `running` is None without a limit on requests at once."""
+class UsedLimits:
+    """What was used of the limits of a key, or of all keys together (`key` is None).
 
-    key: usage.KeyLabel
+    `running` is None without a limit on requests at once.
+    """
+
+    key: usage.KeyLabel | None
     requests: Fullness
     tokens: Fullness
     running: Fullness | None
@@ -64,8 +67,10 @@ class KeyLimits:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """`fullest` are the keys that are nearest to a limit; None: it is not known now. `days_left` is how many days the
-    balance lasts at this month's pace, where that is few; None: long enough, or nothing was spent.
+    """`fullest` are the keys that are nearest to a limit, and after them all keys together; None: it is not known now.
+
+    `days_left` is how many days the balance lasts at this month's pace, where that is few; None: long enough, or
+    nothing was spent.
     """
 
     wallet: reports.Balance
@@ -75,7 +80,7 @@ class Overview:
     is_below_alert: bool
     tier: Tier
     working_keys: int
-    fullest: list[KeyLimits] | None
+    fullest: list[UsedLimits] | None
     steps: Steps
     recent: list[usage_log.LoggedRequest]
     model_id: str | None
@@ -99,7 +104,7 @@ def of(*, user_id: int, now: datetime, month_start: date) -> Overview:
         is_below_alert=threshold_micro is not None and wallet.posted_micro < threshold_micro,
         tier=tier,
         working_keys=len(working),
-        fullest=_fullest(working, tier),
+        fullest=_fullest(user_id, working, tier),
         steps=Steps(
             has_money=wallet.posted_micro > 0 or bool(recent),
             has_key=keys.exists(),
@@ -117,22 +122,34 @@ def _days_left(available_micro: int, spent_micro: int, *, days: int) -> int | No
     return left if left < LOW_DAYS else None
 
 
-def _fullest(keys: dict[int, APIKey], tier: Tier) -> list[KeyLimits] | None:
+def _fullest(user_id: int, keys: dict[int, APIKey], tier: Tier) -> list[UsedLimits] | None:
+    if not keys:
+        return []
     try:
-        windows = limits_now.read(list(keys))
+        windows = limits_now.read(user_id=user_id, key_ids=list(keys))
     except limits_now.LimitsUnknown:
         return None
-    found = [_limits(keys[key_id], window, tier) for key_id, window in windows.items()]
-    found.sort(key=lambda each: (-each.percent, -each.tokens.used, each.key))
-    return found[:FULLEST]
+    found = [(keys[key_id], _of_key(keys[key_id], window, tier)) for key_id, window in windows.keys.items()]
+    found.sort(key=lambda each: (-each[1].percent, -each[1].tokens.used, each[0].name, each[0].last_four))
+    return [*(limits for _key, limits in found[:FULLEST]), _of_account(windows.account, tier)]
 
 
-def _limits(key: APIKey, window: limits_now.Window, tier: Tier) -> KeyLimits:
+def _of_key(key: APIKey, window: limits_now.Window, tier: Tier) -> UsedLimits:
     """Of the key's own limits and the tier's, the lower ones hold."""
     at_once = [limit for limit in (key.concurrency, tier.concurrency) if limit]
-    return KeyLimits(
+    return UsedLimits(
         key=usage.KeyLabel(key.name, key.last_four),
         requests=Fullness(window.requests, min(key.rpm or tier.rpm, tier.rpm)),
         tokens=Fullness(window.tokens, min(key.tpm or tier.tpm, tier.tpm)),
         running=Fullness(window.running, min(at_once)) if at_once else None,
+    )
+
+
+def _of_account(window: limits_now.Window, tier: Tier) -> UsedLimits:
+    factor, at_once = tier.account_factor, tier.concurrency
+    return UsedLimits(
+        key=None,
+        requests=Fullness(window.requests, tier.rpm * factor),
+        tokens=Fullness(window.tokens, tier.tpm * factor),
+        running=Fullness(window.running, at_once * factor) if at_once else None,
     )

@@ -1,7 +1,6 @@
 """A streamed answer from upstream to client, and its settlement before the last bytes leave."""
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -12,12 +11,10 @@ from django.conf import settings
 from proxy.answer_stream import AnswerStream, error_event
 from proxy.answers import BadAnswer
 from proxy.deadline import Deadline
-from proxy.errors import APIError, UpstreamRefusal
+from proxy.errors import APIError, UpstreamRefusal, failed
 from proxy.metering import Bill, Metered, Outcome
 from proxy.models import Upstream
 from proxy.upstreams import UpstreamCall, UpstreamFailed, judged
-
-logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
 USAGE_WAIT_SECONDS = 3.0
@@ -91,26 +88,30 @@ class Relay:
     async def deliver(self, client: Client) -> None:
         client.on_gone = self._client_gone
         try:
+            await self._relay(client)
+        except asyncio.CancelledError:
+            # The money first, here and below: a client that has stopped reading holds up what is written to it.
+            await self.abandon("stopped")
+            await self._say(client, APIError("service_unavailable"))
+            raise
+        except Exception as error:
+            said = failed(error, request_id=self._metered.request_id)
+            await self.abandon("failed")
+            await self._say(client, said)
+        finally:
+            self._close()
+
+    async def _relay(self, client: Client) -> None:
+        try:
             await self._pump(client)
             await _whatever_happens(self._finish(client))
         except (UpstreamFailed, UpstreamRefusal) as error:
             await self._fail(client, error)
-        except asyncio.CancelledError:
-            # The money first, here and below: a client that has stopped reading holds up what is written to it.
-            await self.abandon("stopped")
-            await self._say(client, "service_unavailable")
-            raise
-        except Exception:
-            logger.exception("relay failed", extra={"request": self._metered.request_id})
-            await self.abandon("failed")
-            await self._say(client, "internal_error")
-        finally:
-            self._close()
 
-    async def _say(self, client: Client, code: str) -> None:
+    async def _say(self, client: Client, error: APIError) -> None:
         """The last event of a stream that fails here, where the server may be about to go."""
         by = self._loop.time() + LAST_WORDS_SECONDS
-        await client.write(error_event(APIError(code).body()), by=by, last=True)
+        await client.write(error_event(error.body()), by=by, last=True)
 
     async def abandon(self, reason: str) -> None:
         """Gives up without blame on either side: nothing is charged."""

@@ -13,6 +13,7 @@ from keys.lookup import KeyCache, listen_for_revocations
 from proxy import valkey
 from proxy.breakers import Breakers
 from proxy.catalogue import CatalogueCache
+from proxy.intake import Intake
 from proxy.learning import Learning
 from proxy.limits import Limiter
 from proxy.routing import Router
@@ -44,6 +45,7 @@ class Runtime:
         self.keys = KeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
+        self.intake = Intake()
         self.upstreams = Upstreams()
         self.breakers = Breakers(
             self.valkey,

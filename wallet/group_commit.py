@@ -30,6 +30,9 @@ WAIT_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 20),
 )
 WAITING = Gauge("hamiran_ledger_waiting", "Items that wait for the next batch", ["queue"])
+OLDEST_SECONDS = Gauge(
+    "hamiran_ledger_oldest_seconds", "Age of the oldest item that is not durable", ["queue"]
+)
 LOST = Counter("hamiran_ledger_connections_lost", "Batches whose database connection broke", ["queue"])
 
 Item = TypeVar("Item")
@@ -85,7 +88,9 @@ class GroupCommit(Generic[Item, Result]):
         self._keeps_trying = keeps_trying
         self._batch_items, self._wait_seconds = BATCH_ITEMS.labels(name), WAIT_SECONDS.labels(name)
         WAITING.labels(name).set_function(lambda: len(self._waiting))
+        OLDEST_SECONDS.labels(name).set_function(lambda: self.oldest_seconds)
         self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._in_flight_since: float | None = None  # when the oldest item of the running batch arrived
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -123,6 +128,14 @@ class GroupCommit(Generic[Item, Result]):
         self._arrived.set()
         return waiting
 
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest item that is not durable yet has been waiting; 0 where there is none."""
+        since = self._in_flight_since
+        if since is None:
+            since = self._waiting[0].since if self._waiting else None
+        return 0.0 if since is None else time.perf_counter() - since
+
     async def close(self, *, timeout_seconds: float) -> None:
         """Carries out what waits, for at most so long, then stops."""
         try:
@@ -143,7 +156,9 @@ class GroupCommit(Generic[Item, Result]):
             self._arrived.clear()
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+                self._in_flight_since = batch[0].since
                 await self._commit(batch)
+                self._in_flight_since = None
             self._idle.set()
 
     async def _commit(self, batch: list[_Waiting[Item, Result]]) -> None:

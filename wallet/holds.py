@@ -32,6 +32,7 @@ BudgetReached = ledger.BudgetReached
 NotCovered = ledger.NotCovered
 WalletFrozen = ledger.WalletFrozen
 SWEEP_BATCH = 500
+SETTLEMENT_LATE_SECONDS = 3.0
 VOID_AGAIN_SECONDS = 30  # longer than a statement may take
 LEDGER_TABLES = frozenset({"wallet_wallet", "wallet_hold", "wallet_journalentry", "wallet_budget"})
 
@@ -67,6 +68,11 @@ class Holds:
         await self._authorise.close(timeout_seconds=timeout_seconds)
         await self._settle.close(timeout_seconds=timeout_seconds)
 
+    @property
+    def settlements_are_late(self) -> bool:
+        """Whether what was served cannot be written down in time: the database is away, stalled or full."""
+        return self._settle.oldest_seconds > SETTLEMENT_LATE_SECONDS
+
     async def place(
         self,
         *,
@@ -82,9 +88,11 @@ class Holds:
         With a budget, what is left of it as well; what is captured of the hold is spent of it.
 
         Durable on return. Raises NotCovered; BudgetReached; WalletFrozen; LedgerUnavailable, after which no hold
-        stays open.
+        stays open: also while settlements are late, so that no more is served than can be written down.
         """
         assert 0 <= minimum_micro <= amount_micro
+        if self.settlements_are_late:
+            raise LedgerUnavailable("settlements are late")
         asked = ledger.Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id)
         while True:
             try:

@@ -44,6 +44,7 @@ SETTLED = (Status.CREDITED, Status.REVIEW)
 CLAIM_LASTS = timedelta(seconds=90)
 EXPIRE_AFTER = timedelta(minutes=30)
 GIVE_UP_AFTER = timedelta(days=1)
+STARTS_COUNT_FOR = timedelta(hours=1)
 
 
 class AmountOutOfRange(Exception):
@@ -56,6 +57,14 @@ class DailyLimitReached(Exception):
     def __init__(self, left_micro: int) -> None:
         super().__init__(left_micro)
         self.left_micro = left_micro
+
+
+class TooManyStarted(Exception):
+    """Too many payments were started in the last hour and not completed; from `retry_at` on there is room for one."""
+
+    def __init__(self, retry_at: datetime) -> None:
+        super().__init__(retry_at)
+        self.retry_at = retry_at
 
 
 class PaymentsNotConfigured(Exception):
@@ -102,7 +111,8 @@ def start(*, user_id: int, amount_micro: int, callback_url: Callable[[UUID], str
     """Fixes the amounts in a row of ours, starts the payment and returns where the payer has to go.
 
     `amount_micro` is for the wallet; VAT comes on top (`quote`). Calls the gateway, so it belongs outside
-    transactions. Raises AmountOutOfRange, DailyLimitReached, PaymentsNotConfigured, NoWallet, GatewayUnavailable.
+    transactions. Raises AmountOutOfRange, DailyLimitReached, TooManyStarted, PaymentsNotConfigured, NoWallet,
+    GatewayUnavailable.
     """
     gateway = gateways.configured()
     if gateway is None:
@@ -131,6 +141,7 @@ def _create(*, user_id: int, gateway: str, price: vat.Quote) -> TopUp:
         # Under the wallet's lock, so that two of them cannot both take the last of the day.
         if not Wallet.objects.select_for_update(no_key=True).filter(pk=user_id).exists():
             raise NoWallet(user_id)
+        _refuse_too_many(user_id)
         left_micro = left_today_micro(user_id)
         if price.net_micro > left_micro:
             raise DailyLimitReached(left_micro)
@@ -141,6 +152,16 @@ def _create(*, user_id: int, gateway: str, price: vat.Quote) -> TopUp:
             vat_micro=price.vat_micro,
             vat_basis_points=price.basis_points,
         )
+
+
+def _refuse_too_many(user_id: int) -> None:
+    """Each start costs a call to the gateway, and one that nobody completes is asked about for a day."""
+    most = settings.TOPUP_STARTS_PER_HOUR
+    since = timezone.now() - STARTS_COUNT_FOR
+    started = TopUp.objects.filter(user_id=user_id, created_at__gt=since).exclude(status=Status.CREDITED)
+    newest = started.order_by("-created_at").values_list("created_at", flat=True)[:most]
+    if len(newest) == most:
+        raise TooManyStarted(newest[most - 1] + STARTS_COUNT_FOR)
 
 
 def left_today_micro(user_id: int) -> int:

@@ -1,5 +1,6 @@
 """A person's wallet: balance, top-ups and their outcome, statement."""
 
+import math
 from uuid import UUID
 
 from csp.decorators import csp_update
@@ -8,7 +9,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import get_language
+from django.utils import timezone
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
@@ -64,14 +66,8 @@ def start_topup(request: HttpRequest) -> HttpResponse:
         )
     except topups.AmountOutOfRange:
         return _out_of_range(request, form)
-    except topups.DailyLimitReached as error:
-        left = number_text(toman_from_micro(error.left_micro), language=get_language())
-        form.add_error(
-            "amount",
-            _("With this you would pay more than is possible in one day. Today %(left)s Toman are left.")
-            % {"left": left},
-        )
-        return _home(request, form, status=400)
+    except (topups.DailyLimitReached, topups.TooManyStarted) as error:
+        return _beyond_a_limit(request, form, error)
     except (topups.PaymentsNotConfigured, topups.NoWallet):
         return _home(request, form, status=409)
     except topups.GatewayUnavailable:
@@ -81,6 +77,32 @@ def start_topup(request: HttpRequest) -> HttpResponse:
         )
         return _home(request, form, status=502)
     return redirect(address)
+
+
+def _beyond_a_limit(
+    request: HttpRequest, form: TopUpForm, error: topups.DailyLimitReached | topups.TooManyStarted
+) -> HttpResponse:
+    if isinstance(error, topups.DailyLimitReached):
+        left = number_text(toman_from_micro(error.left_micro), language=get_language())
+        form.add_error(
+            "amount",
+            _("With this you would pay more than is possible in one day. Today %(left)s Toman are left.")
+            % {"left": left},
+        )
+        return _home(request, form, status=400)
+    minutes = max(1, math.ceil((error.retry_at - timezone.now()).total_seconds() / 60))
+    form.add_error(
+        None,
+        ngettext(
+            "You started several payments within an hour and completed none of the last ones. "
+            "Complete one that is still open at your bank, or start a new one in %(minutes)s minute.",
+            "You started several payments within an hour and completed none of the last ones. "
+            "Complete one that is still open at your bank, or start a new one in %(minutes)s minutes.",
+            minutes,
+        )
+        % {"minutes": number_text(minutes, language=get_language())},
+    )
+    return _home(request, form, status=429)
 
 
 @require_GET

@@ -2,7 +2,8 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -11,7 +12,10 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from keys.lookup import KeyIdentity
+from proxy.api import throttling
 from proxy.api.authentication import KeyAuthentication
+from proxy.errors import rate_limited
 from proxy.handler import APIRequest, ClientDisconnected, underlying
 
 
@@ -19,7 +23,8 @@ class AsyncAPIView(APIView):
     """Authenticates with a key, then awaits the method's handler; errors go through EXCEPTION_HANDLER as in DRF.
 
     A wrong method is refused before the key is looked at, and OPTIONS needs none. A handler that wants the body
-    awaits `parse`, and `check_throttles` once it knows how large the request is.
+    awaits `read_body`, and `check_throttles` once it knows how large the request is. What a key's limits have not
+    counted, because it was refused, has a budget of its own: beyond it a request is refused unread.
     """
 
     authentication_classes: Sequence[type[KeyAuthentication]] = (KeyAuthentication,)
@@ -28,6 +33,7 @@ class AsyncAPIView(APIView):
         self.args, self.kwargs = args, kwargs
         self.request = wrapped = Request(request, authenticators=self.get_authenticators())
         self.headers = {}
+        key: KeyIdentity | None = None
         try:
             if request.method == "OPTIONS":
                 return HttpResponse(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
@@ -36,11 +42,17 @@ class AsyncAPIView(APIView):
             if handler is None:
                 raise MethodNotAllowed(str(request.method))  # noqa: TRY301 - DRF's own way to say it
             await self.perform_authentication(wrapped)
+            key = cast(KeyIdentity, wrapped.auth) if self.authentication_classes else None
+            if key is not None and (wait_seconds := throttling.refusals_wait_seconds(key)):
+                key = None  # not counted once more, or whoever polls would stay shut out for ever
+                raise rate_limited(wait_seconds)  # noqa: TRY301 - as everything else is refused
             response: HttpResponseBase = await handler(wrapped, *args, **kwargs)
         except ClientDisconnected:
             raise
         except Exception as error:
-            return self.handle_exception(error)
+            response = self.handle_exception(error)
+            if key is not None and 400 <= response.status_code < 500 and not request.is_counted:
+                throttling.count_refusal(key)
         return response
 
     async def perform_authentication(self, request: Request) -> None:  # type: ignore[override]
@@ -51,7 +63,22 @@ class AsyncAPIView(APIView):
         for throttle in self.get_throttles():
             await throttle.allow_request(request, self)  # type: ignore[misc]
 
-    async def parse(self, request: Request) -> Any:
-        """The body, read under its caps and parsed by the view's parser. Raises APIError."""
+    async def read_body(self, request: Request) -> bytes:
+        """The body, under its caps; a large one is counted before it is read. Raises APIError."""
+        return await underlying(request).read_body(partial(self._may_read, request))
+
+    async def _may_read(self, request: Request, more_bytes: int) -> None:
+        raw, key = underlying(request), cast(KeyIdentity, request.auth)
+        throttling.take_bytes(key, more_bytes)
+        if raw.is_counted:
+            return
+        try:
+            await self.check_throttles(request)
+        except BaseException:
+            throttling.give_bytes_back(key, more_bytes)
+            raise
+
+    def parse(self, body: bytes) -> Any:
+        """What the view's parser makes of a body. Raises APIError."""
         parser: BaseParser = self.parser_classes[0]()
-        return parser.parse(io.BytesIO(await underlying(request).read_body()))
+        return parser.parse(io.BytesIO(body))

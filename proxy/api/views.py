@@ -13,9 +13,9 @@ from rest_framework.request import Request
 
 from keys.lookup import KeyIdentity
 from proxy import completions, health, runtime, starter
+from proxy.api import throttling
 from proxy.api.base import AsyncAPIView
 from proxy.api.parsing import JSONObjectParser
-from proxy.api.throttling import KeyThrottle
 from proxy.catalogue import ServedModel
 from proxy.errors import APIError
 from proxy.handler import EventStream, underlying
@@ -29,16 +29,20 @@ class ChatCompletions(AsyncAPIView):
     """POST /v1/chat/completions"""
 
     parser_classes = (JSONObjectParser,)
-    throttle_classes = (KeyThrottle,)
+    throttle_classes = (throttling.KeyThrottle,)
     prompt_estimate = 0
 
     async def post(self, request: Request) -> HttpResponseBase:
         now, raw, key = runtime.current(), underlying(request), cast(KeyIdentity, request.auth)
         if now.upstreams.is_full():
             raise completions.busy()
-        order = completions.take(now, await self.parse(request), key=key)
-        self.prompt_estimate = order.ask.prompt.estimate
-        await self.check_throttles(request)
+        try:
+            order = await self._read(request, key)
+            self.prompt_estimate = order.ask.prompt.estimate
+            await self.check_throttles(request)
+        except BaseException:
+            throttling.release(raw, key)  # a large body was counted before it was read
+            raise
         creating = completions.create(
             now,
             order,
@@ -50,6 +54,11 @@ class ChatCompletions(AsyncAPIView):
         if isinstance(answer, bytes):
             return HttpResponse(answer, content_type="application/json")
         return EventStream(answer)
+
+    async def _read(self, request: Request, key: KeyIdentity) -> completions.Order:
+        now, body = runtime.current(), await self.read_body(request)
+        async with now.intake.turn(len(body)):
+            return completions.take(now, self.parse(body), key=key)
 
 
 class Models(AsyncAPIView):
@@ -130,7 +139,8 @@ class Healthz(OpenView):
 
 
 class Readyz(OpenView):
-    """GET /readyz: PostgreSQL answers and is migrated, the catalogue has been read, and the process is not stopping.
+    """GET /readyz: PostgreSQL answers and is migrated, settlements get there, the catalogue has been read, and the
+    process is not stopping.
 
     Else 503 with the reasons.
 

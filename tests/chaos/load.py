@@ -207,21 +207,22 @@ class Load:
 
 
 async def _read_stream(response: aiohttp.ClientResponse, attempt: Attempt, leaves_after: int | None) -> None:
-    received, text, failed = b"", "", False
+    received, text, failure = b"", "", ""
     async for line in response.content:
         received = line if line.strip() else received
         if not line.startswith(b"data: {"):
             continue
         event = json.loads(line[6:])
-        failed = failed or bool(event.get("error"))
+        if error := event.get("error"):
+            failure = error["code"]
         for choice in event.get("choices", ()):
             text += choice["delta"].get("content") or ""
         if leaves_after is not None and len(text) >= leaves_after:
             attempt.ending = Ending.LEFT
             response.close()
             return
-    if failed:
-        attempt.ending = Ending.ERROR_EVENT
+    if failure:
+        attempt.ending, attempt.detail = Ending.ERROR_EVENT, failure
     elif received == b"data: [DONE]\n":
         assert text == text_of(attempt.serial)
         attempt.ending = Ending.WHOLE

@@ -72,6 +72,8 @@ def _completions(
             verdict.require(
                 not charged and attempt.request_id not in debits, f"charged for an error: {attempt}"
             )
+            # A fault of the machinery passes, and is told with 503; 500 would be one of ours.
+            verdict.require(attempt.detail != "internal_error", f"told of an internal error: {attempt}")
         elif record is not None and record.cost_micro and attempt.ending in {Ending.CUT, Ending.HUNG}:
             verdict.figures["paid, delivery cut"] += 1
 

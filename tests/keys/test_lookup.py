@@ -71,9 +71,11 @@ def clock() -> Clock:
 
 
 async def test_fetch_finds_whose_key_it_is_and_what_the_tier_allows(committed_db: None) -> None:
-    user, key = await sync_to_async(make_key)(name="fast", rpm=7, tpm=8, concurrency=9)
+    user, key = await sync_to_async(make_key)(name="fast", rpm=7, tpm=8, concurrency=9, account_factor=3)
     async with Database().connect() as opened:
-        assert await fetch(opened, key.secret) == KeyIdentity(key.key_id, user.pk, "fast", 7, 8, 9)
+        assert await fetch(opened, key.secret) == KeyIdentity(
+            key.key_id, user.pk, "fast", 7, 8, 9, 7, 8, 9, 3
+        )
 
 
 async def test_fetch_tells_the_keys_own_rules_and_the_lower_limits(committed_db: None) -> None:
@@ -87,6 +89,7 @@ async def test_fetch_tells_the_keys_own_rules_and_the_lower_limits(committed_db:
         found = await fetch(opened, key.secret)
     assert found is not None
     assert (found.rpm, found.tpm, found.concurrency) == (70, 50, 3)
+    assert (found.tier_rpm, found.tier_tpm, found.tier_concurrency) == (70, 80, None)
     assert (found.expires_at, found.budget_id) == (soon, 9)
     assert found.may_use("a/b")
     assert not found.may_use("a")
@@ -95,7 +98,7 @@ async def test_fetch_tells_the_keys_own_rules_and_the_lower_limits(committed_db:
 
 
 def test_an_identity_without_rules_may_do_everything() -> None:
-    identity = KeyIdentity(1, 2, "free", 7, 8, None)
+    identity = KeyIdentity(1, 2, "free", 7, 8, None, 7, 8, None, 5)
     assert identity.may_use("anything")
     assert identity.may_come_from("")
 

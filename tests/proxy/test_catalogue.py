@@ -277,7 +277,7 @@ async def test_a_database_that_goes_away_leaves_the_last_catalogue_in_use(
 
 
 HELLO = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
-KEY = KeyIdentity(1, 1, "free", 1, 1, None)
+KEY = KeyIdentity(1, 1, "free", 1, 1, None, 1, 1, None, 5)
 
 
 async def test_until_the_first_reading_nothing_is_said_of_any_model(
@@ -293,7 +293,7 @@ async def test_until_the_first_reading_nothing_is_said_of_any_model(
         monkeypatch.setattr(health, part, fine)
     monkeypatch.setattr(health, "_migrations", lambda: "ok")
     cache = CatalogueCache()
-    now: Any = SimpleNamespace(catalogue=cache)
+    now: Any = SimpleNamespace(catalogue=cache, holds=SimpleNamespace(settlements_are_late=False))
     monkeypatch.setattr(runtime, "_current", now)
     request: Any = SimpleNamespace(auth=KEY)
     with monkeypatch.context() as patched:

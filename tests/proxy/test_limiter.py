@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from proxy import limits as limits_module
 from proxy import valkey as valkey_module
-from proxy.limits import WITHOUT_VALKEY, Admission, Limiter, Limits, window_keys
+from proxy.limit_scripts import window_keys
+from proxy.limits import WITHOUT_VALKEY, Admission, Limiter, Limits
 from proxy.valkey import Client, connect
 from tests.fault_proxy import FaultProxy
 from tests.valkey_servers import Server
@@ -49,12 +50,21 @@ def limiter(client: Client) -> Limiter:
 
 async def admit(limiter: Limiter, key_id: int, request: object) -> Admission:
     async with asyncio.timeout(10):
-        return await limiter.admit(key_id=key_id, request_id=f"r{request}", limits=LIMITS, tokens=5)
+        return await limiter.admit(
+            user_id=key_id,
+            key_id=key_id,
+            request_id=f"r{request}",
+            limits=LIMITS,
+            ceiling=LIMITS,
+            tokens=5,
+        )
 
 
 async def finish(limiter: Limiter, key_id: int, request: object, tokens: int) -> None:
     async with asyncio.timeout(10):
-        await limiter.finish(key_id=key_id, request_id=f"r{request}", estimate=5, tokens=tokens)
+        await limiter.finish(
+            user_id=key_id, key_id=key_id, request_id=f"r{request}", estimate=5, tokens=tokens
+        )
 
 
 async def come_true(holds: Callable[[], object]) -> None:
@@ -96,7 +106,7 @@ async def test_every_request_of_a_fault_is_served_and_counted_once(
     alone = served_alone() - before
     assert ("valkey away: limits are kept per process" in caplog.text) == (alone > 0)
     assert ("valkey back: limits are shared again" in caplog.text) == (alone > 0)
-    _requests, tokens, total, running = window_keys(key_id)
+    _requests, tokens, total, running = window_keys(key_id, key_id)
 
     def told() -> bool:
         with valkey.client() as direct:
@@ -118,7 +128,7 @@ async def test_an_end_whose_answer_was_lost_is_told_again_and_counts_once(
     await admit(limiter, key_id, "a")
     proxy.lose_replies()
     await finish(limiter, key_id, "a", 50)
-    _requests, tokens, total, running = window_keys(key_id)
+    _requests, tokens, total, running = window_keys(key_id, key_id)
     with valkey.client() as direct:
         assert set(direct.zrange(tokens, 0, -1)) == {
             b"ra:50",
@@ -162,7 +172,7 @@ async def test_a_caller_that_leaves_before_it_is_admitted_leaves_no_place_taken(
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     valkey.signal(signal.SIGCONT)
-    _requests, tokens, total, running = window_keys(key_id)
+    _requests, tokens, total, running = window_keys(key_id, key_id)
     await finish(limiter, key_id, "before", 5)  # in order, so what came before it has been carried out
     with valkey.client() as direct:
         assert (direct.zcard(running), direct.get(total)) == (0, b"5")

@@ -12,7 +12,8 @@ from redis.asyncio.cluster import RedisCluster
 
 from proxy import limits as limits_module
 from proxy import valkey as valkey_module
-from proxy.limits import WITHOUT_VALKEY, Admission, Limiter, Limits, window_keys
+from proxy.limit_scripts import window_keys
+from proxy.limits import WITHOUT_VALKEY, Admission, Limiter, Limits
 from proxy.valkey import Script, ScriptQueue, Unavailable, connect
 from tests.valkey_servers import Cluster, Node
 
@@ -42,11 +43,13 @@ def limiter(client: RedisCluster) -> Limiter:
 
 
 def key_on(cluster: Cluster, node: Node) -> int:
-    return next(key_id for key_id in key_ids if cluster.home(window_keys(key_id)[0]) is node)
+    return next(key_id for key_id in key_ids if cluster.home(window_keys(key_id, key_id)[0]) is node)
 
 
 async def admit(limiter: Limiter, key_id: int, request: object, limits: Limits = PLENTY) -> Admission:
-    return await limiter.admit(key_id=key_id, request_id=f"r{request}", limits=limits, tokens=3)
+    return await limiter.admit(
+        user_id=key_id, key_id=key_id, request_id=f"r{request}", limits=limits, ceiling=PLENTY, tokens=3
+    )
 
 
 def served_alone() -> float:
@@ -60,11 +63,14 @@ async def come_true(holds: Any) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_all_of_a_key_lies_in_one_slot_and_keys_spread(cluster: Cluster, client: RedisCluster) -> None:
+async def test_all_of_an_account_lies_in_one_slot_and_accounts_spread(
+    cluster: Cluster, client: RedisCluster
+) -> None:
     homes = set()
     for key_id in itertools.islice(key_ids, 30):
-        assert len({client.keyslot(name) for name in window_keys(key_id)}) == 1
-        homes.add(cluster.home(window_keys(key_id)[0]).port)
+        names = [*window_keys(key_id, 1), *window_keys(key_id, 2), *window_keys(key_id)]
+        assert len({client.keyslot(name) for name in names}) == 1
+        homes.add(cluster.home(window_keys(key_id, key_id)[0]).port)
     assert len(homes) == 3
 
 
@@ -88,7 +94,7 @@ async def test_forgotten_scripts_are_taught_again(cluster: Cluster, limiter: Lim
 
 async def test_a_slot_that_moves_while_it_is_in_use_is_followed(cluster: Cluster, limiter: Limiter) -> None:
     key_id = next(key_ids)
-    name = window_keys(key_id)[0]
+    name = window_keys(key_id, key_id)[0]
     source = cluster.home(name)
     target = next(node for node in cluster.nodes if node is not source)
     limits, before = Limits(rpm=100, tpm=10_000, concurrency=None), served_alone()
@@ -123,7 +129,7 @@ async def test_a_node_that_dies_and_comes_back(
             assert (await admit(limiter, key_id, "without")).requests == 1  # of this process alone
         assert served_alone() == before + 1
         assert "valkey away: limits are kept per process" in caplog.text
-        await limiter.finish(key_id=key_id, request_id="rwithout", estimate=3, tokens=40)
+        await limiter.finish(user_id=key_id, key_id=key_id, request_id="rwithout", estimate=3, tokens=40)
     finally:
         node.start()
 
@@ -155,7 +161,7 @@ async def test_what_another_node_did_in_a_failed_pipeline_is_not_counted_twice(
     slow.signal(signal.SIGSTOP)
     try:
         await asyncio.gather(admit(limiter, lost, 0), *(admit(limiter, kept, number) for number in range(3)))
-        requests, tokens, total, _running = window_keys(kept)
+        requests, tokens, total, _running = window_keys(kept, kept)
         assert (slow.ask("ZCARD", requests), slow.ask("ZCARD", tokens)) == (4, 4)
         assert int(slow.ask("GET", total)) == 4 * 3
     finally:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db
 MIDNIGHT = datetime(2026, 11, 20, 20, 30, tzinfo=UTC)  # in Tehran
 NOW = MIDNIGHT + timedelta(hours=9)
 TOMAN = 10_000_000
+ACCOUNT = -1
 
 
 def signed_in(client: Client, wallet: Wallet, language: str = "en") -> Client:
@@ -97,10 +98,16 @@ def test_it_shows_the_balance_and_the_tier_with_its_limits(client: Client) -> No
 
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> dict[int, Window]:
-    """What Valkey is to say of keys; of others, that they did nothing."""
+    """What Valkey is to say of keys, and of an account under its id times ACCOUNT; of others, that they did nothing."""
     told: dict[int, Window] = {}
     nothing = Window(0, 0, 0)
-    monkeypatch.setattr(limits_now, "read", lambda keys: {key: told.get(key, nothing) for key in keys})
+    monkeypatch.setattr(
+        limits_now,
+        "read",
+        lambda *, user_id, key_ids: limits_now.Windows(
+            told.get(user_id * ACCOUNT, nothing), {key: told.get(key, nothing) for key in key_ids}
+        ),
+    )
     return told
 
 
@@ -114,7 +121,12 @@ def test_the_keys_that_are_nearest_to_a_limit_are_shown(client: Client, windows:
     windows[revoked.pk] = Window(requests=100, tokens=0, running=0)
     found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
     assert found.fullest is not None
-    assert [(each.key.name, each.percent) for each in found.fullest] == [("b", 100), ("c", 80), ("a", 5)]
+    assert [(each.key and each.key.name, each.percent) for each in found.fullest] == [
+        ("b", 100),
+        ("c", 80),
+        ("a", 5),
+        (None, 0),
+    ]
     content = shown(signed_in(client, wallet))
     assert "Of your 4 working keys" in content
     for expected in ("1,200 of 1,000", "8 of 10", "5 of 100"):
@@ -128,9 +140,25 @@ def test_of_a_key_with_limits_of_its_own_the_lower_ones_are_shown(windows: dict[
     windows[key.pk] = Window(requests=4, tokens=10, running=1)
     found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
     assert found.fullest is not None
-    [limits] = found.fullest
+    [limits, _together] = found.fullest
     assert limits.running is not None
     assert [each.limit for each in (limits.requests, limits.tokens, limits.running)] == [8, 1_000, 2]
+
+
+def test_all_keys_together_have_a_ceiling_of_their_own(client: Client, windows: dict[int, Window]) -> None:
+    tier = TierFactory.create(rpm=100, tpm=1_000, concurrency=2, account_factor=7)
+    wallet = WalletFactory.create(user__tier=tier)
+    APIKeyFactory.create(user=wallet.user)
+    windows[wallet.pk * ACCOUNT] = Window(requests=350, tokens=6_300, running=3)
+    found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
+    assert found.fullest is not None
+    together = found.fullest[-1]
+    assert together.running is not None
+    assert [each.limit for each in (together.requests, together.tokens, together.running)] == [700, 7_000, 14]
+    assert together.percent == 90
+    content = shown(signed_in(client, wallet))
+    for expected in ("All keys together: 7 times that.", "350 of 700", "6,300 of 7,000", "3 of 14"):
+        assert expected in content
 
 
 def test_the_playground_and_what_has_expired_are_no_working_keys(windows: dict[int, Window]) -> None:
@@ -154,7 +182,7 @@ def test_a_tier_without_a_limit_on_requests_at_once_shows_none(
 def test_without_valkey_the_page_says_so_and_shows_the_rest(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(keys: list[int]) -> dict[int, Window]:
+    def away(**_whom: Any) -> dict[int, Window]:
         raise limits_now.LimitsUnknown
 
     monkeypatch.setattr(limits_now, "read", away)

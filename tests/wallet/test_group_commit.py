@@ -198,3 +198,24 @@ async def test_a_table_that_changes_under_a_prepared_statement_fails_nobody(
                 assert await asyncio.gather(*(queue.submit(0) for _ in range(3))) == [expected] * 3
         finally:
             await migration.execute("DROP TABLE changing")
+
+
+async def test_it_says_how_long_the_oldest_item_has_been_waiting(committed_db: None) -> None:
+    go, in_flight = asyncio.Event(), asyncio.Event()
+
+    async def statement(_database: Connection, items: Sequence[int]) -> Sequence[int]:
+        in_flight.set()
+        await go.wait()
+        return items
+
+    async with running(statement) as queue:
+        assert queue.oldest_seconds == 0
+        first = queue.submit_later(1)
+        queued = queue.oldest_seconds
+        await in_flight.wait()
+        second = queue.submit_later(2)
+        assert 0 < queued < queue.oldest_seconds
+        go.set()
+        await asyncio.gather(first, second)
+        await asyncio.wait_for(queue._idle.wait(), 5)
+        assert queue.oldest_seconds == 0

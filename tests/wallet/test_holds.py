@@ -20,7 +20,8 @@ from pytest_django import DjangoDbBlocker
 from tests.factories import WalletFactory
 from tests.wallet.test_group_commit import conninfo
 from wallet import credits, holds, ledger
-from wallet.holds import HoldGone, Holds, NotCovered
+from wallet.group_commit import GroupCommit
+from wallet.holds import HoldGone, Holds, LedgerUnavailable, NotCovered
 from wallet.models import Hold, JournalEntry, Wallet
 
 T = TypeVar("T")
@@ -56,6 +57,24 @@ def placing(wallet: Wallet, amount: int, minimum: int | None = None) -> dict[str
         "hold_id": uuid.uuid4(), "wallet_id": wallet.pk, "amount_micro": amount,
         "minimum_micro": amount if minimum is None else minimum, "seconds": 600,
     }  # fmt: skip
+
+
+def test_while_settlements_are_late_nothing_is_held(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = WalletFactory.create(credit_micro=1_000)
+
+    async def story(opened: Holds) -> None:
+        monkeypatch.setattr(GroupCommit, "oldest_seconds", holds.SETTLEMENT_LATE_SECONDS)
+        assert not opened.settlements_are_late
+        monkeypatch.setattr(GroupCommit, "oldest_seconds", holds.SETTLEMENT_LATE_SECONDS + 0.1)
+        assert opened.settlements_are_late
+        with pytest.raises(LedgerUnavailable) as refused:
+            await opened.place(**placing(wallet, 100))
+        assert not refused.value.in_doubt  # it was never sent, so there is nothing to take back
+
+    in_one_process(story)
+    assert balances(wallet) == (1_000, 0)
 
 
 def test_a_hold_is_captured_once_however_often_it_is_asked(committed_db: None) -> None:

@@ -113,6 +113,18 @@ def test_a_day_that_is_full_is_pointed_out(browser: Client, settings: Any) -> No
     assert "Today 10,000 Toman are left" in response.text
 
 
+@pytest.mark.parametrize(("language", "expected"), [("en", "start a new one in 60 minutes"), ("fa", "۶۰")])
+def test_too_many_started_payments_are_pointed_out_with_what_to_do(
+    browser: Client, settings: Any, language: str, expected: str
+) -> None:
+    settings.TOPUP_STARTS_PER_HOUR = 1
+    go_to_pay(browser)
+    browser.cookies["hamiran_language"] = language
+    response = browser.post(reverse("wallet:start_topup"), {"amount": "50000"})
+    assert response.status_code == 429
+    assert expected in response.text
+
+
 def test_the_return_works_in_a_browser_that_is_not_signed_in(browser: Client, wallet: Wallet) -> None:
     gateway_page = go_to_pay(browser)
     other = Client()

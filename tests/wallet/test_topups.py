@@ -457,6 +457,29 @@ def test_a_day_has_a_limit_of_what_was_paid_and_what_may_still_be(settings: Any)
 
 
 @pytest.mark.django_db
+def test_only_so_many_payments_are_started_in_an_hour_and_not_completed(settings: Any) -> None:
+    settings.TOPUP_STARTS_PER_HOUR = 3
+    wallet = WalletFactory.create()
+    first, second, third = (started(wallet) for _ in range(3))
+    with pytest.raises(topups.TooManyStarted) as refused:
+        started(wallet)
+    assert refused.value.retry_at == first.created_at + timedelta(hours=1)
+    sandbox.decide(str(second.authority), pays=False)
+    come_back(second)
+    with pytest.raises(topups.TooManyStarted):  # one that failed was started, too
+        started(wallet)
+    started(WalletFactory.create())  # each user has a limit of their own
+    pay(third)
+    come_back(third)
+    started(wallet)  # what was completed does not count
+    with pytest.raises(topups.TooManyStarted):
+        started(wallet)
+    TopUp.objects.filter(pk=first.pk).update(created_at=timezone.now() - timedelta(minutes=61))
+    started(wallet)
+    assert TopUp.objects.filter(user_id=wallet.pk).count() == 5
+
+
+@pytest.mark.django_db
 def test_the_day_of_the_limit_is_tehrans(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.TOPUP_DAILY_MAX_TOMAN = 50_000
     topup = started()

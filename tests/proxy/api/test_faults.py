@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
+import psycopg_pool
 import pytest
-from django.db import connection
+import redis
+from django.db import OperationalError as DjangoOperationalError
+from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from config import embedded
+from proxy.errors import exception_handler
 from proxy.models import UsageRecord
 from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, stream_events
 from tests.fault_proxy import POSTGRES_SOCKET, FaultProxy, FaultThread, faulty
@@ -25,6 +30,7 @@ from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, MODEL, Caller, served_without_valkey
 from tests.valkey_servers import Server, server
 from wallet import holds
+from wallet.models import Wallet
 
 pytestmark = pytest.mark.xdist_group("faults")  # one process for all, so that they share what is started
 Fault = Callable[[FaultProxy], None]
@@ -216,3 +222,84 @@ def test_while_postgresql_hangs_requests_are_told_to_come_back(
     assert int(answer.headers["retry-after"]) > 0
     assert upstream.requests == []
     eventually(lambda: ask(behind, caller).status_code == 200)
+
+
+def test_while_a_settlement_waits_for_too_long_nothing_new_is_called(
+    make_caller: Callable[..., Caller], behind: WebProcess, to_postgres: FaultThread, upstream: FakeUpstream
+) -> None:
+    """One transaction sits on a wallet that has to pay; everything else of the database answers."""
+    payer, other = make_caller(), make_caller()
+    upstream.script = stream_events(STREAM[0], 0.3, *STREAM[1:])
+    body = {"model": MODEL, "messages": HELLO, "stream": True}
+    headers = {"Authorization": f"Bearer {payer.key}"}
+    with httpx.stream(
+        "POST", f"{behind.url}/v1/chat/completions", json=body, headers=headers, timeout=60
+    ) as response:
+        parts = response.iter_raw()
+        next(parts)
+        with transaction.atomic():
+            Wallet.objects.select_for_update().get(pk=payer.wallet.pk)
+
+            def readiness() -> httpx.Response:
+                return httpx.get(f"{behind.url}/readyz", timeout=30)
+
+            eventually(lambda: readiness().status_code == 503)
+            assert readiness().json()["checks"]["settlements"] == "late"
+            called = len(upstream.requests)
+            refused = ask(behind, other)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "service_unavailable")
+            assert int(refused.headers["retry-after"]) > 0
+            assert len(upstream.requests) == called
+        assert b"".join(parts).endswith(b"data: [DONE]\n\n")  # and the one that waited is paid and whole
+    upstream.script = answer_whole()
+    eventually(lambda: readiness().status_code == 200)
+    assert ask(behind, other).status_code == 200
+    assert payer.usage().outcome == "completed"
+
+
+def test_an_answer_whose_hold_is_gone_is_an_outage_and_costs_nothing(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    """Its hold expires while upstream thinks, as after a machine has slept for an hour."""
+    answer = answer_whole()
+
+    async def expire_and_answer(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        def expire() -> None:
+            caller.wallet.holds.update(
+                created_at=timezone.now() - timedelta(hours=1), expires_at=timezone.now()
+            )
+            holds.sweep_expired()
+            connection.close()
+
+        await asyncio.to_thread(expire)
+        await answer(request, writer)
+
+    upstream.script = expire_and_answer
+    refused = caller.ask()
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "service_unavailable")
+    assert int(refused.headers["retry-after"]) > 0
+    assert caller.balance() == (CREDIT, 0)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (psycopg_pool.PoolTimeout("no connection"), 503),
+        (psycopg_pool.PoolClosed("stopping"), 503),
+        (psycopg.errors.AdminShutdown("terminating connection"), 503),
+        (psycopg.InterfaceError("the connection is closed"), 503),
+        (DjangoOperationalError("away"), 503),
+        (holds.HoldGone("expired"), 503),
+        (holds.LedgerUnavailable("full"), 503),
+        (redis.ConnectionError("away"), 503),
+        (TimeoutError(), 503),
+        (ConnectionResetError(), 503),
+        (psycopg.errors.CheckViolation("a rule of ours"), 500),
+        (KeyError("a defect of ours"), 500),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_what_passes_is_told_with_503_and_a_defect_with_500(failure: Exception, status: int) -> None:
+    response = exception_handler(failure, {})
+    assert response.status_code == status
+    assert ("Retry-After" in response) == (status == 503)

@@ -88,5 +88,11 @@ def test_health_says_alive_and_ready(caller: Caller) -> None:
     ready = httpx.get(f"{caller.web.url}/readyz").json()
     assert ready == {
         "ready": True,
-        "checks": {"postgresql": "ok", "valkey": "ok", "migrations": "ok", "catalogue": "ok"},
+        "checks": {
+            "postgresql": "ok",
+            "valkey": "ok",
+            "migrations": "ok",
+            "catalogue": "ok",
+            "settlements": "ok",
+        },
     }

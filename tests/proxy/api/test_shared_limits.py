@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from pytest_django import DjangoDbBlocker
 
+from keys import lifecycle
 from tests.fake_upstream import FakeUpstream, answer_whole
 from tests.live import WebProcess, web_process
 from tests.proxy.api.conftest import HELLO, MODEL, Caller, served_without_valkey
@@ -44,8 +45,8 @@ def ask_all(pair: Pair, caller: Caller, count: int) -> list[httpx.Response]:
         return list(pool.map(lambda number: ask(http, pair[number % 2]), range(count)))
 
 
-def client(caller: Caller) -> httpx.Client:
-    return httpx.Client(headers={"Authorization": f"Bearer {caller.key}"}, timeout=30)
+def client(caller: Caller, key: str = "") -> httpx.Client:
+    return httpx.Client(headers={"Authorization": f"Bearer {key or caller.key}"}, timeout=30)
 
 
 def ask(http: httpx.Client, web: WebProcess) -> httpx.Response:
@@ -110,3 +111,29 @@ def test_the_limit_of_requests_at_once(
         asked = [status for answers in pool.map(keep_asking, pair * 4) for status in answers]
     assert set(asked) == {200, 429}
     assert running == [0, 3]
+
+
+def test_fifty_keys_are_not_fifty_times_the_tier(
+    pair: Pair, make_caller: Callable[..., Caller], upstream: FakeUpstream
+) -> None:
+    """Each of the keys stays below its own limit; together they stop at the account's, in both processes."""
+    caller = make_caller(rpm=8, account_factor=3)
+    keys = [
+        caller.key,
+        *(lifecycle.create(user_id=caller.wallet.pk, name=f"key {number}").secret for number in range(9)),
+    ]
+
+    def four_times(key: str) -> list[httpx.Response]:
+        with client(caller, key) as http:
+            return [ask(http, pair[number % 2]) for number in range(4)]
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = [answer for answered in pool.map(four_times, keys) for answer in answered]
+    assert [answer.status_code for answer in answers].count(200) == 24
+    assert len(upstream.requests) == 24
+    refused = [answer for answer in answers if answer.status_code != 200]
+    for answer in refused:
+        assert answer.json()["error"]["message"] == "Rate limit exceeded. Please retry after a minute."
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+        assert answer.headers["x-ratelimit-limit-requests"] == "8"  # the headers are the key's own
+        assert int(answer.headers["x-ratelimit-remaining-requests"]) >= 4

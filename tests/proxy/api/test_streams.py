@@ -270,7 +270,7 @@ def test_a_stream_whose_hold_is_gone_ends_in_an_error_and_costs_nothing(
         )
         assert holds.sweep_expired() >= 1
         end = b"".join(parts).split(b"\n\n")
-    assert json.loads(end[-3].removeprefix(b"data: "))["error"]["code"] == "internal_error"
+    assert json.loads(end[-3].removeprefix(b"data: "))["error"]["code"] == "service_unavailable"
     assert end[-2:] == [b"data: [DONE]", b""]
     assert caller.balance() == (CREDIT, 0)
 
@@ -403,6 +403,6 @@ def test_an_answer_that_cannot_be_paid_for_ends_in_an_error_event(
         )
         holds.sweep_expired()
         rest = b"".join(parts)
-    assert b'"code":"internal_error"' in rest
+    assert b'"code":"service_unavailable"' in rest
     assert rest.endswith(b"data: [DONE]\n\n")
     assert caller.balance() == (CREDIT, 0)
