@@ -127,9 +127,11 @@ class Challenge(models.Model):
 class Session(AbstractBaseSession):
     """One browser's session, of Django's kind, with what its owner needs to tell it from others.
 
-    `accounts.session_store` writes it. Without a user nobody has signed in there (yet).
+    `accounts.session_store` writes it, with a digest in place of the key. Without a user nobody has signed in there
+    (yet).
     """
 
+    session_key = models.CharField(max_length=64, primary_key=True)
     user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="sessions")
     user_agent = models.CharField(max_length=300, blank=True)
     address = models.GenericIPAddressField(null=True)
@@ -145,4 +147,4 @@ class Session(AbstractBaseSession):
         ]
 
     def __str__(self) -> str:
-        return self.user_agent  # the key would let whoever reads it in
+        return self.user_agent
