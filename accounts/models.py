@@ -10,6 +10,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import admin_models  # noqa: F401 - Django finds an app's models through this module
+
 
 class Tier(models.Model):
     """What a user's keys may do a minute. Changed in the admin; the API sees a change within seconds."""
@@ -73,6 +75,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(_("active"), default=True)
     is_staff = models.BooleanField(_("admin"), default=False)
     joined_at = models.DateTimeField(_("joined at"), default=timezone.now, editable=False)
+    # `accounts.approvals` judges by it.
+    empowered_at = models.DateTimeField(
+        _("last given rights, a password or an authenticator"), null=True, editable=False
+    )
+    # `keys.lifecycle` obeys it.
+    no_new_keys_until = models.DateTimeField(_("no new keys until"), null=True, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "mobile"
@@ -86,6 +94,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.mobile
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password)
+        self.empowered_at = timezone.now()
 
 
 class Challenge(models.Model):

@@ -36,7 +36,8 @@ class SessionStore(db.SessionStore):
     def load(self) -> dict[str, Any]:
         now = timezone.now()
         key = self.session_key
-        session = key and self.model.objects.filter(pk=digest(key), expire_date__gt=now).first()
+        rows = self.get_model_class().objects
+        session = key and rows.filter(pk=digest(key), expire_date__gt=now).first()
         if not session:
             self._session_key = None  # a key that nobody gave out names no new session
             return {}

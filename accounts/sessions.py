@@ -56,8 +56,15 @@ def note_browser(request: HttpRequest) -> None:
     """Keeps with a session that has just been signed in where it is: at which address, in which browser."""
     request.session[BROWSER] = {
         "user_agent": request.headers.get("User-Agent", "").replace("\0", "")[:300],
-        "address": _address(request.META.get("REMOTE_ADDR", "")),
+        "address": address_of(request),
     }
+
+
+def address_of(request: HttpRequest) -> str | None:
+    try:
+        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
+    except ValueError:  # a Unix socket has none
+        return None
 
 
 def of(*, user_id: int, current_key: str | None) -> list[ListedSession]:
@@ -121,10 +128,3 @@ def _tell_of_end(user_id: int) -> None:
 
 def _id(stored_key: str) -> str:
     return salted_hmac("accounts.sessions", stored_key, algorithm="sha256").hexdigest()[:32]
-
-
-def _address(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:  # a Unix socket has none
-        return None

@@ -54,7 +54,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_htmx",
     "django_otp",
-    "django_otp.plugins.otp_totp",
     "axes",
     "auditlog",
 ]

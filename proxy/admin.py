@@ -13,25 +13,19 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audit import HIDDEN
 from accounts.models import User
 from accounts.phone import InvalidMobile, ascii_digits, normalise
 from proxy import quirks, secrets
 from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
 from proxy.upstream_url import UnsafeUpstreamURL, validate_upstream_url
 
-HIDDEN = "••••"
 BIGINT_DIGITS = 18
-
-
-def hidden(_secret: str) -> str:
-    """What the audit log shows of a secret: that it changed."""
-    return HIDDEN
-
 
 auditlog.register(LanguageModel)
 auditlog.register(Price)
 auditlog.register(Route)
-auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="proxy.admin.hidden")
+auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="accounts.audit.hidden")
 
 
 class AddOnly:

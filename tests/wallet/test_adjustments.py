@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import approvals
 from accounts.models import User
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory, WalletFactory
@@ -71,7 +72,7 @@ def test_a_large_one_waits_for_another_admin() -> None:
     wallet = WalletFactory.create(credit_micro=CREDIT)
     adjustment = asked(wallet)
     assert (adjustment.state, posted(wallet)) == ("pending", CREDIT)
-    with pytest.raises(adjustments.NeedsSecondAdmin):
+    with pytest.raises(approvals.NeedsSecondAdmin):
         adjustments.approve(adjustment_id=adjustment.pk, admin_id=adjustment.requested_by_id)
     other = UserFactory.create(is_staff=True)
     adjustments.approve(adjustment_id=adjustment.pk, admin_id=other.pk)
@@ -85,7 +86,7 @@ def test_a_large_one_waits_for_another_admin() -> None:
         lambda: adjustments.approve(adjustment_id=adjustment.pk, admin_id=other.pk),
         lambda: adjustments.reject(adjustment_id=adjustment.pk),
     ):
-        with pytest.raises(adjustments.AlreadyDecided):
+        with pytest.raises(approvals.AlreadyDecided):
             decide()
     assert posted(wallet) == CREDIT - LARGE
 
@@ -142,7 +143,7 @@ def test_a_rejected_one_is_never_booked() -> None:
     wallet = WalletFactory.create(credit_micro=CREDIT)
     adjustment = asked(wallet)
     adjustments.reject(adjustment_id=adjustment.pk)
-    with pytest.raises(adjustments.AlreadyDecided):
+    with pytest.raises(approvals.AlreadyDecided):
         adjustments.approve(adjustment_id=adjustment.pk, admin_id=UserFactory.create().pk)
     assert posted(wallet) == CREDIT
 
@@ -175,7 +176,7 @@ def test_approvals_at_once_book_once(committed_db: None) -> None:
         try:
             adjustments.approve(adjustment_id=adjustment.pk, admin_id=admin.pk)
             outcomes.append("booked")
-        except adjustments.AlreadyDecided:
+        except approvals.AlreadyDecided:
             outcomes.append("too late")
         finally:
             connections.close_all()
