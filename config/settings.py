@@ -230,6 +230,9 @@ TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
 TOPUP_DAILY_MAX_TOMAN = envint("TOPUP_DAILY_MAX_TOMAN", 200_000_000)
 # A refund, correction or gift above this waits for a second admin.
 ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
+# Likewise what a tier gives to a new account; and what all new accounts of a day of Tehran are given together.
+SIGN_UP_CREDIT_MAX_TOMAN = envint("SIGN_UP_CREDIT_MAX_TOMAN", 50_000)
+SIGN_UP_CREDIT_DAILY_MAX_TOMAN = envint("SIGN_UP_CREDIT_DAILY_MAX_TOMAN", 20_000_000)
 
 # --- API -----------------------------------------------------------------------------------------------------
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024)
