@@ -32,10 +32,14 @@ def refusal(error: Exception) -> str | None:
         case approvals.NeedsSecondAdmin():
             return gettext("You asked for it yourself; another admin has to approve it.")
         case approvals.TooNew(since=since):
+            language = get_language()
             return gettext(
-                "You were given rights, a password or an authenticator within the last 48 hours, so you cannot "
+                "You were given rights, a password or an authenticator within the last %(hours)s hours, so you cannot "
                 "approve anything yet. You can from %(since)s on."
-            ) % {"since": formats.datetime_text(since, language=get_language())}
+            ) % {
+                "hours": formats.number_text(approvals.SETTLING_HOURS, language=language),
+                "since": formats.datetime_text(since, language=language),
+            }
     return None
 
 

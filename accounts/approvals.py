@@ -7,7 +7,8 @@ from django.utils import timezone
 from accounts.models import User
 
 # Long enough for the other admins, who are told by SMS, to notice an admin that should not be one.
-SETTLING = timedelta(hours=48)
+SETTLING_HOURS = 48
+SETTLING = timedelta(hours=SETTLING_HOURS)
 
 
 class AlreadyDecided(Exception):

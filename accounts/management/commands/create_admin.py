@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from qrcode.main import QRCode
 
-from accounts import admins, phone
+from accounts import admins, approvals, phone
 
 STDIN = "-"
 
@@ -73,6 +73,10 @@ class Command(BaseCommand):
         if "password" in shown:
             self.stdout.write(f"Password (shown only now): {shown['password']}")
         self.stdout.write(f"Scan this with an authenticator app, or paste {shown['otpauth_url']}")
+        self.stdout.write(
+            f"What other admins ask for can be approved with this account in {approvals.SETTLING_HOURS} hours; "
+            "all else at once."
+        )
         code: Any = QRCode(border=2)
         code.add_data(shown["otpauth_url"])
         code.print_ascii(out=self.stdout, invert=True)
