@@ -28,7 +28,7 @@ class TierForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=_("Empty: given by an admin only, and never taken away by the system."),
     )
     # Not the model's own field: choosing this tier takes the tick from another, which the database has to see first.
-    is_default = forms.BooleanField(label=_("tier of new accounts"), required=False)
+    is_default = forms.BooleanField(label=_("Tier of new accounts"), required=False)
 
     class Meta:
         model = Tier
@@ -51,7 +51,7 @@ class TierForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.instance.is_default and not chosen:
             raise ValidationError(
                 _(
-                    "There has to be a tier of new accounts. Choose another tier for it; this one then is it no more."
+                    "There is always a tier of new accounts. Choose another one instead, and this one loses the tick."
                 )
             )
         return chosen

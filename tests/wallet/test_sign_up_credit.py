@@ -242,7 +242,7 @@ def test_the_ceiling_is_exact_where_many_sign_up_at_once(committed_db: None, set
 @pytest.mark.django_db
 def test_the_only_default_tier_cannot_lose_its_tick() -> None:
     page = save(admin_browser(), default(), is_default=None).content.decode()
-    assert "There has to be a tier of new accounts." in page
+    assert "There is always a tier of new accounts." in page
     assert Tier.objects.filter(is_default=True).count() == 1
 
 
