@@ -8,7 +8,8 @@ export PIP_NO_INPUT := 1
 
 # Dummies, so that the checks see the settings that production has.
 PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-settings-0123456789abcdefghijklmnop \
-	PEPPERS=1:only-for-the-check FIELD_KEYS=only-for-the-check ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
+	PEPPERS=1:only-for-the-check-of-the-settings-0123456789 FIELD_KEYS=only-for-the-check-of-the-settings-0123456789 \
+	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
 .PHONY: help run test chaos bench bench-tools soak check messages lock audit clean
@@ -57,7 +58,10 @@ lock:  ## pin what pyproject.toml asks for, with hashes (needs uv: `pip install 
 		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 audit: $(VENV)/dev  ## known holes in what is locked
-	$(VENV)/bin/pip-audit --require-hashes --disable-pip -r requirements.txt
+	@grep -q '==' requirements.txt || { echo "requirements.txt locks nothing, so nothing was audited."; exit 1; }
+	@# Without --strict, a package that the index does not know, or a service that is away, is passed over.
+	$(VENV)/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.txt || { \
+		echo "Not audited, or not clean: the lines above say which."; exit 1; }
 
 clean:  ## remove the virtual environment and caches; data under var/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,64 +1,96 @@
-"""Tiers and users in the admin."""
+"""Users, the rights of admins and changes of numbers in the admin. Tiers give money: see `wallet.tier_admin`."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import UserChangeForm
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import opening, phone
-from accounts.models import Tier, User
+from accounts import admins, number_changes, opening, phone
+from accounts.admin_models import Authenticator, NumberChange
+from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staff_only
+from accounts.models import User
 
 PRIVILEGES = ("is_superuser", "groups", "user_permissions")
 
 
-@admin.register(Tier)
-class TierAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("name", "rpm", "tpm", "concurrency", "account_factor", "is_default")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Tier | None = None) -> bool:
-        # One that users still have is protected by the database; the default one is needed by the next sign-in.
-        return super().has_delete_permission(request, obj) and not (obj and obj.is_default)
-
-
-class MobileFormMixin(forms.ModelForm):  # type: ignore[type-arg]
-    def clean_mobile(self) -> str:
-        try:
-            return phone.normalise(self.cleaned_data["mobile"])
-        except phone.InvalidMobile:
-            raise forms.ValidationError(
-                _("This is not an Iranian mobile number. Enter it like 09121234567.")
-            ) from None
+def clean_mobile(typed: str) -> str:
+    """The number in E.164. Raises ValidationError."""
+    try:
+        return phone.normalise(typed)
+    except phone.InvalidMobile:
+        raise forms.ValidationError(
+            _("This is not an Iranian mobile number. Enter it like 09121234567.")
+        ) from None
 
 
-class UserAddForm(MobileFormMixin):
+class WatchedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Pages that can give rights: whoever gets some is noted, and all admins are told."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method != "POST":
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        with admins.watched(by=User.objects.get(pk=admin_id(request))):
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+
+class UserAddForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("mobile", "tier", "is_staff")
 
+    def clean_mobile(self) -> str:
+        return clean_mobile(self.cleaned_data["mobile"])
 
-class UserEditForm(MobileFormMixin, UserChangeForm):  # type: ignore[type-arg]
+
+class UserEditForm(UserChangeForm):  # type: ignore[type-arg]
+    password: Any = None  # set by its owner, or on the server
+
     class Meta:
         model = User
-        fields = ("mobile", "tier", "is_active", "is_staff", "password", *PRIVILEGES)
+        fields = ("tier", "is_active", "is_staff", *PRIVILEGES)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
-    """An account is closed by taking `active` away; none is ever deleted, for its money's history names it."""
+class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+    """An account is closed by taking `active` away; none is ever deleted, for its money's history names it.
+
+    Its number is changed by a NumberChange; passwords and authenticators of others by nobody (`create_admin`).
+    """
 
     add_form = UserAddForm
     form = UserEditForm
     add_fieldsets = ((None, {"fields": ["mobile", "tier", "is_staff"]}),)
     fieldsets = (
-        (None, {"fields": ["mobile", "tier", "is_active", "joined_at", "last_login"]}),
-        (_("Administration"), {"fields": ["is_staff", "password", *PRIVILEGES]}),
+        (
+            None,
+            {"fields": ["mobile", "tier", "is_active", "joined_at", "last_login", "no_new_keys_until"]},
+        ),
+        (
+            _("Administration"),
+            {
+                "fields": ["is_staff", *PRIVILEGES, "empowered_at"],
+                "description": _(
+                    "Password and authenticator of an admin are set on the server, by the command create_admin."
+                ),
+            },
+        ),
     )
-    readonly_fields = ("joined_at", "last_login")
+    readonly_fields = ("joined_at", "last_login", "no_new_keys_until", "empowered_at")
     list_display = ("mobile", "tier", "is_active", "is_staff", "joined_at")
     list_filter = ("tier", "is_staff", "is_active")
     list_select_related = ("tier",)
@@ -77,14 +109,18 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         fields = list(super().get_readonly_fields(request, obj))
+        if obj is not None:
+            fields.append("mobile")
         return fields if request.user.is_superuser else [*fields, "is_staff", *PRIVILEGES]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        allowed = super().has_change_permission(request, obj)
-        return allowed and (request.user.is_superuser or not (obj and obj.is_superuser))
+        return super().has_change_permission(request, obj) and (obj is None or may_touch(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        raise PermissionDenied
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change:
@@ -92,3 +128,120 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
         super().save_model(request, obj, form, change)
         if not change:
             opening.furnish(user_id=obj.pk)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(WatchedAdmin, DjangoGroupAdmin):
+    """Whoever may change a group could give its rights to themselves, so that only superusers may."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Who has one since when. Made and replaced by `create_admin` alone, which shows the seed once."""
+
+    list_display = ("user", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    fields = readonly_fields = list_display
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class NumberChangeForm(forms.ModelForm):  # type: ignore[type-arg]
+    request: HttpRequest  # set by AskAndDecideAdmin
+    old = forms.CharField(
+        label=_("Present number"),
+        max_length=phone.MAX_TYPED_LENGTH,
+        widget=forms.TextInput(attrs={"inputmode": "tel", "autocomplete": "off", "dir": "ltr"}),
+    )
+    new = forms.CharField(
+        label=_("New number"),
+        max_length=phone.MAX_TYPED_LENGTH,
+        widget=forms.TextInput(attrs={"inputmode": "tel", "autocomplete": "off", "dir": "ltr"}),
+    )
+
+    class Meta:
+        model = NumberChange
+        fields = ("old", "new", "reason")
+
+    def clean_old(self) -> str:
+        """Also finds the account."""
+        mobile = clean_mobile(self.cleaned_data["old"])
+        user = User.objects.filter(mobile=mobile).first()
+        if user is None:
+            raise forms.ValidationError(_("No account has this number."))
+        if not may_touch(self.request, user):
+            raise forms.ValidationError(staff_only())
+        if NumberChange.objects.filter(user=user, state=NumberChange.State.PENDING).exists():
+            raise forms.ValidationError(_("A change of this number is waiting already."))
+        self.instance.user = user
+        return mobile
+
+    def clean_new(self) -> str:
+        mobile = clean_mobile(self.cleaned_data["new"])
+        if User.objects.filter(mobile=mobile).exists():
+            raise forms.ValidationError(taken())
+        self.instance.new_mobile = mobile
+        return mobile
+
+
+def taken() -> str:
+    return gettext("Another account has this number.")
+
+
+@admin.register(NumberChange)
+class NumberChangeAdmin(AskAndDecideAdmin):
+    """A customer's new number: another admin approves it, and the old number gets an SMS."""
+
+    approve_permission = "accounts.approve_numberchange"
+    ask_form = NumberChangeForm
+    ask_fields = NumberChangeForm.Meta.fields
+    list_display = seen = (
+        "created_at",
+        "user",
+        "old_mobile",
+        "new_mobile",
+        "reason",
+        "state",
+        "requested_by",
+        "approved_by",
+        "decided_at",
+    )
+    list_filter = ("state",)
+    list_select_related = ("user", "requested_by", "approved_by")
+    search_fields = ("old_mobile", "new_mobile")
+
+    def save_model(self, request: HttpRequest, obj: NumberChange, form: Any, change: bool) -> None:
+        obj.requested_by_id = admin_id(request)
+        number_changes.ask(change=obj)
+        self.message_user(request, gettext("The change waits for the approval of a second admin."), "warning")
+
+    def approve_row(self, pk: int, *, admin_id: int) -> None:
+        number_changes.approve(change_id=pk, admin_id=admin_id)
+
+    def reject_row(self, pk: int) -> None:
+        number_changes.reject(change_id=pk)
+
+    def owner_of(self, row: NumberChange) -> User:
+        return row.user
+
+    def own_refusal(self, error: Exception, row: NumberChange) -> str | None:
+        return taken() if isinstance(error, number_changes.NumberTaken) else None

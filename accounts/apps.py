@@ -8,13 +8,23 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from auditlog.registry import auditlog
+        from django.contrib.auth.models import Group
 
         from accounts import checks  # noqa: F401 - registers them
 
         auditlog.register(self.get_model("Tier"))
+        auditlog.register(self.get_model("NumberChange"))
         auditlog.register(
             self.get_model("User"),
             exclude_fields=["last_login"],
             mask_fields=["password"],
             m2m_fields={"groups", "user_permissions"},
+            mask_callable="accounts.audit.hidden",
         )
+        auditlog.register(
+            self.get_model("Authenticator"),
+            include_fields=["user", "confirmed", "seed_encrypted"],
+            mask_fields=["seed_encrypted"],
+            mask_callable="accounts.audit.hidden",
+        )
+        auditlog.register(Group, m2m_fields={"permissions"})

@@ -11,6 +11,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import admin_models  # noqa: F401 - Django finds an app's models through this module
+
 
 class Tier(models.Model):
     """What a user's keys may do per minute, each and together. Changed in the admin, seen by the API within seconds."""
@@ -82,6 +84,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(_("active"), default=True)
     is_staff = models.BooleanField(_("admin"), default=False)
     joined_at = models.DateTimeField(_("joined at"), default=timezone.now, editable=False)
+    # `accounts.approvals` judges by it.
+    empowered_at = models.DateTimeField(
+        _("last given rights, a password or an authenticator"), null=True, editable=False
+    )
+    # `keys.lifecycle` obeys it.
+    no_new_keys_until = models.DateTimeField(_("no new keys until"), null=True, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "mobile"
@@ -95,6 +103,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.mobile
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password)
+        self.empowered_at = timezone.now()
 
 
 class Challenge(models.Model):
@@ -147,9 +159,11 @@ class SentSMS(models.Model):
 class Session(AbstractBaseSession):
     """One browser's session, of Django's kind, with what its owner needs to tell it from others.
 
-    `accounts.session_store` writes it. Without a user nobody has signed in there (yet).
+    `accounts.session_store` writes it, with a digest in place of the key. Without a user nobody has signed in there
+    (yet).
     """
 
+    session_key = models.CharField(max_length=64, primary_key=True)
     user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="sessions")
     user_agent = models.CharField(max_length=300, blank=True)
     address = models.GenericIPAddressField(null=True)
@@ -165,4 +179,4 @@ class Session(AbstractBaseSession):
         ]
 
     def __str__(self) -> str:
-        return self.user_agent  # the key would let whoever reads it in
+        return self.user_agent

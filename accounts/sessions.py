@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from accounts import user_agents
 from accounts.models import Session, User
-from accounts.session_store import BROWSER, SessionStore
+from accounts.session_store import BROWSER, SessionStore, digest
 from accounts.user_agents import Browser
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -27,7 +27,7 @@ class UnknownSession(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ListedSession:
-    """`id` names the session on pages: the session key itself is as good as a password."""
+    """`id` names the session on pages."""
 
     id: str
     browser: Browser
@@ -56,12 +56,20 @@ def note_browser(request: HttpRequest) -> None:
     """Keeps with a session that has just been signed in where it is: at which address, in which browser."""
     request.session[BROWSER] = {
         "user_agent": request.headers.get("User-Agent", "").replace("\0", "")[:300],
-        "address": _address(request.META.get("REMOTE_ADDR", "")),
+        "address": address_of(request),
     }
+
+
+def address_of(request: HttpRequest) -> str | None:
+    try:
+        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
+    except ValueError:  # a Unix socket has none
+        return None
 
 
 def of(*, user_id: int, current_key: str | None) -> list[ListedSession]:
     """A user's sessions, the present one first, then by last use."""
+    current = current_key and digest(current_key)
     listed = [
         ListedSession(
             id=_id(session.session_key),
@@ -69,7 +77,7 @@ def of(*, user_id: int, current_key: str | None) -> list[ListedSession]:
             address=session.address,
             signed_in_at=session.signed_in_at,
             last_seen_at=session.last_seen_at,
-            is_current=session.session_key == current_key,
+            is_current=session.session_key == current,
         )
         for session in _living(user_id).order_by("-last_seen_at")
         if session.signed_in_at is not None
@@ -91,9 +99,17 @@ def end(*, user_id: int, session_id: str) -> None:
 def end_others(*, user_id: int, current_key: str | None) -> int:
     """Signs every other browser out and returns how many there were. Opens a transaction."""
     with transaction.atomic():
-        ended, _by_model = Session.objects.filter(user_id=user_id).exclude(pk=current_key).delete()
+        others = Session.objects.filter(user_id=user_id)
+        if current_key is not None:
+            others = others.exclude(pk=digest(current_key))
+        ended, _by_model = others.delete()
         _tell_of_end(user_id)
     return ended
+
+
+def end_all(*, user_id: int) -> None:
+    """Signs a user out everywhere. Opens a transaction."""
+    end_others(user_id=user_id, current_key=None)
 
 
 def purge() -> None:
@@ -110,12 +126,5 @@ def _tell_of_end(user_id: int) -> None:
         import_string(path)(user_id=user_id)
 
 
-def _id(session_key: str) -> str:
-    return salted_hmac("accounts.sessions", session_key, algorithm="sha256").hexdigest()[:32]
-
-
-def _address(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:  # a Unix socket has none
-        return None
+def _id(stored_key: str) -> str:
+    return salted_hmac("accounts.sessions", stored_key, algorithm="sha256").hexdigest()[:32]

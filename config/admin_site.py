@@ -10,7 +10,7 @@ from django_otp import devices_for_user
 from django_otp.admin import OTPAdminAuthenticationForm, OTPAdminSite
 from django_otp.models import Device
 
-from accounts import phone, sessions
+from accounts import admins, audit, phone, sessions
 from accounts.models import User
 
 SESSION_SECONDS = 8 * 3600
@@ -38,18 +38,33 @@ class AdminLoginForm(OTPAdminAuthenticationForm):
         except phone.InvalidMobile:
             return typed
 
+    def clean(self) -> dict[str, Any]:
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except forms.ValidationError:
+            self._note_refusal()
+            raise
+        return cleaned
+
+    def _note_refusal(self) -> None:
+        if self.request is None or getattr(self.request, "axes_locked_out", False):
+            return  # guesses beyond those that were counted are no news
+        user = User.objects.filter(mobile=self.cleaned_data.get("username"), is_staff=True).first()
+        if user is not None:
+            audit.note_sign_in(user=user, address=sessions.address_of(self.request), succeeded=False)
+
     def clean_otp_token(self) -> str:
         return phone.ascii_digits(self.cleaned_data["otp_token"]).strip()
 
     def _chosen_device(self, user: User) -> Device | None:
         # Nobody is asked to choose from a list of one.
-        chosen: Device | None = super()._chosen_device(user)  # type: ignore[no-untyped-call]
-        devices: list[Device] = list(devices_for_user(user, for_verify=True))  # type: ignore[no-untyped-call]
+        chosen: Device | None = super()._chosen_device(user)
+        devices: list[Device] = list(devices_for_user(user, for_verify=True))
         return devices[0] if chosen is None and len(devices) == 1 else chosen
 
     def _update_form(self, user: User) -> None:
         # Unlike the parent's, this one does not write the password into the page.
-        self.fields["otp_device"].widget.choices = self.device_choices(user)  # type: ignore[no-untyped-call]
+        self.fields["otp_device"].widget.choices = self.device_choices(user)
 
 
 class AdminSite(OTPAdminSite):
@@ -58,13 +73,31 @@ class AdminSite(OTPAdminSite):
     login_template = "admin/otp_login.html"
 
     def __init__(self, name: str = "admin") -> None:
-        super().__init__(name)  # type: ignore[no-untyped-call]
+        super().__init__(name)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().login(request, extra_context)
         if request.method == "POST" and response.status_code == 302:
             request.session.set_expiry(SESSION_SECONDS)
             sessions.note_browser(request)
+            assert isinstance(request.user, User), "the login has just succeeded"
+            audit.note_sign_in(
+                user=request.user,
+                address=sessions.address_of(request),
+                succeeded=True,
+            )
+        return response
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """One's own, with the present one; all admins are told."""
+        response = super().password_change(request, extra_context)
+        if request.method == "POST" and response.status_code == 302:
+            admins.tell(
+                _("Hamiran: %(admin)s has a new password for the administration."),
+                admin=admins.name(request.user.get_username()),
+            )
         return response
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:

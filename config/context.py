@@ -8,7 +8,12 @@ from config import theme
 
 
 def site(request: HttpRequest) -> dict[str, object]:
-    return {"sandbox": settings.SANDBOX, "sms_is_console": sms.is_console(), "base_url": settings.BASE_URL}
+    return {
+        "sandbox": settings.SANDBOX,
+        "payment_sandbox": bool(settings.PAYMENT_SANDBOXES) and not settings.SANDBOX,
+        "sms_is_console": sms.is_console(),
+        "base_url": settings.BASE_URL,
+    }
 
 
 def look(request: HttpRequest) -> dict[str, object]:

@@ -13,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ORIGIN = re.compile(r"https?://[^/\s,*@?#A-Z]+")
+SECRET_MIN_LENGTH = 32
+VERSION_MAX = 2**15 - 1  # what the database keeps beside a digest
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -94,6 +96,46 @@ def envsecret(name: str, *, generate_in: Path | None = None, default: str | None
                 f"{name} is not set and cannot be kept in the data folder: {error}. Choose another with HAMIRAN_VAR."
             ) from None
     return envstr(name, default)
+
+
+def secrets_in(text: str, *, name: str) -> list[str]:
+    """Secrets with commas between them, newest first; each long enough to be one, and none twice."""
+    read = [part.strip() for part in text.split(",")]
+    _require_good(name, read)
+    return read
+
+
+def versions_in(text: str, *, name: str) -> dict[int, bytes]:
+    """Likewise, each with its version: `2:new,1:old`. One alone may go without and has version 1."""
+    read: dict[int, str] = {}
+    for part in text.split(","):
+        version, colon, secret = part.strip().partition(":")
+        if not colon:
+            version, secret = "1", version
+        version = version.strip()
+        if not (version.isascii() and version.isdecimal() and 1 <= int(version) <= VERSION_MAX):
+            raise ImproperlyConfigured(
+                f"{name}: a version is a whole number of 1 to {VERSION_MAX:,}, as in 2:new,1:old."
+            )
+        if int(version) in read:
+            raise ImproperlyConfigured(f"{name} has version {int(version)} twice.")
+        read[int(version)] = secret.strip()
+    _require_good(name, list(read.values()))
+    return {version: secret.encode() for version, secret in read.items()}
+
+
+def _require_good(name: str, given: list[str]) -> None:
+    """Never names a secret: the sentence goes to the terminal and into logs."""
+    for place, secret in enumerate(given, start=1):
+        if not secret:
+            raise ImproperlyConfigured(f"{name}: number {place} of {len(given)} is blank.")
+        if len(secret) < SECRET_MIN_LENGTH:
+            raise ImproperlyConfigured(
+                f"{name}: number {place} of {len(given)} has {len(secret)} characters; a secret has at least "
+                f"{SECRET_MIN_LENGTH}. Make one with `openssl rand -hex 32`."
+            )
+        if secret in given[: place - 1]:
+            raise ImproperlyConfigured(f"{name}: number {place} of {len(given)} is there twice.")
 
 
 def _kept_secret(path: Path) -> str:

@@ -2,13 +2,25 @@
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from config import embedded
-from config.env import envbool, envchoice, envint, envlist, envsecret, envstr, networks, origins
+from config.env import (
+    envbool,
+    envchoice,
+    envint,
+    envlist,
+    envsecret,
+    envstr,
+    networks,
+    origins,
+    secrets_in,
+    versions_in,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(envstr("HAMIRAN_VAR", str(BASE_DIR / "var"))).resolve()
@@ -24,14 +36,9 @@ DEBUG = False
 _secrets_dir = VAR_DIR / "secrets" if SANDBOX else None
 SECRET_KEY = envsecret("SECRET_KEY", generate_in=_secrets_dir)
 # Peppers of key digests and one-time codes: "version:secret", newest first, so that a new one can be brought in.
-PEPPERS = {
-    int(version or 1): secret.strip().encode()
-    for version, _colon, secret in (
-        item.rpartition(":") for item in envsecret("PEPPERS", generate_in=_secrets_dir).split(",")
-    )
-}
-# Keys that encrypt upstream secrets at rest, newest first (any text; a Fernet key is derived from each).
-FIELD_KEYS = envsecret("FIELD_KEYS", generate_in=_secrets_dir).split(",")
+PEPPERS = versions_in(envsecret("PEPPERS", generate_in=_secrets_dir), name="PEPPERS")
+# Keys that encrypt secrets at rest, newest first (any text; a Fernet key is derived from each).
+FIELD_KEYS = secrets_in(envsecret("FIELD_KEYS", generate_in=_secrets_dir), name="FIELD_KEYS")
 
 ALLOWED_HOSTS = LOOPBACK if SANDBOX else envlist("ALLOWED_HOSTS", [])
 BASE_URL = envstr("BASE_URL", f"http://127.0.0.1:{PORT}" if SANDBOX else None).rstrip("/")
@@ -54,7 +61,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_htmx",
     "django_otp",
-    "django_otp.plugins.otp_totp",
     "axes",
     "auditlog",
 ]
@@ -228,6 +234,25 @@ if SANDBOX and any(_real):
     )
 if not SANDBOX and not all(url.startswith("https://") for url in (ZARINPAL_BASE_URL, ZIBAL_BASE_URL)):
     raise ImproperlyConfigured("Payment gateways are asked over https:// in production.")
+# A sandbox credits wallets without anybody paying: right for a trial, wrong for customers.
+PAYMENT_SANDBOXES = [
+    said
+    for is_sandbox, said in (
+        (ZARINPAL_SANDBOX, "ZARINPAL_SANDBOX=true"),
+        (
+            urlsplit(ZARINPAL_BASE_URL).hostname == "sandbox.zarinpal.com",
+            f"ZARINPAL_BASE_URL={ZARINPAL_BASE_URL}",
+        ),
+        (ZIBAL_MERCHANT == "zibal", "ZIBAL_MERCHANT=zibal"),
+    )
+    if is_sandbox
+]
+ALLOW_PAYMENT_SANDBOX = envbool("ALLOW_PAYMENT_SANDBOX", False)
+if not SANDBOX and PAYMENT_SANDBOXES and not ALLOW_PAYMENT_SANDBOX:
+    raise ImproperlyConfigured(
+        f"{' and '.join(PAYMENT_SANDBOXES)}: that is a sandbox, whose top-ups cost nobody money. For a trial in "
+        "production set ALLOW_PAYMENT_SANDBOX=true, and every page will say so."
+    )
 TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)
 TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
 # What one user may start to pay in a day, by Tehran's calendar.
@@ -236,6 +261,9 @@ TOPUP_DAILY_MAX_TOMAN = envint("TOPUP_DAILY_MAX_TOMAN", 200_000_000)
 TOPUP_STARTS_PER_HOUR = envint("TOPUP_STARTS_PER_HOUR", 10)
 # A refund, correction or gift above this waits for a second admin.
 ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
+# Likewise what a tier gives to a new account; and what all new accounts of a day of Tehran are given together.
+SIGN_UP_CREDIT_MAX_TOMAN = envint("SIGN_UP_CREDIT_MAX_TOMAN", 50_000)
+SIGN_UP_CREDIT_DAILY_MAX_TOMAN = envint("SIGN_UP_CREDIT_DAILY_MAX_TOMAN", 20_000_000)
 
 # --- API -----------------------------------------------------------------------------------------------------
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024)

@@ -60,6 +60,8 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
 
     @admin.action(description=_("Revoke selected keys"), permissions=["revoke"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
+        if not request.user.is_superuser:
+            queryset = queryset.exclude(user__is_staff=True)  # staff cannot touch staff
         keys = list(queryset.values_list("user_id", "pk"))
         for user_id, key_id in keys:
             lifecycle.revoke(user_id=user_id, key_id=key_id)

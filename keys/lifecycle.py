@@ -62,6 +62,14 @@ class StillReplacing(Exception):
     """The key whose place this one took still works; it has to end before the next one takes over."""
 
 
+class NoNewKeys(Exception):
+    """The user's number has just been changed by an admin, so that nothing gives out a secret before `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(until)
+        self.until = until
+
+
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
     """A key at the only moment when its secret is known."""
@@ -103,7 +111,7 @@ def create(
 ) -> CreatedKey:
     """Makes a key and opens a transaction for it. With a `creation_token`, at most one a token and user.
 
-    Raises TooManyKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError
+    Raises TooManyKeys, NoNewKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError
     (`apikey_has_name`) without a name.
     """
     with transaction.atomic():
@@ -118,7 +126,7 @@ def rotate(*, user_id: int, key_id: int, grace: timedelta, creation_token: UUID 
     """A new key with the name and the rules of another one, which stops working after `grace`. Opens a transaction.
 
     What either of them spends counts towards the same budget. Raises UnknownKey, KeyEnded, StillReplacing (so that
-    there are never more than two keys in the place of one), AlreadyCreated, TooManyToday (with a token).
+    there are never more than two keys in the place of one), NoNewKeys, AlreadyCreated, TooManyToday (with a token).
     """
     now = timezone.now()
     with transaction.atomic():
@@ -159,7 +167,7 @@ def session_key(*, user_id: int) -> CreatedKey:
     """A key for the playground in the user's own browser, good for SESSION_LIFE. Opens a transaction.
 
     A user has one, which every call replaces: the secret of the call before stops working. It is not among the keys
-    that the pages list, nor counted as one. Raises User.DoesNotExist.
+    that the pages list, nor counted as one. Raises NoNewKeys, User.DoesNotExist.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -261,6 +269,10 @@ def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[AP
 
 
 def _give_secret(key: APIKey, rules: KeyRules) -> CreatedKey:
+    """Needs the lock of the key's owner. Raises NoNewKeys."""
+    until = User.objects.values_list("no_new_keys_until", flat=True).get(pk=key.user_id)
+    if until is not None and until > timezone.now():
+        raise NoNewKeys(until)
     secret = generate()
     version, pepper = next(iter(settings.PEPPERS.items()))
     key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]

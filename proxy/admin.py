@@ -13,25 +13,20 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audit import HIDDEN
 from accounts.models import User
 from accounts.phone import InvalidMobile, ascii_digits, normalise
 from proxy import quirks, secrets
 from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
-from proxy.upstream_url import UnsafeUpstreamURL, validate_upstream_url
+from proxy.price_form import PriceForm, TomanPrices
+from proxy.upstream_url import UnsafeUpstreamURL, origin, validate_upstream_url
 
-HIDDEN = "••••"
 BIGINT_DIGITS = 18
-
-
-def hidden(_secret: str) -> str:
-    """What the audit log shows of a secret: that it changed."""
-    return HIDDEN
-
 
 auditlog.register(LanguageModel)
 auditlog.register(Price)
 auditlog.register(Route)
-auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="proxy.admin.hidden")
+auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="accounts.audit.hidden")
 
 
 class AddOnly:
@@ -49,8 +44,11 @@ class RouteInline(admin.TabularInline):  # type: ignore[type-arg]  # not generic
     extra = 0
 
 
-class PriceInline(AddOnly, admin.TabularInline):  # type: ignore[type-arg]
+class PriceInline(AddOnly, TomanPrices, admin.TabularInline):  # type: ignore[type-arg]
     model = Price
+    form = PriceForm
+    readonly_fields = ("in_toman",)
+    fields = (*PriceForm.Meta.fields[1:], "in_toman", "confirm_jump", "confirm_free")
     extra = 0
     ordering = ("-valid_from",)
 
@@ -98,13 +96,15 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Price)
-class PriceAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class PriceAdmin(AddOnly, TomanPrices, admin.ModelAdmin):  # type: ignore[type-arg]
+    form = PriceForm
     list_display = (
         "model",
         "valid_from",
         "input_rial_per_million",
         "output_rial_per_million",
         "cached_input_rial_per_million",
+        "in_toman",
     )
     list_filter = ("model",)
     list_select_related = ("model",)
@@ -117,6 +117,9 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
         help_text=_("Kept encrypted and never shown. Empty: the present one stays."),
     )
+    no_api_key = forms.BooleanField(
+        label=_("Needs no API key"), required=False, help_text=_("Forgets the present one.")
+    )
     # (URL, error) of what was posted; UpstreamAdmin fills it in.
     checked_url: tuple[str, str] = ("", "")
 
@@ -126,6 +129,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
             "name",
             "base_url",
             "api_key",
+            "no_api_key",
             "kind",
             "limit_field",
             "strip_fields",
@@ -140,6 +144,18 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
             raise ValidationError(error)
         return url
 
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        key, is_keyless = data.get("api_key"), data.get("no_api_key")
+        if key and is_keyless:
+            self.add_error("no_api_key", _("Either a key or none."))
+        is_elsewhere = "base_url" in data and origin(data["base_url"]) != origin(self.instance.base_url)
+        if self.instance.api_key_encrypted and is_elsewhere and not key and not is_keyless:
+            self.add_error(
+                "api_key", _("The stored key is never sent to another server. Enter the key for this one.")
+            )
+        return data
+
     def clean_strip_fields(self) -> str:
         text: str = self.cleaned_data["strip_fields"]
         if unfit := quirks.unfit_fields(text):
@@ -149,6 +165,8 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
     def save(self, commit: bool = True) -> Upstream:
         if self.cleaned_data["api_key"]:
             self.instance.api_key_encrypted = secrets.encrypt(self.cleaned_data["api_key"])
+        elif self.cleaned_data["no_api_key"]:
+            self.instance.api_key_encrypted = b""
         upstream: Upstream = super().save(commit)
         return upstream
 

@@ -21,6 +21,7 @@ from keys import lifecycle
 from keys.lifecycle import CreatedKey, State
 from proxy import own_keys
 from proxy.key_forms import KeyForm, RotateForm
+from proxy.key_wording import no_new_keys_text
 from proxy.models import LanguageModel
 from proxy.own_keys import OwnKey
 
@@ -77,6 +78,8 @@ def create_key(request: HttpRequest) -> HttpResponse:
             return _created_before(request)
         except lifecycle.TooManyToday:
             form.add_error(None, _many_today())
+        except lifecycle.NoNewKeys as error:
+            form.add_error(None, no_new_keys_text(error.until))
         except lifecycle.TooManyKeys:
             form.add_error(
                 None,
@@ -140,6 +143,8 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
             return _created_before(request)
         except lifecycle.TooManyToday:
             form.add_error(None, _many_today())
+        except lifecycle.NoNewKeys as error:
+            form.add_error(None, no_new_keys_text(error.until))
         except lifecycle.KeyEnded:
             return redirect("keys:detail", key_id)
         except lifecycle.StillReplacing:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from django.db import transaction
 from django.utils import timezone
 
-from proxy import quirks, secrets
+from proxy import price_rules, quirks, secrets
 from proxy.catalogue import quote
 from proxy.models import LanguageModel, Price, Route, Upstream
 from proxy.pricing import PriceQuote
@@ -50,13 +50,16 @@ def add_model(
     kind: Upstream.Kind | None = None,
     limit_field: Upstream.LimitField | None = None,
     on_disconnect: Upstream.OnDisconnect | None = None,
+    jump_meant: bool = False,
+    free_meant: bool = False,
 ) -> Offer:
     """Puts a model on sale, or changes what it is: afterwards it is served at this upstream for this price.
 
     What is None stays as it is (a new model gets the defaults above and its own name upstream), as does a price
     for cached input where the other two stay. `takes`: inputs beside text, of proxy.request_fields. An upstream with
     the same URL and key is shared; `kind`, `limit_field` and `on_disconnect` are that upstream's. Opens a
-    transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError for the price.
+    transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError for the price; price_rules.NotConfirmed for one
+    that has to be meant, and is not.
     """
     price = PriceQuote(input_rial_per_million, output_rial_per_million)
     base_url = validate_upstream_url(upstream_url)  # asks the resolver: before the transaction
@@ -85,6 +88,8 @@ def add_model(
         route = point_route(model=model, upstream=upstream, upstream_model=upstream_model)
         current = current_price(model=model, now=timezone.now())
         if current is None or not _same_but_for_cached(quote(current), price):
+            before = None if current is None else quote(current)
+            price_rules.check(before, price, jump_meant=jump_meant, free_meant=free_meant)
             set_price(model=model, price=price)
     return Offer(
         model=model.model_id,

@@ -47,7 +47,7 @@ class AccountReport:
 def issue_key(*, mobile: str, name: str, credit_toman: int, tier: str | None) -> IssuedKey:
     """A new key for an E.164 number, whose account is made where there is none. Opens a transaction: all or nothing.
 
-    Raises UnknownTier, ValidationError (the name), ValueError (the credit), keys.lifecycle.TooManyKeys.
+    Raises UnknownTier, ValidationError (the name), ValueError (the credit), keys.lifecycle.TooManyKeys, NoNewKeys.
     """
     if not 0 <= credit_toman <= CREDIT_MAX_TOMAN:
         raise ValueError(f"The credit must be 0 to {CREDIT_MAX_TOMAN:,} Toman.")

@@ -59,7 +59,7 @@ def create(
 ) -> CreatedKey:
     """A new key that may spend `cap_micro` in all (None: what the wallet has). Opens a transaction.
 
-    Raises TooManyKeys, AlreadyCreated, TooManyToday.
+    Raises TooManyKeys, NoNewKeys, AlreadyCreated, TooManyToday.
     """
     with transaction.atomic():
         return lifecycle.create(

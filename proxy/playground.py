@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from keys import lifecycle
 from proxy import catalogue
+from proxy.key_wording import no_new_keys_text
 from proxy.price_list import price_list
 
 LANGUAGES = (
@@ -33,12 +34,17 @@ def page(request: HttpRequest) -> HttpResponse:
 @cache_control(no_store=True)
 @sensitive_variables("created")
 def session(request: HttpRequest) -> HttpResponse:
-    """`{"key", "expires_at"}` for a signed-in user, in place of the key before; 401 for anybody else.
+    """`{"key", "expires_at"}` for a signed-in user, in place of the key before; 401 for anybody else, 409 with words
+    for a user who gets no new keys now.
 
     A script asks for it: it could make nothing of a redirect to the sign-in page.
     """
     if request.user.pk is None:
         return JsonResponse({"error": "signed_out"}, status=401)
     expires_at = timezone.now() + lifecycle.SESSION_LIFE
-    created = lifecycle.session_key(user_id=request.user.pk)
+    try:
+        created = lifecycle.session_key(user_id=request.user.pk)
+    except lifecycle.NoNewKeys as refused:
+        said = {"error": "no_new_keys", "message": no_new_keys_text(refused.until)}
+        return JsonResponse(said, status=409)
     return JsonResponse({"key": created.secret, "expires_at": expires_at})

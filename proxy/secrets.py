@@ -1,46 +1,5 @@
-"""Upstream API keys at rest: encrypted under keys derived from settings.FIELD_KEYS, the newest first."""
+"""Upstream API keys at rest: as `accounts.secrets` keeps every stored secret."""
 
-import base64
-from functools import lru_cache
+from accounts.secrets import Undecryptable, decrypt, encrypt, rotate
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
-
-
-class Undecryptable(Exception):
-    """None of the keys in FIELD_KEYS encrypted this secret."""
-
-
-def encrypt(secret: str) -> bytes:
-    """The secret under the newest key. An empty secret (an upstream without a key) stays empty."""
-    return _fernet(tuple(settings.FIELD_KEYS)).encrypt(secret.encode()) if secret else b""
-
-
-def decrypt(encrypted: bytes | memoryview) -> str:
-    """Raises Undecryptable."""
-    token = bytes(encrypted)
-    if not token:
-        return ""
-    try:
-        return _fernet(tuple(settings.FIELD_KEYS)).decrypt(token).decode()
-    except InvalidToken:
-        raise Undecryptable(
-            "An upstream's key was encrypted under a key that FIELD_KEYS does not hold."
-        ) from None
-
-
-def rotate(encrypted: bytes | memoryview) -> bytes:
-    """The same secret under the newest key. Raises Undecryptable."""
-    return encrypt(decrypt(encrypted))
-
-
-@lru_cache(maxsize=4)
-def _fernet(field_keys: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(_derived(key.strip())) for key in field_keys])
-
-
-def _derived(field_key: str) -> bytes:
-    derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"hamiran upstream secrets")
-    return base64.urlsafe_b64encode(derivation.derive(field_key.encode()))
+__all__ = ["Undecryptable", "decrypt", "encrypt", "rotate"]

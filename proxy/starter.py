@@ -87,8 +87,8 @@ def _upstream(name: str, base_url: str, api_key: str) -> Upstream:
             if upstream.pk is None:
                 upstream.on_disconnect = disconnect_rule(upstream.kind)
         upstream.base_url = base_url
-        if known != api_key:
-            upstream.api_key_encrypted = secrets.encrypt(api_key)
+        # Anew in any case: the database refuses to send a key elsewhere that was not given with its new server.
+        upstream.api_key_encrypted = secrets.encrypt(api_key)
         upstream.save()
     return upstream
 

@@ -42,6 +42,12 @@ def validate_upstream_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of a URL: the server that a key is sent to. The key stays with it."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the public Internet, also seen through an IPv6 form of an IPv4 one."""
     ip = ipaddress.ip_address(address.partition("%")[0])

@@ -6,10 +6,14 @@ from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
+from accounts import admins
+from accounts import approvals as second_admins
 from wallet import approvals, ledger
 from wallet.credit_models import Adjustment
 from wallet.models import JournalEntry
+from wallet.wording import toman_in_sms
 
 logger = logging.getLogger(__name__)
 
@@ -19,14 +23,6 @@ ACCOUNTS = {
     Adjustment.Kind.CORRECTION: JournalEntry.Account.CORRECTION,
     Adjustment.Kind.GIFT: JournalEntry.Account.GIFT,
 }
-
-
-class AlreadyDecided(Exception):
-    """The adjustment was booked or rejected before."""
-
-
-class NeedsSecondAdmin(Exception):
-    """Whoever asked for an amount above the limit cannot approve it."""
 
 
 def ask(*, adjustment: Adjustment) -> None:
@@ -47,13 +43,17 @@ def ask(*, adjustment: Adjustment) -> None:
 def approve(*, adjustment_id: UUID, admin_id: int) -> None:
     """Books an adjustment that waits. Opens a transaction.
 
-    Raises AlreadyDecided, NeedsSecondAdmin, ledger.NotCovered, ledger.WalletFrozen; then it stays as it was.
+    Raises accounts.approvals' exceptions, ledger.NotCovered, ledger.WalletFrozen; then it stays as it was.
     """
     with transaction.atomic():
         adjustment = _waiting(adjustment_id)
-        if adjustment.requested_by_id == admin_id:
-            raise NeedsSecondAdmin(adjustment_id)
+        second_admins.check(requested_by_id=adjustment.requested_by_id, admin_id=admin_id)
         _book(adjustment, approved_by_id=admin_id)
+        admins.tell_of_approval(
+            admin_id=admin_id,
+            what=_("an adjustment of %(amount)s Toman"),
+            amount=toman_in_sms(adjustment.amount_micro),
+        )
 
 
 def reject(*, adjustment_id: UUID) -> None:
@@ -68,7 +68,7 @@ def _waiting(adjustment_id: UUID) -> Adjustment:
     """The row under its lock, so that of two decisions at once the second finds the first."""
     adjustment = Adjustment.objects.select_for_update(no_key=True).get(pk=adjustment_id)
     if adjustment.state != State.PENDING:
-        raise AlreadyDecided(adjustment_id)
+        raise second_admins.AlreadyDecided(adjustment_id)
     return adjustment
 
 

@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from wallet import credit_admin, freezing, gateways, topups  # noqa: F401 - credit_admin: found by Django here
+from wallet import credit_admin, freezing, gateways, tier_admin, topups  # noqa: F401 - found by Django here
 from wallet.forms import PARTICULARS, ParticularsForm
 from wallet.invoice_models import Invoice, SellerDetails, VATRate
 from wallet.models import Budget, GatewayChoice, Hold, JournalEntry, TopUp, Wallet

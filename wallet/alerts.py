@@ -17,10 +17,9 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from accounts import sms
-from accounts.formats import figure_text
 from wallet.credit_models import WalletAlert
 from wallet.models import Wallet
-from wallet.money import toman_text
+from wallet.wording import toman_in_sms
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +139,7 @@ def _unclaim(due: Due) -> None:
 def _text(due: Due) -> str:
     language = settings.LANGUAGE_CODE
     with translation.override(language):
-        amount = figure_text(toman_text(due.posted_micro, digits=0), language=language)
         return _("Hamiran: your wallet is running low. Balance: %(amount)s Toman. Top up: %(address)s") % {
-            "amount": amount,
+            "amount": toman_in_sms(due.posted_micro),
             "address": f"{settings.BASE_URL}/wallet/",
         }

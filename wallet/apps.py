@@ -11,5 +11,5 @@ class WalletConfig(AppConfig):
 
         from wallet import checks  # noqa: F401 - registers them
 
-        for model in ("VATRate", "SellerDetails", "Adjustment", "PromoCode"):
+        for model in ("VATRate", "SellerDetails", "Adjustment", "PromoCode", "SignUpCreditChange"):
             auditlog.register(self.get_model(model))

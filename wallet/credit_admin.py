@@ -1,6 +1,5 @@
 """The admin's side of money without a payment: adjustments, with a second admin above a limit, and promo codes."""
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +11,9 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import phone
+from accounts import approvals, phone
+from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, refusal, staff_only
+from accounts.models import User
 from wallet import adjustments, ledger, promos
 from wallet.credit_models import Adjustment, PromoCode, PromoRedemption
 from wallet.forms import LTR, TomanField
@@ -22,6 +23,7 @@ from wallet.read_only_admin import ReadOnlyAdmin, toman
 
 
 class AdjustmentForm(forms.ModelForm):  # type: ignore[type-arg]
+    request: HttpRequest  # set by AskAndDecideAdmin
     mobile = forms.CharField(
         label=_("Mobile number"),
         max_length=phone.MAX_TYPED_LENGTH,
@@ -45,9 +47,11 @@ class AdjustmentForm(forms.ModelForm):  # type: ignore[type-arg]
             raise forms.ValidationError(
                 _("This is not an Iranian mobile number. Enter it like 09121234567.")
             ) from None
-        wallet = Wallet.objects.filter(user__mobile=mobile).first()
+        wallet = Wallet.objects.select_related("user").filter(user__mobile=mobile).first()
         if wallet is None:
             raise forms.ValidationError(_("No wallet belongs to this number."))
+        if not may_touch(self.request, wallet.user):
+            raise forms.ValidationError(staff_only())
         self.instance.wallet = wallet
         return mobile
 
@@ -77,14 +81,16 @@ def frozen() -> str:
 
 
 @admin.register(Adjustment)
-class AdjustmentAdmin(ReadOnlyAdmin):
+class AdjustmentAdmin(AskAndDecideAdmin, ReadOnlyAdmin):
     """Asked for here and never edited; approved or rejected by the actions of the list."""
 
     list_display = ("created_at", "owner", "kind", "amount", "reason", "state", "requested_by", "approved_by")
     list_filter = ("state", "kind")
     list_select_related = ("wallet__user", "requested_by", "approved_by")
     search_fields = ("wallet__user__mobile", "=id")
-    actions = ("approve", "reject")
+    approve_permission = "wallet.approve_adjustment"
+    ask_form = AdjustmentForm
+    ask_fields = AdjustmentForm.Meta.fields
     seen = (
         "id",
         "owner",
@@ -99,24 +105,8 @@ class AdjustmentAdmin(ReadOnlyAdmin):
         "decided_at",
     )
 
-    def get_fields(self, request: HttpRequest, obj: Adjustment | None = None) -> Any:
-        return self.seen if obj else AdjustmentForm.Meta.fields
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Adjustment | None = None) -> Any:
-        return self.seen if obj else ()
-
-    def get_form(
-        self, request: HttpRequest, obj: Adjustment | None = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        if obj is None:
-            kwargs["form"] = AdjustmentForm
-        return super().get_form(request, obj, change=change, **kwargs)
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("wallet.add_adjustment")
-
-    def has_approve_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("wallet.approve_adjustment")
 
     def changeform_view(
         self,
@@ -139,46 +129,35 @@ class AdjustmentAdmin(ReadOnlyAdmin):
             return redirect(request.path)
 
     def save_model(self, request: HttpRequest, obj: Adjustment, form: Any, change: bool) -> None:
-        assert request.user.pk is not None, "the admin site lets nobody else in"
-        obj.requested_by_id = request.user.pk
+        obj.requested_by_id = admin_id(request)
         adjustments.ask(adjustment=obj)
         if obj.state == Adjustment.State.PENDING:
             self.message_user(
                 request, gettext("This amount waits for the approval of a second admin."), messages.WARNING
             )
 
-    @admin.action(description=_("Approve and book"), permissions=["approve"])
-    def approve(self, request: HttpRequest, queryset: QuerySet[Adjustment]) -> None:
-        admin_id = request.user.pk
-        assert admin_id is not None, "the admin site lets nobody else in"
-        self._decide(request, queryset, lambda pk: adjustments.approve(adjustment_id=pk, admin_id=admin_id))
+    def approve_row(self, pk: UUID, *, admin_id: int) -> None:
+        adjustments.approve(adjustment_id=pk, admin_id=admin_id)
 
-    @admin.action(description=_("Reject"), permissions=["approve"])
-    def reject(self, request: HttpRequest, queryset: QuerySet[Adjustment]) -> None:
-        self._decide(request, queryset, lambda pk: adjustments.reject(adjustment_id=pk))
+    def reject_row(self, pk: UUID) -> None:
+        adjustments.reject(adjustment_id=pk)
 
-    def _decide(
-        self, request: HttpRequest, queryset: QuerySet[Adjustment], decide: Callable[[UUID], None]
-    ) -> None:
-        done = 0
-        for adjustment in queryset.select_related("wallet__user"):
-            try:
-                decide(adjustment.pk)
-                done += 1
-            except adjustments.AlreadyDecided:
-                refusal = gettext("It was booked or rejected before.")
-            except adjustments.NeedsSecondAdmin:
-                refusal = gettext("You asked for it yourself; another admin has to approve it.")
-            except ledger.NotCovered:
-                refusal = not_covered(adjustment.wallet)
-            except ledger.WalletFrozen:
-                refusal = frozen()
-            else:
-                continue
-            self.message_user(request, f"{adjustment.wallet.user}: {refusal}", messages.ERROR)
-        if done:
-            text = ngettext("%(count)d adjustment was decided.", "%(count)d adjustments were decided.", done)
-            self.message_user(request, text % {"count": done}, messages.SUCCESS)
+    def owner_of(self, row: Adjustment) -> User:
+        return row.wallet.user
+
+    def own_refusal(self, error: Exception, row: Adjustment) -> str | None:
+        match error:
+            case approvals.AlreadyDecided():
+                return gettext("It was booked or rejected before.")
+            case ledger.NotCovered():
+                return not_covered(row.wallet)
+            case ledger.WalletFrozen():
+                return frozen()
+        return None
+
+    def decided_text(self, count: int) -> str:
+        text = ngettext("%(count)d adjustment was decided.", "%(count)d adjustments were decided.", count)
+        return text % {"count": count}
 
 
 class PromoCodeForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -253,8 +232,7 @@ class PromoCodeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return request.user.has_perm("wallet.approve_adjustment")
 
     def save_model(self, request: HttpRequest, obj: PromoCode, form: Any, change: bool) -> None:
-        assert request.user.pk is not None, "the admin site lets nobody else in"
-        (promos.change if change else promos.make)(promo=obj, admin_id=request.user.pk)
+        (promos.change if change else promos.make)(promo=obj, admin_id=admin_id(request))
         if obj.waits:
             self.message_user(
                 request, gettext("This code waits for the approval of a second admin."), messages.WARNING
@@ -262,15 +240,14 @@ class PromoCodeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.action(description=_("Approve"), permissions=["approve"])
     def approve(self, request: HttpRequest, queryset: QuerySet[PromoCode]) -> None:
-        assert request.user.pk is not None, "the admin site lets nobody else in"
         for promo in queryset:
             level = messages.ERROR
             try:
-                promos.approve(promo_code_id=promo.pk, admin_id=request.user.pk)
-            except promos.AlreadyDecided:
-                outcome = gettext("It needs no approval.")
-            except promos.NeedsSecondAdmin:
-                outcome = gettext("You asked for it yourself; another admin has to approve it.")
+                promos.approve(promo_code_id=promo.pk, admin_id=admin_id(request))
+            except approvals.AlreadyDecided:
+                outcome: str | None = gettext("It needs no approval.")
+            except (approvals.NeedsSecondAdmin, approvals.TooNew) as error:
+                outcome = refusal(error)
             else:
                 outcome, level = gettext("It can be used now."), messages.SUCCESS
             self.message_user(request, f"{promo}: {outcome}", level)

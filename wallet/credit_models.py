@@ -200,3 +200,79 @@ class WalletAlert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pk} below {self.threshold_micro}"
+
+
+class SignUpCreditChange(models.Model):
+    """A tier's new sign-up credit, above what one admin may set; in force once another one has approved it.
+
+    What was asked for is never changed, and what was decided neither (the database refuses both).
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        DONE = "done", _("in force")
+        REJECTED = "rejected", _("rejected")
+
+    tier = models.ForeignKey(
+        "accounts.Tier", verbose_name=_("tier"), on_delete=models.PROTECT, related_name="credit_changes"
+    )
+    amount_micro = models.BigIntegerField(_("amount"))
+    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("requested by"), on_delete=models.PROTECT, related_name="+"
+    )
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("approved by"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    decided_at = models.DateTimeField(_("decided at"), null=True)
+
+    class Meta:
+        verbose_name = _("change of a sign-up credit")
+        verbose_name_plural = _("changes of sign-up credits")
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(amount_micro__gt=0), name="credit_change_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(approved_by__isnull=True) | ~Q(approved_by=F("requested_by")),
+                name="credit_change_two_people",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", decided_at__isnull=True, approved_by__isnull=True)
+                | Q(state="done", decided_at__isnull=False, approved_by__isnull=False)
+                | Q(state="rejected", decided_at__isnull=False, approved_by__isnull=True),
+                name="credit_change_state_fits",
+            ),
+            models.UniqueConstraint(
+                fields=["tier"], condition=Q(state="pending"), name="credit_change_one_waits"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.tier)
+
+
+class SignUpCreditDay(models.Model):
+    """What new accounts were given on one day of Tehran, and how many opened without, as the day's ceiling was reached.
+
+    Sign-ups wait for each other at this row, so that the ceiling is exact.
+    """
+
+    day = models.DateField(_("day"), primary_key=True)
+    given_micro = models.BigIntegerField(_("given"), default=0)
+    refused = models.PositiveIntegerField(_("opened without"), default=0)
+
+    class Meta:
+        verbose_name = _("sign-up credit of a day")
+        verbose_name_plural = _("sign-up credit by days")
+        ordering: ClassVar = ["-day"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(given_micro__gte=0), name="credit_day_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}"

@@ -1,7 +1,7 @@
-"""What a new account gets here: a wallet, with its tier's sign-up credit."""
+"""What a new account gets here: a wallet, with its tier's sign-up credit while the day's lasts."""
 
 from accounts.models import User
-from wallet import credits
+from wallet import sign_up_credit
 from wallet.models import Wallet
 
 
@@ -10,4 +10,4 @@ def open_wallet(*, user_id: int) -> None:
     user = User.objects.select_related("tier").get(pk=user_id)
     Wallet.objects.create(user=user)
     if user.tier.sign_up_credit_micro:
-        credits.give_sign_up_credit(wallet_id=user_id, amount_micro=user.tier.sign_up_credit_micro)
+        sign_up_credit.give(wallet_id=user_id, amount_micro=user.tier.sign_up_credit_micro)

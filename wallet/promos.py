@@ -8,7 +8,10 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
+from accounts import admins
+from accounts import approvals as second_admins
 from accounts.phone import ascii_digits
 from wallet import approvals, ledger
 from wallet.credit_models import PromoCode, PromoRedemption
@@ -52,14 +55,6 @@ class TooManyTries(Exception):
         self.wait_seconds = max(1, math.ceil(wait.total_seconds()))
 
 
-class AlreadyDecided(Exception):
-    """The code waits for nobody's approval."""
-
-
-class NeedsSecondAdmin(Exception):
-    """Whoever asked for a code worth more than the limit cannot approve it."""
-
-
 def normalised(typed: str) -> str:
     """A code as it is stored: capitals, ASCII digits, no spaces."""
     return "".join(ascii_digits(typed).split()).upper()
@@ -87,15 +82,15 @@ def change(*, promo: PromoCode, admin_id: int) -> None:
 
 
 def approve(*, promo_code_id: int, admin_id: int) -> None:
-    """Lets a code that waits be used. Opens a transaction. Raises AlreadyDecided, NeedsSecondAdmin."""
+    """Lets a code that waits be used. Opens a transaction. Raises accounts.approvals' exceptions."""
     with transaction.atomic():
         promo = PromoCode.objects.select_for_update(no_key=True).get(pk=promo_code_id)
         if not promo.waits:
-            raise AlreadyDecided(promo_code_id)
-        if promo.requested_by_id == admin_id:
-            raise NeedsSecondAdmin(promo_code_id)
+            raise second_admins.AlreadyDecided(promo_code_id)
+        second_admins.check(requested_by_id=promo.requested_by_id, admin_id=admin_id)
         promo.approved_by_id = admin_id
         promo.save(update_fields=["approved_by"])
+        admins.tell_of_approval(admin_id=admin_id, what=_("the promo code %(code)s"), code=promo.code)
     logger.info("promo code approved", extra={"promo_code": promo_code_id, "approved_by": admin_id})
 
 

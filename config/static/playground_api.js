@@ -22,6 +22,7 @@ const newKey = async () => {
     response = await askForKey();
   }
   if (response.status === 401 || response.status === 403) throw new Refused(["signed_out"]);
+  if (response.status === 409) throw new Refused(["no_new_keys"], await response.json());
   if (!response.ok) throw new Refused(["503"]);
   return (await response.json()).key;
 };

@@ -2,14 +2,16 @@
 
 import re
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
 from accounts import opening, sessions
 from accounts.models import Session, User
+from accounts.session_store import SessionStore, digest
 from accounts.tasks import purge_sessions
 from tests.accounts.people import new_address, new_mobile
 
@@ -44,7 +46,7 @@ def test_the_settings_page_shows_each_browser_and_which_one_this_is(user: User) 
     assert "this browser" in first
     assert "Safari on iPhone" in second
     assert "this browser" not in second
-    address = Session.objects.get(pk=there.session.session_key).address
+    address = Session.objects.get(pk=digest(str(there.session.session_key))).address
     assert address
     assert address in second
 
@@ -121,7 +123,7 @@ def test_when_a_browser_was_last_seen_is_written_every_five_minutes_at_most(user
 def test_a_sign_in_that_has_only_begun_is_nobodys_session() -> None:
     browser, mobile = Client(REMOTE_ADDR=new_address()), new_mobile()
     browser.post("/sign-in/", {"mobile": "0" + mobile.removeprefix("+98")})
-    assert Session.objects.get(pk=browser.session.session_key).user_id is None
+    assert Session.objects.get(pk=digest(str(browser.session.session_key))).user_id is None
 
 
 def test_an_expired_session_is_not_listed_and_then_purged(user: User) -> None:
@@ -141,3 +143,36 @@ def test_the_database_refuses_a_session_of_a_user_who_never_signed_in(user: User
 
 def test_a_session_is_never_written_out_with_its_key() -> None:
     assert "k" * 32 not in str(Session(session_key="k" * 32, user_agent="Firefox"))
+
+
+def test_what_the_table_of_sessions_holds_signs_nobody_in(user: User) -> None:
+    browser = signed_in(user)
+    key = str(browser.session.session_key)
+    stored = Session.objects.get(user=user)
+    assert key not in str(vars(stored))
+    thief = Client()
+    for stolen in (stored.session_key, stored.session_key[: len(key)]):
+        thief.cookies["sessionid"] = stolen
+        assert thief.get("/keys/").status_code == 302
+    thief.cookies["sessionid"] = key
+    assert thief.get("/keys/").status_code == 200
+
+
+def test_a_session_key_of_a_strangers_making_is_never_used(user: User) -> None:
+    store = SessionStore("a" * 32)
+    store["x"] = 1
+    store.save()
+    assert store.session_key != "a" * 32
+    assert store.exists(str(store.session_key))
+    store.delete()
+    assert not store.exists(str(store.session_key))
+
+
+def test_sessions_of_before_are_found_by_their_digests(user: User) -> None:
+    browser = signed_in(user)
+    key = str(browser.session.session_key)
+    Session.objects.filter(user=user).update(session_key=key)  # as it was stored before there were digests
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("accounts.migrations.0006_session_digests").DIGEST)
+    assert browser.get("/keys/").status_code == 200
+    assert Session.objects.get(user=user).session_key == digest(key)

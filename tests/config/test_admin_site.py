@@ -12,9 +12,9 @@ from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django_otp.oath import totp
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import admins, opening
+from accounts.admin_models import Authenticator
 from accounts.models import Tier, User
 from config.admin_site import SESSION_SECONDS
 from wallet.models import Wallet
@@ -41,7 +41,7 @@ def browser() -> Client:
 
 
 def token_of(user: User) -> str:
-    return f"{totp(TOTPDevice.objects.get(user=user).bin_key):06d}"
+    return f"{totp(Authenticator.objects.get(user=user).seed()):06d}"
 
 
 def log_in(
@@ -186,18 +186,27 @@ def test_an_admin_of_users_cannot_make_a_superuser(browser: Client, admin: User)
     helper.user_permissions.set(Permission.objects.filter(codename__in=["change_user", "view_user"]))
     assert log_in(browser, helper, mobile=helper.mobile).status_code == 302
     tier = Tier.objects.get(is_default=True)
-    data = {"mobile": helper.mobile, "tier": tier.pk, "is_active": "on", "is_superuser": "on"}
-    assert browser.post(f"/admin/accounts/user/{helper.pk}/change/", data).status_code == 302
-    helper.refresh_from_db()
-    assert (helper.is_superuser, helper.is_staff) == (False, True)
-    assert browser.post(f"/admin/accounts/user/{admin.pk}/change/", data).status_code == 403
-    assert browser.get(f"/admin/accounts/user/{admin.pk}/password/").status_code == 403
+    data = {
+        "mobile": helper.mobile,
+        "tier": tier.pk,
+        "is_active": "on",
+        "is_staff": "on",
+        "is_superuser": "on",
+    }
+    customer = opening.open_account(mobile="+989150000006")
+    assert browser.post(f"/admin/accounts/user/{customer.pk}/change/", data).status_code == 302
+    customer.refresh_from_db()
+    assert (customer.is_superuser, customer.is_staff) == (False, False)
+    for staff in (helper, admin):
+        assert browser.post(f"/admin/accounts/user/{staff.pk}/change/", data).status_code == 403
+        assert browser.get(f"/admin/accounts/user/{staff.pk}/password/").status_code == 403
 
 
 def test_every_page_of_accounts_in_the_admin_opens(inside: Client, admin: User) -> None:
     tier = Tier.objects.get(is_default=True)
     for address in (
-        "user/", "user/add/", f"user/{admin.pk}/change/", f"user/{admin.pk}/password/", f"user/{admin.pk}/history/",
+        "user/", "user/add/", f"user/{admin.pk}/change/", f"user/{admin.pk}/history/", "authenticator/",
+        "numberchange/", "numberchange/add/", f"authenticator/{Authenticator.objects.get(user=admin).pk}/change/",
         "tier/", "tier/add/", f"tier/{tier.pk}/change/",
     ):  # fmt: skip
         assert inside.get(f"/admin/accounts/{address}").status_code == 200
@@ -237,11 +246,11 @@ def test_create_admin_reads_a_password_file_and_shows_a_qr_code(
 
 
 def test_create_admin_again_replaces_password_and_authenticator(admin: User) -> None:
-    before = TOTPDevice.objects.get(user=admin).key
+    before = Authenticator.objects.get(user=admin).seed()
     admins.make(mobile=MOBILE, password=PASSWORD + " again")
     admin.refresh_from_db()
     assert admin.check_password(PASSWORD + " again")
-    assert TOTPDevice.objects.get(user=admin).key != before
+    assert Authenticator.objects.get(user=admin).seed() != before
 
 
 @pytest.mark.parametrize(("mobile", "password"), [("0912", PASSWORD), (MOBILE, "short"), (MOBILE, "")])

@@ -125,3 +125,57 @@ def test_an_origin_that_no_browser_sends_is_an_error(value: str) -> None:
     assert env.origins("X", ["*", "http://localhost:3000", "https://app.example.ir"])
     with pytest.raises(ImproperlyConfigured, match="X must be"):
         env.origins("X", [value])
+
+
+OLD, NEW = "o" * 32, "n" * 32
+
+
+def test_peppers_are_read_with_their_versions_newest_first() -> None:
+    read = env.versions_in(f" 2:{NEW} , 1:{OLD}", name="X")
+    assert list(read.items()) == [(2, NEW.encode()), (1, OLD.encode())]
+    assert env.versions_in(OLD, name="X") == {1: OLD.encode()}
+
+
+def test_field_keys_are_read_newest_first() -> None:
+    assert env.secrets_in(f" {NEW} , {OLD}", name="X") == [NEW, OLD]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (f"2:{NEW},2:{OLD}", "X has version 2 twice"),
+        (f"{NEW},{OLD}", "X has version 1 twice"),
+        (f"2:{NEW},1:{NEW}", "X: number 2 of 2 is there twice"),
+        (f"2:{NEW},1:", "X: number 2 of 2 is blank"),
+        (f"2:{NEW},", "X: number 2 of 2 is blank"),
+        (f"2:{NEW}, ,1:{OLD}", "X: number 2 of 3 is blank|version 1 twice"),
+        ("1:short", "X: number 1 of 1 has 5 characters; a secret has at least 32"),
+        (f"1: {'s' * 31} ", "has 31 characters"),
+        (f"two:{NEW}", "a version is a whole number of 1 to 32,767"),
+        (f"0:{NEW}", "a version is a whole number"),
+        (f"-1:{NEW}", "a version is a whole number"),
+        (f"32768:{NEW}", "a version is a whole number"),
+        (f"¹:{NEW}", "a version is a whole number"),
+        (f":{NEW}", "a version is a whole number"),
+    ],
+)
+def test_peppers_that_could_not_do_their_work_stop_the_start(value: str, words: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=words) as refused:
+        env.versions_in(value, name="X")
+    assert NEW not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (f"{NEW},{NEW}", "X: number 2 of 2 is there twice"),
+        (f"{NEW}, {NEW} ", "X: number 2 of 2 is there twice"),
+        (f"{NEW},", "X: number 2 of 2 is blank"),
+        (f",{NEW}", "X: number 1 of 2 is blank"),
+        (f"{NEW},old", "X: number 2 of 2 has 3 characters"),
+        ("", "X: number 1 of 1 is blank"),
+    ],
+)
+def test_field_keys_that_could_not_do_their_work_stop_the_start(value: str, words: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=words):
+        env.secrets_in(value, name="X")

@@ -7,7 +7,7 @@ from django.urls import reverse
 from keys import lifecycle
 from keys.models import APIKey
 from keys.rules import KeyRules
-from tests.admin_browser import admin_browser
+from tests.admin_browser import admin_browser, staff_browser
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -64,3 +64,12 @@ def test_keys_are_found_by_owner_or_last_four_and_show_no_digest(browser: Client
         assert user.mobile in page
         assert key.last_four in page
         assert bytes(APIKey.objects.get(pk=key.key_id).digest).hex() not in page
+
+
+def test_staff_revoke_no_keys_of_staff() -> None:
+    clerk = staff_browser("view_apikey", "change_apikey")
+    customers = lifecycle.create(user_id=UserFactory.create().pk, name="laptop").key_id
+    admins = lifecycle.create(user_id=UserFactory.create(is_staff=True).pk, name="laptop").key_id
+    chosen = {"action": "revoke_selected", "_selected_action": [customers, admins]}
+    assert clerk.post(reverse(LIST), chosen).status_code == 302
+    assert set(APIKey.objects.filter(revoked_at=None).values_list("pk", flat=True)) == {admins}

@@ -22,6 +22,7 @@ from tests.proxy.factories import (
     UpstreamFactory,
     UsageRecordFactory,
 )
+from tests.wallet.test_database_rules import refused_by
 
 pytestmark = pytest.mark.django_db
 
@@ -98,12 +99,78 @@ def test_an_upstreams_key_goes_in_encrypted_and_never_comes_out(browser: Client)
 
 
 def test_an_empty_key_keeps_the_present_one(browser: Client) -> None:
-    upstream = UpstreamFactory.create()
+    upstream = UpstreamFactory.create(base_url="https://93.184.215.14/v1")
     form = upstream_form(name=upstream.name, api_key="", on_disconnect="drain")
     assert browser.post(address(Upstream, "change", upstream.pk), form).status_code == 302
     upstream.refresh_from_db()
     assert upstream.on_disconnect == "drain"
     assert secrets.decrypt(upstream.api_key_encrypted) == "sk-upstream"
+
+
+@pytest.mark.parametrize(
+    ("url", "stays"),
+    [
+        ("https://93.184.215.14/other/v1", True),
+        ("https://93.184.215.14:443/v1", True),
+        ("https://93.184.215.14:8443/v1", False),
+        ("https://93.184.215.15/v1", False),
+        ("http://93.184.215.14/v1", False),
+        ("https://93.184.215.14@93.184.215.15/v1", False),
+    ],
+)
+def test_a_stored_key_never_leaves_for_another_server(
+    browser: Client, settings: Any, url: str, stays: bool
+) -> None:
+    settings.UPSTREAM_ALLOWED_HOSTS = ["93.184.215.14"]
+    upstream = UpstreamFactory.create(base_url="https://93.184.215.14/v1")
+    form = upstream_form(name=upstream.name, api_key="", base_url=url)
+    response = browser.post(address(Upstream, "change", upstream.pk), form)
+    upstream.refresh_from_db()
+    assert (response.status_code == 302, upstream.base_url == url) == (stays, stays)
+    assert secrets.decrypt(upstream.api_key_encrypted) == "sk-upstream"
+
+
+def test_another_server_gets_the_key_that_is_entered_with_it_or_none(browser: Client) -> None:
+    upstream = UpstreamFactory.create(base_url="https://93.184.215.15/v1")
+    page = browser.post(
+        address(Upstream, "change", upstream.pk), upstream_form(name=upstream.name, api_key="")
+    )
+    assert "The stored key is never sent to another server." in page.content.decode()
+    both = browser.post(
+        address(Upstream, "change", upstream.pk), upstream_form(name=upstream.name, no_api_key="on")
+    )
+    assert "Either a key or none." in both.content.decode()
+    for form, key in (
+        (upstream_form(name=upstream.name), "sk-very-secret"),
+        (
+            upstream_form(
+                name=upstream.name, api_key="", base_url="https://93.184.215.16/v1", no_api_key="on"
+            ),
+            "",
+        ),
+    ):
+        assert browser.post(address(Upstream, "change", upstream.pk), form).status_code == 302
+        upstream.refresh_from_db()
+        assert secrets.decrypt(upstream.api_key_encrypted) == key
+
+
+def test_the_database_lets_no_stored_key_leave_for_another_server() -> None:
+    upstream = UpstreamFactory.create(base_url="https://a.example/v1")
+
+    def moved(url: str, **fields: Any) -> Any:
+        return lambda: Upstream.objects.filter(pk=upstream.pk).update(base_url=url, **fields)
+
+    for url in (
+        "https://b.example/v1",
+        "http://a.example/v1",
+        "https://a.example:444/v1",
+        "https://a.example.b/v1",
+    ):
+        assert refused_by(moved(url)) == "upstream_key_stays"
+    moved("https://A.example:443/other")()
+    moved("https://b.example/v1", api_key_encrypted=secrets.encrypt("sk-b"))()
+    moved("https://c.example/v1", api_key_encrypted=b"")()
+    moved("https://d.example/v1")()
 
 
 @pytest.mark.parametrize(
@@ -204,6 +271,7 @@ def test_a_models_change_page_adds_a_price_and_changes_none(browser: Client) -> 
             "prices-1-valid_from_1": "00:00:00",
             "prices-1-input_rial_per_million": 7,
             "prices-1-output_rial_per_million": 9,
+            "prices-1-confirm_jump": "on",
         }
     )
     assert browser.post(address(LanguageModel, "change", model.pk), form).status_code == 302
@@ -233,6 +301,104 @@ def test_a_price_that_cannot_be_charged_is_an_error_on_the_form(
     assert response.status_code == 200
     assert response.context["adminform"].form.errors
     assert not Price.objects.filter(model=model).exists()
+
+
+def price_form(model: LanguageModel, **fields: object) -> dict[str, object]:
+    return {"model": model.pk, "valid_from_0": "2026-01-01", "valid_from_1": "00:00:00", **fields}
+
+
+@pytest.mark.parametrize(
+    ("given", "asks"),
+    [
+        ({"input_rial_per_million": 4_999, "output_rial_per_million": 19_999}, None),
+        ({"input_rial_per_million": 201, "output_rial_per_million": 801}, None),
+        ({"input_rial_per_million": 5_000, "output_rial_per_million": 4_000}, "confirm_jump"),
+        ({"input_rial_per_million": 1_000, "output_rial_per_million": 800}, "confirm_jump"),
+        ({"input_rial_per_million": 1_000, "output_rial_per_million": 0}, "confirm_free"),
+        (
+            {
+                "input_rial_per_million": 1_000,
+                "output_rial_per_million": 4_000,
+                "cached_input_rial_per_million": 0,
+            },
+            "confirm_free",
+        ),
+        (
+            {
+                "input_rial_per_million": 1_000,
+                "output_rial_per_million": 4_000,
+                "cached_input_rial_per_million": 9,
+            },
+            "confirm_jump",
+        ),
+    ],
+)
+def test_a_price_far_off_the_last_one_or_of_nothing_asks_first(
+    browser: Client, given: dict[str, int], asks: str | None
+) -> None:
+    model = LanguageModelFactory.create()
+    PriceFactory.create(
+        model=model,
+        valid_from=timezone.now() - timedelta(days=900),
+        input_rial_per_million=1_000,
+        output_rial_per_million=4_000,
+        cached_input_rial_per_million=None,
+    )
+    form = price_form(model, **given)
+    if asks:
+        wrong = {"confirm_jump": "confirm_free", "confirm_free": "confirm_jump"}[asks]
+        page = browser.post(address(Price, "add"), {**form, wrong: "on"})
+        assert set(page.context["adminform"].form.errors) == {asks}
+        assert f'type="checkbox" name="{asks}"' in page.content.decode()
+        form[asks] = "on"
+    assert browser.post(address(Price, "add"), form).status_code == 302
+    assert Price.objects.filter(model=model).count() == 2
+
+
+def test_the_question_shows_both_prices_in_rial_and_toman(browser: Client) -> None:
+    model = LanguageModelFactory.create()
+    PriceFactory.create(
+        model=model,
+        valid_from=timezone.now() - timedelta(days=900),
+        input_rial_per_million=300_000,
+        output_rial_per_million=1_800_000,
+    )
+    form = price_form(model, input_rial_per_million=30_000, output_rial_per_million=1_800_000)
+    page = browser.post(address(Price, "add"), form).content.decode()
+    assert "input was 300,000 Rial (30,000 Toman) and would be 30,000 Rial (3,000 Toman)" in page
+    browser.cookies["hamiran_language"] = "fa"
+    assert "۳۰۰٬۰۰۰" in browser.post(address(Price, "add"), form).content.decode()
+
+
+def test_a_first_price_asks_only_where_it_is_nothing(browser: Client) -> None:
+    model = LanguageModelFactory.create()
+    free = price_form(model, input_rial_per_million=0, output_rial_per_million=0)
+    assert browser.post(address(Price, "add"), free).status_code == 200
+    page = browser.get(address(Price, "add")).content.decode()
+    assert 'type="hidden" name="confirm_jump"' in page
+    dear = price_form(model, input_rial_per_million=900_000_000, output_rial_per_million=900_000_000)
+    assert browser.post(address(Price, "add"), dear).status_code == 302
+
+
+def test_a_models_page_asks_likewise(browser: Client) -> None:
+    model = LanguageModelFactory.create()
+    old = PriceFactory.create(model=model, valid_from=timezone.now() - timedelta(days=9))
+    form = model_form(
+        **{
+            "model_id": model.model_id,
+            "prices-TOTAL_FORMS": 2,
+            "prices-INITIAL_FORMS": 1,
+            "prices-0-id": old.pk,
+            "prices-1-valid_from_0": "2026-01-01",
+            "prices-1-valid_from_1": "00:00:00",
+            "prices-1-input_rial_per_million": 7,
+            "prices-1-output_rial_per_million": 0,
+        }
+    )
+    page = browser.post(address(LanguageModel, "change", model.pk), form).content.decode()
+    assert 'type="checkbox" name="prices-1-confirm_jump"' in page
+    assert 'type="checkbox" name="prices-1-confirm_free"' in page
+    assert Price.objects.filter(model=model).count() == 1
 
 
 def test_prices_and_usage_records_can_be_seen_and_not_touched(browser: Client) -> None:

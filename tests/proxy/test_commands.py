@@ -148,6 +148,31 @@ def test_add_model_puts_a_model_on_sale_in_toman() -> None:
     assert f"{model_id} is on sale" in text("add_model", model_id, *PRICED)
 
 
+def test_add_model_asks_before_a_price_far_off_the_last_one_or_of_nothing() -> None:
+    model = f"m-{uuid.uuid4().hex}"
+    given = ["--upstream-url", "https://93.184.215.14/v1", "--upstream-key", "sk-1"]
+
+    def priced(toman_in: int, toman_out: int, *flags: str) -> None:
+        prices = [f"--input-toman-per-million={toman_in}", f"--output-toman-per-million={toman_out}"]
+        call_command("add_model", model, *given, *prices, *flags, "--json")
+
+    with pytest.raises(CommandError, match=r"charged for output.*--free"):
+        priced(100, 0)
+    priced(100, 400)
+    with pytest.raises(
+        CommandError, match=r"input was 1,000 Rial \(100 Toman\) and would be 100 Rial \(10 Toman\)"
+    ):
+        priced(10, 400)
+    with pytest.raises(CommandError, match="--confirm-price-jump"):
+        priced(10, 400, "--free")
+    priced(10, 400, "--confirm-price-jump")
+    priced(0, 0, "--free")
+    with pytest.raises(CommandError, match="--confirm-price-jump"):
+        priced(10, 10)  # from nothing to something
+    stored = Price.objects.filter(model__model_id=model).order_by("id")
+    assert list(stored.values_list("input_rial_per_million", flat=True)) == [1_000, 100, 0]
+
+
 def test_add_model_takes_the_upstreams_kind() -> None:
     offer = answer("add_model", f"m-{uuid.uuid4().hex}", *PRICED, "--kind", "gemini")
     assert (offer["kind"], offer["on_disconnect"]) == ("gemini", "drain")

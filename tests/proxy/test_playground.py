@@ -62,8 +62,8 @@ def test_what_went_wrong_has_an_explanation_for_every_kind_of_error(browser: Cli
     starter.load()
     explained = set(re.findall(r'<template data-trouble="(\w+)">', browser.get(PAGE).text))
     assert explained == {
-        "400", "413", "429", "503", "broken", "insufficient_balance", "model_not_found", "offline", "signed_out",
-        "stopped_whole", "request_exceeds_limit", "context_length_exceeded", "wallet_frozen",
+        "400", "413", "429", "503", "broken", "insufficient_balance", "model_not_found", "no_new_keys", "offline",
+        "signed_out", "stopped_whole", "request_exceeds_limit", "context_length_exceeded", "wallet_frozen",
     }  # fmt: skip
 
 

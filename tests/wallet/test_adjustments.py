@@ -10,9 +10,11 @@ from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
+from accounts import approvals, sms
 from accounts.models import User
-from tests.admin_browser import admin_browser
+from tests.admin_browser import admin_browser, staff_browser
 from tests.factories import UserFactory, WalletFactory
 from tests.wallet.test_database_rules import refused_by, sql
 from wallet import adjustments, integrity, ledger
@@ -71,7 +73,7 @@ def test_a_large_one_waits_for_another_admin() -> None:
     wallet = WalletFactory.create(credit_micro=CREDIT)
     adjustment = asked(wallet)
     assert (adjustment.state, posted(wallet)) == ("pending", CREDIT)
-    with pytest.raises(adjustments.NeedsSecondAdmin):
+    with pytest.raises(approvals.NeedsSecondAdmin):
         adjustments.approve(adjustment_id=adjustment.pk, admin_id=adjustment.requested_by_id)
     other = UserFactory.create(is_staff=True)
     adjustments.approve(adjustment_id=adjustment.pk, admin_id=other.pk)
@@ -85,7 +87,7 @@ def test_a_large_one_waits_for_another_admin() -> None:
         lambda: adjustments.approve(adjustment_id=adjustment.pk, admin_id=other.pk),
         lambda: adjustments.reject(adjustment_id=adjustment.pk),
     ):
-        with pytest.raises(adjustments.AlreadyDecided):
+        with pytest.raises(approvals.AlreadyDecided):
             decide()
     assert posted(wallet) == CREDIT - LARGE
 
@@ -142,7 +144,7 @@ def test_a_rejected_one_is_never_booked() -> None:
     wallet = WalletFactory.create(credit_micro=CREDIT)
     adjustment = asked(wallet)
     adjustments.reject(adjustment_id=adjustment.pk)
-    with pytest.raises(adjustments.AlreadyDecided):
+    with pytest.raises(approvals.AlreadyDecided):
         adjustments.approve(adjustment_id=adjustment.pk, admin_id=UserFactory.create().pk)
     assert posted(wallet) == CREDIT
 
@@ -175,7 +177,7 @@ def test_approvals_at_once_book_once(committed_db: None) -> None:
         try:
             adjustments.approve(adjustment_id=adjustment.pk, admin_id=admin.pk)
             outcomes.append("booked")
-        except adjustments.AlreadyDecided:
+        except approvals.AlreadyDecided:
             outcomes.append("too late")
         finally:
             connections.close_all()
@@ -355,6 +357,54 @@ def test_who_may_only_look_neither_asks_nor_approves() -> None:
     clerk.user_permissions.add(Permission.objects.get(codename="approve_adjustment"))
     browser.post(LIST, chosen, follow=True)
     assert posted(wallet) == CREDIT - LARGE
+
+
+@pytest.mark.django_db
+def test_an_admin_with_fresh_rights_works_alone_and_approves_nothing() -> None:
+    wallet = WalletFactory.create(credit_micro=CREDIT)
+    new = UserFactory.create(is_staff=True, is_superuser=True, empowered_at=timezone.now())
+    browser, waiting = admin_browser(new), asked(wallet)
+    with pytest.raises(approvals.TooNew):
+        adjustments.approve(adjustment_id=waiting.pk, admin_id=new.pk)
+    chosen = {"action": "approve", "_selected_action": [str(waiting.pk)]}
+    assert "within the last 48 hours" in browser.post(LIST, chosen, follow=True).text
+    assert posted(wallet) == CREDIT
+    fill_in(browser, wallet)
+    assert posted(wallet) == CREDIT - micro_from_toman(1_000)
+    User.objects.filter(pk=new.pk).update(empowered_at=timezone.now() - timedelta(hours=49))
+    assert "1 adjustment was decided." in browser.post(LIST, chosen, follow=True).text
+
+
+@pytest.mark.django_db
+def test_staff_touch_no_wallet_of_staff() -> None:
+    wallet = WalletFactory.create(credit_micro=CREDIT, user=UserFactory.create(is_staff=True))
+    clerk = staff_browser("add_adjustment", "view_adjustment", "approve_adjustment")
+    assert "only a superuser can act on it" in fill_in(clerk, wallet).text
+    waiting = asked(wallet)
+    for action in ("approve", "reject"):
+        chosen = {"action": action, "_selected_action": [str(waiting.pk)]}
+        assert "only a superuser can act on it" in clerk.post(LIST, chosen, follow=True).text
+    assert Adjustment.objects.get(pk=waiting.pk).state == "pending"
+    fill_in(admin_browser(), wallet)
+    assert posted(wallet) == CREDIT - micro_from_toman(1_000)
+
+
+@pytest.mark.django_db
+def test_all_admins_hear_of_an_approval(
+    monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    sent: dict[str, str] = {}
+
+    class Telephone:
+        def send_text(self, *, mobile: str, text: str) -> None:
+            sent[mobile] = text
+
+    monkeypatch.setattr(sms, "provider", Telephone)
+    waiting, other = asked(WalletFactory.create(credit_micro=CREDIT)), UserFactory.create(is_staff=True)
+    with django_capture_on_commit_callbacks(execute=True):
+        adjustments.approve(adjustment_id=waiting.pk, admin_id=other.pk)
+    assert set(sent) >= {other.mobile, waiting.requested_by.mobile}
+    assert "۱٬۰۰۰٬۰۰۰" in sent[other.mobile]
 
 
 @pytest.mark.django_db

@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import approvals
 from accounts.models import User
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory, WalletFactory
@@ -190,10 +191,10 @@ def test_a_code_that_waits_gives_nothing_before_another_admin_approves_it() -> N
     given = asked(admin, max_uses=None)
     with pytest.raises(promos.UnknownCode):
         promos.redeem(user_id=wallet.pk, typed=given.code)
-    with pytest.raises(promos.NeedsSecondAdmin):
+    with pytest.raises(approvals.NeedsSecondAdmin):
         promos.approve(promo_code_id=given.pk, admin_id=admin.pk)
     promos.approve(promo_code_id=given.pk, admin_id=other.pk)
-    with pytest.raises(promos.AlreadyDecided):
+    with pytest.raises(approvals.AlreadyDecided):
         promos.approve(promo_code_id=given.pk, admin_id=other.pk)
     assert promos.redeem(user_id=wallet.pk, typed=given.code) == AMOUNT
 

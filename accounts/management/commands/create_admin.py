@@ -1,5 +1,6 @@
 """`manage.py create_admin`: makes somebody an admin, with a password and an authenticator app."""
 
+import contextlib
 import getpass
 import json
 import secrets
@@ -12,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from qrcode.main import QRCode
 
-from accounts import admins, phone
+from accounts import admins, approvals, phone
 
 STDIN = "-"
 
@@ -35,7 +36,10 @@ class Command(BaseCommand):
     def handle(self, *, mobile: str, password_file: str | None, json: bool, **options: Any) -> None:
         password, is_generated = self._password(password_file)
         try:
-            made = admins.make(mobile=phone.normalise(mobile), password=password)
+            with contextlib.redirect_stdout(
+                sys.stderr
+            ):  # the sandbox prints its SMS, which is no part of the answer
+                made = admins.make(mobile=phone.normalise(mobile), password=password)
         except phone.InvalidMobile:
             raise CommandError(f"{mobile!r} is not an Iranian mobile number.") from None
         except ValidationError as error:
@@ -69,6 +73,10 @@ class Command(BaseCommand):
         if "password" in shown:
             self.stdout.write(f"Password (shown only now): {shown['password']}")
         self.stdout.write(f"Scan this with an authenticator app, or paste {shown['otpauth_url']}")
+        self.stdout.write(
+            f"What other admins ask for can be approved with this account in {approvals.SETTLING_HOURS} hours; "
+            "all else at once."
+        )
         code: Any = QRCode(border=2)
         code.add_data(shown["otpauth_url"])
         code.print_ascii(out=self.stdout, invert=True)

@@ -10,9 +10,10 @@ from django.core.management.base import CommandError
 from proxy import offers
 from proxy.management.operator_command import Answer, OperatorCommand, required, sentence, whole
 from proxy.models import Upstream
+from proxy.price_rules import JUMP_FACTOR, NotConfirmed
 from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.secrets import Undecryptable
-from wallet.money import RIAL_PER_TOMAN
+from wallet.money import RIAL_PER_TOMAN, micro_from_rial, toman_text
 
 INPUT_KINDS = (IMAGE, AUDIO, FILE, TOOLS)
 Choice = TypeVar("Choice", Upstream.Kind, Upstream.LimitField, Upstream.OnDisconnect)
@@ -50,6 +51,13 @@ class Command(OperatorCommand):
             help="What the upstream does when a client leaves: cancel (a new one's) or drain.",
         )
 
+        parser.add_argument(
+            "--confirm-price-jump",
+            action="store_true",
+            help=f"Take a price that is {JUMP_FACTOR} times the last one or more, or as much less.",
+        )
+        parser.add_argument("--free", action="store_true", help="Take a price of 0.")
+
     def answer(self, options: dict[str, Any]) -> Answer:
         kind = _chosen(options, "kind", Upstream.Kind)
         limit_field = _chosen(options, "limit_field", Upstream.LimitField)
@@ -69,9 +77,13 @@ class Command(OperatorCommand):
                 kind=kind,
                 limit_field=limit_field,
                 on_disconnect=on_disconnect,
+                jump_meant=options["confirm_price_jump"],
+                free_meant=options["free"],
             )
         except ValidationError as error:
             raise CommandError(sentence(error)) from None
+        except NotConfirmed as error:
+            raise CommandError(_question(error)) from None
         except (ValueError, Undecryptable) as error:
             raise CommandError(str(error)) from None
         text = (
@@ -98,3 +110,28 @@ def _takes(text: str | None) -> frozenset[str] | None:
     if unknown := sorted(kinds - set(INPUT_KINDS)):
         raise CommandError(f"--takes must be some of {', '.join(INPUT_KINDS)}, or none, not {unknown[0]!r}.")
     return kinds
+
+
+def _question(error: NotConfirmed) -> str:
+    said = []
+    if error.jumps:
+        changes = "; ".join(
+            f"{_name(jump.component)} was {_both_units(jump.before)} and would be {_both_units(jump.after)}"
+            for jump in error.jumps
+        )
+        said.append(
+            f"That is {JUMP_FACTOR} times off the last price or more, per million tokens: {changes}. "
+            "Nothing was changed; add --confirm-price-jump if it is meant."
+        )
+    if error.free:
+        names = " and ".join(_name(component) for component in error.free)
+        said.append(f"Nothing would be charged for {names}. Nothing was changed; add --free if it is meant.")
+    return " ".join(said)
+
+
+def _name(component: str) -> str:
+    return component.removesuffix("_rial_per_million").replace("_", " ")
+
+
+def _both_units(rial: int) -> str:
+    return f"{rial:,} Rial ({toman_text(micro_from_rial(rial))} Toman)"

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from keys.lifecycle import MAX_ACTIVE_KEYS, TooManyKeys
+from keys.lifecycle import MAX_ACTIVE_KEYS, NoNewKeys, TooManyKeys
 from proxy import operators
 from proxy.management.operator_command import Answer, OperatorCommand, mobile, sentence, whole
 from wallet.money import toman_text
@@ -35,6 +35,10 @@ class Command(OperatorCommand):
             raise CommandError(f"There is no tier named {error}; make it with set_tier.") from None
         except TooManyKeys:
             raise CommandError(f"This account has {MAX_ACTIVE_KEYS} keys; revoke one first.") from None
+        except NoNewKeys as refused:
+            raise CommandError(
+                f"This account's number was changed a short time ago; no new key before {refused.until.isoformat()}."
+            ) from None
         except ValidationError as error:
             raise CommandError(f"--name: {sentence(error)}") from None
         except ValueError as error:

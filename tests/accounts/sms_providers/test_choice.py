@@ -12,7 +12,8 @@ from accounts import sms
 from tests.live import ROOT
 
 PRODUCTION = {
-    "HAMIRAN_MODE": "production", "SECRET_KEY": "k" * 60, "PEPPERS": "1:p", "FIELD_KEYS": "f", "ALLOWED_HOSTS": "a.ir",
+    "HAMIRAN_MODE": "production", "SECRET_KEY": "k" * 60, "PEPPERS": "1:" + "p" * 32, "FIELD_KEYS": "f" * 32,
+    "ALLOWED_HOSTS": "a.ir",
     "BASE_URL": "https://a.ir", "DATABASE_URL": "postgresql:///x?host=/nowhere", "REDIS_URL": "unix:///nowhere",
 }  # fmt: skip
 KAVENEGAR = {"SMS_PROVIDER": "kavenegar", "KAVENEGAR_API_KEY": "k", "KAVENEGAR_TEMPLATE": "t"}

@@ -10,6 +10,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 
 from tests.admin_browser import admin_browser
 from tests.live import ROOT
@@ -100,7 +101,8 @@ def test_deployment_checks_warn_of_play_money(
 
 
 PRODUCTION = {
-    "HAMIRAN_MODE": "production", "SECRET_KEY": "k" * 60, "PEPPERS": "1:p", "FIELD_KEYS": "f", "ALLOWED_HOSTS": "a.ir",
+    "HAMIRAN_MODE": "production", "SECRET_KEY": "k" * 60, "PEPPERS": "1:" + "p" * 32, "FIELD_KEYS": "f" * 32,
+    "ALLOWED_HOSTS": "a.ir",
     "BASE_URL": "https://a.ir", "DATABASE_URL": "postgresql:///x?host=/nowhere", "REDIS_URL": "unix:///nowhere",
 }  # fmt: skip
 
@@ -144,3 +146,54 @@ def test_settings_that_cannot_work_stop_the_start(
 ) -> None:
     with pytest.raises(ImproperlyConfigured, match=words):
         settings_with(monkeypatch, **env)
+
+
+SAID = "Payments here go to a sandbox: top-ups cost no real money."
+PLAY = [
+    {"ZARINPAL_SANDBOX": "true"},
+    {"ZIBAL_MERCHANT": "zibal"},
+    {"PAYMENT_GATEWAY": "zibal", "ZIBAL_MERCHANT": "zibal"},
+    {"ZARINPAL_MERCHANT_ID": "m" * 36, "ZARINPAL_BASE_URL": "https://sandbox.zarinpal.com/"},
+]
+
+
+@pytest.mark.parametrize("play", PLAY)
+def test_production_starts_with_a_payment_sandbox_only_where_a_setting_allows_it(
+    monkeypatch: pytest.MonkeyPatch, play: dict[str, str]
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match="set ALLOW_PAYMENT_SANDBOX=true"):
+        settings_with(monkeypatch, **PRODUCTION, **play)
+    read = settings_with(monkeypatch, **PRODUCTION, **play, ALLOW_PAYMENT_SANDBOX="true")
+    assert read["PAYMENT_SANDBOXES"]
+
+
+def test_production_with_real_merchants_has_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = {"ZARINPAL_MERCHANT_ID": "m" * 36, "ZIBAL_MERCHANT": "shop"}
+    assert settings_with(monkeypatch, **PRODUCTION, **real)["PAYMENT_SANDBOXES"] == []
+
+
+@pytest.mark.django_db
+def test_a_payment_sandbox_in_production_is_said_on_every_page(client: Client, settings: Any) -> None:
+    settings.SANDBOX, settings.PAYMENT_SANDBOXES = False, ["ZIBAL_MERCHANT=zibal"]
+    settings.PAYMENT_GATEWAY = "none"
+    settings.ALLOWED_HOSTS = ["testserver"]
+    admin = admin_browser()
+    for language in ("en", "fa"):
+        for browser in (client, admin):
+            browser.cookies["hamiran_language"] = language
+        with translation.override(language):
+            said = translation.gettext(SAID)
+        for browser, page in (
+            (client, "/"),
+            (client, "/sign-in/"),
+            (client, "/models/"),
+            (client, "/nowhere/"),
+            (client, "/admin/login/"),
+            (admin, "/wallet/"),
+            (admin, "/admin/"),
+            (admin, "/admin/wallet/topup/"),
+        ):
+            assert said in browser.get(page).text
+    settings.PAYMENT_SANDBOXES = []
+    client.cookies["hamiran_language"] = "en"
+    assert SAID not in client.get("/").text
