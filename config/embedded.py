@@ -58,7 +58,7 @@ def django_database(url: str) -> dict[str, Any]:
     except psycopg.Error as error:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from None
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "config.postgresql",
         "NAME": parts.pop("dbname", "hamiran"),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),
