@@ -11,13 +11,20 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	PEPPERS=1:only-for-the-check FIELD_KEYS=only-for-the-check ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run test chaos bench bench-tools soak check messages lock audit clean
+.PHONY: help run backup restore test chaos cheat bench bench-tools soak check messages lock audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve  # ends when make is killed, too
+
+backup: $(VENV)/runtime  ## write a dated backup of the database into var/backups, beside the running service; INTO
+	@$(PY) manage.py backup $(if $(INTO),--into "$(INTO)")
+
+restore: $(VENV)/runtime  ## bring FILE back into a fresh data folder or database, the service being stopped; OVERWRITE=yes
+	@test -n "$(FILE)" || { echo "Say which backup: make restore FILE=var/backups/hamiran-….dump"; exit 1; }
+	@$(PY) manage.py restore "$(FILE)" $(if $(filter yes,$(OVERWRITE)),--overwrite)
 
 test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)

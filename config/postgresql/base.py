@@ -18,8 +18,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         return connection
 
-    def _set_autocommit(self, autocommit: bool) -> None:
-        super()._set_autocommit(autocommit)
+    def set_autocommit(
+        self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
+    ) -> None:
+        super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
         if not autocommit and self._is_pooled:
             with self.wrap_database_errors:
                 self.connection.execute(database_session.TELL_TRANSACTION)
