@@ -32,6 +32,9 @@ test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 chaos: $(VENV)/dev  ## kill everything at random under load, then compare all books; CHAOS_ROUNDS, CHAOS_SEED
 	$(PY) bench/chaos.py
 
+cheat: $(VENV)/dev  ## customers who cheat, on a service of their own: paid, true price, uncovered; CHEAT_ONLY for some
+	$(PY) -m bench.cheat
+
 bench: bench-tools $(VENV)/dev $(BENCH)/litellm/ready $(BENCH)/portkey/ready  ## measure beside LiteLLM and Portkey; BENCH_ONLY for a row
 	$(PY) -m bench.gateways
 
