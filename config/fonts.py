@@ -20,10 +20,12 @@ from django.core.files.storage import FileSystemStorage
 PACKAGE = "fontpkg_noto_sans_arabic"
 FONT, LICENSE = "noto-sans-arabic.woff2", "noto-sans-arabic.OFL.txt"
 WEIGHTS = (400, 700)
+FEATURES = ["init", "medi", "fina", "rlig", "ccmp", "mark", "mkmk", "kern"]
+NAMES = [0, 1, 2, 3, 4, 5, 6, 13, 14]  # copyright, what it is called, licence
 # As `unicode-range` in config/static/persian.css has it.
 CHARACTERS = (
-    *range(0x060C, 0x060D), 0x061B, 0x061F, *range(0x0621, 0x063B), *range(0x0640, 0x0656), *range(0x0660, 0x066E),
-    0x0670, 0x067E, 0x0686, 0x0698, 0x06A9, 0x06AF, 0x06C0, 0x06C1, 0x06CC, 0x06D5, *range(0x06F0, 0x06FA),
+    *range(0x060C, 0x060D), 0x061B, 0x061F, *range(0x0621, 0x063B), *range(0x0640, 0x0656), *range(0x066A, 0x066D),
+    0x0670, 0x067E, 0x0686, 0x0698, 0x06A9, 0x06AF, 0x06C0, 0x06CC, 0x06D5, *range(0x06F0, 0x06FA),
     0x00AB, 0x00BB, 0x200C, 0x200D,
 )  # fmt: skip
 
@@ -48,7 +50,7 @@ def _made() -> Path:
     source = importlib.resources.files(PACKAGE)
     with importlib.resources.as_file(source / "files") as files:
         (font,) = files.glob("*.ttf")
-        recipe = zlib.crc32(repr((CHARACTERS, WEIGHTS)).encode())
+        recipe = zlib.crc32(repr((CHARACTERS, WEIGHTS, FEATURES, NAMES)).encode())
         folder = settings.VAR_DIR / "fonts" / f"{_version()}-{recipe:08x}"
         if not (folder / FONT).exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,7 @@ def cut(source: Path) -> bytes:
     from fontTools.ttLib import TTFont
     from fontTools.varLib import instancer
 
-    options = subset.Options(hinting=False, name_IDs=[0, 1, 2, 3, 4, 5, 6, 13, 14], notdef_outline=True)
+    options = subset.Options(hinting=False, name_IDs=NAMES, layout_features=FEATURES)
     with TTFont(source, recalcTimestamp=False) as font:
         subsetter = subset.Subsetter(options)
         subsetter.populate(unicodes=CHARACTERS)

@@ -13,6 +13,7 @@ from django.test import Client
 from fontTools.ttLib import TTFont
 
 from config import fonts
+from config.static_files import StaticFilesStorage
 
 MAX_BYTES = 60 * 1024
 LETTERS = "آابپتثجچحخدذرزژسشصضطظعغفقکگلمنوهیءأؤئۀةيك"
@@ -76,3 +77,7 @@ def test_persian_pages_load_it_and_english_ones_do_not(path: str) -> None:
     assert f"{fonts.FONT}" in browser.get(path, follow=True).content.decode()
     browser.cookies[settings.LANGUAGE_COOKIE_NAME] = "en"
     assert f"{fonts.FONT}" not in browser.get(path, follow=True).content.decode()
+
+
+def test_compressing_static_files_takes_no_brotli_though_the_font_needs_it() -> None:
+    assert not StaticFilesStorage().create_compressor(quiet=True).use_brotli
