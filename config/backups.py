@@ -101,18 +101,25 @@ def _load(file: Path) -> None:
         "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-",
         database=True, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    failure = None
     with psql:
         assert psql.stdin is not None
         assert psql.stderr is not None
-        with contextlib.suppress(BrokenPipeError):  # it says on stderr why it left
+        try:
             psql.stdin.write(b"BEGIN;\n" + (b"" if is_empty else EMPTY.encode()))
             psql.stdin.flush()
             _run("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(file), stdout=psql.stdin)
             psql.stdin.write(b"COMMIT;\n")
             psql.stdin.close()
+        except (BackupError, BrokenPipeError) as error:  # the latter: psql has left, and says why
+            failure = error
+            with contextlib.suppress(BrokenPipeError):
+                psql.stdin.close()
         said = psql.stderr.read().decode(errors="replace").strip()
     if psql.returncode:
         raise BackupError(f"Nothing was changed, for the database refused the backup:\n{said}")
+    if failure is not None:
+        raise failure
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import stat
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from django.conf import settings
 
 from config import embedded
 from tests.config.test_serve import started
@@ -34,8 +36,10 @@ class Rehearsal:
     refused_while_running: str
 
 
-def manage(var_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    env = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
+def manage(var_dir: Path, *arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
+    env = {
+        name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}
+    } | given
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT, env={**env, "HAMIRAN_VAR": str(var_dir)}, capture_output=True, text=True, timeout=60, check=False,
@@ -143,6 +147,22 @@ def test_a_damaged_backup_leaves_what_is_there(rehearsal: Rehearsal, elsewhere: 
     assert "pg_restore failed" in refused.stderr
     with embedded.postgres_running(elsewhere):
         assert answer(elsewhere, "wallet_report", "--mobile", MOBILE) == rehearsal.report
+
+
+def test_a_database_elsewhere_is_restored_once_nobody_else_uses_it(
+    rehearsal: Rehearsal, elsewhere: Path
+) -> None:
+    name = f"restored_{secrets.token_hex(4)}"
+    url = settings.DATABASE_URL.replace("/hamiran?", f"/{name}?")
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as database:
+        database.execute(f"CREATE DATABASE {name}")
+    with psycopg.connect(url):
+        refused = manage(elsewhere, "restore", str(rehearsal.backup), DATABASE_URL=url)
+        assert "1 other connections use this database" in refused.stderr
+    restored = manage(elsewhere, "restore", str(rehearsal.backup), DATABASE_URL=url)
+    assert restored.returncode == 0, restored.stderr
+    report = manage(elsewhere, "wallet_report", "--mobile", MOBILE, "--json", DATABASE_URL=url)
+    assert json.loads(report.stdout) == rehearsal.report
 
 
 def test_secrets_that_did_not_come_along_are_named(rehearsal: Rehearsal, tmp_path: Path) -> None:
