@@ -12,7 +12,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run test chaos bench bench-tools soak check messages lock audit clean
+.PHONY: help run backup restore test chaos cheat bench bench-tools soak check messages lock audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -20,11 +20,21 @@ help:  ## this list
 run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve  # ends when make is killed, too
 
+backup: $(VENV)/runtime  ## write a dated backup of the database into var/backups, beside the running service; INTO
+	@$(PY) manage.py backup $(if $(INTO),--into "$(INTO)")
+
+restore: $(VENV)/runtime  ## bring FILE back into a fresh data folder or database, the service being stopped; OVERWRITE=yes
+	@test -n "$(FILE)" || { echo "Say which backup: make restore FILE=var/backups/hamiran-….dump"; exit 1; }
+	@$(PY) manage.py restore "$(FILE)" $(if $(filter yes,$(OVERWRITE)),--overwrite)
+
 test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 chaos: $(VENV)/dev  ## kill everything at random under load, then compare all books; CHAOS_ROUNDS, CHAOS_SEED
 	$(PY) bench/chaos.py
+
+cheat: $(VENV)/dev  ## customers who cheat, on a service of their own: paid, true price, uncovered; CHEAT_ONLY for some
+	$(PY) -m bench.cheat
 
 bench: bench-tools $(VENV)/dev $(BENCH)/litellm/ready $(BENCH)/portkey/ready  ## measure beside LiteLLM and Portkey; BENCH_ONLY for a row
 	$(PY) -m bench.gateways

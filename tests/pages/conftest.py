@@ -20,7 +20,7 @@ def static_files() -> None:
     """The web process serves what was collected, under names that carry a digest, as in production."""
     storages = {
         **settings.STORAGES,
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+        "staticfiles": {"BACKEND": "config.static_files.StaticFilesStorage"},
     }
     with override_settings(STORAGES=storages):
         call_command(

@@ -6,7 +6,6 @@ SIGUSR1 brings the code and the files of secrets that are on the disk by then in
 import asyncio
 import contextlib
 import errno
-import fcntl
 import hashlib
 import http.client
 import io
@@ -18,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -28,7 +27,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from config import embedded
+from config import data_folder, embedded
 from config.env import envstr
 from config.listening import bind
 from config.supervisor import Child, KeepsDyingError, Supervisor
@@ -50,9 +49,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             host = envstr("HOST", "127.0.0.1")
-            with _only_one(settings.VAR_DIR), _address(host, settings.PORT) as listening:
+            with data_folder.held(settings.VAR_DIR), _address(host, settings.PORT) as listening:
                 asyncio.run(_serve(host, listening))
-        except (RefusedError, KeepsDyingError, embedded.EngineError) as error:
+        except (RefusedError, data_folder.Unavailable, KeepsDyingError, embedded.EngineError) as error:
             _say(f"\n{error}", file=sys.stderr)
             sys.exit(1)
         _say("Stopped; no process is left.")
@@ -236,31 +235,6 @@ def _address(host: str, port: int) -> socket.socket:
             f"Port {port} on {host} {reason}. Nothing was started. "
             f"Choose another port, for example: PORT={port + 1 if port < 65535 else 8000} make run"
         ) from None
-
-
-@contextlib.contextmanager
-def _only_one(var_dir: Path) -> Iterator[None]:
-    """Holds the data folder for one run; the lock goes with the process, however that ends."""
-    try:
-        var_dir.mkdir(parents=True, exist_ok=True)
-        lock = (var_dir / "serve.lock").open("a+")
-    except OSError as error:
-        raise RefusedError(
-            f"The data folder cannot be used: {error}. Choose another with HAMIRAN_VAR=…"
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise RefusedError(
-                f"Hamiran is already running on {var_dir} (process {lock.read().strip()}). "
-                "Stop that one, or choose another data folder: HAMIRAN_VAR=… PORT=… make run"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 def _say(text: str, file: Any = None) -> None:

@@ -16,7 +16,10 @@ import httpx
 import psycopg
 import pytest
 from django.db import connection
+from django.db.utils import ConnectionHandler
 
+from accounts import database_session
+from config import embedded
 from tests.factories import WalletFactory
 from tests.live import ROOT, eventually, web_process
 from tests.proxy.api.conftest import HELLO, MODEL
@@ -95,6 +98,23 @@ async def _place_and_settle(conninfo: str, wallet_id: int) -> None:
         await asyncio.gather(*(one(door) for door in doors * 5))
     for door in doors:
         await door.close(timeout_seconds=5)
+
+
+def test_each_transaction_of_django_is_told_its_settings(
+    pooled_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        database_session, "TELL_TRANSACTION", "SET LOCAL idle_in_transaction_session_timeout = '7s'"
+    )
+    pooled = ConnectionHandler({"default": embedded.django_database(pooled_url)})["default"]
+    try:
+        pooled.set_autocommit(False)
+        with pooled.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            assert cursor.fetchone() == ("7s",)
+        pooled.rollback()
+    finally:
+        pooled.close()
 
 
 def test_the_web_process_and_the_ledgers_check_work_through_it(pooled_url: str, make_caller: Any) -> None:

@@ -1,0 +1,36 @@
+"""What every session with PostgreSQL is told, whichever way it was opened, so that no restored database lacks it."""
+
+from typing import Any
+
+import psycopg
+
+# A transaction that stalls holds a wallet's row, and with it every batch that asks about that wallet. Nothing here
+# sits idle inside a transaction on purpose, so one that does belongs to a process that died or was frozen.
+SETTINGS = {"idle_in_transaction_session_timeout": "5s"}
+
+TELL = "SELECT pg_backend_pid(), " + ", ".join(
+    f"set_config('{name}', '{value}', false)" for name, value in SETTINGS.items()
+)
+# Behind a pooler the next transaction may run in another session, so that each has to be told anew.
+TELL_TRANSACTION = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SETTINGS.items())
+
+
+def tell(connection: psycopg.Connection[Any]) -> bool:
+    """Tells a session that has just been opened, and returns whether it is pooled.
+
+    Pooled: something like PgBouncer stands between, which answers with a process number that is not the server's.
+    The next statement may then run in another session, where a prepared name is unknown or, worse, another
+    statement's.
+    """
+    return _is_pooled(connection, connection.execute(TELL).fetchone())
+
+
+async def tell_async(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """As `tell`."""
+    cursor = await connection.execute(TELL)
+    return _is_pooled(connection, await cursor.fetchone())
+
+
+def _is_pooled(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], row: Any) -> bool:
+    assert row is not None
+    return bool(row[0] != connection.info.backend_pid)

@@ -1,0 +1,91 @@
+"""Brings a backup back into a fresh data folder or database, and judges what came back."""
+
+import contextlib
+import io
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from config import backups, data_folder, embedded
+from keys.models import APIKey
+from proxy import secrets
+from proxy.management.operator_command import Answer, OperatorCommand
+from proxy.models import Upstream
+
+
+class Command(OperatorCommand):
+    help = "Restore a backup while the service is stopped; exit status 1 where its ledger is not sound."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("file", metavar="FILE", help="What `backup` wrote.")
+        parser.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="Replace a database that holds accounts; what was there is written to a backup first.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.is_sound = True
+        super().handle(*args, **options)
+        if not self.is_sound:
+            raise SystemExit(1)
+
+    def answer(self, options: dict[str, Any]) -> Answer:
+        try:
+            with backups.restored(Path(options["file"]), overwrite=options["overwrite"]) as before:
+                call_command("migrate", interactive=False, verbosity=0)
+                ledger = _ledger()
+                missing = _missing_secrets()
+        except (backups.BackupError, data_folder.Unavailable, embedded.EngineError, OSError) as error:
+            raise CommandError(str(error)) from None
+        self.is_sound = bool(ledger["ok"])
+        lines = [f"Restored from {options['file']}."]
+        if before is not None:
+            lines.append(f"What was there before is in {before}.")
+        lines += [f"Broken: {finding['invariant']}\n    {finding['detail']}" for finding in ledger["broken"]]
+        lines += missing
+        lines += ["The ledger is sound. Start the service with `make run`."] if self.is_sound else []
+        return Answer(
+            data={
+                "restored": options["file"],
+                "before": None if before is None else str(before),
+                "ok": self.is_sound,
+                "broken": ledger["broken"],
+                "missing": missing,
+            },
+            text="\n".join(lines),
+        )
+
+
+def _ledger() -> dict[str, Any]:
+    out = io.StringIO()
+    with contextlib.suppress(SystemExit):  # its answer says what is broken
+        call_command("check_ledger", json=True, stdout=out)
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found
+
+
+def _missing_secrets() -> list[str]:
+    """What the database cannot say: whether the secrets that came with it are those of this installation."""
+    missing = []
+    for upstream in Upstream.objects.order_by("pk"):
+        try:
+            secrets.decrypt(upstream.api_key_encrypted)
+        except secrets.Undecryptable:
+            missing.append(
+                f"FIELD_KEYS does not hold the key of upstream {upstream.name}: it cannot be called."
+            )
+    versions = APIKey.objects.exclude(pepper_version__in=settings.PEPPERS).values_list(
+        "pepper_version", flat=True
+    )
+    missing += [
+        f"PEPPERS lacks version {version}: keys made with it do not work."
+        for version in sorted(set(versions))
+    ]
+    return missing
