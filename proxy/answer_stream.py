@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from proxy import reported_usage, sse
+from proxy import plain_chunks, reported_usage, sse
 from proxy.answers import (
     BadAnswer,
     check_choice,
@@ -29,40 +29,6 @@ from proxy.upstream_errors import error_of
 
 CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
 NO_USAGE = b',"usage":null'
-
-
-class PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    content: str | None = None
-    role: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: None = None
-    tool_calls: None = None
-    function_call: None = None
-
-
-class PlainChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    delta: PlainDelta
-    index: int = 0
-    finish_reason: None = None
-    logprobs: None = None
-
-
-class PlainChunk(msgspec.Struct, gc=False):
-    """What nearly every event is: text of one choice, and nothing that bills, fails or ends.
-
-    Decoding into this costs half of decoding into dictionaries. What does not fit is decoded whole.
-    """
-
-    choices: tuple[PlainChoice]
-    model: str | None = None
-    usage: msgspec.UnsetType | None = msgspec.UNSET
-    error: None = None
-    cost: msgspec.UnsetType = msgspec.UNSET
-    x_groq: msgspec.UnsetType = msgspec.UNSET
-
-
-decode_plain = msgspec.json.Decoder(PlainChunk).decode
 
 
 class AnswerStream:
@@ -209,7 +175,7 @@ class AnswerStream:
     def _plain(self, event: bytes, data: bytes) -> bytes | None:
         """An event that is a PlainChunk, as it is but for its model and a usage of null; None for any other."""
         try:
-            chunk = decode_plain(data)
+            chunk = plain_chunks.decode(data)
         except msgspec.DecodeError:
             return None
         choice = chunk.choices[0]
@@ -222,10 +188,8 @@ class AnswerStream:
             if NO_USAGE not in event:
                 return None
             event = event.replace(NO_USAGE, b"")
-        delta = choice.delta
-        text = delta.content
-        speaks = text or delta.reasoning_content or delta.reasoning
-        if speaks and not self._has_room(_plain_texts(text, delta.reasoning_content, delta.reasoning)):
+        said = choice.delta.texts()
+        if said and not self._has_room(said):
             return b""
         self._begun.add(choice.index)
         self._last_data = data
@@ -329,12 +293,6 @@ class AnswerStream:
                     choice["finish_reason"] = word
                     changed = True
         return changed
-
-
-def _plain_texts(text: str | None, *reasoning: str | None) -> tuple[str, ...]:
-    if text and not any(reasoning):
-        return (text,)
-    return (text or "", *{one for one in reasoning if one})
 
 
 def _head(data: bytes, model: str | None) -> dict[str, Any]:

@@ -136,7 +136,18 @@ class Relay:
             if self._said != self._answer.said_something:
                 self._said = self._answer.said_something
                 self._content_by = now + self._content_seconds
-            relayed = await self._read(min(now + self._idle_seconds, self._content_by, self._deadline))
+            try:
+                relayed = await self._read(min(now + self._idle_seconds, self._content_by, self._deadline))
+            except UpstreamFailed:
+                if client.gone or not self._is_over():
+                    raise
+                self._answer.cut()
+                return
+
+    def _is_over(self) -> bool:
+        """Whether an answer that has begun did not fail, but has used up the time that it may take."""
+        answer = self._answer
+        return bool(answer.size.text_bytes) and not answer.failure and self._loop.time() >= self._deadline
 
     async def _finish(self, client: Client) -> None:
         if client.gone:
@@ -151,14 +162,9 @@ class Relay:
         if client.gone:  # what upstream made before the client left, or before it failed after that
             await self._bill(Outcome.CLIENT_LEFT)
             return
-        if (
-            self._answer.size.text_bytes and self._loop.time() >= self._deadline
-        ):  # it did not fail: it is ended here
-            self._answer.cut()
-            await _whatever_happens(self._finish(client))
-            return
-        broke_off = self._answer.broke_off or self._answer.failure is None
-        if self._held_up and broke_off and self._answer.size.text_bytes:
+        answer = self._answer
+        broke_off = answer.broke_off or not (answer.failure or self._silence)
+        if self._held_up and broke_off and answer.size.text_bytes:
             await self._bill(Outcome.CLIENT_LEFT)
         elif isinstance(error, UpstreamRefusal):
             await self._metered.void(outcome=Outcome.REFUSED, status=error.status)
