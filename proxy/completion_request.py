@@ -25,6 +25,7 @@ N_MAX = 128
 OUTPUT_LIMIT_MAX = 2**31 - 1
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*\]")
+TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
 NO_TOOLS = frozenset({b"null", b"[]"})
 
 Fields = dict[str, msgspec.Raw]
@@ -151,8 +152,10 @@ def read_request(payload: Payload, *, model: str) -> CompletionRequest:
         if (tools := fields.get(name)) is not None and bytes(tools) not in NO_TOOLS:
             content.inputs.setdefault(TOOLS, name)
             tools_bytes += len(bytes(tools) if payload.compact else _compact(bytes(tools)))
-    if "tools" in fields:
-        fields = {**fields, "tools": client_tools(fields["tools"])}
+    if "tools" in fields and (kept := client_tools(fields["tools"])) is not fields["tools"]:
+        # Without any tool left, what speaks of tools would be refused.
+        without = TOOL_FIELDS if bytes(kept) in NO_TOOLS else ()
+        fields = {name: value for name, value in {**fields, "tools": kept}.items() if name not in without}
     return CompletionRequest(
         fields=fields,
         model=model,

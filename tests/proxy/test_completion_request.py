@@ -291,6 +291,8 @@ def test_tools_that_an_upstream_would_run_are_left_out() -> None:
     own = {"type": "function", "function": {"name": "f", "parameters": {"maximum": 1e300}}}
     ask = read([{"role": "user", "content": "hi"}], tools=[own, {"type": "web_search"}, {"type": "custom"}])
     assert sent(ask)["tools"] == [own, {"type": "custom"}]
+    ask = read([{"role": "user", "content": "hi"}], tools=[{"type": "web_search"}], tool_choice="auto")
+    assert set(sent(ask)) == {"model", "messages", "max_tokens"}
     for tools in (b'[{"function":{}}]', b'{"type":"web_search"}', b"null", b"[5]"):
         assert client_tools(unread := msgspec.Raw(tools)) is unread
 
