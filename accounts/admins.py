@@ -127,7 +127,7 @@ def name(mobile: str) -> str:
 def _send(text: str, mobiles: list[str]) -> None:
     for mobile in mobiles:
         try:
-            sms.provider().send_text(mobile=mobile, text=text)
+            sms.send_notice(mobile=mobile, text=text)
         except (sms.NotConfigured, sms.SMSError) as error:
             logger.error(  # noqa: TRY400 - a provider that is away is no fault of the code
                 "notice_not_sent",

@@ -35,3 +35,22 @@ def test_it_is_whole_again_after_an_hour_and_forgotten_later(settings: Any) -> N
     sms.send_text(mobile=new_mobile(), text="low")
     sms.purge()
     assert SentSMS.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_a_used_up_budget_of_messages_does_not_silence_what_admins_have_to_hear(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    sent: list[str] = []
+
+    class Phone:
+        def send_text(self, *, mobile: str, text: str) -> None:
+            sent.append(text)
+
+    monkeypatch.setattr(sms, "provider", Phone)
+    settings.SMS_PER_HOUR = 0
+    with pytest.raises(sms.OverBudget):
+        sms.send_text(mobile="+989120000001", text="of others")
+    sms.send_notice(mobile="+989120000001", text="a new admin")
+    assert sent == ["a new admin"]
+    assert SentSMS.objects.count() == 1

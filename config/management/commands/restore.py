@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from accounts.admin_models import Authenticator
 from config import backups, data_folder, embedded
 from keys.models import APIKey
 from proxy import secrets
@@ -80,6 +81,14 @@ def _missing_secrets() -> list[str]:
         except secrets.Undecryptable:
             missing.append(
                 f"FIELD_KEYS does not hold the key of upstream {upstream.name}: it cannot be called."
+            )
+    for authenticator in Authenticator.objects.select_related("user").order_by("pk"):
+        try:
+            authenticator.seed()
+        except secrets.Undecryptable:
+            missing.append(
+                f"FIELD_KEYS does not hold the authenticator of {authenticator.user}: "
+                "run create_admin for that number."
             )
     versions = APIKey.objects.exclude(pepper_version__in=settings.PEPPERS).values_list(
         "pepper_version", flat=True
