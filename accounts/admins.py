@@ -152,5 +152,11 @@ def _otpauth_url(mobile: str, seed: bytes) -> str:
     """What an authenticator app reads from a QR code:
     https://github.com/google/google-authenticator/wiki/Key-Uri-Format"""
     issuer = settings.OTP_TOTP_ISSUER
-    parameters = {"secret": b32encode(seed).decode(), "issuer": issuer}
+    parameters = {
+        "secret": b32encode(seed).decode(),
+        "algorithm": "SHA1",
+        "digits": 6,
+        "period": 30,
+        "issuer": issuer,
+    }
     return f"otpauth://totp/{quote(f'{issuer}:{mobile}')}?{urlencode(parameters, quote_via=quote)}"
