@@ -202,8 +202,10 @@ async def _hold(metered: Metered, ask: CompletionRequest, output_limit: int) -> 
     affordable = pricing.affordable_output_tokens(metered.held_micro, prompt, price)
     if affordable is not None:
         output = min(output, affordable // ask.n)
+    output_limit = min(output_limit, output)
     metered.prompt_bound, metered.output_bound = prompt, output * ask.n
-    return min(output_limit, output)
+    metered.output_cap = output_limit * ask.n
+    return output_limit
 
 
 async def _call(

@@ -61,7 +61,8 @@ class Metered:
 
     Both survive the cancellation of their caller: a settlement that was begun is carried out. `route` is the one
     that serves, or was tried last; `believes_usage` whether what it reports can be true of such a request.
-    `prompt_bound` and `output_bound` are the tokens that the hold was made for, of all choices together.
+    `prompt_bound` and `output_bound` are the tokens that the hold was made for, `output_cap` those that were asked
+    for, of all choices together.
     """
 
     holds: Holds
@@ -75,6 +76,7 @@ class Metered:
     held_micro: int = 0
     prompt_bound: int = 0
     output_bound: int = 0
+    output_cap: int = 0
     observe: Callable[[Usage], None] = field(default=lambda _usage: None)
     believes_usage: bool = True
     started: float = field(default_factory=time.perf_counter)
@@ -204,8 +206,8 @@ class Metered:
             )
 
     def release_limits(self, tokens: int) -> "asyncio.Future[None]":
-        """Gives the place back and counts what was used; where an upstream reports absurdly much, what was held for."""
-        bound = self.prompt_bound + self.output_bound
+        """Gives the place back and counts what was used; where an upstream reports absurdly much, what was asked."""
+        bound = self.prompt_bound + self.output_cap
         if bound and tokens > ABSURD * bound:
             tokens = bound
         return self.limiter.finish(

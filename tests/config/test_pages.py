@@ -18,8 +18,10 @@ import config.urls
 from accounts import opening
 from accounts.models import Tier
 from accounts.session_store import SessionStore
+from config import front
 from proxy import offers
 from proxy.models import LanguageModel
+from tests.proxy.factories import PriceFactory, RouteFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -185,18 +187,18 @@ def test_htmx_may_neither_evaluate_text_nor_write_styles(client: Client) -> None
 
 def test_the_front_page_shows_what_is_on_sale_and_the_tiers(client: Client) -> None:
     offers.add_model(
-        model_id="front-model",
+        model_id="0-front-model",
         upstream_url="http://127.0.0.1:9/v1",
         upstream_key="k",
         input_rial_per_million=300_000,
         output_rial_per_million=1_800_000,
     )
-    LanguageModel.objects.filter(model_id="front-model").update(
+    LanguageModel.objects.filter(model_id="0-front-model").update(
         description="Quick", description_fa="مدلی سریع"
     )
     tier = Tier.objects.get(is_default=True)
     page = client.get("/").content.decode()
-    assert "front-model" in page
+    assert "0-front-model" in page
     assert "مدلی سریع" in page
     assert "۳۰٬۰۰۰ تومان" in page
     assert tier.name in page
@@ -302,3 +304,9 @@ def test_pages_load_nothing_from_elsewhere_and_hold_no_inline_code(client: Clien
 @pytest.mark.django_db
 def test_a_cookie_with_a_nul_byte_is_no_session(client: Client) -> None:
     assert client.get("/", headers={"cookie": 'sessionid="\\000abcdefghij"'}).status_code == 200
+
+
+def test_the_front_page_shows_a_handful_of_models_however_many_are_on_sale(client: Client) -> None:
+    for _ in range(front.MODELS_SHOWN + 3):
+        PriceFactory.create(model=RouteFactory.create().model)
+    assert len(client.get("/").context["models"]) == front.MODELS_SHOWN

@@ -31,6 +31,7 @@ def form(tier: Tier, **fields: Any) -> dict[str, Any]:
         "rpm": tier.rpm,
         "tpm": tier.tpm,
         "concurrency": tier.concurrency or "",
+        "account_factor": tier.account_factor,
         "sign_up_credit": tier.sign_up_credit_micro // 10_000_000,
         "min_lifetime_topup": ""
         if tier.min_lifetime_topup_micro is None

@@ -20,6 +20,12 @@ def body(padding: int, **fields: Any) -> bytes:
     return json.dumps({"model": MODEL, "messages": HELLO, "user": "x" * padding, **fields}).encode()
 
 
+def picture(length: int) -> bytes:
+    """A body whose length is no text's: it makes few tokens."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * length}}
+    return body(0, messages=[{"role": "user", "content": [image]}])
+
+
 def post(caller: Caller, content: Any) -> httpx.Response:
     with caller.http as http:
         return http.post("/chat/completions", content=content)
@@ -80,8 +86,7 @@ def test_a_large_request_whose_tokens_are_refused_is_not_counted(make_caller: An
     caller = make_caller(rpm=3, tpm=1_000, concurrency=1)
     for _ in range(5):
         refused = post(caller, body(0, messages=[{"role": "user", "content": "x" * 200_000}]))
-        assert code(refused) == (429, "rate_limit_exceeded")
-        assert refused.headers["x-should-retry"] == "false"
+        assert code(refused) == (413, "request_exceeds_limit")
     assert caller.ask().headers["x-ratelimit-remaining-requests"] == "2"
 
 
@@ -96,19 +101,19 @@ def test_a_large_request_that_makes_no_sense_keeps_its_place_and_frees_it_for_ot
 
 def test_the_bytes_of_large_bodies_are_limited(make_caller: Any) -> None:
     caller, other = make_caller(rpm=1, tpm=100_000), make_caller()  # at least one of the largest a minute
-    assert post(caller, body(1_200_000)).status_code == 200
-    refused = post(caller, body(1_200_000))
+    assert post(caller, picture(1_200_000)).status_code == 200
+    refused = post(caller, picture(1_200_000))
     assert code(refused) == (429, "rate_limit_exceeded")
     assert refused.json()["error"]["message"] == "Rate limit exceeded. Please retry after a minute."
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert "x-ratelimit-limit-requests" not in refused.headers  # it was refused by its bytes
-    assert post(other, body(1_200_000)).status_code == 200
+    assert post(other, picture(1_200_000)).status_code == 200
 
 
 def test_bytes_of_a_body_without_a_length_are_limited_as_they_come(make_caller: Any) -> None:
     caller = make_caller(rpm=1, tpm=100_000)
-    assert post(caller, iter([body(1_200_000)])).status_code == 200
-    refused = post(caller, iter([body(1_200_000)]))
+    assert post(caller, iter([picture(1_200_000)])).status_code == 200
+    refused = post(caller, iter([picture(1_200_000)]))
     assert refused.status_code == 429
 
 
