@@ -14,7 +14,7 @@ from proxy.completion_request import CompletionRequest, read_payload, read_reque
 from proxy.errors import APIError
 from proxy.quirks import QUIRKS, of
 from proxy.request_fields import LEFT_OUT, client_tools, thinking_only
-from proxy.tokens import DEFAULT_RATES, TokenRates, expansion_bytes
+from proxy.tokens import DEFAULT_RATES, MEDIA_PART_TOKENS, TokenRates, expansion_bytes
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
@@ -90,6 +90,24 @@ def test_a_text_costs_the_same_however_its_json_is_written() -> None:
         '{\n  "model": "m",\n  "messages": [\n    {\n      "role": "user",\n      "content": "سلام"\n    }\n  ]\n}'
     )
     assert plain.prompt == escaped.prompt == indented.prompt
+
+
+@pytest.mark.parametrize(
+    "padding",
+    ["\n" * 90_000, " " * 90_000, "\\u0041", "\t\r\n" * 9_000],
+    ids=["lines", "spaces", "escape", "all"],
+)
+@pytest.mark.parametrize(
+    "said", ["word " * 2_000, "\\u0041" + "word " * 2_000, "\\/" * 5_000], ids=["plain", "escape", "slashes"]
+)
+def test_however_a_media_part_is_padded_the_text_beside_it_counts(padding: str, said: str) -> None:
+    text = f'{{"type":"text","text":"{said}"}}'
+    image = f'{{"type":"image_url","x":{padding if padding.isspace() else ""}"{padding.strip()}","image_url":{{}}}}'
+    content = f'[{{"role":"user","content":[{text},{image}]}}]'
+    prompt = raw(f'{{"model":"m","messages":{content}}}').prompt
+    assert 5_000 < prompt.text_bytes < 10_200
+    assert prompt.estimate > 1_250 + MEDIA_PART_TOKENS
+    assert prompt.bound(rates=DEFAULT_RATES, media_part_tokens=0, context_tokens=10**9) > 7_000
 
 
 def test_an_image_is_bounded_by_the_models_allowance_not_by_its_bytes() -> None:
