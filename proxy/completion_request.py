@@ -14,7 +14,17 @@ import msgspec
 from proxy import tokens
 from proxy.errors import APIError
 from proxy.quirks import Quirks
-from proxy.request_fields import INPUTS, LIMIT_FIELDS, TEXT, TOOLS, client_tools
+from proxy.request_fields import (
+    AUDIO,
+    FILE,
+    IMAGE,
+    INPUTS,
+    LIMIT_FIELDS,
+    TEXT,
+    TOOLS,
+    client_tools,
+    is_disguised,
+)
 from proxy.tokens import PromptSize, TextSize, expansion_bytes
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -38,8 +48,22 @@ class Message(msgspec.Struct, gc=False):
 
 
 class Part(msgspec.Struct, gc=False):
+    """Of a part that calls itself text vLLM takes the medium all the same, if there is one."""
+
     type: str
     text: Any = None
+    image_url: Any = None
+    audio_url: Any = None
+    input_audio: Any = None
+    video_url: Any = None
+
+    @property
+    def medium(self) -> str | None:
+        if self.image_url:
+            return IMAGE
+        if self.audio_url or self.input_audio:
+            return AUDIO
+        return FILE if self.video_url else None
 
 
 _read_fields = msgspec.json.Decoder(Fields).decode
@@ -140,7 +164,7 @@ def required_model(payload: Payload) -> str:
 
 def read_request(payload: Payload, *, model: str) -> CompletionRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
-    fields = payload.fields
+    fields = {name: value for name, value in payload.fields.items() if not is_disguised(name)}
     content = _read_messages(fields["messages"], payload.compacted)
     stream = _read(fields, "stream", _read_flag, "a boolean")
     options = _read(fields, "stream_options", _read_options, "an object") or {}
@@ -221,13 +245,16 @@ def _add_message(content: _Content, message: Message, number: int) -> None:
     for place, raw in enumerate(said or ()):
         part = _read_part(raw)
         kind = INPUTS.get(part.type)
-        if kind == TEXT:
+        is_text = kind == TEXT
+        if is_text:
             content.hear(part.text if isinstance(part.text, str) else "")
-            continue
+            if (kind := part.medium) is None:
+                continue
         content.media_parts += 1
-        if kind is not None:  # the bytes of a part of an unknown type count as text, too
-            content.media_bytes += len(content.compacted(bytes(raw)))
+        if kind is not None:
             content.inputs.setdefault(kind, f"messages[{number}].content[{place}]")
+            if not is_text:  # the bytes of others, and of parts of an unknown type, count as text, too
+                content.media_bytes += len(content.compacted(bytes(raw)))
 
 
 def _compact(body: bytes) -> tuple[bytes, Compacting]:

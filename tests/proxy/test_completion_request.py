@@ -291,6 +291,28 @@ def test_a_name_written_with_escapes_is_the_same_name() -> None:
     assert "n_predict" not in sent(ask)
 
 
+@pytest.mark.parametrize(
+    "name", ["Max_Tokens", "MODEL", "N", "\u017ftream", "Tools", "N_Predict", "maxoutputtokens"]
+)
+def test_a_name_in_other_letters_cannot_stand_for_one_that_is_read_or_left_out(name: str) -> None:
+    ask = read([{"role": "user", "content": "hi"}], **{name: 50_000}, temperature=1)
+    assert set(sent(ask)) == {"model", "messages", "temperature", "max_tokens"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"type": "text", "text": "s" * 5_000, "uuid": "1", "image_url": {"url": "https://x/y.png"}},
+        {"type": "input_text", "text": "s" * 5_000, "image_url": "https://x/y.png"},
+    ],
+)
+def test_an_image_in_a_part_of_text_is_an_image_beside_the_text(text: dict[str, Any]) -> None:
+    ask = read([{"role": "user", "content": [text]}])
+    assert ask.inputs == {"image": "messages[0].content[0]"}
+    assert bound(ask, media=10_000) > 15_000
+    assert read([{"role": "user", "content": [{**text, "image_url": None}]}]).inputs == {}
+
+
 def test_of_a_name_that_stands_twice_the_last_one_counts_everywhere() -> None:
     ask = raw('{"model":"a","model":"m","messages":[{"role":"user","content":"x"}],"n":9,"n":2}')
     assert ask.n == 2
@@ -311,6 +333,15 @@ def test_tools_that_an_upstream_would_run_are_left_out() -> None:
     assert sent(ask)["tools"] == [own, {"type": "custom"}]
     ask = read([{"role": "user", "content": "hi"}], tools=[{"type": "web_search"}], tool_choice="auto")
     assert set(sent(ask)) == {"model", "messages", "max_tokens"}
+    hosted = [
+        {"googleSearch": {}},
+        {"type": None, "code_execution": {}},
+        {"type": "mcp"},
+        {"type": "web_search"},
+    ]
+    flat = {"name": "f", "parameters": {}}
+    ask = read([{"role": "user", "content": "hi"}], tools=[*hosted, {"type": 5}, flat])
+    assert sent(ask)["tools"] == [{"type": 5}, flat]  # malformed: upstream says so
     for tools in (b'[{"function":{}}]', b'{"type":"web_search"}', b"null", b"[5]"):
         assert client_tools(unread := msgspec.Raw(tools)) is unread
 
