@@ -110,6 +110,10 @@ class AnswerStream:
         self.done = not self.failure
         return relayed
 
+    def stop(self) -> None:
+        """Ends a finished answer for which nothing more can come."""
+        self.done = True
+
     def cut(self) -> None:
         """Ends the answer here: its choices end for want of length."""
         self.done = self.is_cut = True
@@ -146,7 +150,7 @@ class AnswerStream:
         plain = event.startswith(b"data:") and event.count(b"\n") == 2
         data = event[5:-2].strip() if plain else sse.data(event)
         if data == b"[DONE]":
-            if not self._begun:
+            if not self.said_something:
                 raise BadAnswer("an end without an answer")
             self.done = True
             return b""

@@ -14,7 +14,17 @@ import msgspec
 from proxy import tokens
 from proxy.errors import APIError
 from proxy.quirks import Quirks
-from proxy.request_fields import INPUTS, LIMIT_FIELDS, TEXT, TOOLS, client_tools
+from proxy.request_fields import (
+    AUDIO,
+    FILE,
+    IMAGE,
+    INPUTS,
+    LIMIT_FIELDS,
+    TEXT,
+    TOOLS,
+    client_tools,
+    is_disguised,
+)
 from proxy.tokens import PromptSize, TextSize, expansion_bytes
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -29,6 +39,7 @@ TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
 NO_TOOLS = frozenset({b"null", b"[]"})
 
 Fields = dict[str, msgspec.Raw]
+Compacting = Callable[[bytes], bytes]
 
 
 class Message(msgspec.Struct, gc=False):
@@ -37,8 +48,22 @@ class Message(msgspec.Struct, gc=False):
 
 
 class Part(msgspec.Struct, gc=False):
+    """Of a part that calls itself text vLLM takes the medium all the same, if there is one."""
+
     type: str
     text: Any = None
+    image_url: Any = None
+    audio_url: Any = None
+    input_audio: Any = None
+    video_url: Any = None
+
+    @property
+    def medium(self) -> str | None:
+        if self.image_url:
+            return IMAGE
+        if self.audio_url or self.input_audio:
+            return AUDIO
+        return FILE if self.video_url else None
 
 
 _read_fields = msgspec.json.Decoder(Fields).decode
@@ -56,13 +81,13 @@ _read_part = msgspec.json.Decoder(Part).decode
 class Payload:
     """A body as its top-level fields. `text_bytes`: its size as compact JSON; `expansion_bytes`: see PromptSize.
 
-    `compact`: whether no field is longer than it has to be.
+    `compacted` makes any piece of the body as short as it is in there, so that sizes can be subtracted.
     """
 
     fields: Fields
     text_bytes: int
     expansion_bytes: int
-    compact: bool
+    compacted: Compacting
 
 
 @dataclass(slots=True)
@@ -88,7 +113,7 @@ class CompletionRequest:
         if tokens.at_least(self.content_bytes, 0) <= context_tokens:
             return False
         size = TextSize()
-        _read_messages(self.fields["messages"], size)
+        _read_messages(self.fields["messages"], bytes, size)
         return size.at_least > context_tokens
 
     def upstream_body(self, *, upstream_model: str, output_limit: int, rules: Quirks) -> bytes:
@@ -118,8 +143,8 @@ def read_payload(body: bytes) -> Payload:
         fields = _read_fields(body)
         if not body.isascii():
             body.decode()  # fields that are only cut out are not looked into
-        compact = _compact(body)
-        return Payload(fields, len(compact), expansion_bytes(compact), compact is body)
+        compact, compacted = _compact(body)
+        return Payload(fields, len(compact), expansion_bytes(compact), compacted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise APIError("invalid_json") from None
 
@@ -139,8 +164,8 @@ def required_model(payload: Payload) -> str:
 
 def read_request(payload: Payload, *, model: str) -> CompletionRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
-    fields = payload.fields
-    content = _read_messages(fields["messages"])
+    fields = {name: value for name, value in payload.fields.items() if not is_disguised(name)}
+    content = _read_messages(fields["messages"], payload.compacted)
     stream = _read(fields, "stream", _read_flag, "a boolean")
     options = _read(fields, "stream_options", _read_options, "an object") or {}
     n = _whole_number(fields, "n", N_MAX) or 1
@@ -151,7 +176,7 @@ def read_request(payload: Payload, *, model: str) -> CompletionRequest:
     for name in ("tools", "functions"):
         if (tools := fields.get(name)) is not None and bytes(tools) not in NO_TOOLS:
             content.inputs.setdefault(TOOLS, name)
-            tools_bytes += len(bytes(tools) if payload.compact else _compact(bytes(tools)))
+            tools_bytes += len(payload.compacted(bytes(tools)))
     if "tools" in fields and (kept := client_tools(fields["tools"])) is not fields["tools"]:
         # Without any tool left, what speaks of tools would be refused.
         without = TOOL_FIELDS if bytes(kept) in NO_TOOLS else ()
@@ -176,8 +201,9 @@ def read_request(payload: Payload, *, model: str) -> CompletionRequest:
 
 @dataclass(slots=True)
 class _Content:
-    """`size`, where the text has to be looked into more closely."""
+    """`compacted`: see Payload. `size`, where the text has to be looked into more closely."""
 
+    compacted: Compacting
     size: TextSize | None
     text_bytes: int = 0
     media_parts: int = 0
@@ -190,11 +216,11 @@ class _Content:
             self.size.add([text])
 
 
-def _read_messages(messages: msgspec.Raw, size: TextSize | None = None) -> _Content:
+def _read_messages(messages: msgspec.Raw, compacted: Compacting, size: TextSize | None = None) -> _Content:
     every = _read_list(messages)
     if len(every) > MESSAGES_MAX:
         raise APIError("invalid_messages", param="messages")
-    content = _Content(size)
+    content = _Content(compacted, size)
     for number, raw in enumerate(every):
         try:
             _add_message(content, _read_message(raw), number)
@@ -219,26 +245,33 @@ def _add_message(content: _Content, message: Message, number: int) -> None:
     for place, raw in enumerate(said or ()):
         part = _read_part(raw)
         kind = INPUTS.get(part.type)
-        if kind == TEXT:
+        is_text = kind == TEXT
+        if is_text:
             content.hear(part.text if isinstance(part.text, str) else "")
-            continue
+            if (kind := part.medium) is None:
+                continue
         content.media_parts += 1
-        if kind is not None:  # the bytes of a part of an unknown type count as text, too
-            content.media_bytes += len(bytes(raw))
+        if kind is not None:
             content.inputs.setdefault(kind, f"messages[{number}].content[{place}]")
+            if not is_text:  # the bytes of others, and of parts of an unknown type, count as text, too
+                content.media_bytes += len(content.compacted(bytes(raw)))
 
 
-def _compact(value: bytes) -> bytes:
-    r"""The same JSON without escapes (`\u0633` is six bytes for two) and line ends: what its size is judged by."""
-    if b"\\u" not in value:
-        return value if b"\n" not in value else msgspec.json.format(value, indent=-1)
+def _compact(body: bytes) -> tuple[bytes, Compacting]:
+    r"""The same JSON without escapes (`\u0633` is six bytes for two) and line ends, and how it was made so."""
+    compacted = _written_anew if b"\\u" in body else _without_spaces if b"\n" in body else bytes
     try:
-        return msgspec.json.encode(_read_anything(value))
-    except (
-        msgspec.MsgspecError,
-        RecursionError,
-    ):  # a number that no float holds: as it came, which is no shorter
-        return value
+        return compacted(body), compacted
+    except (msgspec.MsgspecError, RecursionError):  # a number that no float holds: it stays as it came
+        return body, bytes
+
+
+def _written_anew(value: bytes) -> bytes:
+    return msgspec.json.encode(_read_anything(value))
+
+
+def _without_spaces(value: bytes) -> bytes:
+    return msgspec.json.format(value, indent=-1)
 
 
 def _utf8_bytes(text: str) -> int:

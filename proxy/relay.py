@@ -195,11 +195,15 @@ class Relay:
         try:
             chunk = await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
+            if self._silence and answer.finished:  # it did not break: it neither ends nor says more
+                answer.stop()
+                return b""
             raise UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence) from error
         finally:
             self._patience.stop()
         relayed = answer.feed(chunk) if chunk else answer.end()
-        if answer.failure and not relayed:
+        # A mere role is not worth a 200 before a failure that came with it.
+        if answer.failure and not (relayed and answer.said_something):
             raise self._judged(answer.failure)
         return relayed
 

@@ -18,35 +18,59 @@ HOW_MUCH_IS_MADE = frozenset(
         # other names of the cap: llama.cpp, Ollama, TGI, transformers, LMDeploy, Responses, Anthropic, Gemini
         "n_predict", "num_predict", "max_new_tokens", "max_length", "max_gen_len", "max_gen_toks",
         "max_output_tokens", "max_tokens_to_sample", "maxOutputTokens", "generation_config", "generationConfig",
+        "maxTokens", "maxCompletionTokens", "max_new_token", "max_output_len", "max_seq_len", "max_decode_length",
+        # the same inside an object: Ollama, TGI, SGLang, Bedrock
+        "options", "parameters", "sampling_params", "inferenceConfig",
         # other names of n, and answers that are made and thrown away
         "n_cmpl", "best_of", "candidate_count", "candidateCount", "num_return_sequences", "num_beams", "beam_width",
-        "use_beam_search", "num_generations", "prediction",
+        "use_beam_search", "num_generations", "num_completions", "num_outputs", "num_samples", "num_results",
+        "numResults", "prediction", "speculation",
         # a template, or sizes of media, of the client's own: prompts of any length
         "chat_template", "mm_processor_kwargs", "media_resolution",
+        # prompts that are kept upstream, or looked up there
+        "cached_content", "cachedContent", "previous_response_id", "conversation", "prompt_id", "prompt_variables",
+        "data_sources", "dataSources",
     }
 )  # fmt: skip
 WHO_SERVES = frozenset(
     {
         # OpenRouter
         "models", "route", "provider", "preset", "transforms",
+        # Vercel's and Portkey's gateways
+        "providerOptions", "provider_options", "gateway", "config",
         # LiteLLM's proxy, and what SDKs call extra_*: bodies inside the body
         "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "custom_llm_provider", "api_base",
         "base_url", "api_key", "api_version", "organization", "deployment_id", "user_config", "litellm_params",
-        "allowed_model_region", "num_retries", "mock_response", "mock_tool_calls", "extra_body", "extra_headers",
-        "extra_query", "headers",
-        # adapters of vLLM and llama.cpp
-        "lora", "adapter_id", "lora_request",
+        "allowed_model_region", "num_retries", "max_retries", "mock_response", "mock_tool_calls", "mock_timeout",
+        "extra_body", "extra_headers", "extra_query", "headers", "model_list", "model_info", "specific_deployment",
+        "disable_fallbacks", "tags", "timeout", "request_timeout", "azure_ad_token", "aws_access_key_id",
+        "aws_secret_access_key", "aws_session_token", "aws_region_name", "region_name", "vertex_project",
+        "vertex_location", "vertex_credentials", "input_cost_per_token", "output_cost_per_token",
+        # adapters and drafts of vLLM, SGLang, TGI, llama.cpp, Fireworks
+        "lora", "loras", "lora_path", "lora_adapter", "lora_request", "adapter", "adapter_id", "adapters",
+        "draft_model",
+        # places in engines' queues and caches, which are all customers': vLLM, SGLang, llama.cpp
+        "priority", "data_parallel_rank", "kv_transfer_params", "session_params", "custom_logit_processor",
+        "bootstrap_host", "bootstrap_port", "bootstrap_room", "id_slot", "slot_id",
     }
 )  # fmt: skip
 WHAT_IT_COSTS = frozenset(
     {
-        "service_tier", "speed", "plugins", "modalities", "audio", "image_config",
+        "service_tier", "serviceTier", "speed", "plugins", "modalities", "audio", "image_config", "safety_model",
+        # tools and containers that run upstream
+        "mcp_servers", "container", "code_execution", "enable_code_interpreter", "compound_custom", "skills",
         # searches, billed by the piece: OpenAI, xAI, Qwen, Perplexity, Moonshot
         "web_search_options", "web_search", "search_parameters", "search_options", "enable_search",
-        "return_images", "return_related_questions", "deferred", "background",
+        "search_settings", "enable_web_search", "web_search_config", "google_search", "googleSearch",
+        "return_images", "return_related_questions", "num_search_results", "media_response", "deferred", "background",
     }
 )  # fmt: skip
 LEFT_OUT = HOW_MUCH_IS_MADE | WHO_SERVES | WHAT_IT_COSTS
+
+# What is read of a request, as far as it would mislead an upstream if it stood there twice.
+READ = frozenset({"model", "messages", "stream", "stream_options", "n", "tools", "functions", *LIMIT_FIELDS})
+_KNOWN = READ | LEFT_OUT
+_FOLDED = frozenset(name.casefold() for name in _KNOWN)
 
 # What the types of content parts are. A type that is not here may be as large as any.
 TEXT, IMAGE, AUDIO, FILE, TOOLS = "text", "image", "audio", "file", "tools"
@@ -61,8 +85,16 @@ INPUTS = {
 CLIENT_TOOLS = frozenset({"function", "custom"})
 
 
+def is_disguised(name: str) -> bool:
+    """Whether a field's name is one of these in other letters: servers written in Go read `Max_Tokens` as well, and
+    take the last one."""
+    return name not in _KNOWN and name.casefold() in _FOLDED
+
+
 class _Tool(msgspec.Struct, gc=False):
-    type: str = "function"
+    type: str | None = None
+    function: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    name: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _read_tools = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -74,10 +106,20 @@ def client_tools(tools: msgspec.Raw) -> msgspec.Raw:
     """`tools` without those that an upstream would run; as it came where there are none, or where it is no list."""
     try:
         every = _read_tools(tools)
-        kept = [tool for tool in every if _read_tool(tool).type in CLIENT_TOOLS]
     except msgspec.MsgspecError:
         return tools  # malformed: upstream says so
+    kept = [tool for tool in every if _is_clients(tool)]
     return tools if len(kept) == len(every) else msgspec.Raw(msgspec.json.encode(kept))
+
+
+def _is_clients(tool: msgspec.Raw) -> bool:
+    try:
+        said = _read_tool(tool)
+    except msgspec.MsgspecError:
+        return True  # malformed: upstream says so
+    if said.type is None:  # `{"googleSearch":{}}`, as gateways to Gemini take it
+        return said.function is not msgspec.UNSET or said.name is not msgspec.UNSET
+    return said.type in CLIENT_TOOLS
 
 
 def thinking_only(extra_body: msgspec.Raw) -> msgspec.Raw | None:

@@ -14,7 +14,7 @@ from proxy.completion_request import CompletionRequest, read_payload, read_reque
 from proxy.errors import APIError
 from proxy.quirks import QUIRKS, of
 from proxy.request_fields import LEFT_OUT, client_tools, thinking_only
-from proxy.tokens import DEFAULT_RATES, TokenRates, expansion_bytes
+from proxy.tokens import DEFAULT_RATES, MEDIA_PART_TOKENS, TokenRates, expansion_bytes
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
@@ -90,6 +90,24 @@ def test_a_text_costs_the_same_however_its_json_is_written() -> None:
         '{\n  "model": "m",\n  "messages": [\n    {\n      "role": "user",\n      "content": "سلام"\n    }\n  ]\n}'
     )
     assert plain.prompt == escaped.prompt == indented.prompt
+
+
+@pytest.mark.parametrize(
+    "padding",
+    ["\n" * 90_000, " " * 90_000, "\\u0041", "\t\r\n" * 9_000],
+    ids=["lines", "spaces", "escape", "all"],
+)
+@pytest.mark.parametrize(
+    "said", ["word " * 2_000, "\\u0041" + "word " * 2_000, "\\/" * 5_000], ids=["plain", "escape", "slashes"]
+)
+def test_however_a_media_part_is_padded_the_text_beside_it_counts(padding: str, said: str) -> None:
+    text = f'{{"type":"text","text":"{said}"}}'
+    image = f'{{"type":"image_url","x":{padding if padding.isspace() else ""}"{padding.strip()}","image_url":{{}}}}'
+    content = f'[{{"role":"user","content":[{text},{image}]}}]'
+    prompt = raw(f'{{"model":"m","messages":{content}}}').prompt
+    assert 5_000 < prompt.text_bytes < 10_200
+    assert prompt.estimate > 1_250 + MEDIA_PART_TOKENS
+    assert prompt.bound(rates=DEFAULT_RATES, media_part_tokens=0, context_tokens=10**9) > 7_000
 
 
 def test_an_image_is_bounded_by_the_models_allowance_not_by_its_bytes() -> None:
@@ -273,6 +291,28 @@ def test_a_name_written_with_escapes_is_the_same_name() -> None:
     assert "n_predict" not in sent(ask)
 
 
+@pytest.mark.parametrize(
+    "name", ["Max_Tokens", "MODEL", "N", "\u017ftream", "Tools", "N_Predict", "maxoutputtokens"]
+)
+def test_a_name_in_other_letters_cannot_stand_for_one_that_is_read_or_left_out(name: str) -> None:
+    ask = read([{"role": "user", "content": "hi"}], **{name: 50_000}, temperature=1)
+    assert set(sent(ask)) == {"model", "messages", "temperature", "max_tokens"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"type": "text", "text": "s" * 5_000, "uuid": "1", "image_url": {"url": "https://x/y.png"}},
+        {"type": "input_text", "text": "s" * 5_000, "image_url": "https://x/y.png"},
+    ],
+)
+def test_an_image_in_a_part_of_text_is_an_image_beside_the_text(text: dict[str, Any]) -> None:
+    ask = read([{"role": "user", "content": [text]}])
+    assert ask.inputs == {"image": "messages[0].content[0]"}
+    assert bound(ask, media=10_000) > 15_000
+    assert read([{"role": "user", "content": [{**text, "image_url": None}]}]).inputs == {}
+
+
 def test_of_a_name_that_stands_twice_the_last_one_counts_everywhere() -> None:
     ask = raw('{"model":"a","model":"m","messages":[{"role":"user","content":"x"}],"n":9,"n":2}')
     assert ask.n == 2
@@ -293,6 +333,15 @@ def test_tools_that_an_upstream_would_run_are_left_out() -> None:
     assert sent(ask)["tools"] == [own, {"type": "custom"}]
     ask = read([{"role": "user", "content": "hi"}], tools=[{"type": "web_search"}], tool_choice="auto")
     assert set(sent(ask)) == {"model", "messages", "max_tokens"}
+    hosted = [
+        {"googleSearch": {}},
+        {"type": None, "code_execution": {}},
+        {"type": "mcp"},
+        {"type": "web_search"},
+    ]
+    flat = {"name": "f", "parameters": {}}
+    ask = read([{"role": "user", "content": "hi"}], tools=[*hosted, {"type": 5}, flat])
+    assert sent(ask)["tools"] == [{"type": 5}, flat]  # malformed: upstream says so
     for tools in (b'[{"function":{}}]', b'{"type":"web_search"}', b"null", b"[5]"):
         assert client_tools(unread := msgspec.Raw(tools)) is unread
 

@@ -69,6 +69,10 @@ NO_ANSWERS = {
     "an event called error that is no JSON": b"event: error\ndata: overloaded\n\n" + DONE,
     "a detail in a list": event(detail=[{"msg": "engine is dead", "loc": ["body"]}]) + DONE,
     "a type called error": event(type="error", message="overloaded") + DONE,
+    "a role and an end": event(choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}}]) + DONE,
+    "a role and an error": event(choices=[{"index": 0, "delta": {"role": "assistant"}}])
+    + event(error="x")
+    + DONE,
     "comments and no more": b": a\n\n: b\n\n",
     "pings and no more": event(type="ping") + DONE,
     "vllm's object": event(object="error", message="gone", type="x", code=500) + DONE,
@@ -90,6 +94,10 @@ REFUSALS = {
     "error_object_vllm": (STREAMS["error_object_vllm"], "engine is gone"),
     "inband_400_before_text": (STREAMS["inband_400_before_text"], "tool_use_failed"),
     "a code of digits": (event(error={"message": "too long", "code": "400"}), "too long"),
+    "after a role": (
+        event(choices=[{"delta": {"role": "assistant"}}]) + STREAMS["error_object_vllm"],
+        "engine is gone",
+    ),
     "a code beside": (event(error="too long", code=400), "too long"),
     "a named event": (b'event: error\ndata: {"message":"too long","code":400}\n\n', "too long"),
     "a status": (event(error={"message": "too long", "status": 422}), "too long"),

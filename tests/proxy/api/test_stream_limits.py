@@ -189,6 +189,17 @@ def test_signs_of_life_for_ever_are_relayed_and_ended(
     assert there.balance() == (CREDIT, 0)
 
 
+def test_a_finished_answer_whose_stream_never_ends_is_delivered_and_paid(
+    there: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = stream_events(WORD, chunk({}, finish="stop"), 30.0)
+    response = there.ask(stream=True)
+    assert (texts(response), ends(response)) == (["word "], [(0, "stop")])
+    record = there.usage()
+    assert (record.outcome, record.billed_by) == ("completed", "estimate")
+    assert there.balance() == (CREDIT - record.cost_micro, 0)
+
+
 def test_what_is_ended_at_the_last_moment_is_paid_as_it_was_relayed(
     there: Caller, upstream: FakeUpstream
 ) -> None:
