@@ -1,5 +1,7 @@
 """Users, the rights of admins and changes of numbers in the admin. Tiers give money: see `wallet.tier_admin`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django import forms
@@ -32,8 +34,17 @@ def clean_mobile(typed: str) -> str:
         ) from None
 
 
+@contextmanager
+def watched(request: HttpRequest) -> Iterator[None]:
+    if request.method == "POST":
+        with admins.watched(by=User.objects.get(pk=admin_id(request))):
+            yield
+    else:
+        yield
+
+
 class WatchedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Pages that can give rights: whoever gets some is noted, and all admins are told."""
+    """Pages that can give rights or take them: whoever gets some is noted, and all admins are told."""
 
     def changeform_view(
         self,
@@ -42,10 +53,20 @@ class WatchedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        if request.method != "POST":
+        with watched(request):
             return super().changeform_view(request, object_id, form_url, extra_context)
-        with admins.watched(by=User.objects.get(pk=admin_id(request))):
-            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        with watched(request):
+            return super().delete_view(request, object_id, extra_context)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        with watched(request):
+            return super().changelist_view(request, extra_context)
 
 
 class UserAddForm(forms.ModelForm):  # type: ignore[type-arg]

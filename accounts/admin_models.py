@@ -135,4 +135,5 @@ class NumberChange(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.old_mobile} → {self.new_mobile}"
+        # Isolated from left to right, or a Persian page shows the new number before the arrow.
+        return f"\u2066{self.old_mobile} → {self.new_mobile}\u2069"

@@ -1,6 +1,7 @@
-"""How often one address may open the pages that need no sign-in: asked before Django, a session or the database.
+"""How often one address may open pages: asked before Django, a session or the database.
 
-Their views share the processor with the API, and anybody can ask for them in a loop.
+Their views share the processor with the API, and anybody can ask for them in a loop. Who is signed in is known only
+after a look at the database, so that all pages have a limit, a wide one; those of signing in have one of their own.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from accounts.address_limit import AddressLimit
 # Many people can share an address, and signing in takes five pages.
 PAGES_PER_MINUTE = 300
 PATHS = frozenset({"/", "/sign-in/", "/sign-in/code/", "/sign-in/code/again/", "/admin/login/"})
+OTHERS_PER_MINUTE = 1_200  # of all other pages together, those that there are not among them
+OPEN_PATHS = PATHS | {"/models/", "/docs/"}  # made for whoever asks
 REFUSAL_DELAY_SECONDS = 1.0  # a loop then costs next to nothing
 DELAYED_MAX = 1_000  # at once; beyond it the answer is immediate
 
@@ -34,19 +37,23 @@ class PageLimit:
     def __init__(self, pages: Application) -> None:
         self._pages = pages
         self._limit = AddressLimit(per_minute=PAGES_PER_MINUTE)
+        self._others = AddressLimit(per_minute=OTHERS_PER_MINUTE)
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._delayed = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["path"] not in PATHS:
+        path = scope["path"]
+        if path.startswith(settings.STATIC_URL):  # files, which a page has many of
             await self._pages(scope, receive, send)
             return
+        limit = self._limit if path in PATHS else self._others
         address = (scope.get("client") or ("",))[0]
-        if wait_seconds := self._limit.wait_seconds(address):
+        if wait_seconds := limit.wait_seconds(address):
             await self._refuse(scope, send, wait_seconds)
             return
-        self._limit.count(address)
-        if scope["method"] == "POST":  # may wait for an SMS provider, and is limited by its own rules
+        limit.count(address)
+        # A form may wait for an SMS provider, and is limited by its own rules.
+        if path not in OPEN_PATHS or scope["method"] == "POST":
             await self._pages(scope, receive, send)
             return
         async with self._turns:

@@ -151,7 +151,8 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # parsed once more
         version = self.parser.get_http_version()
-        if version not in VERSIONS:
+        head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if version not in VERSIONS or head_bytes > HEAD_MAX_BYTES:  # a long one may arrive in one piece
             raise NotServed
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")

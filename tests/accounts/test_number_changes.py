@@ -64,7 +64,9 @@ def test_a_second_admin_approves_and_the_old_number_is_told(
     first, second, old, new = admin_browser(), admin_browser(), customer.mobile, new_mobile()
     signed_in = Client()
     signed_in.force_login(customer)
-    assert "second admin" in ask(first, customer, new).content.decode()
+    page = ask(first, customer, new).content.decode()
+    assert "second admin" in page
+    assert f"\u2066{old} → {new}\u2069" in page  # in this order on a Persian page, too
     change = NumberChange.objects.get(user=customer)
     assert "another admin has to approve it" in decide(first, change)
     customer.refresh_from_db()

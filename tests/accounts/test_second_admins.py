@@ -279,6 +279,22 @@ def test_permissions_given_by_name_or_by_group_count_as_rights(told: Any) -> Non
     assert User.objects.get(pk=member.pk).empowered_at is None
 
 
+def test_admins_are_told_of_rights_that_go_with_a_group(told: Any) -> None:
+    browser, member = admin_browser(), UserFactory.create(is_staff=True)
+    delete = {"action": "delete_selected", "post": "yes"}
+    for name in ("money", "prices"):
+        group = Group.objects.create(name=name)
+        group.permissions.add(Permission.objects.get(codename="approve_adjustment"))
+        member.groups.add(group)
+        chosen = {**delete, "_selected_action": [str(group.pk)]}
+        by_page = f"/admin/auth/group/{group.pk}/delete/", {"post": "yes"}
+        path, data = by_page if name == "money" else ("/admin/auth/group/", chosen)
+        sent = told(lambda path=path, data=data: browser.post(path, data))
+        assert not Group.objects.filter(pk=group.pk).exists()
+        assert set(dict(sent)) >= {me(browser).mobile, member.mobile}
+        assert User.objects.get(pk=member.pk).empowered_at is None
+
+
 def test_an_admin_that_is_shut_out_is_told_with_the_others(told: Any) -> None:
     browser, victim = admin_browser(), UserFactory.create(is_staff=True, is_superuser=True)
     sent = dict(told(lambda: save_user(browser, victim, is_active=None)))

@@ -1,4 +1,4 @@
-"""The pages that need no sign-in: so many a minute for an address, and the front page made once for many."""
+"""Pages: so many a minute for an address, and the front page made once for many."""
 
 import asyncio
 from collections.abc import Callable
@@ -81,16 +81,35 @@ async def test_an_address_that_opens_them_in_a_loop_is_refused_before_django() -
     assert (await opened(limit, "/sign-in/", method="HEAD"))[1]["body"] == b""
     assert len(pages.asked) == 3
     assert (await opened(limit, "/sign-in/", address="192.0.2.2"))[0]["status"] == 200
-    for _ in range(5):  # what needs a sign-in has its own limits
+    for _ in range(5):  # others have a limit of their own
         assert (await opened(limit, "/keys/"))[0]["status"] == 200
 
 
-async def test_few_are_made_at_once_and_a_form_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_other_pages_have_a_wider_limit_those_that_there_are_not_among_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_limit, "OTHERS_PER_MINUTE", 4)
+    pages = Pages()
+    limit = PageLimit(pages)
+    for path in ("/docs/", "/models/", "/keys/", "/nothing/here/"):
+        assert (await opened(limit, path))[0]["status"] == 200
+    for path in ("/docs/", "/nothing/there/"):
+        assert (await opened(limit, path))[0]["status"] == 429
+    assert (await opened(limit, "/sign-in/"))[0]["status"] == 200
+    for _ in range(9):  # what a page is made of
+        assert (await opened(limit, "/static/hamiran.css"))[0]["status"] == 200
+    assert (await opened(limit, "/docs/", address="192.0.2.2"))[0]["status"] == 200
+
+
+@pytest.mark.parametrize("path", ["/sign-in/", "/docs/", "/models/"])
+async def test_few_are_made_at_once_and_a_form_waits_for_none(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
     monkeypatch.setattr(page_limit, "PAGES_PER_MINUTE", 100)
     pages = Pages()
     pages.may_end.clear()
     limit = PageLimit(pages)
-    waiting = [asyncio.create_task(opened(limit, "/sign-in/")) for _ in range(20)]
+    waiting = [asyncio.create_task(opened(limit, path)) for _ in range(20)]
     await until(lambda: len(pages.asked) == page_limit.AT_ONCE)
     form = asyncio.create_task(opened(limit, "/sign-in/", method="POST"))
     await until(lambda: len(pages.asked) == page_limit.AT_ONCE + 1)

@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import io
 import json
 import secrets
 import sys
@@ -79,4 +80,6 @@ class Command(BaseCommand):
         )
         code: Any = QRCode(border=2)
         code.add_data(shown["otpauth_url"])
-        code.print_ascii(out=self.stdout, invert=True)
+        drawn = io.StringIO()  # it comes character by character, and self.stdout ends a line after each
+        code.print_ascii(out=drawn, invert=True)
+        self.stdout.write(drawn.getvalue())

@@ -204,11 +204,12 @@ def test_curl_that_wishes_for_http_2(caller: Caller) -> None:
         (b"\x00" * 100, "bad_request"),
         (b"GET /v1/models?q=%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 66_000), "headers_too_large"),
         (b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000, "headers_too_large"),
+        (b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", "headers_too_large"),
     ],
     ids=[
         "lower case", "unknown method", "two lengths", "one length twice", "negative length", "length and chunks",
         "raw UTF-8", "HTTP/2.0", "HTTP/9.9", "HTTP/0.9", "no path", "HTTP/2 preface", "no colon", "NUL", "TLS", "NULs",
-        "query", "header",
+        "query", "header", "whole header",
     ],
 )  # fmt: skip
 def test_what_is_no_http_is_refused_as_json_with_an_id_and_closed(
