@@ -229,7 +229,7 @@ class AnswerStream:
     def _chunk(self, event: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
         choices = choices_of(chunk)
         report = reported_usage.report_of(chunk)
-        changes: dict[str, Any] = {name: ... for name in chunk if reported_usage.tells_of_purchase(name)}
+        changes = reported_usage.purchase_changes(chunk)
         if self._read_choices(choices):
             changes["choices"] = chunk["choices"]
         if self.is_cut:
@@ -262,8 +262,9 @@ class AnswerStream:
         """A chunk with usage is kept for the end, what an upstream adds to it too; a ping is for nobody."""
         if reported:
             encode(chunk)  # what cannot be written must fail before it is paid for
+            shown = {**chunk, **changes}
             self._last_without_choices.update(
-                (name, value) for name, value in chunk.items() if changes.get(name) is not ...
+                (name, value) for name, value in shown.items() if value is not ...
             )
             return b""
         if "choices" not in chunk or ("usage" in chunk and not self._include_usage):

@@ -131,6 +131,37 @@ def test_an_answer_of_several_choices_ends_when_all_of_them_have() -> None:
     assert not fewer.failure
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"thinking": "said"}, {"reasoning_text": "said"}, {"reasoning": {"content": "said"}}, {"thought": "said"},
+        {"content": [{"type": "reasoning", "reasoning": "said", "text": "said"}]},
+        {"thinking": "said", "reasoning": "said", "reasoning_details": [{"text": "said"}]},
+        {"tool_calls": [{"arguments": "said"}]}, {"tool_calls": [{"custom": {"input": "said"}}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_text_counts_once_by_whatever_name_it_comes(message: dict[str, object]) -> None:
+    assert "".join(texts(message)) == "said"
+
+
+@pytest.mark.parametrize(
+    ("word", "becomes"),
+    [
+        ("network_error", None), ("internal_server_error", None), ("timed_out", None), ("canceled", None),
+        ("Failure", None), ("sensitive", "content_filter"), ("model_context_window_exceeded", "length"),
+        ("end_turn", "stop"), ("eos", "stop"),
+    ],
+)  # fmt: skip
+def test_words_for_an_end_are_failures_or_one_of_openais(word: str, becomes: str | None) -> None:
+    body = orjson.dumps({"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": word}]})
+    if becomes is None:
+        with pytest.raises(BadAnswer):
+            whole_answer(body)
+    else:
+        assert whole_answer(body).answer["choices"][0]["finish_reason"] == becomes
+
+
 def test_what_is_not_ours_in_an_answer_stays_byte_for_byte() -> None:
     deep = b"[" * 400 + b"]" * 400
     body = (
