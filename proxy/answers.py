@@ -146,6 +146,12 @@ def finish_reason(choice: dict[str, Any], *, calls: bool) -> str | None:
     return known or ("tool_calls" if calls else "stop")
 
 
+def said_in(choice: dict[str, Any], where: str) -> Iterator[str]:
+    """What a choice says in its message or delta; or beside it, as in legacy completions."""
+    yield from texts(choice.get(where))
+    yield from _part_texts(choice.get("text"), PARTS_DEEP)
+
+
 def texts(message: Any) -> Iterator[str]:
     """What a message or a delta says: content, reasoning, transcripts, and the names and arguments of calls."""
     if not isinstance(message, dict):
@@ -227,7 +233,7 @@ def whole_answer(body: bytes, *, mends: bool = False) -> WholeAnswer:
     size, begun, mended = TextSize(), False, mends
     for choice in choices:
         check_choice(choice)
-        size.add(texts(choice.get("message")))
+        size.add(said_in(choice, "message"))
         size.deltas = 0  # it came as one
         begun = begun or bool(choice.get("message") or choice.get("finish_reason"))
         mended = _mend_choice(choice) or mended

@@ -26,6 +26,8 @@ class PlainChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     delta: PlainDelta
     index: int = 0
     finish_reason: None = None
+    native_finish_reason: None = None  # OpenRouter
+    matched_stop: None = None  # SGLang
     logprobs: None = None
 
 
