@@ -19,7 +19,7 @@ from proxy.answers import (
     encode,
     finish_reason,
     makes_calls,
-    texts,
+    said_in,
 )
 from proxy.pricing import Usage
 from proxy.quirks import ChunkMender
@@ -29,6 +29,7 @@ from proxy.upstream_errors import error_of
 
 CHUNK_HEAD = ("id", "object", "created", "model", "system_fingerprint")
 NO_USAGE = b',"usage":null'
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # a stream may begin with one
 
 
 class AnswerStream:
@@ -154,15 +155,17 @@ class AnswerStream:
                 raise BadAnswer("an end without an answer")
             self.done = True
             return b""
-        if plain and data is not None and self._choices == 1 and self._mender is None:
+        if plain and data and self._choices == 1 and self._mender is None:
             relayed = self._plain(event, data)
             if relayed is not None:
                 return relayed
         name = b"" if plain else sse.name(event)
-        if data is None:
+        if not data:
             if name == b"error":
                 raise BadAnswer("an error in the stream")
-            if not event.startswith(sse.WITHOUT_DATA):
+            if event.startswith(BYTE_ORDER_MARK):
+                return self._read(event.removeprefix(BYTE_ORDER_MARK))
+            if data is None and not event.startswith(sse.WITHOUT_DATA):
                 error = error_of(decode(event)) if event.startswith((b"{", b"[")) else None
                 raise BadAnswer("no event stream", error=error)
             return sse.comments(event)
@@ -180,7 +183,7 @@ class AnswerStream:
         """An event that is a PlainChunk, as it is but for its model and a usage of null; None for any other."""
         try:
             chunk = plain_chunks.decode(data)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         choice = chunk.choices[0]
         if chunk.model != self._model and chunk.model is not None and self._model is not None:
@@ -229,7 +232,7 @@ class AnswerStream:
     def _chunk(self, event: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
         choices = choices_of(chunk)
         report = reported_usage.report_of(chunk)
-        changes: dict[str, Any] = {name: ... for name in chunk if reported_usage.tells_of_purchase(name)}
+        changes = reported_usage.purchase_changes(chunk)
         if self._read_choices(choices):
             changes["choices"] = chunk["choices"]
         if self.is_cut:
@@ -262,8 +265,9 @@ class AnswerStream:
         """A chunk with usage is kept for the end, what an upstream adds to it too; a ping is for nobody."""
         if reported:
             encode(chunk)  # what cannot be written must fail before it is paid for
+            shown = {**chunk, **changes}
             self._last_without_choices.update(
-                (name, value) for name, value in chunk.items() if changes.get(name) is not ...
+                (name, value) for name, value in shown.items() if value is not ...
             )
             return b""
         if "choices" not in chunk or ("usage" in chunk and not self._include_usage):
@@ -275,7 +279,7 @@ class AnswerStream:
         changed = False
         for choice in choices:
             check_choice(choice)
-        said = [text for choice in choices for text in texts(choice.get("delta"))]
+        said = [text for choice in choices for text in said_in(choice, "delta")]
         if not self._has_room(said):
             return False
         for choice in choices:

@@ -1,6 +1,7 @@
 """What upstreams' answers are: their text, how they end, their errors; and whole answers. Pure."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -15,10 +16,17 @@ from proxy.reported_usage import Report
 from proxy.tokens import TextSize
 from proxy.upstream_errors import error_of, status_of
 
+# Names for the same text: some upstreams send it under two of them.
 REASONING = (
     "reasoning_content",
     "reasoning",
-)  # two names for the same text: some upstreams send it under both
+    "reasoning_text",
+    "thinking",
+    "thinking_content",
+    "thought",
+    "thoughts",
+)
+PART_TEXTS = ("text", "thinking", "reasoning", "summary", "refusal", "content")
 PARTS_DEEP = 4  # how deep the text of a part may lie
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 # What other words mean; any that is neither here nor in FAILURES means that the answer ended as its model would.
@@ -26,13 +34,23 @@ OTHER_FINISH_REASONS = {
     "max_tokens": "length",
     "model_length": "length",
     "max_output_tokens": "length",
+    "max_new_tokens": "length",
+    "max_length": "length",
+    "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "safety": "content_filter",
     "recitation": "content_filter",
     "prohibited_content": "content_filter",
+    "blocklist": "content_filter",
+    "spii": "content_filter",
+    "image_safety": "content_filter",
+    "sensitive": "content_filter",
+    "refusal": "content_filter",
+    "guardrail_intervened": "content_filter",
 }
-FAILURES = frozenset(
-    {"error", "failed", "abort", "aborted", "cancelled", "timeout", "insufficient_system_resource"}
+# Any word with one of these in it: `network_error` (Zhipu), `insufficient_system_resource` (DeepSeek).
+FAILURES = re.compile(
+    "error|fail|abort|cancel|time_?d?_?out|exception|unavailable|insufficient", re.IGNORECASE
 )
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -113,7 +131,7 @@ def check_choice(choice: dict[str, Any]) -> None:
     if error := choice.get("error"):
         raise BadAnswer("an error in a choice", error=error_of({"error": error}))
     finish = choice.get("finish_reason")
-    if isinstance(finish, str) and finish.lower() in FAILURES:
+    if isinstance(finish, str) and finish not in FINISH_REASONS and FAILURES.search(finish):
         raise BadAnswer("a choice that failed")
 
 
@@ -128,12 +146,18 @@ def finish_reason(choice: dict[str, Any], *, calls: bool) -> str | None:
     return known or ("tool_calls" if calls else "stop")
 
 
+def said_in(choice: dict[str, Any], where: str) -> Iterator[str]:
+    """What a choice says in its message or delta; or beside it, as in legacy completions."""
+    yield from texts(choice.get(where))
+    yield from _part_texts(choice.get("text"), PARTS_DEEP)
+
+
 def texts(message: Any) -> Iterator[str]:
     """What a message or a delta says: content, reasoning, transcripts, and the names and arguments of calls."""
     if not isinstance(message, dict):
         return
     yield from _part_texts(message.get("content"), PARTS_DEEP)
-    reasoning = {text for name in REASONING if isinstance(text := message.get(name), str)}
+    reasoning = {"".join(_part_texts(part, PARTS_DEEP)) for name in REASONING if (part := message.get(name))}
     details = message.get("reasoning_details")
     reasoning.add("".join(_part_texts(details, PARTS_DEEP)))  # OpenRouter: the same once more, in parts
     yield from reasoning
@@ -144,8 +168,7 @@ def texts(message: Any) -> Iterator[str]:
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict):
-            yield from _function_texts(call.get("function"))
-            yield from _function_texts(call.get("custom"))
+            yield from _function_texts(call.get("function") or call.get("custom") or call)
     yield from _function_texts(message.get("function_call"))
 
 
@@ -156,8 +179,8 @@ def _part_texts(part: Any, deep: int) -> Iterator[str]:
         for one in part:
             yield from _part_texts(one, deep - 1)
     elif deep and isinstance(part, dict):
-        for name in ("text", "thinking", "summary", "refusal"):
-            yield from _part_texts(part.get(name), deep - 1)
+        said = ("".join(_part_texts(part[name], deep - 1)) for name in PART_TEXTS if name in part)
+        yield from dict.fromkeys(said)
 
 
 def _function_texts(function: Any) -> Iterator[str]:
@@ -187,9 +210,7 @@ class WholeAnswer:
     def for_customer(self, *, model: str, billed: Usage, cost_toman: float) -> bytes:
         """The answer as upstream gave it, with the name that was asked for and what it cost. Raises BadAnswer."""
         said = self.report.said if self.report else None
-        changes: dict[str, Any] = {
-            name: ... for name in self.answer if reported_usage.tells_of_purchase(name)
-        }
+        changes = reported_usage.purchase_changes(self.answer)
         changes["usage"] = reported_usage.for_customers(said, billed, cost_toman)
         if self.answer.get("model") is not None:
             changes["model"] = model
@@ -212,7 +233,7 @@ def whole_answer(body: bytes, *, mends: bool = False) -> WholeAnswer:
     size, begun, mended = TextSize(), False, mends
     for choice in choices:
         check_choice(choice)
-        size.add(texts(choice.get("message")))
+        size.add(said_in(choice, "message"))
         size.deltas = 0  # it came as one
         begun = begun or bool(choice.get("message") or choice.get("finish_reason"))
         mended = _mend_choice(choice) or mended

@@ -31,6 +31,8 @@ EXCEEDED = Counter(
 CHANNEL = "hamiran:catalogue"
 TEMPLATE_EXCESS_MAX = 4_096  # a larger one does not come from a template
 TOKENS_PER_100_BYTES_MAX = 1_000
+# A prompt of ten times its bytes and ten times the context is a slip of the report, which must not close a model.
+LEAP_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ def exceeded(expected: Expected, usage: Usage) -> dict[str, int]:
     answer_tokens = min(-(-usage.completion_tokens // expected.n), model.longest_prompt_tokens)
     if answer_tokens > max(expected.output_limit, model.learned_output_tokens or 0):
         found["learned_output_tokens"] = answer_tokens
+    if usage.prompt_tokens > LEAP_MAX * max(expected.prompt.text_bytes, model.longest_prompt_tokens):
+        return found
     if usage.prompt_tokens > model.longest_prompt_tokens:
         found["learned_context_tokens"] = usage.prompt_tokens
     return found | _rates_exceeded(model, expected.prompt, usage.prompt_tokens)

@@ -2,6 +2,8 @@
 
 import msgspec
 
+NOTHING = msgspec.Raw()
+
 
 class PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content: str | None = None
@@ -24,18 +26,27 @@ class PlainChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     delta: PlainDelta
     index: int = 0
     finish_reason: None = None
+    native_finish_reason: None = None  # OpenRouter
+    matched_stop: None = None  # SGLang
     logprobs: None = None
 
 
-class PlainChunk(msgspec.Struct, gc=False):
+class PlainChunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """Text of one choice, and nothing that bills, fails or ends."""
 
     choices: tuple[PlainChoice]
     model: str | None = None
     usage: msgspec.UnsetType | None = msgspec.UNSET
     error: None = None
-    cost: msgspec.UnsetType = msgspec.UNSET
-    x_groq: msgspec.UnsetType = msgspec.UNSET
+    # What tells of nothing.
+    id: msgspec.Raw = NOTHING
+    object: msgspec.Raw = NOTHING
+    created: msgspec.Raw = NOTHING
+    system_fingerprint: msgspec.Raw = NOTHING
+    service_tier: msgspec.Raw = NOTHING
+    provider: msgspec.Raw = NOTHING
+    obfuscation: msgspec.Raw = NOTHING
+    prompt_token_ids: msgspec.Raw = NOTHING
 
 
 decode = msgspec.json.Decoder(PlainChunk).decode

@@ -23,7 +23,11 @@ REQUESTS_FAULTS = (
     r"roles must alternate", r"jinja exception",
     # Ollama, 500; OpenRouter, 404
     r"missing data required for image input", r"no endpoints found that support",
-    r"does(?: not|n't) support (?:image|audio|video|file|tool|function|vision|system|multimodal)",
+    r"(?:does|do|can)(?: not|n't|not|'t) (?:support|accept|take) (?:\w+ )?"
+    r"(?:image|audio|video|file|tool|function|vision|system|multi-?modal)",
+    r"(?:not able|unable|cannot|can't) (?:to )?(?:process|handle|read) (?:\w+ )?(?:image|audio|video)",
+    r"(?:image|audio|video|vision|tool|multi-?modal)\w*(?: \w+)? (?:is|are) not (?:supported|allowed|enabled)",
+    r"is not a (?:multi-?modal|vision)", r"only (?:supports?|accepts?|takes?) text", r"text[- ]only",
 )  # fmt: skip
 
 

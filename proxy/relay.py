@@ -159,10 +159,13 @@ class Relay:
             await self._keep_connection()
 
     async def _fail(self, client: Client, error: UpstreamFailed | UpstreamRefusal) -> None:
-        if client.gone:  # what upstream made before the client left, or before it failed after that
+        answer = self._answer
+        failed_at_once = answer.failure is not None and not answer.said_something
+        if (
+            client.gone and not failed_at_once
+        ):  # what upstream made until the client left, or it failed after that
             await self._bill(Outcome.CLIENT_LEFT)
             return
-        answer = self._answer
         broke_off = answer.broke_off or not (answer.failure or self._silence)
         if self._held_up and broke_off and answer.size.text_bytes:
             await self._bill(Outcome.CLIENT_LEFT)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from proxy.pricing import TOKENS_MAX, Usage
@@ -24,7 +25,21 @@ PURCHASE_PRICES = (
     ("estimated_cost",),  # DeepInfra
     ("cost", "total_cost"),  # Perplexity
 )
-PURCHASE_WORDS = ("cost", "price", "is_byok")  # in the name of every field that tells of it
+# In the name of every field that tells of it.
+PURCHASE_WORDS = (
+    "cost",
+    "price",
+    "is_byok",
+    "credit",
+    "charge",
+    "billing",
+    "billed",
+    "spend",
+    "_usd",
+    "usd_",
+    "dollar",
+)
+PURCHASE_DEEP = 5  # how deep it may lie: gateways put it into metadata of metadata
 NANO = 10**9
 DOLLARS_MAX = 9_000_000_000  # the record's column holds no more
 
@@ -128,15 +143,29 @@ def for_customers(said: dict[str, Any] | None, billed: Usage, cost_toman: float)
     return {**usage, "cost_toman": cost_toman}
 
 
-def without_purchase(said: dict[str, Any]) -> dict[str, Any]:
+def without_purchase(said: dict[str, Any], deep: int = PURCHASE_DEEP) -> dict[str, Any]:
     """An object without anything about the operator's purchase price."""
-    return {
-        name: without_purchase(value) if isinstance(value, dict) else value
-        for name, value in said.items()
-        if not tells_of_purchase(name)
-    }
+    return {name: _without(value, deep) for name, value in said.items() if not tells_of_purchase(name)}
 
 
+def _without(value: Any, deep: int) -> Any:
+    if deep and isinstance(value, list):
+        return [_without(one, deep - 1) for one in value]
+    return without_purchase(value, deep - 1) if deep and isinstance(value, dict) else value
+
+
+def purchase_changes(answer: dict[str, Any]) -> dict[str, Any]:
+    """What to change in an answer or a chunk, so that nothing beside its choices and usage tells of it (`...`: out)."""
+    changes: dict[str, Any] = {}
+    for name, value in answer.items():
+        if tells_of_purchase(name):
+            changes[name] = ...
+        elif name not in {"choices", "usage"} and (kept := _without(value, PURCHASE_DEEP)) != value:
+            changes[name] = kept
+    return changes
+
+
+@lru_cache(maxsize=1024)
 def tells_of_purchase(name: str) -> bool:
     return any(word in name.lower() for word in PURCHASE_WORDS)
 

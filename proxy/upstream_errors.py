@@ -66,8 +66,8 @@ def _error_of(answer: Any, depth: int) -> dict[str, Any] | None:
         return beside | _error(answer["error"], depth)
     if isinstance(answer.get("errors"), list) and answer["errors"]:
         return _error(answer["errors"][0], depth)
-    if answer.get("choices"):
-        return None
+    if answer.get("choices") or ("choices" in answer and isinstance(answer.get("usage"), dict)):
+        return None  # some say "Success" in each chunk, the last one included
     if "error" in (answer.get("object"), answer.get("type")) or any(
         answer.get(name) for name in WORDS if name != "message"
     ):

@@ -33,7 +33,8 @@ def test_events_come_out_the_same_wherever_the_stream_is_cut(data: st.DataObject
 def test_a_stream_that_ends_at_any_byte_is_whole_only_with_its_finish(include_usage: bool) -> None:
     raw = b"".join(STREAM)
     ends = [len(b"".join(STREAM[:number])) for number in range(len(STREAM) + 1)]
-    untorn = {end - missing for end in ends for missing in (0, 1, 2)}  # a last blank line may be missing
+    # A last blank line may be missing, and what has got no further than its name says nothing.
+    untorn = {end + more for end in ends for more in (-2, -1, 0, len(b"data:"), len(b"data: "))}
     for end in range(len(raw) + 1):
         answer = AnswerStream(include_usage=include_usage)
         relayed = answer.feed(raw[:end]) + answer.end()
@@ -129,6 +130,69 @@ def test_an_answer_of_several_choices_ends_when_all_of_them_have() -> None:
     fewer.feed(said(0) + said(0, "stop"))
     fewer.end()
     assert not fewer.failure
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [
+        b"data:\n\n", b"data: \n\n", b"event: ping\ndata:\n\n", b"\xef\xbb\xbf: hello\n\n",
+        b'data: {"code":0,"message":"Success","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}\n\n',
+    ],
+)  # fmt: skip
+def test_an_event_that_says_nothing_harms_no_answer(framed: bytes) -> None:
+    answer = AnswerStream(include_usage=False)
+    relayed = answer.feed(framed + STREAM[1] + STREAM[3] + STREAM[5])
+    assert relayed.removeprefix(b": hello\n\n") == STREAM[1] + STREAM[3]
+    assert answer.done
+    assert not answer.failure
+
+
+@pytest.mark.parametrize("choices", [1, 2])
+@pytest.mark.parametrize("text", [b"\xff", b"\xff\\u0041"])
+def test_bytes_that_are_no_text_are_no_answer(text: bytes, choices: int) -> None:
+    answer = AnswerStream(include_usage=False, choices=choices)
+    answer.feed(b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % text)
+    assert isinstance(answer.failure, BadAnswer)
+    with pytest.raises(BadAnswer):
+        whole_answer(b'{"choices":[{"index":0,"message":{"content":"%b"}}]}' % text)
+
+
+def test_text_beside_a_delta_or_a_message_counts() -> None:
+    answer = AnswerStream(include_usage=False)
+    answer.feed(b'data: {"choices":[{"index":0,"text":"said","finish_reason":"stop"}]}\n\n')
+    assert answer.size.text_bytes == 4
+    assert whole_answer(b'{"choices":[{"text":"said","finish_reason":"stop"}]}').size.text_bytes == 4
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"thinking": "said"}, {"reasoning_text": "said"}, {"reasoning": {"content": "said"}}, {"thought": "said"},
+        {"content": [{"type": "reasoning", "reasoning": "said", "text": "said"}]},
+        {"thinking": "said", "reasoning": "said", "reasoning_details": [{"text": "said"}]},
+        {"tool_calls": [{"arguments": "said"}]}, {"tool_calls": [{"custom": {"input": "said"}}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_text_counts_once_by_whatever_name_it_comes(message: dict[str, object]) -> None:
+    assert "".join(texts(message)) == "said"
+
+
+@pytest.mark.parametrize(
+    ("word", "becomes"),
+    [
+        ("network_error", None), ("internal_server_error", None), ("timed_out", None), ("canceled", None),
+        ("Failure", None), ("sensitive", "content_filter"), ("model_context_window_exceeded", "length"),
+        ("end_turn", "stop"), ("eos", "stop"),
+    ],
+)  # fmt: skip
+def test_words_for_an_end_are_failures_or_one_of_openais(word: str, becomes: str | None) -> None:
+    body = orjson.dumps({"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": word}]})
+    if becomes is None:
+        with pytest.raises(BadAnswer):
+            whole_answer(body)
+    else:
+        assert whole_answer(body).answer["choices"][0]["finish_reason"] == becomes
 
 
 def test_what_is_not_ours_in_an_answer_stays_byte_for_byte() -> None:

@@ -1,21 +1,25 @@
 """Every form of usage that upstreams are known to report, and whose word is believed."""
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.answer_stream import AnswerStream
 from proxy.pricing import Usage
 from proxy.reported_usage import (
     Report,
     believed,
     combined,
     for_customers,
+    purchase_changes,
     purchase_nanodollars,
     read_usage,
     report_of,
 )
+from tests.fake_upstream import chunk
 
 
 def of(prompt: Any, completion: Any, total: Any, **more: Any) -> dict[str, Any]:
@@ -157,3 +161,24 @@ def test_a_customer_sees_what_was_billed_and_nothing_of_the_purchase() -> None:
         "cost_toman": 0.5,
     }
     assert for_customers(None, Usage(5, 6, 3), 0)["prompt_tokens_details"] == {"cached_tokens": 3}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"estimated_cost": 0.1}, {"credits_used": 3}, {"charged": 3}, {"billed_units": {"x": 1}}, {"amount_usd": 3},
+        {"provider_metadata": {"gateway": {"routing": [{"cost": "0.004"}], "marketCost": "0.005"}}},
+        {"metadata": [{"total_price": 1}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_purchase_price_is_left_out_wherever_it_stands(told: dict[str, Any]) -> None:
+    changes = purchase_changes({**told, "id": "c", "timings": {"ms": 1}, "usage": {"cost": 1}})
+    assert set(changes) == set(told)
+    shown = {name: value for name, value in changes.items() if value is not ...}
+    assert not any(word in str(shown) for word in ("cost", "Cost", "price"))
+    event = chunk({"content": "a"}, **told)
+    relayed = AnswerStream(include_usage=False).feed(event)
+    assert b'"content":"a"' in relayed
+    assert all(name not in json.loads(relayed[6:]) for name, value in changes.items() if value is ...)
+    assert b"cost" not in relayed.lower()

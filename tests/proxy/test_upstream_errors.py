@@ -267,6 +267,11 @@ def test_an_upstream_in_trouble_has_failed(status: int, passing: bool) -> None:
         "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/...",
         "this model is missing data required for image input",
         "registry.ollama.ai/library/acme:latest does not support tools",
+        "This model doesn't support image_url content",
+        "acme is not a multimodal model",
+        "Images are not supported by this model",
+        "Cannot process audio with this model",
+        "This model only supports text input",
     ],
 )
 @pytest.mark.parametrize("status", [500, 501])

@@ -12,6 +12,7 @@ from tests.fake_upstream import USAGE, FakeUpstream, chunk, respond, stream_even
 from tests.live import eventually
 from tests.proxy.api.conftest import (
     CREDIT,
+    DRAINED_MODEL,
     HELLO,
     TOLD_MODEL,
     Caller,
@@ -176,11 +177,11 @@ def test_several_choices_without_an_end_each_get_one(caller: Caller, upstream: F
     assert [(one["index"], one["finish_reason"]) for one in ends] == [(0, "stop"), (1, "stop")]
 
 
-@pytest.mark.parametrize("name", ["retry_field", "named_event_without_data", "id"])
+@pytest.mark.parametrize("name", ["retry_field", "named_event_without_data", "id", "bom"])
 def test_the_official_sdk_reads_an_answer_with_events_without_data(
     caller: Caller, upstream: FakeUpstream, name: str
 ) -> None:
-    body = {**STREAMS, "id": b"id: 7\n\n" + ENDED + DONE}[name]
+    body = {**STREAMS, "id": b"id: 7\n\n" + ENDED + DONE, "bom": b"\xef\xbb\xbf" + ENDED + DONE}[name]
     upstream.script = stream_events(body)
     with caller.sdk.chat.completions.create(model=TOLD_MODEL, messages=HELLO, stream=True) as chunks:
         assert "".join(one.choices[0].delta.content or "" for one in chunks) == "a"
@@ -264,6 +265,17 @@ def leave(caller: Caller, upstream: FakeUpstream, part: bytes, *, model: str = T
     assert record.outcome == "client_left"
     assert caller.balance() == (CREDIT - record.cost_micro, 0)
     return record
+
+
+def test_somebody_who_left_pays_nothing_for_a_failure_without_text(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = stream_events(chunk({"role": "assistant", "content": ""}), 1.0, event(error="gone"))
+    body = {"model": DRAINED_MODEL, "messages": HELLO, "stream": True}
+    with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
+        next(response.iter_raw())
+    eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
+    assert_free(caller, "upstream_failed")
 
 
 LEFT = {
