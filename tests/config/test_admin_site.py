@@ -122,6 +122,14 @@ def test_guessing_the_password_is_locked_out_however_the_number_is_typed(
     assert log_in(Client(REMOTE_ADDR="10.99.0.2"), admin).status_code == 302
 
 
+def test_guesses_from_one_ipv6_network_are_counted_together(admin: User) -> None:
+    for host in range(4):
+        assert log_in(Client(REMOTE_ADDR=f"2001:db8::{host}"), admin, password="guess").status_code == 200
+    assert log_in(Client(REMOTE_ADDR="2001:db8::9:9"), admin, password="guess").status_code == 429
+    assert log_in(Client(REMOTE_ADDR="2001:db8::abcd"), admin).status_code == 429
+    assert log_in(Client(REMOTE_ADDR="2001:db8:0:1::1"), admin).status_code == 302
+
+
 def test_a_failed_entry_is_recorded_without_password_or_token(browser: Client, admin: User) -> None:
     log_in(browser, admin, password="my other password", token="135790")
     [attempt] = AccessAttempt.objects.filter(username=MOBILE).values()
