@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import admins, number_changes, opening, phone
+from accounts import admins, audit_admin, number_changes, opening, phone  # noqa: F401 - the audit log's page
 from accounts.admin_models import Authenticator, NumberChange
 from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staff_only
 from accounts.models import User

@@ -42,10 +42,15 @@ def apply(scope: dict[str, Any]) -> None:
     scope["client"] = (str(peer), client[1])
 
 
-def address_of(request: HttpRequest, *args: Any) -> str | None:
+def address_of(request: HttpRequest) -> str | None:
     """The client's address as databases take it; None where it has none."""
     address = _parsed(request.META.get("REMOTE_ADDR", ""))
     return None if address is None else str(address)
+
+
+def counted_address(request: HttpRequest) -> str:
+    """What a client's guesses are counted under: whoever has an IPv6 address has the 2^64 beside it, too."""
+    return addresses.counted(request.META.get("REMOTE_ADDR", ""))
 
 
 class AuditMiddleware(AuditlogMiddleware):

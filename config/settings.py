@@ -201,7 +201,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_USERNAME_FORM_FIELD = "username"  # as the admin's form names it; the default would lock nobody out
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlewaretoken"]
 AXES_LOCKOUT_TEMPLATE = "429.html"
-AXES_CLIENT_IP_CALLABLE = "config.forwarded.address_of"
+AXES_CLIENT_IP_CALLABLE = "config.forwarded.counted_address"
 AXES_VERBOSE = False
 
 # --- money ---------------------------------------------------------------------------------------------------

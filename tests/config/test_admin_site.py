@@ -8,9 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from auditlog.models import LogEntry
 from axes.models import AccessAttempt
+from django.contrib.admin import site
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
+from django.db.models import Model
 from django.test import Client
+from django.urls import reverse
 from django_otp.oath import totp
 
 from accounts import admins, opening
@@ -119,6 +122,14 @@ def test_guessing_the_password_is_locked_out_however_the_number_is_typed(
     assert log_in(Client(REMOTE_ADDR="10.99.0.2"), admin).status_code == 302
 
 
+def test_guesses_from_one_ipv6_network_are_counted_together(admin: User) -> None:
+    for host in range(4):
+        assert log_in(Client(REMOTE_ADDR=f"2001:db8::{host}"), admin, password="guess").status_code == 200
+    assert log_in(Client(REMOTE_ADDR="2001:db8::9:9"), admin, password="guess").status_code == 429
+    assert log_in(Client(REMOTE_ADDR="2001:db8::abcd"), admin).status_code == 429
+    assert log_in(Client(REMOTE_ADDR="2001:db8:0:1::1"), admin).status_code == 302
+
+
 def test_a_failed_entry_is_recorded_without_password_or_token(browser: Client, admin: User) -> None:
     log_in(browser, admin, password="my other password", token="135790")
     [attempt] = AccessAttempt.objects.filter(username=MOBILE).values()
@@ -210,6 +221,29 @@ def test_every_page_of_accounts_in_the_admin_opens(inside: Client, admin: User) 
         "tier/", "tier/add/", f"tier/{tier.pk}/change/",
     ):  # fmt: skip
         assert inside.get(f"/admin/accounts/{address}").status_code == 200
+
+
+@pytest.mark.parametrize("model", [model for model, its in site._registry.items() if its.search_fields])
+def test_every_list_of_the_admin_can_be_searched(inside: Client, model: type[Model]) -> None:
+    path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    for term in ("09150000001", "x", "5", "10.99.0.1"):
+        assert inside.get(path, {"q": term}).status_code == 200
+
+
+def test_the_audit_log_shows_and_finds_how_a_sign_in_ended_and_from_where(
+    inside: Client, browser: Client, admin: User
+) -> None:
+    log_in(Client(REMOTE_ADDR="10.99.0.2"), admin, password="a wrong password")
+    inside.cookies["hamiran_language"] = "en"
+    for term in ("09150000001", "10.99.0.2"):
+        page = inside.get("/admin/auditlog/logentry/", {"q": term}).content.decode()
+        assert "admin sign-in: refused" in page
+        assert "10.99.0.2" in page
+    assert (
+        "admin sign-in: refused" not in inside.get("/admin/auditlog/logentry/?q=10.99.0.1").content.decode()
+    )
+    entry = entries_of(admin).latest("id")
+    assert "10.99.0.2" in inside.get(f"/admin/auditlog/logentry/{entry.pk}/change/").content.decode()
 
 
 def test_the_tier_of_new_accounts_cannot_be_deleted(inside: Client) -> None:
