@@ -25,12 +25,15 @@ def envstr(name: str, default: str | None = None) -> str:
     return value
 
 
-def envint(name: str, default: int) -> int:
+def envint(name: str, default: int, *, least: int = 0) -> int:
     value = envstr(name, str(default))
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+    if number < least:
+        raise ImproperlyConfigured(f"{name} must be at least {least}, not {value!r}.")
+    return number
 
 
 def envbool(name: str, default: bool) -> bool:
