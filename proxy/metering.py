@@ -190,7 +190,10 @@ class Metered:
                     "uncovered_micro": record["uncovered_micro"],
                 },
             )
-        window = self.release_limits(usage.total_tokens)
+        used = usage.total_tokens
+        if outcome is Outcome.CLIENT_LEFT:  # upstream may have read all of it, whatever is billed
+            used = max(used, self.prompt_estimate)
+        window = self.release_limits(used)
         try:
             await self._resolve_hold(captured_micro, record)
             await window  # done by now: the next request of this key may ask another process

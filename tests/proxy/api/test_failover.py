@@ -33,7 +33,7 @@ from tests.live import WebProcess, eventually, free_port, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, MAX_OUTPUT, OUTPUT_PRICE, Caller
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
-MODELS = 90
+MODELS = 100
 FEED = "feed"
 models = iter(range(MODELS))
 ENDLESS: list[bytes | float] = [chunk({"content": "word "}), 0.05] * 200

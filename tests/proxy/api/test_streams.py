@@ -329,6 +329,23 @@ def test_a_client_that_leaves_before_the_first_event_settles_too(
     assert caller.balance() == (CREDIT, 0)
 
 
+def test_whoever_leaves_before_the_first_event_has_used_the_tokens_of_the_prompt(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
+    caller = make_caller(tpm=10_000)
+    upstream.script = stream_events(60.0, *STREAM)
+    long = [{"role": "user", "content": "word " * 6_000}]
+    body = json.dumps({"model": MODEL, "messages": long, "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", caller.web.port)) as raw:
+        raw.sendall(head(caller, len(body)) + body)
+        eventually(lambda: upstream.requests)
+    eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
+    upstream.reset()
+    second = caller.ask()
+    assert int(second.headers["x-ratelimit-remaining-tokens"]) < 10_000 - 7_500
+    assert caller.ask(messages=long).status_code == 429
+
+
 def test_a_drained_upstream_is_paid_though_its_client_left_before_the_first_event(
     caller: Caller, upstream: FakeUpstream
 ) -> None:
