@@ -7,10 +7,15 @@ from accounts import sms
 from config import theme
 
 
+def payment_sandbox() -> bool:
+    """Whether production takes play money, which every page then says."""
+    return bool(settings.PAYMENT_SANDBOXES) and not settings.SANDBOX
+
+
 def site(request: HttpRequest) -> dict[str, object]:
     return {
         "sandbox": settings.SANDBOX,
-        "payment_sandbox": bool(settings.PAYMENT_SANDBOXES) and not settings.SANDBOX,
+        "payment_sandbox": payment_sandbox(),
         "sms_is_console": sms.is_console(),
         "base_url": settings.BASE_URL,
     }

@@ -15,6 +15,7 @@ from django.template.loader import get_template
 from django.utils import translation
 
 from accounts.address_limit import AddressLimit
+from config.context import payment_sandbox
 
 # Many people can share an address, and signing in takes five pages.
 PAGES_PER_MINUTE = 300
@@ -87,4 +88,8 @@ def _cookies(scope: dict[str, Any]) -> bytes:
 @lru_cache(maxsize=2)
 def _page(language: str) -> bytes:
     with translation.override(language):
-        return get_template("429_address.html").render({"theme": "system"}).encode()
+        return (
+            get_template("429_address.html")
+            .render({"theme": "system", "payment_sandbox": payment_sandbox()})
+            .encode()
+        )

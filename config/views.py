@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 from django.views.defaults import page_not_found
 
 from accounts.redirects import local_path
-from config import theme
+from config import context, theme
 from config.outage import is_outage
 from proxy.errors import error_response, no_such_endpoint
 
@@ -60,7 +60,9 @@ def _bare(
     request: HttpRequest, template: str, *, status: int, headers: dict[str, str] | None = None
 ) -> HttpResponse:
     """A page without session, user and database: each of them may be what failed."""
-    page = get_template(template).render({"theme": theme.chosen(request)})
+    page = get_template(template).render(
+        {"theme": theme.chosen(request), "payment_sandbox": context.payment_sandbox()}
+    )
     return HttpResponse(page, status=status, headers=headers)
 
 

@@ -8,10 +8,11 @@ import pytest
 from auditlog.models import LogEntry
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import translation
 
+from config.views import server_error
 from tests.admin_browser import admin_browser
 from tests.live import ROOT
 from wallet import gateways
@@ -194,6 +195,8 @@ def test_a_payment_sandbox_in_production_is_said_on_every_page(client: Client, s
             (admin, "/admin/wallet/topup/"),
         ):
             assert said in browser.get(page).text
+    with translation.override("en"):
+        assert SAID in server_error(RequestFactory().get("/")).text
     settings.PAYMENT_SANDBOXES = []
     client.cookies["hamiran_language"] = "en"
     assert SAID not in client.get("/").text
