@@ -171,9 +171,7 @@ def free_text(free: list[str]) -> str:
 def price_text(price: PriceQuote) -> str:
     """All of a price, per million tokens."""
     return gettext("; ").join(
-        gettext("%(component)s %(price)s")
-        % {"component": name, "price": _both_units(getattr(price, component))}
-        for component, name in COMPONENTS.items()
+        f"{name} {_both_units(getattr(price, component))}" for component, name in COMPONENTS.items()
     )
 
 
