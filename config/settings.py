@@ -264,6 +264,9 @@ ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
 # Likewise what a tier gives to a new account; and what all new accounts of a day of Tehran are given together.
 SIGN_UP_CREDIT_MAX_TOMAN = envint("SIGN_UP_CREDIT_MAX_TOMAN", 50_000)
 SIGN_UP_CREDIT_DAILY_MAX_TOMAN = envint("SIGN_UP_CREDIT_DAILY_MAX_TOMAN", 20_000_000)
+# What one admin may charge per million tokens. A price outside of this, or of nothing, waits for a second one.
+PRICE_MIN_TOMAN = envint("PRICE_MIN_TOMAN", 100)
+PRICE_MAX_TOMAN = envint("PRICE_MAX_TOMAN", 20_000_000, least=PRICE_MIN_TOMAN)
 
 # --- API -----------------------------------------------------------------------------------------------------
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024, least=1)

@@ -17,40 +17,23 @@ from accounts.audit import HIDDEN
 from accounts.models import User
 from accounts.phone import InvalidMobile, ascii_digits, normalise
 from proxy import quirks, secrets
-from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
-from proxy.price_form import PriceForm, TomanPrices
+from proxy.models import LanguageModel, Price, PriceChange, Route, Upstream, UsageRecord
+from proxy.price_admin import AddOnly, PriceInline, let_wait
+from proxy.price_form import PriceFormSet
 from proxy.upstream_url import UnsafeUpstreamURL, origin, validate_upstream_url
 
 BIGINT_DIGITS = 18
 
 auditlog.register(LanguageModel)
 auditlog.register(Price)
+auditlog.register(PriceChange)
 auditlog.register(Route)
 auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="accounts.audit.hidden")
-
-
-class AddOnly:
-    """Rows that are evidence: they can be added and read."""
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class RouteInline(admin.TabularInline):  # type: ignore[type-arg]  # not generic at run time
     model = Route
     extra = 0
-
-
-class PriceInline(AddOnly, TomanPrices, admin.TabularInline):  # type: ignore[type-arg]
-    model = Price
-    form = PriceForm
-    readonly_fields = ("in_toman",)
-    fields = (*PriceForm.Meta.fields[1:], "in_toman", "confirm_jump", "confirm_free")
-    extra = 0
-    ordering = ("-valid_from",)
 
 
 @admin.register(LanguageModel)
@@ -94,20 +77,11 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:
         return False  # its prices were charged: it is taken off sale instead
 
-
-@admin.register(Price)
-class PriceAdmin(AddOnly, TomanPrices, admin.ModelAdmin):  # type: ignore[type-arg]
-    form = PriceForm
-    list_display = (
-        "model",
-        "valid_from",
-        "input_rial_per_million",
-        "output_rial_per_million",
-        "cached_input_rial_per_million",
-        "in_toman",
-    )
-    list_filter = ("model",)
-    list_select_related = ("model",)
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        if isinstance(formset, PriceFormSet):
+            for price in formset.waiting():
+                let_wait(self, request, price)
 
 
 class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from proxy import quirks, secrets
-from proxy.models import LanguageModel, Price, Route
+from proxy.models import LanguageModel, PerMillion, Price, Route
 from proxy.pricing import PriceQuote
 from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.tokens import TokenRates
@@ -248,7 +248,7 @@ def _route(route: Route) -> ServedRoute:
     )
 
 
-def quote(price: Price) -> PriceQuote:
+def quote(price: PerMillion) -> PriceQuote:
     """A stored price as a value. Raises ValueError on one beyond the bounds (`price_bounded` keeps them out)."""
     return PriceQuote(
         price.input_rial_per_million,

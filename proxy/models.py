@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
@@ -91,15 +92,9 @@ class LanguageModel(models.Model):
         return self.model_id
 
 
-class Price(models.Model):
-    """What a model costs from a moment on. Never edited: a new price is a new row (the database refuses else).
+class PerMillion(models.Model):
+    """Rial per 1,000,000 tokens, which is the same number of micro-Rial per token, from a moment on."""
 
-    Rial per 1,000,000 tokens, which is the same number of micro-Rial per token.
-    """
-
-    model = models.ForeignKey(
-        LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices"
-    )
     valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
     input_rial_per_million = models.PositiveBigIntegerField(_("input, Rial per million tokens"))
     output_rial_per_million = models.PositiveBigIntegerField(_("output, Rial per million tokens"))
@@ -111,15 +106,12 @@ class Price(models.Model):
     )
 
     class Meta:
-        verbose_name = _("price")
-        verbose_name_plural = _("prices")
-        ordering: ClassVar = ["model", "-valid_from"]
+        abstract = True
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["model", "valid_from"], name="price_one_a_moment"),
             models.CheckConstraint(
                 condition=Q(cached_input_rial_per_million__isnull=True)
-                | Q(cached_input_rial_per_million__lte=models.F("input_rial_per_million")),
-                name="price_cached_not_dearer",
+                | Q(cached_input_rial_per_million__lte=F("input_rial_per_million")),
+                name="%(class)s_cached_not_dearer",
                 violation_error_message=_("Cached input must not cost more than input."),
             ),
             # A typing mistake here would overflow the cost of a request and stop its settlement.
@@ -128,13 +120,84 @@ class Price(models.Model):
                     input_rial_per_million__lte=RIAL_PER_MILLION_MAX,
                     output_rial_per_million__lte=RIAL_PER_MILLION_MAX,
                 ),
-                name="price_bounded",
+                name="%(class)s_bounded",
                 violation_error_message=_("This price is beyond what the system can charge."),
             ),
         ]
 
+
+class Price(PerMillion):
+    """What a model costs from a moment on. Never edited: a new price is a new row (the database refuses else)."""
+
+    model = models.ForeignKey(
+        LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices"
+    )
+
+    class Meta:
+        verbose_name = _("price")
+        verbose_name_plural = _("prices")
+        ordering: ClassVar = ["model", "-valid_from"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "valid_from"], name="price_one_a_moment"),
+            *PerMillion.Meta.constraints,
+        ]
+
     def __str__(self) -> str:
         return f"{self.model} {self.valid_from:%Y-%m-%d}"
+
+
+class PriceChange(PerMillion):
+    """A price that one admin may not set alone; it becomes a Price once another one has approved it.
+
+    What was asked for is never changed, and what was decided neither (the database refuses both).
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        APPROVED = "approved", _("approved")
+        REJECTED = "rejected", _("rejected")
+
+    model = models.ForeignKey(
+        LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="price_changes"
+    )
+    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("requested by"), on_delete=models.PROTECT, related_name="+"
+    )
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("approved by"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    decided_at = models.DateTimeField(_("decided at"), null=True)
+
+    class Meta:
+        verbose_name = _("change of a price")
+        verbose_name_plural = _("changes of prices")
+        ordering: ClassVar = ["-created_at"]
+        permissions: ClassVar = [("approve_pricechange", _("Can approve or reject changes of prices"))]
+        constraints: ClassVar = [
+            *PerMillion.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(approved_by__isnull=True) | ~Q(approved_by=F("requested_by")),
+                name="pricechange_two_people",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", decided_at__isnull=True, approved_by__isnull=True)
+                | Q(state="approved", decided_at__isnull=False, approved_by__isnull=False)
+                | Q(state="rejected", decided_at__isnull=False, approved_by__isnull=True),
+                name="pricechange_state_fits",
+            ),
+            models.UniqueConstraint(
+                fields=["model"], condition=Q(state="pending"), name="pricechange_one_waits"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.model)
 
 
 class Upstream(models.Model):

@@ -1,4 +1,7 @@
-"""Which new prices have to be meant: those far off the last one, and those of nothing. Pure: no Django."""
+"""Which new prices have to be meant, far off the last one or of nothing, and which a second admin decides on.
+
+Pure: no Django.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -48,6 +51,15 @@ def check(before: PriceQuote | None, after: PriceQuote, *, jump_meant: bool, fre
     unmeant_free = [] if free_meant else free(after)
     if unmeant_jumps or unmeant_free:
         raise NotConfirmed(jumps=unmeant_jumps, free=unmeant_free)
+
+
+def needs_second(price: PriceQuote, *, min_rial: int, max_rial: int) -> bool:
+    """Whether one admin cannot set this alone: it is outside of the bounds, or something of it is free.
+
+    Cached input may cost less than the minimum.
+    """
+    bounded = (price.input_rial_per_million, price.output_rial_per_million)
+    return bool(free(price)) or any(not min_rial <= rial <= max_rial for rial in bounded)
 
 
 def _components(*prices: PriceQuote) -> list[str]:

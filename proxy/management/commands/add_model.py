@@ -20,7 +20,10 @@ Choice = TypeVar("Choice", Upstream.Kind, Upstream.LimitField, Upstream.OnDiscon
 
 
 class Command(OperatorCommand):
-    help = "Put a model on sale, or change it. A running server sees the change within five seconds."
+    help = (
+        "Put a model on sale, or change it. A running server sees the change within five seconds. No price needs a "
+        "second admin here."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
