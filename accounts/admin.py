@@ -1,4 +1,4 @@
-"""Users, the rights of admins and changes of numbers in the admin. Tiers give money: see `wallet.tier_admin`."""
+"""Users, the rights of admins and changes of numbers in the admin. Tiers give money: see `wallet.admin.tiers`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ from accounts import admins, audit_admin, number_changes, opening, phone  # noqa
 from accounts.admin_models import Authenticator, NumberChange
 from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staff_only
 from accounts.models import User
+from accounts.shared.digits import ascii_digits
 
 PRIVILEGES = ("is_superuser", "groups", "user_permissions")
 
@@ -123,7 +124,7 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
     ) -> tuple[QuerySet[User], bool]:
-        digits = phone.ascii_digits(search_term).strip()
+        digits = ascii_digits(search_term).strip()
         if digits.startswith("0"):  # 0912… as people write it; stored is +98912…
             digits = digits.removeprefix("00").removeprefix("0")
         return super().get_search_results(request, queryset, digits)

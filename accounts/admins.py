@@ -16,10 +16,11 @@ from django.utils import timezone, translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts import opening, phone, secrets, sms
+from accounts import opening, phone, secrets
 from accounts.admin_models import Authenticator
-from accounts.formats import digits_text
 from accounts.models import User
+from accounts.shared.formats import digits_text
+from accounts.sms import sending
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +128,8 @@ def name(mobile: str) -> str:
 def _send(text: str, mobiles: list[str]) -> None:
     for mobile in mobiles:
         try:
-            sms.send_notice(mobile=mobile, text=text)
-        except (sms.NotConfigured, sms.SMSError) as error:
+            sending.send_notice(mobile=mobile, text=text)
+        except (sending.NotConfigured, sending.SMSError) as error:
             logger.error(  # noqa: TRY400 - a provider that is away is no fault of the code
                 "notice_not_sent",
                 extra={"mobile": phone.masked(mobile), "error": type(error).__name__, "reason": str(error)},

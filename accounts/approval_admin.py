@@ -10,8 +10,9 @@ from django.http import HttpRequest
 from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import approvals, formats
+from accounts import approvals
 from accounts.models import User
+from accounts.shared import formats
 
 
 def admin_id(request: HttpRequest) -> int:

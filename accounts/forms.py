@@ -4,6 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts import codes, phone
+from accounts.shared.digits import ascii_digits
 
 
 class MobileForm(forms.Form):
@@ -57,7 +58,7 @@ class CodeForm(forms.Form):
     )
 
     def clean_code(self) -> str:
-        code = "".join(phone.ascii_digits(self.cleaned_data["code"].translate(phone.INVISIBLE)).split())
+        code = "".join(ascii_digits(self.cleaned_data["code"].translate(phone.INVISIBLE)).split())
         if not codes.is_code(code):
             raise forms.ValidationError(_("The code has six digits. Look at the SMS once more."))
         return code

@@ -3,9 +3,9 @@
 The rules are those of Google's libphonenumber, which knows the prefixes in use.
 """
 
-import unicodedata
-
 import phonenumbers
+
+from accounts.shared.digits import ascii_digits
 
 IRAN = 98
 MAX_TYPED_LENGTH = 40
@@ -17,11 +17,6 @@ INVISIBLE = dict.fromkeys(
 
 class InvalidMobile(ValueError):
     """The text is not an Iranian mobile number."""
-
-
-def ascii_digits(text: str) -> str:
-    """`text` with the decimal digits of every script (`۱۲۳`, `١٢٣`) as ASCII."""
-    return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
 
 
 def normalise(text: str) -> str:

@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import sessions
-from accounts.formats import number_text
+from accounts.shared.formats import number_text
 
 
 @require_safe

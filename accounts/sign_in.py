@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts import challenges, codes, opening, phone, sms
+from accounts import challenges, codes, opening, phone
 from accounts.models import User
+from accounts.sms import sending
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def ask(*, mobile: str, address: str, now: datetime, is_known_browser: bool = Fa
     a part of the budget to itself. The SMS leaves after the challenge is committed.
     Raises challenges.Refused, SendFailed, sms.NotConfigured.
     """
-    sms.provider()  # before anything is issued
+    sending.provider()  # before anything is issued
     try:
         issued = challenges.issue(mobile=mobile, address=address, now=now, is_known_browser=is_known_browser)
     except challenges.OverBudget:
@@ -54,11 +55,13 @@ def ask(*, mobile: str, address: str, now: datetime, is_known_browser: bool = Fa
         code=issued.code,
     )
     try:
-        sms.send_code(mobile=mobile, code=issued.code, text=text)
-    except sms.SMSError as error:
+        sending.send_code(mobile=mobile, code=issued.code, text=text)
+    except sending.SMSError as error:
         challenges.void(challenge_id=issued.id, now=now)
         logger.log(
-            logging.ERROR if isinstance(error, sms.NeedsOperator | sms.OverBudget) else logging.WARNING,
+            logging.ERROR
+            if isinstance(error, sending.NeedsOperator | sending.OverBudget)
+            else logging.WARNING,
             "sms_failed",
             extra={"mobile": phone.masked(mobile), "error": type(error).__name__, "reason": str(error)},
         )

@@ -3,13 +3,14 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import challenges, sessions, sms
+from accounts import challenges, sessions
+from accounts.sms import sending
 
 
 @shared_task(name="accounts.purge_challenges")
 def purge_challenges() -> None:
     challenges.purge(now=timezone.now())
-    sms.purge()
+    sending.purge()
 
 
 @shared_task(name="accounts.purge_sessions")

@@ -10,9 +10,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import addresses, challenges, known_browser, pending, sessions, sign_in, sms, wording
+from accounts import challenges, known_browser, pending, sessions, sign_in, wording
 from accounts.forms import CodeForm, MobileForm
-from accounts.redirects import local_path
+from accounts.shared import addresses
+from accounts.shared.redirects import local_path
+from accounts.sms import sending
 
 # Only where the console is the telephone: carries the code to the next page without a trace in the database.
 SANDBOX_COOKIE = "sandbox_code"
@@ -44,7 +46,7 @@ def number_page(request: HttpRequest) -> HttpResponse:
         except sign_in.SendFailed as error:
             form.add_error("mobile", wording.send_failed(error))
             status = 503
-        except sms.NotConfigured:
+        except sending.NotConfigured:
             return _not_configured(request)
     return render(request, "accounts/number.html", {"form": form, "next": destination}, status=status)
 
@@ -86,7 +88,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
         "mobile": begun.mobile,
         "next": begun.destination,
         "resend_in_seconds": begun.resend_in_seconds(now=now),
-        "sandbox_code": request.COOKIES.get(SANDBOX_COOKIE) if sms.is_console() else None,
+        "sandbox_code": request.COOKIES.get(SANDBOX_COOKIE) if sending.is_console() else None,
     }
     return render(request, "accounts/code.html", context)
 
@@ -105,7 +107,7 @@ def send_again(request: HttpRequest) -> HttpResponse:
         messages.error(request, wording.refusal(error))
     except sign_in.SendFailed as error:
         messages.error(request, wording.send_failed(error))
-    except sms.NotConfigured:
+    except sending.NotConfigured:
         return _not_configured(request)
     return redirect("accounts:code")
 
@@ -127,7 +129,7 @@ def _send(request: HttpRequest, *, mobile: str, destination: str) -> HttpRespons
     )
     pending.begin(request, mobile=mobile, destination=destination, issued=issued)
     response = redirect("accounts:code")
-    if sms.is_console():
+    if sending.is_console():
         lifetime_seconds = int(challenges.LIFETIME.total_seconds())
         response.set_cookie(
             SANDBOX_COOKIE, issued.code, max_age=lifetime_seconds, httponly=True, samesite="Lax"

@@ -3,7 +3,8 @@
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from accounts import challenges, formats, sign_in
+from accounts import challenges, sign_in
+from accounts.shared import formats
 
 
 def refusal(error: challenges.Refused) -> str:

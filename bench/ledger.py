@@ -28,7 +28,7 @@ class Figures:
 async def pairs(conninfo: str, record_sql: str, wallets: list[int], at_once: int) -> "Figures":
     import uuid_utils.compat as uuid
 
-    from wallet.holds import Holds
+    from wallet.ledger.holds import Holds
 
     holds = Holds(conninfo=conninfo, record_sql=record_sql)
     holds.start()
@@ -91,16 +91,16 @@ def main() -> None:
             from django.db import connection, transaction
 
             from accounts.models import User
-            from proxy.usage_records import RECORD_SQL
-            from wallet import credits
-            from wallet.models import Wallet
+            from proxy.usage.records import RECORD_SQL
+            from wallet.credits import gifts
+            from wallet.ledger.models import Wallet
 
             wallets = []
             for number in range(1000):
                 user = User.objects.create_user(f"+98912{number:07d}")
                 wallets.append(Wallet.objects.create(user=user).pk)
                 with transaction.atomic():
-                    credits.give(wallet_id=user.pk, amount_micro=10**12)
+                    gifts.give(wallet_id=user.pk, amount_micro=10**12)
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT current_setting('fsync'), current_setting('synchronous_commit'), version()"

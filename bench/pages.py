@@ -71,8 +71,8 @@ def fill() -> tuple[Any, list[int], str]:
 
     from accounts.opening import open_account
     from keys import lifecycle
-    from proxy import rollups
-    from proxy.models import UsageRecord
+    from proxy.usage import rollups
+    from proxy.usage.models import UsageRecord
 
     user = open_account(mobile="+989120000000")
     keys = [lifecycle.create(user_id=user.pk, name=f"key {n}").key_id for n in range(KEYS)]

@@ -82,7 +82,7 @@ def open_holds() -> int:
     """Holds that are still there SETTLE_SECONDS after the last answer."""
     from django.db import connection
 
-    from wallet.models import Hold
+    from wallet.ledger.models import Hold
 
     deadline = time.monotonic() + SETTLE_SECONDS
     while (left := Hold.objects.count()) and time.monotonic() < deadline:

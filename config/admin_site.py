@@ -12,6 +12,7 @@ from django_otp.models import Device
 
 from accounts import admins, audit, phone, sessions
 from accounts.models import User
+from accounts.shared.digits import ascii_digits
 
 SESSION_SECONDS = 8 * 3600
 
@@ -54,7 +55,7 @@ class AdminLoginForm(OTPAdminAuthenticationForm):
             audit.note_sign_in(user=user, address=sessions.address_of(self.request), succeeded=False)
 
     def clean_otp_token(self) -> str:
-        return phone.ascii_digits(self.cleaned_data["otp_token"]).strip()
+        return ascii_digits(self.cleaned_data["otp_token"]).strip()
 
     def _chosen_device(self, user: User) -> Device | None:
         # Nobody is asked to choose from a list of one.

@@ -15,7 +15,7 @@ django_pages = get_asgi_application()
 from config import forwarded  # noqa: E402 - models are ready only now
 from config.page_limit import PageLimit  # noqa: E402
 from proxy import runtime  # noqa: E402
-from proxy.handler import APIHandler  # noqa: E402
+from proxy.http.handler import APIHandler  # noqa: E402
 
 api = APIHandler("proxy.api.urls")
 pages = PageLimit(django_pages)
@@ -38,7 +38,7 @@ MISTAKEN_ROOTS = frozenset(
 )
 SANDBOX_UPSTREAM = "/sandbox/upstream/"
 if settings.SANDBOX:
-    from proxy.sandbox_upstream import SandboxUpstream
+    from proxy.sandbox.upstream import SandboxUpstream
 
     sandbox_upstream = SandboxUpstream()
 

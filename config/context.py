@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts import sms
+from accounts.sms import sending
 from config import theme
 
 
@@ -16,7 +16,7 @@ def site(request: HttpRequest) -> dict[str, object]:
     return {
         "sandbox": settings.SANDBOX,
         "payment_sandbox": payment_sandbox(),
-        "sms_is_console": sms.is_console(),
+        "sms_is_console": sending.is_console(),
         "base_url": settings.BASE_URL,
     }
 

@@ -11,8 +11,8 @@ from auditlog.middleware import AuditlogMiddleware
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts import addresses
-from accounts.addresses import Address
+from accounts.shared import addresses
+from accounts.shared.addresses import Address
 
 MAX_HOPS = 30  # no chain of proxies is as long; a header can hold thousands
 

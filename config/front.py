@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Tier
 from config import theme
-from proxy import catalogue
+from proxy.catalogue import served as catalogue
 
 STARTER_MODEL = "gemini-3.1-flash-lite-preview"
 KEPT_SECONDS = 5.0

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.template.loader import get_template
 from django.utils import translation
 
-from accounts.address_limit import AddressLimit
+from accounts.shared.address_limit import AddressLimit
 from config.context import payment_sandbox
 
 # Many people can share an address, and signing in takes five pages.

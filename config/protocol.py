@@ -20,7 +20,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from proxy.deadline import Deadline
-from proxy.errors import APIError, error_response
+from proxy.errors import APIError
+from proxy.http.responses import error_response
 
 logger = logging.getLogger(__name__)
 

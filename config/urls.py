@@ -14,7 +14,7 @@ urlpatterns = [
     path("theme/", views.set_theme, name="set_theme"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
-    path("keys/", include("proxy.key_urls")),
+    path("keys/", include("proxy.dashboard.keys.urls")),
     path("wallet/", include("wallet.urls")),
     path("", include("proxy.urls")),
 ]

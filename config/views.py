@@ -10,10 +10,11 @@ from django.template.loader import get_template
 from django.views.decorators.http import require_POST
 from django.views.defaults import page_not_found
 
-from accounts.redirects import local_path
+from accounts.shared.redirects import local_path
 from config import context, theme
 from config.outage import is_outage
-from proxy.errors import error_response, no_such_endpoint
+from proxy.errors import no_such_endpoint
+from proxy.http.responses import error_response
 
 RETRY_AFTER_SECONDS = 30
 

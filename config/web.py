@@ -22,7 +22,8 @@ from django.conf import settings
 from config.asgi import application
 from config.listening import Acceptor, bind
 from config.protocol import KEEP_ALIVE_SECONDS, Protocol
-from proxy import health, runtime
+from proxy import runtime
+from proxy.api import health
 
 TICK_SECONDS = 0.1
 # A kept connection is not closed at once at a stop: a busy client brings its next request first.

@@ -22,8 +22,8 @@ from django.conf import settings
 from django.utils import timezone
 from redis.asyncio import Redis
 
-from accounts import broadcasts
-from accounts.address_limit import AddressLimit
+from accounts.shared import broadcasts
+from accounts.shared.address_limit import AddressLimit
 from keys import networks, revocations
 from keys.secret import digest, has_valid_checksum
 

@@ -8,18 +8,15 @@ import math
 from typing import Any
 
 import django.db
-import orjson
 import psycopg
-from django.http import HttpResponse
 from redis.exceptions import RedisError
-from rest_framework.exceptions import MethodNotAllowed
 
-from wallet.holds import HoldGone, LedgerUnavailable
+from wallet.ledger.holds import HoldGone, LedgerUnavailable
 
 logger = logging.getLogger(__name__)
 
 TOO_LARGE, TOO_MANY_REQUESTS = 413, 429
-UPSTREAM_RETRY_AFTER_SECONDS = 5  # where an upstream's 429 names no wait
+
 SDK_WAIT_MAX_SECONDS = 60  # openai-node 7.59 waits no longer
 INVALID = "invalid_request_error"
 SERVER = "server_error"
@@ -144,23 +141,6 @@ def no_such_endpoint(path: str, *, base_url: str) -> APIError:
     return APIError("not_found", message=f"{said} {missing}. {instead}.")
 
 
-class UpstreamRefusal(APIError):
-    """What an upstream says of the request itself, passed on in the OpenAI shape; or its 429, in our words.
-
-    `error`: `message`, `code` and `param`, each without the operator's names. `retry_after_seconds`: what it asked for.
-    """
-
-    def __init__(self, status: int, error: dict[str, Any], *, retry_after_seconds: int | None = None) -> None:
-        if status == TOO_MANY_REQUESTS:  # its words and code tell of the operator's account
-            wait = UPSTREAM_RETRY_AFTER_SECONDS if retry_after_seconds is None else retry_after_seconds
-            super().__init__("rate_limit_exceeded", headers=wait_headers(wait))
-        else:
-            default = "request_too_large" if status == TOO_LARGE else "invalid_value"
-            super().__init__(default, message=error.get("message"), param=error.get("param"))
-            self.code = error.get("code")
-        self.status, self.retry_after_seconds = status, retry_after_seconds
-
-
 def rate_limited(retry_after_seconds: float | None) -> APIError:
     """429 with the true wait; 413 where none can help, as some SDKs try again after every 429."""
     if retry_after_seconds is None:
@@ -192,20 +172,11 @@ def failed(error: Exception, *, request_id: object) -> APIError:
     return APIError("internal_error")
 
 
-def error_response(error: APIError) -> HttpResponse:
-    return HttpResponse(
-        orjson.dumps(error.body()),
-        status=error.status,
-        content_type="application/json",
-        headers=error.headers,
-    )
+def unavailable() -> APIError:
+    """503: nothing is served that could not be paid for."""
+    return APIError("service_unavailable", headers={"Retry-After": "5"})
 
 
-def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse:
-    """DRF's EXCEPTION_HANDLER: whatever a view raises becomes one of the contract's errors."""
-    if isinstance(exc, APIError):
-        return error_response(exc)
-    if isinstance(exc, MethodNotAllowed):
-        allowed = ", ".join(context["view"].allowed_methods)
-        return error_response(APIError("method_not_allowed", headers={"Allow": allowed}))
-    return error_response(failed(exc, request_id=getattr(context.get("request"), "id", None)))
+def busy() -> APIError:
+    """503: as many calls are running as may."""
+    return APIError("service_unavailable", headers={"Retry-After": "1"})

@@ -9,10 +9,10 @@ from accounts.models import Tier, User
 from accounts.opening import open_account
 from keys import lifecycle
 from keys.models import APIKey
-from proxy.models import UsageRecord
-from wallet import credits
+from proxy.usage.models import UsageRecord
+from wallet.credits import gifts
 from wallet.money import micro_from_toman
-from wallet.reports import WalletReport, wallet_report
+from wallet.statements.reports import WalletReport, wallet_report
 
 CREDIT_MAX_TOMAN = 10_000_000_000  # far below what BIGINT can hold, so that it can be given again
 
@@ -58,7 +58,7 @@ def issue_key(*, mobile: str, name: str, credit_toman: int, tier: str | None) ->
             user.tier = _tier(tier)
             user.save(update_fields=["tier"])
         if credit_toman:
-            credits.give(wallet_id=user.pk, amount_micro=micro_from_toman(credit_toman))
+            gifts.give(wallet_id=user.pk, amount_micro=micro_from_toman(credit_toman))
         created = lifecycle.create(user_id=user.pk, name=name)
         available_micro = wallet_report(user_id=user.pk).available_micro
     return IssuedKey(key=created.secret, mobile=mobile, tier=user.tier.name, available_micro=available_micro)

@@ -9,18 +9,18 @@ from django.conf import settings
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from accounts import database_session
+from accounts.shared import database_session
 from keys.lookup import KeyCache, listen_for_revocations
-from proxy import valkey
-from proxy.breakers import Breakers
-from proxy.catalogue import CatalogueCache
-from proxy.intake import Intake
-from proxy.learning import Learning
-from proxy.limits import Limiter
-from proxy.routing import Router
-from proxy.upstreams import Upstreams
-from proxy.usage_records import RECORD_SQL
-from wallet.holds import Holds
+from proxy.catalogue.learning import Learning
+from proxy.catalogue.served import CatalogueCache
+from proxy.limits import valkey
+from proxy.limits.intake import Intake
+from proxy.limits.limiter import Limiter
+from proxy.upstreams.breakers import Breakers
+from proxy.upstreams.calls import Upstreams
+from proxy.upstreams.routing import Router
+from proxy.usage.records import RECORD_SQL
+from wallet.ledger.holds import Holds
 
 logger = logging.getLogger(__name__)
 

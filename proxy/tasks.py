@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from proxy import integrity as usage_integrity
-from proxy import rollups
+from proxy.usage import integrity as usage_integrity
+from proxy.usage import rollups
 from wallet import freezing
 from wallet import integrity as wallet_integrity
 

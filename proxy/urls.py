@@ -2,17 +2,20 @@
 
 from django.urls import path
 
-from proxy import playground, public_views, usage_views, views
+from proxy.dashboard import models_page, playground
+from proxy.dashboard.docs.views import reference
+from proxy.dashboard.overview import overview
+from proxy.usage import views as usage_views
 
 app_name = "proxy"
 urlpatterns = [
-    path("overview/", views.overview, name="overview"),
+    path("overview/", overview, name="overview"),
     path("usage/", usage_views.usage, name="usage"),
     path("usage/requests/", usage_views.log, name="log"),
     path("usage/requests.csv", usage_views.log_csv, name="log_csv"),
     path("usage/<slug:request_id>/", usage_views.one_request, name="request"),
-    path("models/", public_views.models, name="models"),
-    path("docs/", public_views.reference, name="reference"),
+    path("models/", models_page.models, name="models"),
+    path("docs/", reference, name="reference"),
     path("playground/", playground.page, name="playground"),
     path("playground/session/", playground.session, name="playground_session"),
 ]

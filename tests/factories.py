@@ -7,7 +7,7 @@ from django.db import transaction
 from factory.django import DjangoModelFactory
 
 from accounts.models import Tier, User
-from wallet.models import Wallet
+from wallet.ledger.models import Wallet
 
 
 class TierFactory(DjangoModelFactory[Tier]):
@@ -40,8 +40,8 @@ class WalletFactory(DjangoModelFactory[Wallet]):
     @factory.post_generation
     def credit_micro(self: Wallet, create: bool, extracted: int | None, **kwargs: Any) -> None:
         if extracted:
-            from wallet import credits
+            from wallet.credits import gifts
 
             with transaction.atomic():
-                credits.give(wallet_id=self.pk, amount_micro=extracted)
+                gifts.give(wallet_id=self.pk, amount_micro=extracted)
             self.refresh_from_db()

@@ -16,9 +16,9 @@ from django.db import connection
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from accounts import sms
-from wallet.credit_models import WalletAlert
-from wallet.models import Wallet
+from accounts.sms import sending
+from wallet.credits.models import WalletAlert
+from wallet.ledger.models import Wallet
 from wallet.wording import toman_in_sms
 
 logger = logging.getLogger(__name__)
@@ -90,23 +90,23 @@ def send_due() -> int:
     that a run is short.
     """
     try:
-        sms.provider()
-    except sms.NotConfigured:
+        sending.provider()
+    except sending.NotConfigured:
         return 0
     with connection.cursor() as cursor:
         cursor.execute(REARM)
     sent, failed, end = 0, list[int](), monotonic() + SECONDS_PER_RUN
     while sent + len(failed) < SMS_PER_RUN and monotonic() < end and (due := _claim(failed)):
         try:
-            sms.send_text(mobile=due.mobile, text=_text(due))
-        except sms.NoAnswer as error:
+            sending.send_text(mobile=due.mobile, text=_text(due))
+        except sending.NoAnswer as error:
             _log(due, error)  # and it stays claimed: it may have arrived, and none is sent twice
             break
-        except (sms.NeedsOperator, sms.Unreachable, sms.OverBudget) as error:
+        except (sending.NeedsOperator, sending.Unreachable, sending.OverBudget) as error:
             _log(due, error)
             _unclaim(due)
             break
-        except sms.SMSError as error:
+        except sending.SMSError as error:
             _log(due, error)
             _unclaim(due)
             failed.append(due.wallet_id)
@@ -115,9 +115,9 @@ def send_due() -> int:
     return sent
 
 
-def _log(due: Due, error: sms.SMSError) -> None:
+def _log(due: Due, error: sending.SMSError) -> None:
     logger.log(
-        logging.ERROR if isinstance(error, sms.NeedsOperator | sms.OverBudget) else logging.WARNING,
+        logging.ERROR if isinstance(error, sending.NeedsOperator | sending.OverBudget) else logging.WARNING,
         "low balance SMS not sent",
         extra={"user_id": due.wallet_id, "error": type(error).__name__, "reason": str(error)},
     )

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterable
 
-from wallet import integrity, ledger
+from wallet import integrity
+from wallet.ledger import writer
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +19,10 @@ def freeze_broken(checks: Iterable[integrity.Check]) -> int:
     for invariant, wallet_id in found:
         logger.critical("ledger broken", extra={"invariant": invariant, "wallet": wallet_id})
         if wallet_id is not None:
-            ledger.freeze(wallet_id=wallet_id, because=f"check_ledger: {invariant}")
+            writer.freeze(wallet_id=wallet_id, because=f"check_ledger: {invariant}")
     return len(found)
 
 
 def unfreeze(*, wallet_id: int) -> None:
     """Lifts it. Opens a transaction."""
-    ledger.unfreeze(wallet_id=wallet_id)
+    writer.unfreeze(wallet_id=wallet_id)

@@ -1,6 +1,6 @@
 """What must always be true of the money, as SQL that finds every row where it is not.
 
-A check is the invariant in words and a query that returns a row for each violation. `proxy.integrity` has those
+A check is the invariant in words and a query that returns a row for each violation. `proxy.usage.integrity` has those
 between the journal and usage; `manage.py check_ledger` runs them all in one snapshot, beside a live server.
 """
 
@@ -12,9 +12,10 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Model
 
-from wallet.credit_models import Adjustment, PromoCode, PromoRedemption, WalletAlert
-from wallet.invoice_models import BuyerDetails, Invoice, InvoiceCounter, SellerDetails, VATRate
-from wallet.models import Budget, Hold, JournalEntry, SandboxPayment, TopUp, Wallet
+from wallet.credits.models import Adjustment, PromoCode, PromoRedemption, WalletAlert
+from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
+from wallet.payments.invoice_models import BuyerDetails, Invoice, InvoiceCounter, SellerDetails, VATRate
+from wallet.payments.models import SandboxPayment, TopUp
 
 DETAILS_MAX = 20
 Check = tuple[str, str]

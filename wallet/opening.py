@@ -1,8 +1,8 @@
 """What a new account gets here: a wallet, with its tier's sign-up credit while the day's lasts."""
 
 from accounts.models import User
-from wallet import sign_up_credit
-from wallet.models import Wallet
+from wallet.credits import sign_up_credit
+from wallet.ledger.models import Wallet
 
 
 def open_wallet(*, user_id: int) -> None:

@@ -9,11 +9,14 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from accounts.formats import figure_text, number_text
-from accounts.redirects import local_path
-from wallet import alerts, ledger, promos
-from wallet.forms import AlertForm, PromoForm
-from wallet.models import Wallet
+from accounts.shared.formats import figure_text, number_text
+from accounts.shared.redirects import local_path
+from wallet import alerts
+from wallet.credits import promos
+from wallet.credits.forms import PromoForm
+from wallet.forms import AlertForm
+from wallet.ledger import writer
+from wallet.ledger.models import Wallet
 from wallet.money import micro_from_toman, toman_text
 
 
@@ -36,9 +39,9 @@ def redeem(request: HttpRequest) -> HttpResponse:
         messages.error(request, _("This promo code has expired."))
     except promos.UsedUp:
         messages.error(request, _("This promo code has been used up by others."))
-    except ledger.UnknownWallet:
+    except writer.UnknownWallet:
         messages.error(request, _("This account has no wallet."))
-    except ledger.WalletFrozen:
+    except writer.WalletFrozen:
         messages.error(
             request, _("Your wallet is being checked and takes nothing right now. Please try again later.")
         )

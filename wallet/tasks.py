@@ -6,7 +6,9 @@ from uuid import UUID
 
 from celery import shared_task
 
-from wallet import alerts, holds, reconciling, tiers, topups
+from wallet import alerts, tiers
+from wallet.ledger import holds
+from wallet.payments import reconciling, topups
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,9 @@
 
 from django.urls import path
 
-from wallet import invoice_views, sandbox_page, settings_views, statement_views, views
+from wallet import settings_views, views
+from wallet.payments import invoice_views, sandbox_page
+from wallet.statements import views as statement_views
 
 app_name = "wallet"
 urlpatterns = [

@@ -15,11 +15,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.formats import number_text
-from wallet import alerts, gateways, invoices, reports, statements, topups
-from wallet.forms import AlertForm, PromoForm, TopUpForm
-from wallet.gateways.interface import PaymentGateway
+from accounts.shared.formats import number_text
+from wallet import alerts
+from wallet.credits.forms import PromoForm
+from wallet.forms import AlertForm
 from wallet.money import MICRO_PER_TOMAN, micro_from_toman, toman_from_micro
+from wallet.payments import gateways, invoices, topups
+from wallet.payments.forms import TopUpForm
+from wallet.payments.gateways.interface import PaymentGateway
+from wallet.statements import lines as statements
+from wallet.statements import reports
 
 PRESETS_TOMAN = (50_000, 100_000, 200_000, 500_000)
 ROWS_ON_HOME = 10

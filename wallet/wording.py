@@ -2,7 +2,7 @@
 
 from django.conf import settings
 
-from accounts.formats import figure_text
+from accounts.shared.formats import figure_text
 from wallet.money import toman_text
 
 

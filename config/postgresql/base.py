@@ -1,10 +1,12 @@
-"""Django's PostgreSQL, with the settings of a session in force (`accounts.database_session`), poolers included."""
+"""Django's PostgreSQL, with the settings of a session in force (`accounts.shared.database_session`), poolers
+included.
+"""
 
 from typing import Any
 
 from django.db.backends.postgresql import base
 
-from accounts import database_session
+from accounts.shared import database_session
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from accounts import formats
+from accounts.shared import formats
 from wallet.money import micro_from_rial, toman_text
 
 register = template.Library()

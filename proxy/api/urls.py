@@ -2,14 +2,16 @@
 
 from django.urls import path
 
-from proxy.api import views
+from proxy.api.chat_completions import view as chat_view
+from proxy.api.models import Model, Models
+from proxy.api.service import Healthz, Metrics, OpenAPI, Readyz
 
 urlpatterns = [
-    path("v1/chat/completions", views.ChatCompletions.as_view()),
-    path("v1/models", views.Models.as_view()),
-    path("v1/models/<path:model_id>", views.Model.as_view()),
-    path("v1/openapi.json", views.OpenAPI.as_view()),
-    path("metrics", views.Metrics.as_view()),
-    path("healthz", views.Healthz.as_view()),
-    path("readyz", views.Readyz.as_view()),
+    path("v1/chat/completions", chat_view.ChatCompletions.as_view()),
+    path("v1/models", Models.as_view()),
+    path("v1/models/<path:model_id>", Model.as_view()),
+    path("v1/openapi.json", OpenAPI.as_view()),
+    path("metrics", Metrics.as_view()),
+    path("healthz", Healthz.as_view()),
+    path("readyz", Readyz.as_view()),
 ]

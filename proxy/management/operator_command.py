@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from django.utils import translation
 
-from accounts.phone import InvalidMobile, ascii_digits, normalise
+from accounts.phone import InvalidMobile, normalise
+from accounts.shared.digits import ascii_digits
 
 NOT_MIGRATED = frozenset({"42P01", "42703"})  # no such table, no such column
 

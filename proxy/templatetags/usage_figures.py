@@ -2,7 +2,7 @@
 
 from django import template
 
-from proxy import usage_wording
+from proxy.usage import wording as usage_wording
 
 register = template.Library()
 NOTHING = "—"

@@ -11,9 +11,10 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from accounts import approvals, number_changes, opening, phone, sms
+from accounts import approvals, number_changes, opening, phone
 from accounts.admin_models import NumberChange
 from accounts.models import Session, User
+from accounts.sms import sending
 from keys import lifecycle
 from tests.accounts.people import new_mobile
 from tests.admin_browser import admin_browser, staff_browser
@@ -60,7 +61,7 @@ def test_a_second_admin_approves_and_the_old_number_is_told(
         def send_text(self, *, mobile: str, text: str) -> None:
             sent.append((mobile, text))
 
-    monkeypatch.setattr(sms, "provider", Telephone)
+    monkeypatch.setattr(sending, "provider", Telephone)
     first, second, old, new = admin_browser(), admin_browser(), customer.mobile, new_mobile()
     signed_in = Client()
     signed_in.force_login(customer)

@@ -269,7 +269,7 @@ def test_outside_the_sandbox_the_code_is_not_on_the_page(
         def send_code(self, *, mobile: str, code: str, text: str) -> None:
             sent.append(code)
 
-    monkeypatch.setattr("accounts.sms.provider", Provider)
+    monkeypatch.setattr("accounts.sms.sending.provider", Provider)
     settings.SANDBOX = False
     asked = ask(browser, new_mobile())
     assert "sandbox_code" not in asked.cookies

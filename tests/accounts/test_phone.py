@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import phone
+from accounts.shared.digits import ascii_digits
 
 PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
@@ -53,7 +54,7 @@ def test_what_is_no_iranian_mobile_number_is_refused(typed: str) -> None:
 
 
 def test_digits_of_every_script_become_ascii() -> None:
-    assert phone.ascii_digits("۱۲۳ ٤٥٦ 789 ०१ abc") == "123 456 789 01 abc"
+    assert ascii_digits("۱۲۳ ٤٥٦ 789 ०१ abc") == "123 456 789 01 abc"
 
 
 def test_a_log_sees_only_the_ends_of_a_number() -> None:

@@ -14,10 +14,11 @@ from django.utils import timezone
 from django_otp.oath import totp
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from accounts import admins, approvals, secrets, sms
+from accounts import admins, approvals, secrets
 from accounts.admin_models import Authenticator
 from accounts.models import Tier, User
-from accounts.sms_providers.interface import Unreachable
+from accounts.sms import sending
+from accounts.sms.interface import Unreachable
 from tests.accounts.people import new_mobile
 from tests.admin_browser import SEED, admin_browser, staff_browser
 from tests.factories import UserFactory
@@ -42,7 +43,7 @@ def told(
         def send_text(self, *, mobile: str, text: str) -> None:
             sent.append((mobile, text))
 
-    monkeypatch.setattr(sms, "provider", Telephone)
+    monkeypatch.setattr(sending, "provider", Telephone)
 
     def run(work: Any) -> list[tuple[str, str]]:
         sent.clear()
@@ -316,10 +317,10 @@ def test_an_sms_that_cannot_be_sent_stops_nothing(
     caplog: pytest.LogCaptureFixture,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
-    def nobody_there() -> sms.SMSProvider:
+    def nobody_there() -> sending.SMSProvider:
         raise Unreachable("no route")
 
-    monkeypatch.setattr(sms, "provider", nobody_there)
+    monkeypatch.setattr(sending, "provider", nobody_there)
     with django_capture_on_commit_callbacks(execute=True):
         admins.make(mobile=new_mobile(), password=PASSWORD)
     assert "notice_not_sent" in caplog.text

@@ -10,17 +10,18 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import challenges, opening, sign_in, sms
+from accounts import challenges, opening, sign_in
 from accounts.models import Challenge, User
+from accounts.sms import sending
 from tests.accounts.people import NOW, another, new_address, new_mobile
-from wallet.models import JournalEntry, Wallet
+from wallet.ledger.models import JournalEntry, Wallet
 
 
 class Outbox:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str, str]] = []
         self.in_transaction: list[bool] = []
-        self.error: sms.SMSError | None = None
+        self.error: sending.SMSError | None = None
 
     def send_code(self, *, mobile: str, code: str, text: str) -> None:
         self.in_transaction.append(connection.in_atomic_block)
@@ -32,7 +33,7 @@ class Outbox:
 @pytest.fixture
 def outbox(monkeypatch: pytest.MonkeyPatch) -> Outbox:
     box = Outbox()
-    monkeypatch.setattr(sms, "provider", lambda: box)
+    monkeypatch.setattr(sending, "provider", lambda: box)
     return box
 
 
@@ -147,7 +148,7 @@ def test_asking_does_the_same_for_known_and_unknown_numbers(
 
 @pytest.mark.usefixtures("committed_db")
 def test_a_code_that_was_not_sent_is_void_and_the_person_may_soon_try_again(outbox: Outbox) -> None:
-    outbox.error = sms.SMSError("timed out")
+    outbox.error = sending.SMSError("timed out")
     mobile = new_mobile()
     with pytest.raises(sign_in.SendFailed) as failed:
         ask(mobile)
@@ -166,7 +167,7 @@ def test_logs_hold_neither_code_nor_number(
     with pytest.raises(sign_in.WrongCode):
         answer(issued, code=another(issued.code))
     answer(issued)
-    outbox.error = sms.SMSError("timed out")
+    outbox.error = sending.SMSError("timed out")
     with pytest.raises(sign_in.SendFailed):
         ask(mobile, seconds=30)
     lines = "\n".join(
@@ -191,11 +192,11 @@ def test_going_over_the_budget_is_logged_as_an_error(
 def test_the_console_is_a_provider_in_the_sandbox_alone(
     settings: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sms.provider().send_code(mobile="+989121234567", code="123456", text="Hamiran code: 123456")
+    sending.provider().send_code(mobile="+989121234567", code="123456", text="Hamiran code: 123456")
     assert "123456" in capsys.readouterr().out
     settings.SANDBOX = False
-    with pytest.raises(sms.NotConfigured):
-        sms.provider()
+    with pytest.raises(sending.NotConfigured):
+        sending.provider()
 
 
 @pytest.mark.usefixtures("committed_db")

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts import sign_in, sms
+from accounts import sign_in
 from accounts.models import Challenge, SentSMS
+from accounts.sms import sending
 from tests.accounts.people import new_address, new_mobile
 
 
@@ -15,9 +16,9 @@ from tests.accounts.people import new_address, new_mobile
 def test_messages_of_every_kind_share_it(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     settings.SMS_PER_HOUR = 2
     sign_in.ask(mobile=new_mobile(), address=new_address(), now=timezone.now())
-    sms.send_text(mobile=new_mobile(), text="low")
-    with pytest.raises(sms.OverBudget):
-        sms.send_text(mobile=new_mobile(), text="too many")
+    sending.send_text(mobile=new_mobile(), text="low")
+    with pytest.raises(sending.OverBudget):
+        sending.send_text(mobile=new_mobile(), text="too many")
     mobile = new_mobile()
     with pytest.raises(sign_in.SendFailed):
         sign_in.ask(mobile=mobile, address=new_address(), now=timezone.now())
@@ -32,8 +33,8 @@ def test_it_is_whole_again_after_an_hour_and_forgotten_later(settings: Any) -> N
     settings.SMS_PER_HOUR = 1
     SentSMS.objects.create(sent_at=timezone.now() - timedelta(hours=1))
     SentSMS.objects.create(sent_at=timezone.now() - timedelta(hours=3))
-    sms.send_text(mobile=new_mobile(), text="low")
-    sms.purge()
+    sending.send_text(mobile=new_mobile(), text="low")
+    sending.purge()
     assert SentSMS.objects.count() == 2
 
 
@@ -47,10 +48,10 @@ def test_a_used_up_budget_of_messages_does_not_silence_what_admins_have_to_hear(
         def send_text(self, *, mobile: str, text: str) -> None:
             sent.append(text)
 
-    monkeypatch.setattr(sms, "provider", Phone)
+    monkeypatch.setattr(sending, "provider", Phone)
     settings.SMS_PER_HOUR = 0
-    with pytest.raises(sms.OverBudget):
-        sms.send_text(mobile="+989120000001", text="of others")
-    sms.send_notice(mobile="+989120000001", text="a new admin")
+    with pytest.raises(sending.OverBudget):
+        sending.send_text(mobile="+989120000001", text="of others")
+    sending.send_notice(mobile="+989120000001", text="a new admin")
     assert sent == ["a new admin"]
     assert SentSMS.objects.count() == 1

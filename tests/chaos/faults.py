@@ -11,7 +11,7 @@ import psutil
 import psycopg
 
 from tests.chaos.stack import Stack, with_orm
-from wallet import holds
+from wallet.ledger import holds
 
 KILLED = {"web-0": 5, "web-1": 5, "worker": 4, "beat": 1, "postgres": 6, "one backend": 2, "valkey": 5}
 FROZEN = {"web-0": 2, "web-1": 2, "worker": 1, "postgres": 2, "valkey": 2}

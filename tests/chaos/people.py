@@ -7,7 +7,8 @@ from django.test import Client
 
 from accounts.models import Tier
 from keys.rules import KeyRules
-from proxy import offers, own_keys
+from proxy.catalogue import offers
+from proxy.dashboard.keys import own_keys
 from tests.factories import UserFactory, WalletFactory
 
 MODEL = "chaos-model"

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from django.core.management import call_command
 from django.db.models import F, Q
 
-from proxy.models import UsageRecord
+from proxy.usage.models import UsageRecord
 from tests.chaos.faults import Disruption
 from tests.chaos.load import Attempt, Ending
 from tests.chaos.people import PRICE
 from tests.chaos.upstream import Served, usage_of
-from wallet.models import Hold, JournalEntry, SandboxPayment, TopUp, Wallet
+from wallet.ledger.models import Hold, JournalEntry, Wallet
+from wallet.payments.models import SandboxPayment, TopUp
 
 UNHEARD = {Ending.CUT, Ending.HUNG, Ending.LEFT}
 

@@ -20,7 +20,7 @@ from accounts import admins, opening
 from accounts.admin_models import Authenticator
 from accounts.models import Tier, User
 from config.admin_site import SESSION_SECONDS
-from wallet.models import Wallet
+from wallet.ledger.models import Wallet
 
 pytestmark = pytest.mark.django_db
 MOBILE = "+989150000001"

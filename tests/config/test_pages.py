@@ -19,8 +19,8 @@ from accounts import opening
 from accounts.models import Tier
 from accounts.session_store import SessionStore
 from config import front
-from proxy import offers
-from proxy.models import LanguageModel
+from proxy.catalogue import offers
+from proxy.catalogue.models import LanguageModel
 from tests.proxy.factories import PriceFactory, RouteFactory
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from django.test import override_settings
 from playwright.sync_api import Browser, sync_playwright
 from pytest_django import DjangoDbBlocker
 
-from proxy import offers, starter
+from proxy.catalogue import offers, starter
 from tests.live import WebProcess, web_process
 from tests.pages import seed
 from tests.pages.visit import CHROMIUM, FLAGS

@@ -16,8 +16,8 @@ from django.utils import timezone
 from playwright.sync_api import Browser
 from pytest_django import DjangoDbBlocker
 
-from proxy import rollups
-from proxy.models import UsageRecord
+from proxy.usage import rollups
+from proxy.usage.models import UsageRecord
 from tests.live import WebProcess
 from tests.pages import seed
 from tests.pages.places import PLACES

@@ -14,13 +14,14 @@ from accounts.models import User
 from accounts.opening import open_account
 from keys import lifecycle
 from keys.rules import KeyRules
-from proxy import own_keys
-from proxy.models import UsageRecord
+from proxy.dashboard.keys import own_keys
+from proxy.usage.models import UsageRecord
 from tests.live import eventually
-from wallet import alerts, topups
-from wallet.gateways import sandbox
-from wallet.models import TopUp
+from wallet import alerts
 from wallet.money import micro_from_toman
+from wallet.payments import topups
+from wallet.payments.gateways import sandbox
+from wallet.payments.models import TopUp
 
 MODEL = "gemini-3.1-flash"  # not the starter model, which other tests may send elsewhere
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"

@@ -8,10 +8,11 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from keys.models import APIKey
-from proxy import secrets
-from proxy.catalogue import ServedRoute
-from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
-from proxy.quirks import QUIRKS
+from proxy.catalogue import secrets
+from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
+from proxy.catalogue.quirks import QUIRKS
+from proxy.catalogue.served import ServedRoute
+from proxy.usage.models import UsageRecord
 from tests.factories import UserFactory
 
 

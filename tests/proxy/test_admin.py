@@ -10,9 +10,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from proxy import catalogue, secrets
-from proxy.models import LanguageModel, Price, PriceChange, Route, Upstream, UsageRecord
-from proxy.pricing import PriceQuote
+from proxy.catalogue import secrets
+from proxy.catalogue import served as catalogue
+from proxy.catalogue.models import LanguageModel, Price, PriceChange, Route, Upstream
+from proxy.catalogue.pricing import PriceQuote
+from proxy.usage.models import UsageRecord
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory
 from tests.proxy.factories import (

@@ -18,10 +18,12 @@ from accounts.models import Tier, User
 from keys import lifecycle
 from keys.models import APIKey
 from keys.secret import has_valid_checksum
-from proxy import catalogue, demo, starter
-from proxy.models import LanguageModel, Price, Route, Upstream
-from proxy.pricing import PriceQuote
-from proxy.quirks import QUIRKS
+from proxy.catalogue import served as catalogue
+from proxy.catalogue import starter
+from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
+from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.quirks import QUIRKS
+from proxy.sandbox import demo
 from tests.factories import UserFactory, WalletFactory
 from tests.proxy.factories import RouteFactory, UpstreamFactory, UsageRecordFactory
 

@@ -9,12 +9,14 @@ from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 
-from accounts import sms
+from accounts.sms import sending
 from tests.factories import UserFactory, WalletFactory
 from tests.wallet.test_database_rules import refused_by
-from wallet import alerts, credits, ledger, tasks
-from wallet.credit_models import WalletAlert
-from wallet.models import JournalEntry, Wallet
+from wallet import alerts, tasks
+from wallet.credits import gifts
+from wallet.credits.models import WalletAlert
+from wallet.ledger import writer
+from wallet.ledger.models import JournalEntry, Wallet
 from wallet.money import micro_from_toman
 
 CREDIT, THRESHOLD = micro_from_toman(1_000), micro_from_toman(500)
@@ -26,7 +28,7 @@ class Phone:
 
     sent: list[tuple[str, str]] = field(default_factory=list)
     refusals: int = 0
-    refusal: type[sms.SMSError] = sms.SMSError
+    refusal: type[sending.SMSError] = sending.SMSError
 
     def send_text(self, *, mobile: str, text: str) -> None:
         if self.refusals:
@@ -41,7 +43,7 @@ class Phone:
 @pytest.fixture
 def phone(monkeypatch: pytest.MonkeyPatch) -> Phone:
     phone = Phone()
-    monkeypatch.setattr(sms, "provider", lambda: phone)
+    monkeypatch.setattr(sending, "provider", lambda: phone)
     return phone
 
 
@@ -55,7 +57,7 @@ def wallet(db: None) -> Wallet:
 def spend(wallet: Wallet, toman: int) -> None:
     import uuid
 
-    ledger.post(
+    writer.post(
         transaction_id=uuid.uuid4(),
         kind=JournalEntry.Kind.COMPLETION,
         wallet_id=wallet.pk,
@@ -99,9 +101,9 @@ def test_after_a_top_up_it_is_armed_again(wallet: Wallet, phone: Phone) -> None:
         run()
         assert len(phone.to(wallet)) == crossings
         next_day(wallet)
-        credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(600))
+        gifts.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(600))
         run()
-    credits.give(wallet_id=wallet.pk, amount_micro=1)
+    gifts.give(wallet_id=wallet.pk, amount_micro=1)
     run()
     assert len(phone.to(wallet)) == 3
 
@@ -109,7 +111,7 @@ def test_after_a_top_up_it_is_armed_again(wallet: Wallet, phone: Phone) -> None:
 def test_a_top_up_that_is_too_small_does_not_arm_it(wallet: Wallet, phone: Phone) -> None:
     spend(wallet, 900)
     run()
-    credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(100))
+    gifts.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(100))
     run()
     spend(wallet, 50)
     run()
@@ -139,7 +141,7 @@ def test_what_came_in_arms_it_while_much_is_reserved(wallet: Wallet, phone: Phon
     spend(wallet, 600)
     run()
     hold(wallet, 400)
-    credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(100))
+    gifts.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(100))
     run()
     next_day(wallet)
     spend(wallet, 1)
@@ -151,7 +153,7 @@ def test_nobody_gets_two_in_a_day_whatever_they_do(wallet: Wallet, phone: Phone)
     spend(wallet, 600)
     run()
     for _ in range(5):
-        credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(600))
+        gifts.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(600))
         run()
         alerts.choose(user_id=wallet.pk, threshold_micro=None)
         alerts.choose(user_id=wallet.pk, threshold_micro=THRESHOLD + 1)
@@ -208,9 +210,9 @@ def test_one_that_fails_does_not_keep_the_others(wallet: Wallet, phone: Phone) -
     assert len(phone.to(wallet) + phone.to(other)) == 2
 
 
-@pytest.mark.parametrize("refusal", [sms.NeedsOperator, sms.Unreachable])
+@pytest.mark.parametrize("refusal", [sending.NeedsOperator, sending.Unreachable])
 def test_a_provider_that_sends_to_nobody_is_asked_once_a_run(
-    wallet: Wallet, phone: Phone, refusal: type[sms.SMSError]
+    wallet: Wallet, phone: Phone, refusal: type[sending.SMSError]
 ) -> None:
     other = WalletFactory.create(credit_micro=CREDIT)
     alerts.choose(user_id=other.pk, threshold_micro=THRESHOLD)
@@ -225,7 +227,7 @@ def test_a_provider_that_sends_to_nobody_is_asked_once_a_run(
 
 def test_one_that_may_have_arrived_is_not_sent_again(wallet: Wallet, phone: Phone) -> None:
     spend(wallet, 600)
-    phone.refusals, phone.refusal = 1, sms.NoAnswer
+    phone.refusals, phone.refusal = 1, sending.NoAnswer
     run()
     assert (phone.refusals, phone.to(wallet)) == (0, [])
 
@@ -256,7 +258,7 @@ def test_a_wallet_that_is_low_already_is_not_alerted_about(wallet: Wallet, phone
     alerts.choose(user_id=wallet.pk, threshold_micro=CREDIT + 1)
     run()
     assert phone.to(wallet) == []
-    credits.give(wallet_id=wallet.pk, amount_micro=10)
+    gifts.give(wallet_id=wallet.pk, amount_micro=10)
     run()
     spend(wallet, 1)
     run()

@@ -8,12 +8,13 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from proxy.integrity import CHECKS as USAGE_CHECKS
-from proxy.models import UsageRecord
+from proxy.usage.integrity import CHECKS as USAGE_CHECKS
+from proxy.usage.models import UsageRecord
 from tests.factories import WalletFactory
-from wallet import integrity, ledger
+from wallet import integrity
 from wallet.integrity import Finding
-from wallet.models import JournalEntry, Wallet
+from wallet.ledger import writer
+from wallet.ledger.models import JournalEntry, Wallet
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Narrows the command to one check of our own, so that it does not judge what other tests left behind."""
 
     def narrow(sql: str) -> None:
-        monkeypatch.setattr("proxy.integrity.CHECKS", [("nothing is odd", sql)])
+        monkeypatch.setattr("proxy.usage.integrity.CHECKS", [("nothing is odd", sql)])
         monkeypatch.setattr(integrity, "CHECKS", [])
         monkeypatch.setattr(integrity, "WARNINGS", [("nothing is late", "SELECT 1 AS late")])
 
@@ -95,7 +96,7 @@ def record(wallet: Wallet, *, tokens: int) -> UsageRecord:
 
 
 def book(wallet: Wallet, record: UsageRecord, *, cost_micro: int) -> None:
-    ledger.post(
+    writer.post(
         transaction_id=record.pk,
         kind=JournalEntry.Kind.COMPLETION,
         wallet_id=wallet.pk,

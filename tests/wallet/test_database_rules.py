@@ -11,7 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from tests.factories import UserFactory, WalletFactory
-from wallet.models import GatewayChoice, Hold, JournalEntry, SandboxPayment, TopUp, Wallet
+from wallet.ledger.models import Hold, JournalEntry, Wallet
+from wallet.payments.models import GatewayChoice, SandboxPayment, TopUp
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()

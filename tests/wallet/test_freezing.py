@@ -6,10 +6,12 @@ import pytest
 from django.db import connection, transaction
 
 from tests.factories import WalletFactory
-from tests.wallet.test_holds import balances, in_one_process, placing
-from wallet import credits, freezing, holds, integrity, ledger
-from wallet.holds import HoldGone, Holds, WalletFrozen
-from wallet.models import Wallet
+from tests.wallet.ledger.test_holds import balances, in_one_process, placing
+from wallet import freezing, integrity
+from wallet.credits import gifts
+from wallet.ledger import holds, writer
+from wallet.ledger.holds import HoldGone, Holds, WalletFrozen
+from wallet.ledger.models import Wallet
 
 
 def break_held(wallet: Wallet, held_micro: int) -> None:
@@ -44,8 +46,8 @@ def test_a_settlement_that_the_books_refuse_freezes_the_wallet(
     assert "wallet_held_not_negative" in wallet.frozen_because
     assert balances(other) == (850, 0)
     assert any(record.levelno == logging.CRITICAL for record in caplog.records)
-    with pytest.raises(ledger.WalletFrozen), transaction.atomic():
-        credits.give(wallet_id=wallet.pk, amount_micro=5)
+    with pytest.raises(writer.WalletFrozen), transaction.atomic():
+        gifts.give(wallet_id=wallet.pk, amount_micro=5)
     with connection.cursor() as cursor:  # mended by hand; the sweeper then finds its hold again
         cursor.execute("UPDATE wallet_wallet SET held_micro = 400 WHERE user_id = %s", [wallet.pk])
         cursor.execute(

@@ -9,10 +9,14 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.factories import UserFactory, WalletFactory
-from wallet import budgets, credits, integrity, topups
-from wallet.gateways import sandbox
+from wallet import integrity
+from wallet.credits import gifts
 from wallet.integrity import CHECKS, WARNINGS, Finding
-from wallet.models import Budget, Hold, JournalEntry, TopUp, Wallet
+from wallet.ledger import budgets
+from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
+from wallet.payments import topups
+from wallet.payments.gateways import sandbox
+from wallet.payments.models import TopUp
 
 (
     SUMS,
@@ -46,7 +50,7 @@ def wallet(db: None) -> Wallet:
     topups.start(user_id=wallet.pk, amount_micro=10**12, callback_url=lambda topup_id: "/")
     sandbox.decide(str(topup(wallet).authority), pays=True)
     topups.settle(topup_id=topup(wallet).pk)
-    credits.give(wallet_id=wallet.pk, amount_micro=7)
+    gifts.give(wallet_id=wallet.pk, amount_micro=7)
     assert not findings(wallet)
     connection.check_constraints()
     for table in ("journalentry", "invoice"):

@@ -10,10 +10,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.factories import UserFactory, WalletFactory
-from wallet import credits, gateways, topups
-from wallet.gateways.interface import GatewayError
-from wallet.models import Hold, JournalEntry, TopUp, Wallet
+from wallet.credits import gifts
+from wallet.ledger.models import Hold, JournalEntry, Wallet
 from wallet.money import micro_from_toman
+from wallet.payments import gateways, topups
+from wallet.payments.gateways.interface import GatewayError
+from wallet.payments.models import TopUp
 
 pytestmark = pytest.mark.django_db
 HOME = "/wallet/"
@@ -256,7 +258,7 @@ def test_the_sandbox_page_exists_in_the_sandbox_alone(browser: Client, settings:
 
 
 def test_home_shows_what_is_available_and_what_is_held(browser: Client, wallet: Wallet) -> None:
-    credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(1_000))
+    gifts.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(1_000))
     assert "Held" not in browser.get(HOME).text
     now = timezone.now()
     amount = micro_from_toman(300)
@@ -281,7 +283,7 @@ def test_the_statement_is_paged_by_cursor(
     browser: Client, wallet: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for toman in range(1, 53):
-        credits.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(toman))
+        gifts.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(toman))
     first = browser.get(reverse("wallet:statement")).text
     oldest = JournalEntry.objects.filter(wallet=wallet).order_by("id")[2]
     assert f"?before={oldest.pk}" in first

@@ -5,8 +5,8 @@ from django.test import Client
 
 from accounts import opening
 from wallet import alerts
-from wallet.invoice_models import BuyerDetails
 from wallet.money import micro_from_toman
+from wallet.payments.invoice_models import BuyerDetails
 
 pytestmark = pytest.mark.django_db
 

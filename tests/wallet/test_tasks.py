@@ -9,7 +9,7 @@ from django.utils import timezone
 import config.celery  # noqa: F401 - the application that beat and worker load
 from tests.factories import WalletFactory
 from wallet import tasks
-from wallet.models import Hold, Wallet
+from wallet.ledger.models import Hold, Wallet
 
 
 def test_every_task_of_the_wallet_that_beat_sends_exists() -> None:

@@ -5,8 +5,11 @@ from django.utils import timezone
 
 from accounts.models import Tier, User
 from tests.factories import TierFactory, UserFactory, WalletFactory
-from wallet import credits, ledger, tasks, tiers
-from wallet.models import JournalEntry, TopUp
+from wallet import tasks, tiers
+from wallet.credits import gifts
+from wallet.ledger import writer
+from wallet.ledger.models import JournalEntry
+from wallet.payments.models import TopUp
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +33,7 @@ def somebody(*, tier: Tier | None = None, paid_in: tuple[int, ...] = ()) -> User
             ref_id=uuid4().hex,
             credited_at=timezone.now(),
         )
-        ledger.post(
+        writer.post(
             transaction_id=topup.pk,
             kind=JournalEntry.Kind.TOPUP,
             wallet_id=user.pk,
@@ -55,7 +58,7 @@ def test_the_highest_tier_that_lifetime_top_ups_reach_is_given(paid_in: tuple[in
 
 def test_gift_credit_earns_no_tier() -> None:
     user = somebody()
-    credits.give(wallet_id=user.pk, amount_micro=5_000)
+    gifts.give(wallet_id=user.pk, amount_micro=5_000)
     assert tier_after(user) == "Free"
 
 

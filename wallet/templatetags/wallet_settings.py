@@ -5,10 +5,11 @@ from typing import Any
 from django import template
 from django.utils.translation import get_language
 
-from accounts.formats import number_text
-from wallet import alerts, invoices
+from accounts.shared.formats import number_text
+from wallet import alerts
 from wallet.forms import AlertForm
 from wallet.money import toman_from_micro
+from wallet.payments import invoices
 
 register = template.Library()
 

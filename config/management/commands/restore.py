@@ -14,9 +14,9 @@ from django.core.management.base import CommandError
 from accounts.admin_models import Authenticator
 from config import backups, data_folder, embedded
 from keys.models import APIKey
-from proxy import secrets
+from proxy.catalogue import secrets
+from proxy.catalogue.models import Upstream
 from proxy.management.operator_command import Answer, OperatorCommand
-from proxy.models import Upstream
 
 
 class Command(OperatorCommand):

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from proxy import offers
+from proxy.catalogue import offers
+from proxy.catalogue.models import Upstream
+from proxy.catalogue.price_rules import JUMP_FACTOR, NotConfirmed
+from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
+from proxy.catalogue.secrets import Undecryptable
 from proxy.management.operator_command import Answer, OperatorCommand, required, sentence, whole
-from proxy.models import Upstream
-from proxy.price_rules import JUMP_FACTOR, NotConfirmed
-from proxy.request_fields import AUDIO, FILE, IMAGE, TOOLS
-from proxy.secrets import Undecryptable
 from wallet.money import RIAL_PER_TOMAN, micro_from_rial, toman_text
 
 INPUT_KINDS = (IMAGE, AUDIO, FILE, TOOLS)

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from proxy import integrity as usage_integrity
 from proxy.management.operator_command import Answer, OperatorCommand
+from proxy.usage import integrity as usage_integrity
 from wallet import integrity
 
 

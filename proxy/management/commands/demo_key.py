@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from proxy import demo
 from proxy.management.operator_command import Answer, OperatorCommand
+from proxy.sandbox import demo
 
 
 class Command(OperatorCommand):

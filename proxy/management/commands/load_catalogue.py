@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from proxy import starter
+from proxy.catalogue import starter
+from proxy.catalogue.upstream_url import UnsafeUpstreamURL
 from proxy.management.operator_command import Answer, OperatorCommand
-from proxy.upstream_url import UnsafeUpstreamURL
 
 
 class Command(OperatorCommand):

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from accounts import admins
-from proxy import secrets, upstream_keys
+from proxy.catalogue import secrets, upstream_keys
 from proxy.management.operator_command import Answer, OperatorCommand
 
 

@@ -14,13 +14,14 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from keys import lifecycle
-from proxy import secrets
-from proxy.models import LanguageModel, Price, Route, UsageRecord
-from proxy.models import Upstream as UpstreamRow
+from proxy.catalogue import secrets
+from proxy.catalogue.models import LanguageModel, Price, Route
+from proxy.catalogue.models import Upstream as UpstreamRow
+from proxy.usage.models import UsageRecord
 from tests.factories import TierFactory, UserFactory, WalletFactory
 from tests.fake_upstream import FakeUpstream
 from tests.live import WebProcess, eventually, free_port, web_process
-from wallet.models import Wallet
+from wallet.ledger.models import Wallet
 
 MODEL, DRAINED_MODEL, DEAD_MODEL, FREE_MODEL = "test/model-1", "drained", "dead", "free"
 OVERRUN_MODEL = "overrun"  # of what exceeds its declarations: the platform learns from it

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.models import UsageRecord
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import USAGE, FakeUpstream, chunk, respond, stream_events
 from tests.live import eventually
 from tests.proxy.api.conftest import (

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from proxy.models import LanguageModel, Upstream, UsageRecord
+from proxy.catalogue.models import LanguageModel, Upstream
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, answer_whole
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import HELLO, INPUT_PRICE, MAX_OUTPUT, OUTPUT_PRICE, Caller, add_model

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from proxy.completions import COST_HEADER
+from proxy.http.responses import COST_HEADER
 from tests.fake_upstream import STREAM, FakeUpstream, stream_events
 from tests.live import WebProcess, web_process
 from tests.proxy.api.conftest import HELLO, MODEL, Caller

@@ -17,8 +17,9 @@ import pytest
 from django.utils.http import http_date
 from pytest_django import DjangoDbBlocker
 
-from proxy import secrets
-from proxy.models import LanguageModel, Price, Route, Upstream, UsageRecord
+from proxy.catalogue import secrets
+from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import (
     STREAM,
     FakeUpstream,

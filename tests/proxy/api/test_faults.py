@@ -22,15 +22,15 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from config import embedded
-from proxy.errors import exception_handler
-from proxy.models import UsageRecord
+from proxy.http.responses import exception_handler
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, stream_events
 from tests.fault_proxy import POSTGRES_SOCKET, FaultProxy, FaultThread, faulty
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, MODEL, Caller, served_without_valkey
 from tests.valkey_servers import Server, server
-from wallet import holds
-from wallet.models import Wallet
+from wallet.ledger import holds
+from wallet.ledger.models import Wallet
 
 pytestmark = pytest.mark.xdist_group("faults")  # one process for all, so that they share what is started
 Fault = Callable[[FaultProxy], None]
@@ -154,7 +154,7 @@ def test_no_request_fails_because_of_valkey(
     eventually(shared_again)
     log = behind.log[logged:]
     if served_without_valkey(behind) > before:
-        assert '"level":"ERROR","logger":"proxy.limits","message":"valkey away' in log
+        assert '"level":"ERROR","logger":"proxy.limits.limiter","message":"valkey away' in log
         assert "valkey back: limits are shared again" in log
     else:
         assert fault in BROKEN  # between two requests the client notices, and connects anew

@@ -14,7 +14,8 @@ import openai
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from proxy.models import Upstream, UsageRecord
+from proxy.catalogue.models import Upstream
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, respond, stream_events
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, OUTPUT_PRICE, Caller, add_model

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from proxy.errors import ERRORS
-from proxy.models import UsageRecord
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, stream_events
 from tests.live import WebProcess, eventually
 from tests.proxy.api.conftest import HELLO, MODEL, Caller

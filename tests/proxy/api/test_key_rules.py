@@ -11,13 +11,14 @@ from django.utils import timezone
 from keys import lifecycle, lookup
 from keys.rules import KeyRules
 from keys.secret import generate
-from proxy import integrity as usage_integrity
-from proxy.models import UsageRecord
+from proxy.usage import integrity as usage_integrity
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream
 from tests.live import eventually
 from tests.proxy.api.conftest import FREE_MODEL, INPUT_PRICE, MAX_OUTPUT, MODEL, OUTPUT_PRICE, Caller
-from wallet import budgets, integrity
-from wallet.budgets import BudgetReport
+from wallet import integrity
+from wallet.ledger import budgets
+from wallet.ledger.budgets import BudgetReport
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from proxy.models import UsageRecord
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, answer_whole, chunk, stream_events
 from tests.live import eventually, web_process
 from tests.proxy.api.conftest import (
@@ -24,8 +24,8 @@ from tests.proxy.api.conftest import (
     OVERRUN_MODEL,
     Caller,
 )
-from wallet import holds
-from wallet.models import Hold
+from wallet.ledger import holds
+from wallet.ledger.models import Hold
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
 

@@ -18,12 +18,12 @@ import pytest
 from django.db import connection
 from django.db.utils import ConnectionHandler
 
-from accounts import database_session
+from accounts.shared import database_session
 from config import embedded
 from tests.factories import WalletFactory
 from tests.live import ROOT, eventually, web_process
 from tests.proxy.api.conftest import HELLO, MODEL
-from wallet.holds import Holds
+from wallet.ledger.holds import Holds
 
 pytestmark = pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="pgbouncer is not installed")
 

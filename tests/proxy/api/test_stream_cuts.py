@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.models import UsageRecord
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, as_asked
 from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, MODEL, OUTPUT_PRICE, Caller
 

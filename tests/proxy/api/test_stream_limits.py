@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from proxy.models import UsageRecord
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, chunk, stream_events
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import (

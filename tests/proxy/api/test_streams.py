@@ -13,7 +13,7 @@ import openai
 import pytest
 from django.utils import timezone
 
-from proxy.models import UsageRecord
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import STREAM, USAGE, FakeUpstream, as_asked, chunk, respond, stream_events
 from tests.live import eventually
 from tests.proxy.api.conftest import (
@@ -26,8 +26,8 @@ from tests.proxy.api.conftest import (
     OUTPUT_PRICE,
     Caller,
 )
-from wallet import holds
-from wallet.models import Hold
+from wallet.ledger import holds
+from wallet.ledger.models import Hold
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
 RELAYED = as_asked(*STREAM[:4], STREAM[5], model=MODEL)

@@ -1,0 +1,255 @@
+"""What is read of a chat completion's body: only the fields that route, bound or bill it. The rest passes unread.
+
+A body is cut into its top-level fields, which stay the JSON that the client wrote: what is not read here reaches the
+upstream as it was written, numbers of any size included.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from proxy.catalogue import tokens
+from proxy.catalogue.quirks import Quirks
+from proxy.catalogue.request_fields import (
+    AUDIO,
+    FILE,
+    IMAGE,
+    INPUTS,
+    LIMIT_FIELDS,
+    TEXT,
+    TOOLS,
+    client_tools,
+    is_disguised,
+)
+from proxy.catalogue.tokens import PromptSize, TextSize
+from proxy.errors import APIError
+from proxy.http.parsing import Compacting, Fields, Payload, decode_anything
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+# Agents send these back with nothing in them: an answer of reasoning or calls alone, a tool that said nothing.
+ROLES_WITHOUT_CONTENT = frozenset({"assistant", "tool", "function"})
+MESSAGES_MAX = 20_000
+N_MAX = 128
+OUTPUT_LIMIT_MAX = 2**31 - 1
+
+EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*\]")
+TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
+NO_TOOLS = frozenset({b"null", b"[]"})
+
+
+class Message(msgspec.Struct, gc=False):
+    role: str
+    content: str | list[msgspec.Raw] | None = None
+
+
+class Part(msgspec.Struct, gc=False):
+    """Of a part that calls itself text vLLM takes the medium all the same, if there is one."""
+
+    type: str
+    text: Any = None
+    image_url: Any = None
+    audio_url: Any = None
+    input_audio: Any = None
+    video_url: Any = None
+
+    @property
+    def medium(self) -> str | None:
+        if self.image_url:
+            return IMAGE
+        if self.audio_url or self.input_audio:
+            return AUDIO
+        return FILE if self.video_url else None
+
+
+_read_flag = msgspec.json.Decoder(bool | None).decode
+_read_number = msgspec.json.Decoder(int | float | None).decode
+_read_options = msgspec.json.Decoder(Fields | None).decode
+_read_text = msgspec.json.Decoder(str).decode
+_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_read_message = msgspec.json.Decoder(Message).decode
+_read_part = msgspec.json.Decoder(Part).decode
+
+
+@dataclass(slots=True)
+class CompletionRequest:
+    """`fields` are the client's; `output_limit` its own cap on one answer, None where it set none.
+
+    `inputs`: where the first image, sound or file stands, or the tools, by what it is. `content_bytes`: UTF-8 that
+    messages say in text, all of which a model reads.
+    """
+
+    fields: Fields
+    model: str
+    stream: bool
+    include_usage: bool
+    n: int
+    output_limit: int | None
+    prompt: PromptSize
+    inputs: dict[str, str]
+    content_bytes: int
+
+    def cannot_fit(self, context_tokens: int) -> bool:
+        """Whether what the messages say is longer than the context in any tokenizer; what might fit is let through."""
+        if tokens.at_least(self.content_bytes, 0) <= context_tokens:
+            return False
+        size = TextSize()
+        _read_messages(self.fields["messages"], bytes, size)
+        return size.at_least > context_tokens
+
+    def upstream_body(self, *, upstream_model: str, output_limit: int, rules: Quirks) -> bytes:
+        """The body for an upstream: the model's name there, the cap by the name that it obeys, usage asked for in
+        streams, and nothing that it does not take or that nobody has bounded."""
+        body: dict[str, Any] = {
+            name: value
+            for name, value in self.fields.items()
+            if name not in rules.strip_fields and name not in LIMIT_FIELDS
+        }
+        for name, reduced in rules.reduced_fields.items():
+            if name in self.fields and (kept := reduced(self.fields[name])) is not None:
+                body[name] = kept
+        body["model"] = upstream_model
+        for name in rules.limit_fields:
+            body[name] = output_limit
+        if self.stream:
+            options = _read(self.fields, "stream_options", _read_options, "an object")
+            body["stream_options"] = {**(options or {}), "include_usage": True}
+        return msgspec.json.encode(body)
+
+
+def required_model(payload: Payload) -> str:
+    try:
+        model = _read_text(payload.fields.get("model", b"null"))
+    except msgspec.MsgspecError:
+        model = ""
+    if not model.strip():
+        raise APIError("model_required", param="model")
+    messages = bytes(payload.fields.get("messages", b""))
+    if not messages.startswith(b"[") or EMPTY_LIST.match(messages):
+        raise APIError("messages_required", param="messages")
+    return model
+
+
+def read_request(payload: Payload, *, model: str) -> CompletionRequest:
+    """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
+    fields = {name: value for name, value in payload.fields.items() if not is_disguised(name)}
+    content = _read_messages(fields["messages"], payload.compacted)
+    stream = _read(fields, "stream", _read_flag, "a boolean")
+    options = _read(fields, "stream_options", _read_options, "an object") or {}
+    n = _whole_number(fields, "n", N_MAX) or 1
+    limits = [
+        limit for name in LIMIT_FIELDS if (limit := _whole_number(fields, name, OUTPUT_LIMIT_MAX)) is not None
+    ]
+    tools_bytes = 0
+    for name in ("tools", "functions"):
+        if (tools := fields.get(name)) is not None and bytes(tools) not in NO_TOOLS:
+            content.inputs.setdefault(TOOLS, name)
+            tools_bytes += len(payload.compacted(bytes(tools)))
+    if "tools" in fields and (kept := client_tools(fields["tools"])) is not fields["tools"]:
+        # Without any tool left, what speaks of tools would be refused.
+        without = TOOL_FIELDS if bytes(kept) in NO_TOOLS else ()
+        fields = {name: value for name, value in {**fields, "tools": kept}.items() if name not in without}
+    return CompletionRequest(
+        fields=fields,
+        model=model,
+        stream=bool(stream),
+        include_usage=bool(_read(options, "include_usage", decode_anything, "a boolean")),
+        n=n,
+        output_limit=min(limits) if limits else None,  # both caps are kept by keeping the lower one
+        prompt=PromptSize(
+            text_bytes=payload.text_bytes - content.media_bytes,
+            tools_bytes=tools_bytes,
+            media_parts=content.media_parts,
+            expansion_bytes=payload.expansion_bytes,
+        ),
+        inputs=content.inputs,
+        content_bytes=content.text_bytes,
+    )
+
+
+@dataclass(slots=True)
+class _Content:
+    """`compacted`: see Payload. `size`, where the text has to be looked into more closely."""
+
+    compacted: Compacting
+    size: TextSize | None
+    text_bytes: int = 0
+    media_parts: int = 0
+    media_bytes: int = 0
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def hear(self, text: str) -> None:
+        self.text_bytes += _utf8_bytes(text)
+        if self.size is not None:
+            self.size.add([text])
+
+
+def _read_messages(messages: msgspec.Raw, compacted: Compacting, size: TextSize | None = None) -> _Content:
+    every = _read_list(messages)
+    if len(every) > MESSAGES_MAX:
+        raise APIError("invalid_messages", param="messages")
+    content = _Content(compacted, size)
+    for number, raw in enumerate(every):
+        try:
+            _add_message(content, _read_message(raw), number)
+        except (msgspec.MsgspecError, _NotAMessage):
+            raise APIError("invalid_messages", param=f"messages[{number}]") from None
+    return content
+
+
+class _NotAMessage(Exception):
+    """A role that there is not, or no content where there must be some."""
+
+
+def _add_message(content: _Content, message: Message, number: int) -> None:
+    said = message.content
+    if message.role not in ROLES or not (
+        said or isinstance(said, str) or message.role in ROLES_WITHOUT_CONTENT
+    ):
+        raise _NotAMessage
+    if isinstance(said, str):
+        content.hear(said)
+        return
+    for place, raw in enumerate(said or ()):
+        part = _read_part(raw)
+        kind = INPUTS.get(part.type)
+        is_text = kind == TEXT
+        if is_text:
+            content.hear(part.text if isinstance(part.text, str) else "")
+            if (kind := part.medium) is None:
+                continue
+        content.media_parts += 1
+        if kind is not None:
+            content.inputs.setdefault(kind, f"messages[{number}].content[{place}]")
+            if not is_text:  # the bytes of others, and of parts of an unknown type, count as text, too
+                content.media_bytes += len(content.compacted(bytes(raw)))
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _read(fields: Fields, name: str, decode: Callable[[msgspec.Raw], Any], wanted: str) -> Any:
+    """A field's value, None where it is absent. Raises APIError invalid_value."""
+    if (raw := fields.get(name)) is None:
+        return None
+    try:
+        return decode(raw)
+    except msgspec.MsgspecError:
+        raise _invalid(name, wanted) from None
+
+
+def _whole_number(fields: Fields, name: str, most: int) -> int | None:
+    wanted = f"a whole number from 1 to {most}"
+    value = _read(fields, name, _read_number, wanted)
+    if value is None:
+        return None
+    if value != int(value) or not 1 <= value <= most:
+        raise _invalid(name, wanted)
+    return int(value)
+
+
+def _invalid(name: str, wanted: str) -> APIError:
+    return APIError("invalid_value", param=name, message=f'The "{name}" field must be {wanted}.')

@@ -1,0 +1,217 @@
+"""What /v1/openapi.json says: drf-spectacular's OpenAPI 3.1 of the views behind the API's own addresses.
+
+The views carry nothing of it: what they take and give is told here, by extensions, so that a web process loads
+drf-spectacular (4 MB, a tenth of a second) only when somebody asks for the document.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from django.conf import settings
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiViewExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiRequest,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
+
+from proxy.api.openapi import samples
+from proxy.api.openapi.components import COMPONENTS, ref
+from proxy.catalogue import starter
+from proxy.errors import ERRORS, APIError
+from proxy.http.responses import COST_HEADER
+from proxy.limits.local_window import Admission, Limits
+
+VERSION = "1"
+# An operation's own method and path are right, so it cannot meet these.
+OF_NO_OPERATION = frozenset({"not_found", "method_not_allowed"})
+OF_EVERY_OPERATION = (
+    "missing_api_key",
+    "invalid_api_key",
+    "network_not_allowed",
+    "internal_error",
+    "service_unavailable",
+)
+OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION)
+STATUSES = {
+    400: "The request is not right; sending it again does not help.",
+    401: "No key, or one that does not work.",
+    402: "The wallet does not cover the request.",
+    403: "The request is not allowed.",
+    404: "The model is not available.",
+    408: "The request body did not arrive in time.",
+    413: "The request is too large: its body, or its tokens for the key's limit.",
+    415: "The request body is compressed.",
+    429: "Over a limit of the key. Retry-After says when to try again.",
+    431: "The request's address and headers are too large.",
+    500: "A fault of the service.",
+    502: "The upstream failed. Nothing is charged.",
+    503: "The service cannot take requests right now. Retry-After says when to try again.",
+}
+
+
+@lru_cache(maxsize=1)
+def document(model_id: str) -> tuple[bytes, str]:
+    """The document as JSON, with `model_id` in its examples, and its ETag."""
+    schema = SchemaGenerator(urlconf="proxy.api.urls").get_schema(public=True)  # type: ignore[no-untyped-call]
+    schema["info"] = {
+        "title": "Hamiran API",
+        "version": VERSION,
+        "summary": "OpenAI-compatible chat completions, paid in Toman",
+        "description": f"Any OpenAI SDK works with this base URL. The reference is at {settings.BASE_URL}/docs/.",
+    }
+    schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
+    schema["components"]["schemas"] = COMPONENTS
+    content = orjson.dumps(schema).replace(b"MODEL_ID", orjson.dumps(model_id)[1:-1])
+    return content, f'"{sha256(content).hexdigest()[:32]}"'
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "proxy.http.authentication.KeyAuthentication"
+    name = "key"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer", "description": "An API key: hm- and 36 characters."}
+
+
+def _refusals(codes: Iterable[str]) -> dict[int, OpenApiResponse]:
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(ERRORS[code][0], []).append(code)
+    return {
+        status: OpenApiResponse(
+            ref("Error"),
+            description=STATUSES[status],
+            examples=[OpenApiExample(code, value=APIError(code).body()) for code in codes_of_it],
+        )
+        for status, codes_of_it in sorted(by_status.items())
+    }
+
+
+def _headers() -> list[OpenApiParameter]:
+    rates = Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None))
+    return [
+        *(_header(name, "Where the key stands within any 60 seconds.", [200, 429]) for name in rates),
+        _header("Retry-After", "Seconds until the request can succeed.", [429, 502, 503]),
+        _header("x-should-retry", "`false` where SDKs would try again too early.", [429, 502]),
+        _header(COST_HEADER, "What a whole answer cost, in Toman.", [200]),
+    ]
+
+
+def _header(name: str, description: str, statuses: list[int]) -> OpenApiParameter:
+    return OpenApiParameter(
+        name,
+        str,
+        OpenApiParameter.HEADER,
+        description=description,
+        response=statuses,
+    )
+
+
+REQUEST_ID = OpenApiParameter(
+    "x-request-id",
+    str,
+    OpenApiParameter.HEADER,
+    description="The request's id: on every response, in the usage log and on the statement.",
+    response=True,
+)
+HELLO = {"model": "MODEL_ID", "messages": [{"role": "user", "content": "Hello!"}]}
+EVENTS = (
+    'data: {"id":"chatcmpl-abc123","choices":[{"index":0,"delta":{"role":"assistant","content":"Hello"}}]}\n\n'
+    'data: {"id":"chatcmpl-abc123","choices":[{"index":0,"delta":{"content":"!"},"finish_reason":"stop"}]}\n\n'
+    "data: [DONE]\n\n"
+)
+
+COMPLETIONS = extend_schema(
+    operation_id="createChatCompletion",
+    summary="Create a chat completion",
+    description="Creates a chat completion for the given messages: one object, or server-sent events with `stream`. "
+    "A failure in the middle of a stream comes as an event with `error`, and nothing is charged.",
+    tags=["Chat"],
+    parameters=[REQUEST_ID, *_headers()],
+    request={
+        "application/json": OpenApiRequest(
+            ref("ChatCompletionRequest"),
+            examples=[
+                OpenApiExample("whole", value=HELLO),
+                OpenApiExample(
+                    "streamed", value={**HELLO, "stream": True, "stream_options": {"include_usage": True}}
+                ),
+            ],
+        )
+    },
+    responses={
+        (200, "application/json"): OpenApiResponse(
+            ref("ChatCompletion"),
+            description="A chat completion, or the events of one: chunks, then `[DONE]`.",
+            examples=[OpenApiExample("whole", value=samples.answer("MODEL_ID", starter.PRICE))],
+        ),
+        (200, "text/event-stream"): OpenApiResponse(
+            {
+                "type": "string",
+                "description": "Events `data: …`, each a ChatCompletionChunk (or an Error), at the end `data: [DONE]`.",
+            },
+            examples=[OpenApiExample("streamed", value=EVENTS, media_type="text/event-stream")],
+        ),
+        **_refusals(OF_COMPLETIONS),
+    },
+)
+MODELS = extend_schema(
+    operation_id="listModels",
+    summary="List the models on sale",
+    description="The models that a request can name, by ID.",
+    tags=["Models"],
+    parameters=[REQUEST_ID],
+    responses={
+        200: OpenApiResponse(ref("ModelList"), description="The models on sale."),
+        **_refusals(OF_EVERY_OPERATION),
+    },
+)
+MODEL = extend_schema(
+    operation_id="retrieveModel",
+    summary="Retrieve one model",
+    description="One of the models on sale.",
+    tags=["Models"],
+    parameters=[
+        REQUEST_ID,
+        OpenApiParameter(
+            "model_id",
+            str,
+            OpenApiParameter.PATH,
+            description="The model's ID; its slashes stay as they are.",
+        ),
+    ],
+    responses={
+        200: OpenApiResponse(ref("Model"), description="The model."),
+        **_refusals((*OF_EVERY_OPERATION, "model_not_found", "model_not_allowed")),
+    },
+)
+
+
+class CompletionsExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
+    target_class = "proxy.api.chat_completions.view.ChatCompletions"
+
+    def view_replacement(self) -> Any:
+        return extend_schema_view(post=COMPLETIONS)(type("ChatCompletions", (self.target,), {}))
+
+
+class ModelsExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
+    target_class = "proxy.api.models.Models"
+
+    def view_replacement(self) -> Any:
+        return extend_schema_view(get=MODELS)(type("Models", (self.target,), {}))
+
+
+class ModelExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
+    target_class = "proxy.api.models.Model"
+
+    def view_replacement(self) -> Any:
+        return extend_schema_view(get=MODEL)(type("Model", (self.target,), {}))

@@ -1,0 +1,84 @@
+"""What needs no key: the OpenAPI document, metrics, and what load balancers ask."""
+
+import asyncio
+import hmac
+
+import prometheus_client
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseNotModified
+from rest_framework.request import Request
+
+from proxy import runtime
+from proxy.api import health
+from proxy.catalogue import starter
+from proxy.errors import APIError
+from proxy.http.request import underlying
+from proxy.http.responses import json_response
+from proxy.http.views import AsyncAPIView
+
+
+class OpenView(AsyncAPIView):
+    """What needs no key, and is no part of the API that /v1/openapi.json describes."""
+
+    authentication_classes = ()
+    schema = None
+
+
+class OpenAPI(OpenView):
+    """GET /v1/openapi.json"""
+
+    async def get(self, request: Request) -> HttpResponse:
+        models = runtime.current().catalogue.all()
+        content, etag = await asyncio.to_thread(_document, models[0].model_id if models else starter.MODEL_ID)
+        headers = {"ETag": etag, "Cache-Control": "public, max-age=300"}
+        if etag in underlying(request).header(b"if-none-match"):
+            return HttpResponseNotModified(headers=headers)
+        return HttpResponse(content, content_type="application/json", headers=headers)
+
+    head = get
+
+
+def _document(model_id: str) -> tuple[bytes, str]:
+    from proxy.api.openapi import document as openapi_document  # large, and seldom asked for
+
+    return openapi_document.document(model_id)
+
+
+class Metrics(OpenView):
+    """GET /metrics for Prometheus, of this process; there only with METRICS_TOKEN set, and for who has it."""
+
+    async def get(self, request: Request) -> HttpResponse:
+        given = underlying(request).header(b"authorization").encode()
+        if not settings.METRICS_TOKEN or not hmac.compare_digest(
+            given, b"Bearer " + settings.METRICS_TOKEN.encode()
+        ):
+            raise APIError("not_found")
+        return HttpResponse(
+            prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST
+        )
+
+
+class Healthz(OpenView):
+    """GET /healthz: the process answers."""
+
+    async def get(self, request: Request) -> HttpResponse:
+        return json_response({"status": "ok"})
+
+    head = get
+
+
+class Readyz(OpenView):
+    """GET /readyz: PostgreSQL answers and is migrated, settlements get there, the catalogue has been read, and the
+    process is not stopping.
+
+    Else 503 with the reasons.
+
+    Valkey is reported, but without it requests are still served, so a process stays in the load balancer.
+    """
+
+    async def get(self, request: Request) -> HttpResponse:
+        checks = await health.check(runtime.current())
+        ready = health.is_ready(checks)
+        return json_response({"ready": ready, "checks": checks}, status=200 if ready else 503)
+
+    head = get

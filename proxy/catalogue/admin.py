@@ -1,0 +1,176 @@
+"""The admin's side of the catalogue: models with routes and prices, upstreams.
+
+Every change here is in the audit log; an upstream's key goes in and never comes out.
+"""
+
+from typing import Any
+
+from auditlog.registry import auditlog
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audit import HIDDEN
+from proxy.catalogue import quirks, secrets
+from proxy.catalogue.models import LanguageModel, Price, PriceChange, Route, Upstream
+from proxy.catalogue.price_admin import PriceInline, let_wait
+from proxy.catalogue.price_form import PriceFormSet
+from proxy.catalogue.upstream_url import UnsafeUpstreamURL, origin, validate_upstream_url
+
+auditlog.register(LanguageModel)
+auditlog.register(Price)
+auditlog.register(PriceChange)
+auditlog.register(Route)
+auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="accounts.audit.hidden")
+
+
+class RouteInline(admin.TabularInline):  # type: ignore[type-arg]  # not generic at run time
+    model = Route
+    extra = 0
+
+
+@admin.register(LanguageModel)
+class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("model_id", "description", "context_tokens", "max_output_tokens", "is_active")
+    list_filter = ("is_active",)
+    search_fields = ("model_id",)
+    inlines = (RouteInline, PriceInline)
+    fieldsets = (
+        (None, {"fields": ["model_id", "description", "description_fa", "owned_by", "is_active"]}),
+        (
+            _("What it takes and makes"),
+            {
+                "fields": [
+                    "context_tokens",
+                    "max_output_tokens",
+                    ("takes_images", "takes_audio", "takes_files", "takes_tools"),
+                ]
+            },
+        ),
+        (
+            _("What bounds a prompt"),
+            {
+                "description": _(
+                    "Safe for the tokenizers and templates that are known; seldom to be changed."
+                ),
+                "fields": [
+                    "media_part_tokens",
+                    "template_tokens",
+                    "tokens_per_100_bytes",
+                    "tools_tokens_per_100_bytes",
+                ],
+            },
+        ),
+        (
+            _("What upstreams reported beyond it"),
+            {"fields": ["learned_context_tokens", "learned_output_tokens"]},
+        ),
+    )
+
+    def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:
+        return False  # its prices were charged: it is taken off sale instead
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        if isinstance(formset, PriceFormSet):
+            for price in formset.waiting():
+                let_wait(self, request, price)
+
+
+class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
+    api_key = forms.CharField(
+        label=_("API key"),
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text=_("Kept encrypted and never shown. Empty: the present one stays."),
+    )
+    no_api_key = forms.BooleanField(
+        label=_("Needs no API key"), required=False, help_text=_("Forgets the present one.")
+    )
+    # (URL, error) of what was posted; UpstreamAdmin fills it in.
+    checked_url: tuple[str, str] = ("", "")
+
+    class Meta:
+        model = Upstream
+        fields = (
+            "name",
+            "base_url",
+            "api_key",
+            "no_api_key",
+            "kind",
+            "limit_field",
+            "strip_fields",
+            "max_in_flight",
+            "on_disconnect",
+            "is_active",
+        )
+
+    def clean_base_url(self) -> str:
+        url, error = self.checked_url
+        if error:
+            raise ValidationError(error)
+        return url
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        key, is_keyless = data.get("api_key"), data.get("no_api_key")
+        if key and is_keyless:
+            self.add_error("no_api_key", _("Either a key or none."))
+        is_elsewhere = "base_url" in data and origin(data["base_url"]) != origin(self.instance.base_url)
+        if self.instance.api_key_encrypted and is_elsewhere and not key and not is_keyless:
+            self.add_error(
+                "api_key", _("The stored key is never sent to another server. Enter the key for this one.")
+            )
+        return data
+
+    def clean_strip_fields(self) -> str:
+        text: str = self.cleaned_data["strip_fields"]
+        if unfit := quirks.unfit_fields(text):
+            raise ValidationError(_("These cannot be left out: %s") % ", ".join(unfit))
+        return ", ".join(quirks.field_names(text))
+
+    def save(self, commit: bool = True) -> Upstream:
+        if self.cleaned_data["api_key"]:
+            self.instance.api_key_encrypted = secrets.encrypt(self.cleaned_data["api_key"])
+        elif self.cleaned_data["no_api_key"]:
+            self.instance.api_key_encrypted = b""
+        upstream: Upstream = super().save(commit)
+        return upstream
+
+
+@admin.register(Upstream)
+class UpstreamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = UpstreamForm
+    list_display = ("name", "base_url", "kind", "masked_key", "max_in_flight", "on_disconnect", "is_active")
+
+    @admin.display(description=_("API key"))
+    def masked_key(self, upstream: Upstream) -> str:
+        return HIDDEN if upstream.api_key_encrypted else "—"
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        # The check asks the resolver, so it comes before Django opens its transaction.
+        if request.method == "POST":
+            request.META["hamiran.checked_url"] = _checked(request.POST.get("base_url", ""))
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(
+        self, request: HttpRequest, obj: Upstream | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.checked_url = request.META.get("hamiran.checked_url", ("", ""))
+        return form
+
+
+def _checked(url: str) -> tuple[str, str]:
+    try:
+        return validate_upstream_url(url.strip()), ""
+    except UnsafeUpstreamURL as error:
+        return "", str(error)

@@ -1,0 +1,323 @@
+"""What is sold: models and their prices, upstreams and the routes to them."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from proxy.catalogue.pricing import RIAL_PER_MILLION_MAX
+from proxy.catalogue.tokens import DEFAULT_RATES
+
+
+class LanguageModel(models.Model):
+    """A model that customers name in a request."""
+
+    model_id = models.CharField(_("model id"), max_length=120, unique=True)
+    description = models.CharField(_("description"), max_length=200, blank=True)
+    description_fa = models.CharField(_("description in Persian"), max_length=200, blank=True)
+    owned_by = models.CharField(_("owned by"), max_length=60, default="hamiran")
+    context_tokens = models.PositiveIntegerField(_("context, tokens"))
+    max_output_tokens = models.PositiveIntegerField(_("longest answer, tokens"))
+    media_part_tokens = models.PositiveIntegerField(
+        _("most tokens of an image, a sound or a file"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Held for each such part of a prompt. Empty: the whole context is held for a prompt with any."
+        ),
+    )
+    takes_images = models.BooleanField(_("takes images"), default=True, db_default=True)
+    takes_audio = models.BooleanField(_("takes sound"), default=True, db_default=True)
+    takes_files = models.BooleanField(_("takes files and video"), default=True, db_default=True)
+    takes_tools = models.BooleanField(_("takes tools"), default=True, db_default=True)
+    # What makes the bound of a prompt (proxy.catalogue.tokens.TokenRates). What upstreams report above it moves them
+    # up.
+    template_tokens = models.PositiveIntegerField(
+        _("most tokens of the chat template"),
+        default=DEFAULT_RATES.template_tokens,
+        db_default=DEFAULT_RATES.template_tokens,
+        help_text=_("Held beside the text of each prompt. Raised by itself where the truth was above."),
+    )
+    tokens_per_100_bytes = models.PositiveSmallIntegerField(
+        _("most tokens per 100 bytes of text"),
+        default=DEFAULT_RATES.tokens_per_100_bytes,
+        db_default=DEFAULT_RATES.tokens_per_100_bytes,
+        help_text=_("Raised by itself where the truth was above."),
+    )
+    tools_tokens_per_100_bytes = models.PositiveSmallIntegerField(
+        _("most tokens per 100 bytes of tools"),
+        default=DEFAULT_RATES.tools_tokens_per_100_bytes,
+        db_default=DEFAULT_RATES.tools_tokens_per_100_bytes,
+        help_text=_("Templates write definitions of tools anew. Raised by itself where the truth was above."),
+    )
+    learned_context_tokens = models.PositiveIntegerField(
+        _("longest prompt reported, tokens"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Above the declared context: from then on a prompt is bounded by its own length alone. Empty it when the "
+            "context has been corrected."
+        ),
+    )
+    learned_output_tokens = models.PositiveIntegerField(
+        _("longest answer reported, tokens"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Above the cap that was sent: from then on as much is held for every answer. Empty it when the upstream "
+            "obeys."
+        ),
+    )
+    is_active = models.BooleanField(_("on sale"), default=True)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("model")
+        verbose_name_plural = _("models")
+        ordering: ClassVar = ["model_id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(context_tokens__gt=0), name="model_context_positive"),
+            models.CheckConstraint(condition=Q(max_output_tokens__gt=0), name="model_output_positive"),
+            models.CheckConstraint(
+                condition=Q(tokens_per_100_bytes__gt=0, tools_tokens_per_100_bytes__gt=0),
+                name="model_token_rates_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.model_id
+
+
+class PerMillion(models.Model):
+    """Rial per 1,000,000 tokens, which is the same number of micro-Rial per token, from a moment on."""
+
+    valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
+    input_rial_per_million = models.PositiveBigIntegerField(_("input, Rial per million tokens"))
+    output_rial_per_million = models.PositiveBigIntegerField(_("output, Rial per million tokens"))
+    cached_input_rial_per_million = models.PositiveBigIntegerField(
+        _("cached input, Rial per million tokens"),
+        null=True,
+        blank=True,
+        help_text=_("Empty: cached input costs what input costs."),
+    )
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(cached_input_rial_per_million__isnull=True)
+                | Q(cached_input_rial_per_million__lte=F("input_rial_per_million")),
+                name="%(class)s_cached_not_dearer",
+                violation_error_message=_("Cached input must not cost more than input."),
+            ),
+            # A typing mistake here would overflow the cost of a request and stop its settlement.
+            models.CheckConstraint(
+                condition=Q(
+                    input_rial_per_million__lte=RIAL_PER_MILLION_MAX,
+                    output_rial_per_million__lte=RIAL_PER_MILLION_MAX,
+                ),
+                name="%(class)s_bounded",
+                violation_error_message=_("This price is beyond what the system can charge."),
+            ),
+        ]
+
+
+class Price(PerMillion):
+    """What a model costs from a moment on. Never edited: a new price is a new row (the database refuses else)."""
+
+    model = models.ForeignKey(
+        LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices"
+    )
+
+    class Meta:
+        verbose_name = _("price")
+        verbose_name_plural = _("prices")
+        ordering: ClassVar = ["model", "-valid_from"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "valid_from"], name="price_one_a_moment"),
+            *PerMillion.Meta.constraints,
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.valid_from:%Y-%m-%d}"
+
+
+class PriceChange(PerMillion):
+    """A price that one admin may not set alone; it becomes a Price once another one has approved it.
+
+    What was asked for is never changed, and what was decided neither (the database refuses both).
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        APPROVED = "approved", _("approved")
+        REJECTED = "rejected", _("rejected")
+
+    model = models.ForeignKey(
+        LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="price_changes"
+    )
+    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("requested by"), on_delete=models.PROTECT, related_name="+"
+    )
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("approved by"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    decided_at = models.DateTimeField(_("decided at"), null=True)
+
+    class Meta:
+        verbose_name = _("change of a price")
+        verbose_name_plural = _("changes of prices")
+        ordering: ClassVar = ["-created_at"]
+        permissions: ClassVar = [("approve_pricechange", _("Can approve or reject changes of prices"))]
+        constraints: ClassVar = [
+            *PerMillion.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(approved_by__isnull=True) | ~Q(approved_by=F("requested_by")),
+                name="pricechange_two_people",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", decided_at__isnull=True, approved_by__isnull=True)
+                | Q(state="approved", decided_at__isnull=False, approved_by__isnull=False)
+                | Q(state="rejected", decided_at__isnull=False, approved_by__isnull=True),
+                name="pricechange_state_fits",
+            ),
+            models.UniqueConstraint(
+                fields=["model"], condition=Q(state="pending"), name="pricechange_one_waits"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.model)
+
+
+class Upstream(models.Model):
+    """A server that runs models for us."""
+
+    class OnDisconnect(models.TextChoices):
+        CANCEL = "cancel", _("cancel: stop it, bill what was relayed")
+        DRAIN = "drain", _("drain: read on, bill what it reports")
+
+    class Kind(models.TextChoices):
+        """Keys of proxy.catalogue.quirks.QUIRKS."""
+
+        OPENAI = "openai", _("OpenAI and alike")
+        GEMINI = "gemini", _("Gemini's OpenAI-compatible endpoint")
+        LLAMACPP = "llamacpp", _("llama.cpp")
+
+    class LimitField(models.TextChoices):
+        """Names of the cap on an answer (proxy.catalogue.request_fields.LIMIT_FIELDS)."""
+
+        MAX_TOKENS = "max_tokens", "max_tokens"
+        MAX_COMPLETION_TOKENS = "max_completion_tokens", "max_completion_tokens"
+        BOTH = "both", _("both")
+
+    name = models.CharField(_("name"), max_length=60, unique=True)
+    # No URLField: its rules refuse a container's plain host name. `proxy.catalogue.upstream_url` judges what is
+    # entered.
+    base_url = models.CharField(_("base URL"), max_length=300, help_text=_("Up to and with /v1."))
+    api_key_encrypted = models.BinaryField(editable=False, default=b"")
+    kind = models.CharField(
+        _("kind"),
+        max_length=16,
+        choices=Kind.choices,
+        default=Kind.OPENAI,
+        db_default=Kind.OPENAI,
+        help_text=_("What it does otherwise than OpenAI is evened out."),
+    )
+    strip_fields = models.CharField(
+        _("more fields to leave out"),
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Top-level request fields that it answers 400 to, with commas or spaces."),
+    )
+    limit_field = models.CharField(
+        _("name of the cap that it obeys"),
+        max_length=21,
+        choices=LimitField.choices,
+        default=LimitField.MAX_TOKENS,
+        db_default=LimitField.MAX_TOKENS,
+        help_text=_("Every request is sent with a cap on its answer, the one that is held for."),
+    )
+    max_in_flight = models.PositiveIntegerField(
+        _("most calls at once"),
+        null=True,
+        blank=True,
+        help_text=_("Of each web process. Beyond it the next route is taken, else 503. Empty: no limit."),
+    )
+    on_disconnect = models.CharField(
+        _("when the client leaves"),
+        max_length=8,
+        choices=OnDisconnect.choices,
+        default=OnDisconnect.CANCEL,
+        help_text=_(
+            "Cancel gives away what the upstream makes and bills after it was told to stop, and what it had made but "
+            "not yet sent. Drain reads and bills all of it."
+        ),
+    )
+    is_active = models.BooleanField(_("in use"), default=True)
+
+    class Meta:
+        verbose_name = _("upstream")
+        verbose_name_plural = _("upstreams")
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(max_in_flight__isnull=True) | Q(max_in_flight__gt=0),
+                name="upstream_max_in_flight_positive",
+                violation_error_message=_("At least one call at once; to stop it, take it out of use."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Route(models.Model):
+    """Where a model is served.
+
+    Active routes with the lowest priority number share the traffic by weight; the others are tried after them.
+    """
+
+    model = models.ForeignKey(
+        LanguageModel, verbose_name=_("model"), on_delete=models.CASCADE, related_name="routes"
+    )
+    upstream = models.ForeignKey(
+        Upstream, verbose_name=_("upstream"), on_delete=models.PROTECT, related_name="routes"
+    )
+    upstream_model = models.CharField(_("model name there"), max_length=120)
+    priority = models.PositiveSmallIntegerField(
+        _("priority"), default=100, help_text=_("The lowest serves; the others stand in for it.")
+    )
+    weight = models.PositiveSmallIntegerField(
+        _("weight"),
+        default=1,
+        db_default=1,  # for processes of the version before, which go on running during an update
+        help_text=_("Share of the traffic among routes of equal priority."),
+    )
+
+    class Meta:
+        verbose_name = _("route")
+        verbose_name_plural = _("routes")
+        ordering: ClassVar = ["model", "priority", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "upstream"], name="route_once"),
+            models.CheckConstraint(
+                condition=Q(weight__gt=0),
+                name="route_weight_positive",
+                violation_error_message=_("A weight is at least 1."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} → {self.upstream}"

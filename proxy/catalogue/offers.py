@@ -1,0 +1,185 @@
+"""What admins and operators put on sale: models, the upstreams that serve them, and prices from a moment on."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.utils import timezone
+
+from proxy.catalogue import price_rules, quirks, secrets
+from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
+from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
+from proxy.catalogue.served import quote
+from proxy.catalogue.upstream_url import validate_upstream_url
+
+CONTEXT_TOKENS = 128_000
+MAX_OUTPUT_TOKENS = 8_192
+OPENAI_HOST = "api.openai.com"  # its newer models refuse `max_tokens`
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is on sale after `add_model`."""
+
+    model: str
+    upstream: str
+    upstream_url: str
+    upstream_model: str
+    kind: str
+    limit_field: str
+    on_disconnect: str
+    context_tokens: int
+    max_output_tokens: int
+    input_rial_per_million: int
+    output_rial_per_million: int
+
+
+def add_model(
+    *,
+    model_id: str,
+    upstream_url: str,
+    upstream_key: str,
+    upstream_model: str | None = None,
+    input_rial_per_million: int,
+    output_rial_per_million: int,
+    context_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    takes: frozenset[str] | None = None,
+    kind: Upstream.Kind | None = None,
+    limit_field: Upstream.LimitField | None = None,
+    on_disconnect: Upstream.OnDisconnect | None = None,
+    jump_meant: bool = False,
+    free_meant: bool = False,
+) -> Offer:
+    """Puts a model on sale, or changes what it is: afterwards it is served at this upstream for this price.
+
+    What is None stays as it is (a new model gets the defaults above and its own name upstream), as does a price
+    for cached input where the other two stay. `takes`: inputs beside text, of proxy.catalogue.request_fields. An
+    upstream with the same URL and key is shared; `kind`, `limit_field` and `on_disconnect` are that upstream's.
+    Opens a transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError for the price;
+    price_rules.NotConfirmed for one that has to be meant, and is not.
+    """
+    price = PriceQuote(input_rial_per_million, output_rial_per_million)
+    base_url = validate_upstream_url(upstream_url)  # asks the resolver: before the transaction
+    with transaction.atomic():
+        model = LanguageModel.objects.select_for_update(no_key=True).filter(model_id=model_id).first()
+        if model is None:
+            model = LanguageModel(
+                model_id=model_id, context_tokens=CONTEXT_TOKENS, max_output_tokens=MAX_OUTPUT_TOKENS
+            )
+        model.is_active = True
+        model.context_tokens = context_tokens or model.context_tokens
+        model.max_output_tokens = max_output_tokens or model.max_output_tokens
+        if takes is not None:
+            model.takes_images, model.takes_audio = IMAGE in takes, AUDIO in takes
+            model.takes_files, model.takes_tools = FILE in takes, TOOLS in takes
+        model.full_clean()
+        model.save()
+        upstream = _upstream(base_url, upstream_key)
+        upstream.is_active = True
+        upstream.kind = kind or upstream.kind
+        if upstream.pk is None:
+            upstream.on_disconnect = disconnect_rule(upstream.kind)
+        upstream.limit_field = limit_field or upstream.limit_field
+        upstream.on_disconnect = on_disconnect or upstream.on_disconnect
+        upstream.save()
+        route = point_route(model=model, upstream=upstream, upstream_model=upstream_model)
+        current = current_price(model=model, now=timezone.now())
+        if current is None or not _same_but_for_cached(quote(current), price):
+            before = None if current is None else quote(current)
+            price_rules.check(before, price, jump_meant=jump_meant, free_meant=free_meant)
+            set_price(model=model, price=price)
+    return Offer(
+        model=model.model_id,
+        upstream=upstream.name,
+        upstream_url=upstream.base_url,
+        upstream_model=route.upstream_model,
+        kind=upstream.kind,
+        limit_field=upstream.limit_field,
+        on_disconnect=upstream.on_disconnect,
+        context_tokens=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        input_rial_per_million=input_rial_per_million,
+        output_rial_per_million=output_rial_per_million,
+    )
+
+
+def current_price(*, model: LanguageModel, now: datetime) -> Price | None:
+    return Price.objects.filter(model=model, valid_from__lte=now).order_by("-valid_from").first()
+
+
+def set_price(*, model: LanguageModel, price: PriceQuote, valid_from: datetime | None = None) -> bool:
+    """Prices a model from `valid_from` (now) on; False where that price holds then already. A price is a new row.
+
+    Needs an open transaction that locks the model.
+    """
+    valid_from = valid_from or timezone.now()
+    current = current_price(model=model, now=valid_from)
+    if current is not None and quote(current) == price:
+        return False
+    Price.objects.create(
+        model=model,
+        valid_from=valid_from,
+        input_rial_per_million=price.input_rial_per_million,
+        output_rial_per_million=price.output_rial_per_million,
+        cached_input_rial_per_million=price.cached_input_rial_per_million
+        if price.cached_input_rial_per_million != price.input_rial_per_million
+        else None,
+    )
+    return True
+
+
+def point_route(*, model: LanguageModel, upstream: Upstream, upstream_model: str | None = None) -> Route:
+    """Makes the model's first route lead to `upstream`; its other routes stay behind it as they are.
+
+    Without `upstream_model`, a route that leads there already keeps its name, another one gets the model's own.
+    """
+    first = Route.objects.filter(model=model).order_by("priority", "id").first() or Route(model=model)
+    same = Route.objects.filter(model=model, upstream=upstream).first()
+    if same is not None and same.pk != first.pk:
+        same.delete()  # a model has one route to an upstream: the first one takes over its place
+    first.upstream_model = upstream_model or (same.upstream_model if same else model.model_id)
+    first.upstream = upstream
+    first.full_clean()
+    first.save()
+    return first
+
+
+def _same_but_for_cached(one: PriceQuote, other: PriceQuote) -> bool:
+    return (one.input_rial_per_million, one.output_rial_per_million) == (
+        other.input_rial_per_million,
+        other.output_rial_per_million,
+    )
+
+
+def _upstream(base_url: str, api_key: str) -> Upstream:
+    """The upstream with this URL and key, else a new one named after the host."""
+    taken = set()
+    for upstream in Upstream.objects.select_for_update(no_key=True).order_by("id"):
+        taken.add(upstream.name)
+        if upstream.base_url == base_url and secrets.decrypt(upstream.api_key_encrypted) == api_key:
+            return upstream
+    host = urlsplit(base_url).netloc[:50]
+    names = (host if number == 1 else f"{host} {number}" for number in range(1, len(taken) + 2))
+    name = next(name for name in names if name not in taken)
+    return Upstream(
+        name=name,
+        base_url=base_url,
+        api_key_encrypted=secrets.encrypt(api_key),
+        limit_field=limit_name(base_url),
+    )
+
+
+def disconnect_rule(kind: str) -> Upstream.OnDisconnect:
+    """What a new upstream of this kind does when a client leaves, unless somebody says otherwise."""
+    rules = quirks.QUIRKS.get(kind)
+    bills_on = rules is not None and rules.bills_on
+    return Upstream.OnDisconnect.DRAIN if bills_on else Upstream.OnDisconnect.CANCEL
+
+
+def limit_name(base_url: str) -> Upstream.LimitField:
+    """By which name a new upstream at this URL obeys the cap on an answer, unless somebody says otherwise."""
+    is_openai = urlsplit(base_url).hostname == OPENAI_HOST
+    return Upstream.LimitField.MAX_COMPLETION_TOKENS if is_openai else Upstream.LimitField.MAX_TOKENS

@@ -1,0 +1,104 @@
+"""Prices outside of the bounds of the settings: they hold once a second admin has approved them."""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts import admins, approvals
+from proxy.catalogue import offers, price_rules
+from proxy.catalogue.models import LanguageModel, Price, PriceChange
+from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.served import quote
+from wallet.money import RIAL_PER_TOMAN, micro_from_rial
+from wallet.wording import toman_in_sms
+
+State = PriceChange.State
+
+
+class AlreadyWaiting(Exception):
+    """A price of this model is waiting already."""
+
+
+class MomentTaken(Exception):
+    """Another price of this model begins at the same moment."""
+
+
+def needs_second(price: PriceQuote) -> bool:
+    """Whether an admin cannot set this alone."""
+    return price_rules.needs_second(
+        price,
+        min_rial=settings.PRICE_MIN_TOMAN * RIAL_PER_TOMAN,
+        max_rial=settings.PRICE_MAX_TOMAN * RIAL_PER_TOMAN,
+    )
+
+
+def is_waiting(model_id: int | None) -> bool:
+    return PriceChange.objects.filter(model_id=model_id, state=State.PENDING).exists()
+
+
+def ask(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id: int) -> None:
+    """Lets a price wait for a second admin. Opens a transaction. Raises AlreadyWaiting."""
+    with transaction.atomic():
+        LanguageModel.objects.select_for_update(no_key=True).get(pk=model_id)
+        if is_waiting(model_id):
+            raise AlreadyWaiting(model_id)
+        PriceChange.objects.create(
+            model_id=model_id,
+            valid_from=valid_from,
+            input_rial_per_million=price.input_rial_per_million,
+            output_rial_per_million=price.output_rial_per_million,
+            cached_input_rial_per_million=price.cached_input_rial_per_million,
+            requested_by_id=admin_id,
+        )
+
+
+def approve(*, change_id: int, admin_id: int) -> None:
+    """Prices the model from the moment that was asked for, or from now on where that is past. Opens a transaction.
+
+    Raises MomentTaken and approvals' exceptions; then nothing changes.
+    """
+    with transaction.atomic():
+        change = _waiting(change_id)
+        approvals.check(requested_by_id=change.requested_by_id, admin_id=admin_id)
+        model = LanguageModel.objects.select_for_update(no_key=True).get(pk=change.model_id)
+        now = timezone.now()
+        valid_from = max(change.valid_from, now)
+        if Price.objects.filter(model=model, valid_from=valid_from).exists():
+            raise MomentTaken(change_id)
+        offers.set_price(model=model, price=quote(change), valid_from=valid_from)
+        change.state, change.decided_at, change.approved_by_id = State.APPROVED, now, admin_id
+        change.save(update_fields=["state", "decided_at", "approved_by"])
+        admins.tell_of_approval(
+            admin_id=admin_id,
+            what=_(
+                "the price of %(model)s (input %(input)s, output %(output)s, cached input %(cached)s Toman per million "
+                "tokens)"
+            ),
+            model=model.model_id,
+            input=_in_sms(quote(change).input_rial_per_million),
+            output=_in_sms(quote(change).output_rial_per_million),
+            cached=_in_sms(quote(change).cached_input_rial_per_million),
+        )
+
+
+def reject(*, change_id: int) -> None:
+    """Closes a change that waits. Opens a transaction. Raises approvals.AlreadyDecided."""
+    with transaction.atomic():
+        change = _waiting(change_id)
+        change.state, change.decided_at = State.REJECTED, timezone.now()
+        change.save(update_fields=["state", "decided_at"])
+
+
+def _waiting(change_id: int) -> PriceChange:
+    """The row under its lock, so that of two decisions at once the second finds the first."""
+    change = PriceChange.objects.select_for_update(no_key=True).get(pk=change_id)
+    if change.state != State.PENDING:
+        raise approvals.AlreadyDecided(change_id)
+    return change
+
+
+def _in_sms(rial: int) -> str:
+    return toman_in_sms(micro_from_rial(rial))

@@ -1,0 +1,259 @@
+"""What is on sale right now, as the API reads it: models with the price that holds and the routes that serve them."""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from django.db import connection
+from django.utils import timezone
+
+from proxy.catalogue import quirks, secrets
+from proxy.catalogue.models import LanguageModel, PerMillion, Price, Route
+from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
+from proxy.catalogue.tokens import TokenRates
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 3.0  # with the time a load takes, any change is live within 5 s
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRoute:
+    """Where a model is served. `base_url` has no trailing slash; `on_disconnect` is `cancel` or `drain`.
+
+    Routes of the lowest `priority` share the traffic by `weight`; the others wait behind them. `max_in_flight` is
+    the most calls that one process has there at once.
+    """
+
+    upstream_id: int
+    upstream_name: str
+    base_url: str
+    api_key: str = field(repr=False)
+    upstream_model: str
+    on_disconnect: str
+    quirks: quirks.Quirks
+    max_in_flight: int | None
+    priority: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model on sale. `created` is in Unix seconds. Whoever keeps this object keeps its price.
+
+    `takes`: the inputs beside text (proxy.api.chat_completions.request). `learned_…`: what an upstream reported
+    beyond what is declared here, or beyond the cap that it was sent. `routes`: at least one, by priority.
+    """
+
+    model_id: str
+    description: str
+    description_fa: str
+    owned_by: str
+    created: int
+    context_tokens: int
+    max_output_tokens: int
+    media_part_tokens: int | None
+    takes: frozenset[str]
+    rates: TokenRates
+    learned_context_tokens: int | None
+    learned_output_tokens: int | None
+    price: PriceQuote
+    routes: tuple[ServedRoute, ...]
+
+    @property
+    def longest_prompt_tokens(self) -> int:
+        """The context: as it is declared, or as it turned out to be."""
+        return max(self.context_tokens, self.learned_context_tokens or 0)
+
+
+def load(now: datetime) -> dict[str, ServedModel]:
+    """Every active model that has a price valid at `now` and an active upstream, by model id. Three queries.
+
+    A route that cannot be used (a secret that no key decrypts, a kind of a newer version) is left out, loudly.
+    """
+    models = LanguageModel.objects.filter(is_active=True).in_bulk()
+    prices = {
+        price.model_id: price
+        for price in Price.objects.filter(valid_from__lte=now, model__in=models)
+        .order_by("model_id", "-valid_from")
+        .distinct("model_id")
+    }
+    routes = (
+        Route.objects.filter(model__in=models, upstream__is_active=True)
+        .select_related("upstream")
+        .order_by("model_id", "priority", "id")
+    )
+    usable: dict[int, list[ServedRoute]] = {}
+    for route in routes:
+        try:
+            usable.setdefault(route.model_id, []).append(_route(route))
+        except (secrets.Undecryptable, quirks.UnknownKind) as error:
+            logger.error(  # noqa: TRY400 - a trace adds nothing
+                "%s is not served by %s: %s", models[route.model_id].model_id, route.upstream.name, error
+            )
+    served = [
+        _served(model, prices[pk], usable[pk])
+        for pk, model in models.items()
+        if pk in prices and usable.get(pk)
+    ]
+    return {model.model_id: model for model in sorted(served, key=lambda model: model.model_id)}
+
+
+class CatalogueCache:
+    """The catalogue of one web process, read again in the background every few seconds.
+
+    `is_loaded`: it has been read at least once; what it says before that means nothing.
+    """
+
+    def __init__(self, *, refresh_seconds: float = REFRESH_SECONDS) -> None:
+        self._refresh_seconds = refresh_seconds
+        self._served: dict[str, ServedModel] = {}
+        self.is_loaded = False
+        self._learned: dict[str, dict[str, int]] = {}  # what the database does not say yet
+        self._task: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+
+    def get(self, model_id: str) -> ServedModel | None:
+        return self._served.get(model_id)
+
+    def all(self) -> list[ServedModel]:
+        """Sorted by model id."""
+        return list(self._served.values())
+
+    async def start(self) -> None:
+        """Loads once, then keeps loading until `close`. A database that is away is logged and tried again."""
+        await self.refresh()
+        self._task = asyncio.create_task(self._keep_fresh(), name="catalogue")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def refresh(self) -> None:
+        """Reads the catalogue now; on failure the old one stays."""
+        try:
+            served = await asyncio.to_thread(_load_apart)
+            for model_id, found in self._learned.items():
+                if model_id in served:
+                    served[model_id] = _with_learned(served[model_id], found)
+            self._served, self.is_loaded = served, True
+        except Exception:
+            # Whatever it was: the loop has to live, and what was on sale a moment ago still is.
+            logger.exception("The catalogue could not be read; the last one stays in use.")
+
+    def refresh_soon(self) -> None:
+        """Reads the catalogue anew without waiting for its turn."""
+        self._wanted.set()
+
+    def learn(self, model_id: str, found: dict[str, int]) -> bool:
+        """Goes by these figures at once (columns of LanguageModel), until the database has them: `stored`.
+
+        False where as much is known already.
+        """
+        model = self._served.get(model_id)
+        if model is None or (learned := _with_learned(model, found)) == model:
+            return False
+        self._served[model_id] = learned
+        known = self._learned.setdefault(model_id, {})
+        known.update({name: max(value, known.get(name, 0)) for name, value in found.items()})
+        return True
+
+    def stored(self, model_id: str, found: dict[str, int]) -> None:
+        """The database has these figures: what it says counts again."""
+        known = self._learned.get(model_id, {})
+        for name, value in found.items():
+            if known.get(name) == value:
+                del known[name]
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._refresh_seconds):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            await self.refresh()
+
+
+def _load_apart() -> dict[str, ServedModel]:
+    # In a pool thread, where nobody else would ever close the connection that Django opens.
+    try:
+        return load(timezone.now())
+    finally:
+        connection.close()
+
+
+def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> ServedModel:
+    return ServedModel(
+        model_id=model.model_id,
+        description=model.description,
+        description_fa=model.description_fa,
+        owned_by=model.owned_by,
+        created=int(model.created_at.timestamp()),
+        context_tokens=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        media_part_tokens=model.media_part_tokens,
+        takes=frozenset(
+            kind
+            for kind, taken in (
+                (IMAGE, model.takes_images),
+                (AUDIO, model.takes_audio),
+                (FILE, model.takes_files),
+                (TOOLS, model.takes_tools),
+            )
+            if taken
+        ),
+        rates=TokenRates(
+            template_tokens=model.template_tokens,
+            tokens_per_100_bytes=model.tokens_per_100_bytes,
+            tools_tokens_per_100_bytes=model.tools_tokens_per_100_bytes,
+        ),
+        learned_context_tokens=model.learned_context_tokens,
+        learned_output_tokens=model.learned_output_tokens,
+        price=quote(price),
+        routes=tuple(routes),
+    )
+
+
+def _with_learned(model: ServedModel, found: dict[str, int]) -> ServedModel:
+    rates, own = model.rates, {}
+    for name, value in found.items():
+        if hasattr(rates, name):
+            rates = replace(rates, **{name: max(value, getattr(rates, name))})
+        else:
+            own[name] = max(value, getattr(model, name) or 0)
+    return replace(model, rates=rates, **own)  # type: ignore[arg-type]  # all of them are numbers of tokens
+
+
+def _route(route: Route) -> ServedRoute:
+    upstream = route.upstream
+    return ServedRoute(
+        upstream_id=upstream.pk,
+        upstream_name=upstream.name,
+        base_url=upstream.base_url.rstrip("/"),
+        api_key=secrets.decrypt(upstream.api_key_encrypted),
+        upstream_model=route.upstream_model,
+        on_disconnect=upstream.on_disconnect,
+        quirks=quirks.of(
+            kind=upstream.kind, strip_fields=upstream.strip_fields, limit_field=upstream.limit_field
+        ),
+        max_in_flight=upstream.max_in_flight,
+        priority=route.priority,
+        weight=route.weight,
+    )
+
+
+def quote(price: PerMillion) -> PriceQuote:
+    """A stored price as a value. Raises ValueError on one beyond the bounds (`price_bounded` keeps them out)."""
+    return PriceQuote(
+        price.input_rial_per_million,
+        price.output_rial_per_million,
+        price.input_rial_per_million
+        if price.cached_input_rial_per_million is None
+        else price.cached_input_rial_per_million,
+    )

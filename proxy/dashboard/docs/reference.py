@@ -1,0 +1,142 @@
+"""What the API reference tells that is not prose: this installation's models, tiers and errors, and its examples."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Tier, User
+from keys import lifecycle
+from keys.lifecycle import ListedKey
+from proxy.api.openapi import samples
+from proxy.catalogue import served as catalogue
+from proxy.catalogue import starter
+from proxy.catalogue.price_list import PricedModel, price_list
+from proxy.catalogue.served import ServedModel
+from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
+from proxy.dashboard.docs import examples
+from proxy.dashboard.docs.examples import Example
+from proxy.errors import ERRORS, APIError
+from proxy.http.responses import COST_HEADER
+
+# code: what somebody who meets it can do. Every code of the API has its words here.
+ADVICE: dict[str, Promise] = {
+    "missing_api_key": _("Send the Authorization header with your key."),
+    "invalid_api_key": _(
+        "Check the key for missing characters, or create another: a revoked key stays refused."
+    ),
+    "insufficient_balance": _("Top up your wallet, or ask for a shorter answer with max_tokens."),
+    "rate_limit_exceeded": _("Wait as long as Retry-After says."),
+    "invalid_json": _("Send one JSON object as the body."),
+    "method_not_allowed": _("Use a method that the Allow header names."),
+    "model_required": _("Name one of the models on sale."),
+    "messages_required": _("Send at least one message."),
+    "model_not_found": _("Name one of the models on sale."),
+    "invalid_messages": _("The param field says which message is meant."),
+    "not_found": _("Check the address: the base URL ends with /v1."),
+    "upstream_error": _("Try again. Nothing was charged."),
+    "internal_error": _("Try again. If it stays so, tell support the x-request-id."),
+    "invalid_value": _("The message and the param field say which field is meant and what it may be."),
+    "input_not_supported": _(
+        "Leave out the part that the param field names, or choose a model that takes it."
+    ),
+    "context_length_exceeded": _("Shorten the prompt, or choose a model with a longer context."),
+    "request_exceeds_limit": _("Shorten the prompt, or ask support for a higher tier."),
+    "request_timeout": _("Send the body without long pauses."),
+    "request_too_large": _("Send less in one request."),
+    "unsupported_encoding": _("Send the body without Content-Encoding."),
+    "wallet_frozen": _("Wait for support: no money is lost meanwhile."),
+    "key_limit_reached": _("Raise the key's spending cap, or use another key."),
+    "model_not_allowed": _("Name a model that the key may use, or allow this one in its settings."),
+    "network_not_allowed": _("Call from a network that the key allows, or allow this one in its settings."),
+    "service_unavailable": _("Wait as long as Retry-After says, then try again."),
+    "bad_request": _("Send the request with an HTTP library, not by hand."),
+    "headers_too_large": _("Send what is long in the body."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    status: int
+    code: str
+    type: str
+    message: str
+    advice: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`key` is what the examples have in a key's place. What ends in `_example` is JSON, written for people."""
+
+    models: list[PricedModel]
+    tiers: list[Tier]
+    own_tier: Tier | None
+    own_key: ListedKey | None
+    key: str
+    model_id: str
+    error_example: str
+    answer_example: str
+    usage_example: str
+    error_event: str
+    models_example: str
+    errors: list[ErrorRow]
+    examples: Sequence[Example]
+    example: str
+    cost_header: str
+    output_floor: int
+    body_max_megabytes: int
+    slow_reader_seconds: int
+
+
+def of(*, user_id: int | None, example: str | None, now: datetime, language: str | None) -> Reference:
+    """The reference for whoever reads it (None: a stranger), opened at the example that was chosen before."""
+    served = list(catalogue.load(now).values())
+    model_id, price = (served[0].model_id, served[0].price) if served else (starter.MODEL_ID, starter.PRICE)
+    own_key = None if user_id is None else lifecycle.newest_working(user_id=user_id)
+    key = f"hm-…{own_key.last_four}" if own_key else examples.KEY
+    return Reference(
+        models=price_list(served, language=language),
+        tiers=list(Tier.objects.all()),
+        own_tier=None if user_id is None else User.objects.select_related("tier").get(pk=user_id).tier,
+        own_key=own_key,
+        key=key,
+        model_id=model_id,
+        error_example=_pretty(APIError("invalid_api_key").body()),
+        answer_example=_pretty(samples.answer(model_id, price)),
+        usage_example=_terse(samples.usage(price)),
+        error_event=_terse(APIError("upstream_error").body()),
+        models_example=_pretty({"object": "list", "data": [_model(model) for model in served[:2]]}),
+        errors=errors(),
+        examples=[
+            each.written(base_url=settings.BASE_URL, key=key, model_id=model_id) for each in examples.EXAMPLES
+        ],
+        example=example if example in {each.slug for each in examples.EXAMPLES} else examples.CURL.slug,
+        cost_header=COST_HEADER,
+        output_floor=OUTPUT_FLOOR_TOKENS,
+        body_max_megabytes=settings.BODY_MAX_BYTES // 2**20,
+        slow_reader_seconds=settings.CLIENT_WRITE_TIMEOUT_SECONDS,
+    )
+
+
+def errors() -> list[ErrorRow]:
+    """Every error of the API, in the order of `proxy.errors`."""
+    return [
+        ErrorRow(status, code, kind, message, ADVICE[code])
+        for code, (status, kind, message) in ERRORS.items()
+    ]
+
+
+def _model(model: ServedModel) -> dict[str, object]:
+    return {"id": model.model_id, "object": "model", "created": model.created, "owned_by": model.owned_by}
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _terse(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,215 @@
+"""What a person fills in about a key, in the digits of any keyboard."""
+
+import re
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.translation import get_language, gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
+
+from accounts.shared import formats
+from accounts.shared.digits import ascii_digits
+from accounts.shared.fields import IGNORED, LTR, DayField, TomanField
+from keys import networks
+from keys.models import MODELS_MAX, NETWORKS_MAX
+from keys.rules import KeyRules
+from wallet.money import micro_from_toman, toman_from_micro
+
+NAME_MAX_LENGTH = 80
+COUNT_MAX = 1_000_000_000
+NEVER, ON_DAY, KEEP = "never", "day", "keep"
+LIVES = [
+    (NEVER, _("Never")),
+    ("7", _("In 7 days")),
+    ("30", _("In 30 days")),
+    ("90", _("In 90 days")),
+    ("365", _("In a year")),
+    (ON_DAY, _("At the end of a day of your choice")),
+]
+GRACES = [
+    ("0", pgettext_lazy("grace", "At once")),
+    ("1", _("In 1 hour")),
+    ("24", _("In 24 hours")),
+    ("168", _("In 7 days")),
+]
+
+
+class CountField(forms.CharField):
+    """A whole number above zero as an int; empty (None) is allowed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.TextInput(attrs={"inputmode": "numeric", **LTR})
+        super().__init__(max_length=40, required=False, widget=widget, **kwargs)
+
+    def clean(self, value: Any) -> int | None:
+        given = IGNORED.sub("", ascii_digits(super().clean(value)))
+        if not given:
+            return None
+        if not given.isdecimal() or not 0 < int(given) <= COUNT_MAX:
+            raise forms.ValidationError(_("Write a whole number above zero, or leave it empty."))
+        return int(given)
+
+
+class NetworksField(forms.CharField):
+    """Networks or addresses, apart by lines, spaces or commas, as a tuple of CIDR texts; empty is allowed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", **LTR})
+        super().__init__(max_length=4_000, required=False, widget=widget, **kwargs)
+
+    def clean(self, value: Any) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for text in re.split(r"[\s,،;؛]+", ascii_digits(super().clean(value))):
+            if not text:
+                continue
+            try:
+                found[str(networks.parse(text))] = None
+            except ValueError:
+                raise forms.ValidationError(
+                    _("“%(text)s” is no network. Write it like 203.0.113.0/24 or 2001:db8::/32."),
+                    params={"text": text[:60]},
+                ) from None
+        if len(found) > NETWORKS_MAX:
+            raise forms.ValidationError(_("These are too many networks."))
+        return tuple(found)
+
+
+class KeyForm(forms.Form):
+    """A key's name and rules. `models` are the ids to choose from; `rules` and `cap_micro` are those it has now."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=NAME_MAX_LENGTH,
+        help_text=_("For your own eyes: what the key is used for."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    cap = TomanField(
+        label=_("Spending cap in Toman"),
+        required=False,
+        help_text=_("The key spends at most this much in all. You can raise it at any time. Empty: no cap."),
+    )
+    life = forms.ChoiceField(label=_("Expires"), required=False, choices=LIVES)
+    last_day = DayField(
+        label=_("Last day"), help_text=_("The whole of this day is meant, like 1405/09/02 or 2026-11-23.")
+    )
+    allowed_models = forms.MultipleChoiceField(
+        label=_("Models"),
+        required=False,
+        help_text=_("None ticked: all models, those of the future too."),
+        widget=forms.CheckboxSelectMultiple,
+    )
+    allowed_networks = NetworksField(
+        label=_("Networks"),
+        help_text=_("Addresses or networks that may use the key, one a line. Empty: from everywhere."),
+    )
+    rpm = CountField(label=_("Requests per minute"))
+    tpm = CountField(label=_("Tokens per minute"))
+    concurrency = CountField(label=_("Requests at once"))
+    # Differs each time the form is shown, so that the same form sent twice is recognised.
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        models: Iterable[str],
+        name: str = "",
+        rules: KeyRules | None = None,
+        cap_micro: int | None = None,
+    ) -> None:
+        self.rules = rules or KeyRules()
+        super().__init__(data, initial=_initial(name, self.rules, cap_micro))
+        names = sorted({*models, *self.rules.allowed_models})
+        self.fields["allowed_models"].choices = [(each, each) for each in names]  # type: ignore[attr-defined]
+        if self.rules.expires_at is not None:
+            day = formats.datetime_text(self.rules.expires_at, language=get_language())
+            lives = [(KEEP, gettext("As now: %(day)s") % {"day": day}), *LIVES]
+            self.fields["life"].choices = lives  # type: ignore[attr-defined]
+
+    @property
+    def shows_options(self) -> bool:
+        """Whether more than the name was filled in, so that nothing that matters is folded away."""
+        filled = {*self.errors, *self.changed_data} if self.is_bound else set()
+        return bool(filled - {"name", "token"})
+
+    def clean_cap(self) -> int | None:
+        cap: int | None = self.cleaned_data["cap"]
+        if cap == 0:
+            raise forms.ValidationError(_("A cap is at least 1 Toman. Leave it empty for no cap."))
+        return cap
+
+    def clean_allowed_models(self) -> list[str]:
+        chosen: list[str] = self.cleaned_data["allowed_models"]
+        if len(chosen) > MODELS_MAX:
+            raise forms.ValidationError(_("These are too many models. Tick none to allow all."))
+        return chosen
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("life") == ON_DAY and "last_day" in cleaned:
+            if cleaned["last_day"] is None:
+                self.add_error("last_day", _("Write the last day on which the key works."))
+            elif cleaned["last_day"] < timezone.localdate():
+                self.add_error("last_day", _("This day is over."))
+        return cleaned
+
+    def wanted_rules(self) -> KeyRules:
+        """What a valid form asks for, without its budget."""
+        cleaned = self.cleaned_data
+        return KeyRules(
+            expires_at=self._expires_at(),
+            allowed_models=tuple(cleaned["allowed_models"]),
+            allowed_networks=cleaned["allowed_networks"],
+            rpm=cleaned["rpm"],
+            tpm=cleaned["tpm"],
+            concurrency=cleaned["concurrency"],
+        )
+
+    def cap_micro(self) -> int | None:
+        cap = self.cleaned_data["cap"]
+        return None if cap is None else micro_from_toman(cap)
+
+    def _expires_at(self) -> datetime | None:
+        life = self.cleaned_data["life"] or self.initial["life"]
+        if life == NEVER:
+            return None
+        if life == KEEP:
+            return self.rules.expires_at
+        if life == ON_DAY:  # the day is meant whole
+            next_day = self.cleaned_data["last_day"] + timedelta(days=1)
+            return datetime.combine(next_day, time.min, tzinfo=timezone.get_current_timezone())
+        return timezone.now() + timedelta(days=int(life))
+
+
+class RotateForm(forms.Form):
+    grace = forms.ChoiceField(
+        label=_("When does the old key stop working?"),
+        choices=GRACES,
+        initial="24",
+        widget=forms.RadioSelect,
+    )
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+
+    def wanted_grace(self) -> timedelta:
+        return timedelta(hours=int(self.cleaned_data["grace"]))
+
+
+def _figure(number: int | None) -> str | None:
+    return None if number is None else formats.number_text(number, language=get_language())
+
+
+def _initial(name: str, rules: KeyRules, cap_micro: int | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "cap": _figure(None if cap_micro is None else toman_from_micro(cap_micro)),
+        "life": NEVER if rules.expires_at is None else KEEP,
+        "allowed_models": list(rules.allowed_models),
+        "allowed_networks": "\n".join(rules.allowed_networks),
+        "rpm": _figure(rules.rpm),
+        "tpm": _figure(rules.tpm),
+        "concurrency": _figure(rules.concurrency),
+    }

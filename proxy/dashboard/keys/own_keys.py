@@ -1,0 +1,99 @@
+"""A person's keys, whole: the key itself, the budget that caps it, and what it was used for this month.
+
+`keys` and `wallet` do not know each other; what a key page does to both of them is here.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from keys import lifecycle
+from keys.lifecycle import CreatedKey, ListedKey
+from keys.rules import KeyRules
+from proxy.usage import by_key
+from proxy.usage.by_key import KeyUsage
+from wallet.ledger import budgets
+from wallet.ledger.budgets import BudgetReport
+
+MANY_PERCENT = 90
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    key: ListedKey
+    month: KeyUsage
+    cap: BudgetReport | None
+
+    @property
+    def cap_percent(self) -> int:
+        """How much of its cap is spent, 0 to 100."""
+        if self.cap is None:
+            return 0
+        return min(100, 100 * self.cap.spent_micro // self.cap.limit_micro) if self.cap.limit_micro else 100
+
+    @property
+    def is_cap_near(self) -> bool:
+        return self.cap is not None and self.cap_percent >= MANY_PERCENT
+
+
+def listing(*, user_id: int, month_start: datetime) -> list[OwnKey]:
+    """All keys in the order of `lifecycle.listing`. `month_start` is a midnight of settings.TIME_ZONE."""
+    return _whole(user_id, lifecycle.listing(user_id), month_start)
+
+
+def get(*, user_id: int, key_id: int, month_start: datetime) -> OwnKey:
+    """One key. Raises UnknownKey."""
+    [found] = _whole(user_id, [lifecycle.get(user_id=user_id, key_id=key_id)], month_start)
+    return found
+
+
+def create(
+    *,
+    user_id: int,
+    name: str,
+    rules: KeyRules,
+    cap_micro: int | None,
+    creation_token: UUID | None = None,
+) -> CreatedKey:
+    """A new key that may spend `cap_micro` in all (None: what the wallet has). Opens a transaction.
+
+    Raises TooManyKeys, NoNewKeys, AlreadyCreated, TooManyToday.
+    """
+    with transaction.atomic():
+        return lifecycle.create(
+            user_id=user_id,
+            name=name,
+            rules=replace(rules, budget_id=_budget(user_id, None, cap_micro)),
+            creation_token=creation_token,
+        )
+
+
+def change(*, user_id: int, key_id: int, name: str, rules: KeyRules, cap_micro: int | None) -> None:
+    """Sets a key's name, rules and cap; of a cap that is changed, what was spent stays counted. Opens a transaction.
+
+    Raises UnknownKey, KeyEnded.
+    """
+    with transaction.atomic():
+        lifecycle.lock_owner(user_id=user_id)  # before the key is read and its budget locked
+        current = lifecycle.get(user_id=user_id, key_id=key_id).rules.budget_id
+        budget_id = _budget(user_id, current, cap_micro)
+        lifecycle.change(user_id=user_id, key_id=key_id, name=name, rules=replace(rules, budget_id=budget_id))
+
+
+def _budget(user_id: int, current: int | None, cap_micro: int | None) -> int | None:
+    if cap_micro is None:
+        return None
+    if current is None:
+        return budgets.open_budget(wallet_id=user_id, limit_micro=cap_micro)
+    budgets.set_limit(wallet_id=user_id, budget_id=current, limit_micro=cap_micro)
+    return current
+
+
+def _whole(user_id: int, keys: list[ListedKey], month_start: datetime) -> list[OwnKey]:
+    used = by_key.since(user_id=user_id, start=month_start)
+    caps = budgets.reports(
+        wallet_id=user_id, budget_ids={key.rules.budget_id for key in keys if key.rules.budget_id is not None}
+    )
+    return [OwnKey(key, used.get(key.key_id, KeyUsage()), caps.get(key.rules.budget_id or 0)) for key in keys]

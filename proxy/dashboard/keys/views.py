@@ -1,0 +1,239 @@
+"""Pages for a person's own keys; only the answer to a creation or a replacement shows a secret."""
+
+from datetime import datetime, time
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.models import Tier, User
+from accounts.shared import formats
+from keys import lifecycle
+from keys.lifecycle import CreatedKey, State
+from proxy.catalogue.models import LanguageModel
+from proxy.dashboard.keys import own_keys
+from proxy.dashboard.keys.forms import KeyForm, RotateForm
+from proxy.dashboard.keys.own_keys import OwnKey
+from proxy.dashboard.keys.wording import no_new_keys_text
+
+
+@require_safe
+@login_required
+@never_cache
+def list_keys(request: HttpRequest) -> HttpResponse:
+    keys = own_keys.listing(user_id=_user_id(request), month_start=_month_start())
+    working = [each for each in keys if each.key.is_usable]
+    return render(
+        request,
+        "keys/list.html",
+        {
+            "working": working,
+            "ended": [each for each in keys if not each.key.is_usable],
+            "is_full": sum(each.key.state is State.WORKING for each in keys) >= lifecycle.MAX_ACTIVE_KEYS,
+            "limit": lifecycle.MAX_ACTIVE_KEYS,
+        },
+    )
+
+
+@require_safe
+@login_required
+@never_cache
+def key_page(request: HttpRequest, key_id: int) -> HttpResponse:
+    own = _own_key(request, key_id)
+    relatives = {
+        name: _relative(request, other)
+        for name, other in (("replaces", own.key.replaces), ("replaced_by", own.key.replaced_by))
+    }
+    return render(
+        request, "keys/detail.html", {"own": own, "key": own.key, "tier": _tier(request), **relatives}
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+@cache_control(no_store=True)
+@sensitive_variables("created")
+def create_key(request: HttpRequest) -> HttpResponse:
+    """The answer to the POST shows the secret; nothing that could be loaded again does."""
+    form = KeyForm(request.POST or None, models=_models())
+    if request.method == "POST" and form.is_valid():
+        try:
+            created = own_keys.create(
+                user_id=_user_id(request),
+                name=form.cleaned_data["name"],
+                rules=form.wanted_rules(),
+                cap_micro=form.cap_micro(),
+                creation_token=form.cleaned_data["token"],
+            )
+        except lifecycle.AlreadyCreated:
+            return _created_before(request)
+        except lifecycle.TooManyToday:
+            form.add_error(None, _many_today())
+        except lifecycle.NoNewKeys as error:
+            form.add_error(None, no_new_keys_text(error.until))
+        except lifecycle.TooManyKeys:
+            form.add_error(
+                None,
+                _(
+                    "You have %(limit)s active keys, and more are not possible. Revoke one that you no longer use."
+                )
+                % {"limit": formats.number_text(lifecycle.MAX_ACTIVE_KEYS, language=get_language())},
+            )
+        else:
+            return _created(request, created, name=form.cleaned_data["name"])
+    return _form_page(request, "keys/create.html", form)
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+@never_cache
+def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
+    own = _own_key(request, key_id)
+    if own.key.state is not State.WORKING:
+        return redirect("keys:detail", key_id)
+    form = KeyForm(
+        request.POST or None,
+        models=_models(),
+        name=own.key.name,
+        rules=own.key.rules,
+        cap_micro=own.cap.limit_micro if own.cap else None,
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            own_keys.change(
+                user_id=_user_id(request),
+                key_id=key_id,
+                name=form.cleaned_data["name"],
+                rules=form.wanted_rules(),
+                cap_micro=form.cap_micro(),
+            )
+        except lifecycle.KeyEnded:  # in this moment
+            return redirect("keys:detail", key_id)
+        messages.success(request, _("Saved. The change is in force everywhere within seconds."))
+        return redirect("keys:detail", key_id)
+    return _form_page(request, "keys/edit.html", form, own=own, key=own.key)
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+@cache_control(no_store=True)
+@sensitive_variables("created")
+def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Asks for the grace (GET), then shows the new key's secret as the answer to the POST, and never again."""
+    own = _own_key(request, key_id)
+    form = RotateForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            created = lifecycle.rotate(
+                user_id=_user_id(request),
+                key_id=key_id,
+                grace=form.wanted_grace(),
+                creation_token=form.cleaned_data["token"],
+            )
+        except lifecycle.AlreadyCreated:
+            return _created_before(request)
+        except lifecycle.TooManyToday:
+            form.add_error(None, _many_today())
+        except lifecycle.NoNewKeys as error:
+            form.add_error(None, no_new_keys_text(error.until))
+        except lifecycle.KeyEnded:
+            return redirect("keys:detail", key_id)
+        except lifecycle.StillReplacing:
+            form.add_error(
+                None,
+                _(
+                    "The key that this one took the place of still works. Revoke that one first, or wait for its end."
+                ),
+            )
+        else:
+            old = lifecycle.get(user_id=_user_id(request), key_id=key_id)
+            return _created(request, created, name=own.key.name, old=old)
+    if own.key.state is not State.WORKING:
+        return redirect("keys:detail", key_id)
+    return _form_page(request, "keys/rotate.html", form, key=own.key)
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+@never_cache
+def revoke_key(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Asks first (GET), then revokes (POST)."""
+    own = _own_key(request, key_id)
+    if request.method == "POST":
+        lifecycle.revoke(user_id=_user_id(request), key_id=key_id)
+        messages.success(request, _("The key is revoked. It stops working everywhere within seconds."))
+        return redirect("keys:list")
+    if not own.key.is_usable:
+        return redirect("keys:detail", key_id)
+    return render(request, "keys/revoke.html", {"own": own, "key": own.key})
+
+
+@sensitive_variables("created")
+def _created(request: HttpRequest, created: CreatedKey, **shown: Any) -> HttpResponse:
+    context = {
+        "secret": created.secret,
+        "key_id": created.key_id,
+        "api_url": f"{settings.BASE_URL}/v1",
+        **shown,
+    }
+    return render(request, "keys/created.html", context)
+
+
+def _created_before(request: HttpRequest) -> HttpResponse:
+    messages.warning(
+        request,
+        _(
+            "This key was created a moment ago, and a secret is shown only once. "
+            "If you did not copy it, revoke the key and create another."
+        ),
+    )
+    return redirect("keys:list")
+
+
+def _many_today() -> str:
+    return _("You have created many keys today. Try again tomorrow.")
+
+
+def _form_page(request: HttpRequest, template: str, form: Any, **context: Any) -> HttpResponse:
+    context |= {"form": form, "tier": _tier(request), "address": request.META.get("REMOTE_ADDR", "")}
+    return render(request, template, context, status=400 if form.errors else 200)
+
+
+def _own_key(request: HttpRequest, key_id: int) -> OwnKey:
+    try:
+        return own_keys.get(user_id=_user_id(request), key_id=key_id, month_start=_month_start())
+    except lifecycle.UnknownKey:
+        raise Http404 from None
+
+
+def _relative(request: HttpRequest, key_id: int | None) -> lifecycle.ListedKey | None:
+    return None if key_id is None else lifecycle.get(user_id=_user_id(request), key_id=key_id)
+
+
+def _models() -> list[str]:
+    return list(LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True))
+
+
+def _month_start() -> datetime:
+    today = timezone.localdate()
+    first = formats.month_start(today, language=get_language())
+    return datetime.combine(first, time.min, tzinfo=timezone.get_current_timezone())
+
+
+def _tier(request: HttpRequest) -> Tier:
+    assert isinstance(request.user, User), "login_required stands before every view here"
+    return request.user.tier
+
+
+def _user_id(request: HttpRequest) -> int:
+    assert request.user.pk is not None, "login_required stands before every view here"
+    return int(request.user.pk)

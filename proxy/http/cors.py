@@ -1,0 +1,54 @@
+"""Which web pages of other origins may call /v1, and what they may read of its answers (CORS, Fetch Standard)."""
+
+from collections.abc import Mapping, Sequence
+
+from proxy.http.responses import COST_HEADER
+from proxy.limits.local_window import Admission, Limits
+
+ANY = "*"
+MAX_AGE_SECONDS = 7200  # browsers keep a preflight's answer no longer
+METHODS = "GET, HEAD, POST"
+REQUEST_HEADERS = frozenset(
+    {
+        "accept",
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "user-agent",
+        "x-api-key",
+        "x-client-request-id",
+    }
+)
+REQUEST_PREFIXES = ("x-stainless-", "openai-")  # what SDKs say about themselves
+EXPOSED = ", ".join(
+    [
+        "x-request-id",
+        "retry-after",
+        "retry-after-ms",
+        "x-should-retry",
+        COST_HEADER,
+        *Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None)),
+    ]
+)
+
+
+def answer_headers(origins: Sequence[str], *, origin: str) -> dict[str, str]:
+    """What an answer says to a page of `origin` (empty: no page asks). No origins: nothing, and nothing changes."""
+    if not origins:
+        return {}
+    headers = {"vary": "Origin"}  # for caches, to pages that may not read it as well
+    if origin and (ANY in origins or origin in origins):
+        headers["access-control-allow-origin"] = ANY if ANY in origins else origin
+        headers["access-control-expose-headers"] = EXPOSED
+    return headers
+
+
+def preflight_headers(asked: str) -> Mapping[str, str]:
+    """What a preflight is told besides, `asked` being its Access-Control-Request-Headers."""
+    names = {name.strip().lower() for name in asked.split(",")}
+    allowed = REQUEST_HEADERS | {name for name in names if name.startswith(REQUEST_PREFIXES)}
+    return {
+        "Access-Control-Allow-Methods": METHODS,
+        "Access-Control-Allow-Headers": ", ".join(sorted(allowed)),
+        "Access-Control-Max-Age": str(MAX_AGE_SECONDS),
+    }

@@ -1,0 +1,84 @@
+"""DRF's APIView for the lean door: its steps, awaited, without the content negotiation that JSON needs not."""
+
+import io
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from keys.lookup import KeyIdentity
+from proxy.errors import rate_limited
+from proxy.http import throttling
+from proxy.http.authentication import KeyAuthentication
+from proxy.http.request import APIRequest, ClientDisconnected, underlying
+
+
+class AsyncAPIView(APIView):
+    """Authenticates with a key, then awaits the method's handler; errors go through EXCEPTION_HANDLER as in DRF.
+
+    A wrong method is refused before the key is looked at, and OPTIONS needs none. A handler that wants the body
+    awaits `read_body`, and `check_throttles` once it knows how large the request is. What a key's limits have not
+    counted, because it was refused, has a budget of its own: beyond it a request is refused unread.
+    """
+
+    authentication_classes: Sequence[type[KeyAuthentication]] = (KeyAuthentication,)
+
+    async def dispatch(self, request: APIRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        self.args, self.kwargs = args, kwargs
+        self.request = wrapped = Request(request, authenticators=self.get_authenticators())
+        self.headers = {}
+        key: KeyIdentity | None = None
+        try:
+            if request.method == "OPTIONS":
+                return HttpResponse(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
+            method = str(request.method).lower()
+            handler = getattr(self, method, None) if method in self.http_method_names else None
+            if handler is None:
+                raise MethodNotAllowed(str(request.method))  # noqa: TRY301 - DRF's own way to say it
+            await self.perform_authentication(wrapped)
+            key = cast(KeyIdentity, wrapped.auth) if self.authentication_classes else None
+            if key is not None and (wait_seconds := throttling.refusals_wait_seconds(key)):
+                key = None  # not counted once more, or whoever polls would stay shut out for ever
+                raise rate_limited(wait_seconds)  # noqa: TRY301 - as everything else is refused
+            response: HttpResponseBase = await handler(wrapped, *args, **kwargs)
+        except ClientDisconnected:
+            raise
+        except Exception as error:
+            response = self.handle_exception(error)
+            if key is not None and 400 <= response.status_code < 500 and not request.is_counted:
+                throttling.count_refusal(key)
+        return response
+
+    async def perform_authentication(self, request: Request) -> None:  # type: ignore[override]
+        for authenticator in request.authenticators or ():
+            request.user, request.auth = await authenticator.authenticate(request)  # type: ignore[misc]
+
+    async def check_throttles(self, request: Request) -> None:  # type: ignore[override]
+        for throttle in self.get_throttles():
+            await throttle.allow_request(request, self)  # type: ignore[misc]
+
+    async def read_body(self, request: Request) -> bytes:
+        """The body, under its caps; a large one is counted before it is read. Raises APIError."""
+        return await underlying(request).read_body(partial(self._may_read, request))
+
+    async def _may_read(self, request: Request, more_bytes: int) -> None:
+        raw, key = underlying(request), cast(KeyIdentity, request.auth)
+        throttling.take_bytes(key, more_bytes)
+        if raw.is_counted:
+            return
+        try:
+            await self.check_throttles(request)
+        except BaseException:
+            throttling.give_bytes_back(key, more_bytes)
+            raise
+
+    def parse(self, body: bytes) -> Any:
+        """What the view's parser makes of a body. Raises APIError."""
+        parser: BaseParser = self.parser_classes[0]()
+        return parser.parse(io.BytesIO(body))

@@ -1,0 +1,140 @@
+"""The rule of the limits as Valkey carries it out: of a key and of its account, in one call and one slot."""
+
+from proxy.limits.valkey import Script
+
+
+def window_keys(user_id: int, key_id: int | None = None) -> list[str]:
+    """Where Valkey keeps request log, token log, token sum and running requests: of a key, or of its account (None)."""
+    whose = "account" if key_id is None else f"key {key_id}"
+    return [f"hamiran:{{user {user_id}}}:{whose}:{what}" for what in ("requests", "tokens", "sum", "running")]
+
+
+# KEYS: the windows of the key, then those of the account.
+# ARGV: request, tokens, seconds that it may run, 1 where it is counted already and brings its tokens; then RPM, TPM
+# and requests at once (0: any number) of the key, and of the account. A token entry is "<request>:<tokens>".
+# Carried out twice (a reply can be lost, and a Cluster's client tries again), each script counts once.
+ADMIT = Script(
+    """
+local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
+local id, tokens, seconds, counted = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local edge, entry = now - 60000, ARGV[1] .. ':' .. ARGV[2]
+local function tidy(log, token_log, sum)
+    redis.call('ZREMRANGEBYSCORE', log, '-inf', edge)
+    local gone = redis.call('ZRANGEBYSCORE', token_log, '-inf', edge)
+    if #gone > 0 then
+        local left = 0
+        for _, one in ipairs(gone) do left = left + tonumber(string.match(one, ':(%-?%d+)$')) end
+        redis.call('ZREMRANGEBYSCORE', token_log, '-inf', edge)
+        redis.call('DECRBY', sum, left)
+    end
+    return redis.call('ZCARD', log), tonumber(redis.call('GET', sum) or '0')
+end
+local function wait_for(log, token_log, running, requests, used, rpm, tpm, most)
+    if tokens > tpm then return -1 end
+    local wait = 0
+    if requests >= rpm and not counted then
+        local first = redis.call('ZRANGE', log, requests - rpm, requests - rpm, 'WITHSCORES')
+        wait = tonumber(first[2]) + 60000 - now
+    end
+    local over, at = used + tokens - tpm, 0
+    while over > 0 do
+        local page = redis.call('ZRANGE', token_log, at, at + 63, 'WITHSCORES')
+        if #page == 0 then break end
+        for i = 1, #page, 2 do
+            over = over - tonumber(string.match(page[i], ':(%-?%d+)$'))
+            if over <= 0 then wait = math.max(wait, tonumber(page[i + 1]) + 60000 - now); break end
+        end
+        at = at + 64
+    end
+    if wait == 0 and most > 0 and not counted then
+        redis.call('ZREMRANGEBYSCORE', running, '-inf', now)
+        if redis.call('ZCARD', running) >= most then wait = 1000 end
+    end
+    return wait
+end
+local function reset(log)
+    local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
+    return oldest[2] and oldest[2] + 60000 - now or 0
+end
+local wait, requests, used = 0, {}, {}
+for i = 1, 2 do
+    local k = i * 4 - 4
+    requests[i], used[i] = tidy(KEYS[k + 1], KEYS[k + 2], KEYS[k + 3])
+end
+local known
+if counted then known = redis.call('ZSCORE', KEYS[2], entry) else known = redis.call('ZSCORE', KEYS[1], id) end
+if known then return {0, requests[1], used[1], reset(KEYS[1]), reset(KEYS[2])} end
+for i = 1, 2 do
+    local k, a = i * 4 - 4, i * 3 + 1
+    local needs = wait_for(KEYS[k + 1], KEYS[k + 2], KEYS[k + 4], requests[i], used[i],
+        tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]))
+    if needs < 0 or wait < 0 then wait = -1 else wait = math.max(wait, needs) end
+end
+for i = 1, 2 do
+    local k, most = i * 4 - 4, tonumber(ARGV[i * 3 + 4])
+    if counted then redis.call('ZREM', KEYS[k + 2], id .. ':0') end
+    if wait == 0 then
+        redis.call('ZADD', KEYS[k + 2], now, entry)
+        used[i] = redis.call('INCRBY', KEYS[k + 3], tokens)
+        if not counted then
+            redis.call('ZADD', KEYS[k + 1], now, id)
+            redis.call('PEXPIRE', KEYS[k + 1], 61000)
+            requests[i] = requests[i] + 1
+            if most > 0 then
+                redis.call('ZADD', KEYS[k + 4], now + seconds * 1000, id)
+                redis.call('PEXPIRE', KEYS[k + 4], seconds * 1000)
+            end
+        end
+        redis.call('PEXPIRE', KEYS[k + 2], 61000)
+        redis.call('PEXPIRE', KEYS[k + 3], 61000)
+    elseif counted then
+        requests[i] = requests[i] - redis.call('ZREM', KEYS[k + 1], id)
+        redis.call('ZREM', KEYS[k + 4], id)
+    end
+end
+return {wait, requests[1], used[1], reset(KEYS[1]), reset(KEYS[2])}
+"""
+)
+
+# ARGV: request, tokens that it was thought to have, its true ones.
+FINISH = Script(
+    """
+local id, estimate, tokens = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
+for k = 0, 4, 4 do
+    redis.call('ZREM', KEYS[k + 4], id)
+    local guess, added, score = id .. ':' .. estimate, id .. ':' .. tokens, nil
+    if estimate ~= tokens then score = redis.call('ZSCORE', KEYS[k + 2], guess) end
+    if score and tonumber(score) > now - 60000 then
+        redis.call('ZREM', KEYS[k + 2], guess)
+        redis.call('ZADD', KEYS[k + 2], score, added)
+        redis.call('INCRBY', KEYS[k + 3], tokens - estimate)
+    elseif tokens > estimate and not redis.call('ZSCORE', KEYS[k + 2], added) then
+        -- Beside the estimate, which leaves by itself.
+        local more = tokens - estimate
+        if redis.call('ZADD', KEYS[k + 2], 'NX', now, id .. '+:' .. more) == 1 then
+            redis.call('INCRBY', KEYS[k + 3], more)
+        end
+        redis.call('PEXPIRE', KEYS[k + 2], 61000)
+        redis.call('PEXPIRE', KEYS[k + 3], 61000)
+    end
+end
+return 1
+"""
+)
+
+# How full windows are; KEYS: of as many as one likes. What has left a window may still lie in its logs, until its
+# next request tidies up.
+NOW = """
+local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
+local edge, found = now - 60000, {}
+for k = 0, #KEYS - 4, 4 do
+    local used = tonumber(redis.call('GET', KEYS[k + 3]) or '0')
+    for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[k + 2], '-inf', edge)) do
+        used = used - tonumber(string.match(entry, ':(%-?%d+)$'))
+    end
+    table.insert(found, {redis.call('ZCOUNT', KEYS[k + 1], '(' .. edge, '+inf'), math.max(used, 0),
+        redis.call('ZCOUNT', KEYS[k + 4], '(' .. now, '+inf')})
+end
+return found
+"""

@@ -1,0 +1,259 @@
+"""A streamed answer from upstream to client, and its settlement before the last bytes leave."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import aiohttp
+from django.conf import settings
+
+from proxy.catalogue.models import Upstream
+from proxy.deadline import Deadline
+from proxy.errors import APIError, failed
+from proxy.metering.endpoint import BadAnswer, StreamedAnswer
+from proxy.metering.settlement import Bill, Metered, Outcome
+from proxy.upstreams.calls import UpstreamCall, UpstreamFailed, UpstreamRefusal, judged
+from proxy.upstreams.sse import error_event
+
+KEEP_ALIVE_WAIT_SECONDS = 1.0
+USAGE_WAIT_SECONDS = 3.0
+LAST_WORDS_SECONDS = 1.0
+# A reader who has held a write up for so long can have made upstream give up: what breaks then is its own doing.
+HELD_UP_SECONDS = 0.5
+COMMENTS_KEPT_BYTES = 64 * 1024
+
+
+class Client(Protocol):
+    """The reader at the other end. `write` does nothing for one that left, or reads too slowly: such are `gone`.
+
+    `on_gone` is called once, at the moment it is noticed. `by` is the event loop's time.
+    """
+
+    gone: bool
+    on_gone: Callable[[], None] | None
+
+    async def write(self, data: bytes, *, by: float = math.inf, last: bool = False) -> None: ...
+
+
+class Relay:
+    """Owns an upstream's response from its headers on. `deliver`, called once, settles whatever happens.
+
+    The first event, by `first_by`, is the first one of a choice. `on_failure` is called when upstream fails after
+    that.
+    """
+
+    def __init__(
+        self,
+        metered: Metered,
+        response: UpstreamCall,
+        answer: StreamedAnswer,
+        *,
+        deadline: float,
+        first_by: float,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._metered = metered
+        self._deadline = deadline
+        self._response = response
+        self._answer = answer
+        self._on_failure = on_failure
+        self._first_by = min(first_by, deadline)
+        self._first = b""
+        self._loop = asyncio.get_running_loop()
+        self._idle_seconds = settings.UPSTREAM_IDLE_TIMEOUT_SECONDS
+        self._content_seconds = settings.UPSTREAM_CONTENT_TIMEOUT_SECONDS
+        self._content_by = math.inf
+        self._said = 0
+        self._patience = Deadline(self._silent)
+        self._silence = ""
+        self._held_up = False
+
+    async def open(self) -> None:
+        """Waits for the first event, so that a failure before it still has a status.
+
+        Comments are none, but are kept for the client. Raises UpstreamFailed, UpstreamRefusal.
+        """
+        answer = self._answer
+        try:
+            while not (answer.begun or answer.done):
+                first = await self._read(self._first_by)
+                if answer.begun or len(self._first) + len(first) <= COMMENTS_KEPT_BYTES:
+                    self._first += first
+        except BaseException:
+            self._close()
+            raise
+        self._metered.mark_first_byte()
+
+    async def deliver(self, client: Client) -> None:
+        client.on_gone = self._client_gone
+        try:
+            await self._relay(client)
+        except asyncio.CancelledError:
+            # The money first, here and below: a client that has stopped reading holds up what is written to it.
+            await self.abandon("stopped")
+            await self._say(client, APIError("service_unavailable"))
+            raise
+        except Exception as error:
+            said = failed(error, request_id=self._metered.request_id)
+            await self.abandon("failed")
+            await self._say(client, said)
+        finally:
+            self._close()
+
+    async def _relay(self, client: Client) -> None:
+        try:
+            await self._pump(client)
+            await _whatever_happens(self._finish(client))
+        except (UpstreamFailed, UpstreamRefusal) as error:
+            await self._fail(client, error)
+
+    async def _say(self, client: Client, error: APIError) -> None:
+        """The last event of a stream that fails here, where the server may be about to go."""
+        by = self._loop.time() + LAST_WORDS_SECONDS
+        await client.write(error_event(error.body()), by=by, last=True)
+
+    async def abandon(self, reason: str) -> None:
+        """Gives up without blame on either side: nothing is charged."""
+        self._close()
+        await self._metered.void(outcome=Outcome.INTERRUPTED, status=503, reason=reason)
+
+    async def _pump(self, client: Client) -> None:
+        relayed = self._first
+        self._content_by = self._loop.time() + self._content_seconds
+        while True:
+            if relayed:
+                begun = self._loop.time()
+                # Past the deadline here, it is the reader who is slow: it has left, and pays.
+                await client.write(relayed, by=self._deadline)
+                waited = self._loop.time() - begun
+                if waited > HELD_UP_SECONDS:
+                    self._held_up = True
+                    self._content_by += waited
+            if self._answer.done or (client.gone and self._cancels()):
+                return
+            now = self._loop.time()
+            if self._said != self._answer.said_something:
+                self._said = self._answer.said_something
+                self._content_by = now + self._content_seconds
+            try:
+                relayed = await self._read(min(now + self._idle_seconds, self._content_by, self._deadline))
+            except UpstreamFailed:
+                if client.gone or not self._is_over():
+                    raise
+                self._answer.cut()
+                return
+
+    def _is_over(self) -> bool:
+        """Whether an answer that has begun did not fail, but has used up the time that it may take."""
+        answer = self._answer
+        return bool(answer.size.text_bytes) and not answer.failure and self._loop.time() >= self._deadline
+
+    async def _finish(self, client: Client) -> None:
+        if client.gone:
+            await self._bill(Outcome.CLIENT_LEFT)
+            return
+        bill = await self._bill(Outcome.COMPLETED)
+        await client.write(self._answer.tail(bill.usage, bill.cost_toman), last=True)
+        if not self._answer.is_cut:
+            await self._keep_connection()
+
+    async def _fail(self, client: Client, error: UpstreamFailed | UpstreamRefusal) -> None:
+        answer = self._answer
+        failed_at_once = answer.failure is not None and not answer.said_something
+        if (
+            client.gone and not failed_at_once
+        ):  # what upstream made until the client left, or it failed after that
+            await self._bill(Outcome.CLIENT_LEFT)
+            return
+        broke_off = answer.broke_off or not (answer.failure or self._silence)
+        if self._held_up and broke_off and answer.size.text_bytes:
+            await self._bill(Outcome.CLIENT_LEFT)
+        elif isinstance(error, UpstreamRefusal):
+            await self._metered.void(outcome=Outcome.REFUSED, status=error.status)
+        else:
+            if not error.operators:
+                self._on_failure()
+            reason = str(error) or "took too long"
+            await self._metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=reason)
+        told = error if isinstance(error, UpstreamRefusal) else APIError("upstream_error")
+        await client.write(error_event(told.body()), last=True)
+
+    async def _bill(self, outcome: Outcome) -> Bill:
+        answer = self._answer
+        if answer.is_cut:
+            self._close()
+            if self._loop.time() < self._deadline:
+                self._metered.alarm_output_beyond_hold()
+        return await self._metered.capture(
+            answer.report, size=answer.size, final=answer.is_final, outcome=outcome
+        )
+
+    async def _read(self, by: float) -> bytes:
+        """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""
+        answer = self._answer
+        if answer.failure:
+            raise self._judged(answer.failure)
+        self._patience.start(by)
+        try:
+            chunk = await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            if self._silence and answer.finished:  # it did not break: it neither ends nor says more
+                answer.stop()
+                return b""
+            raise UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence) from error
+        finally:
+            self._patience.stop()
+        relayed = answer.feed(chunk) if chunk else answer.end()
+        # A mere role is not worth a 200 before a failure that came with it.
+        if answer.failure and not (relayed and answer.said_something):
+            raise self._judged(answer.failure)
+        return relayed
+
+    def _judged(self, bad: BadAnswer) -> UpstreamFailed | UpstreamRefusal:
+        if bad.status is None:
+            return UpstreamFailed(str(bad))
+        return judged(bad.status, bad.error, self._metered.route)
+
+    def _silent(self) -> None:
+        self._silence = "silent for too long"
+        self._response.close()  # wakes the reader
+
+    def _close(self) -> None:
+        self._patience.close()
+        self._response.close()
+
+    def _cancels(self) -> bool:
+        """Whether this upstream is told to stop, and then stops billing, when the client leaves.
+
+        Not once the text is complete: the usage that is about to come says better than an estimate what to bill.
+        """
+        on_disconnect = self._metered.route.on_disconnect
+        return on_disconnect == Upstream.OnDisconnect.CANCEL and not self._answer.finished
+
+    def _client_gone(self) -> None:
+        if self._cancels():
+            self._response.close()  # wakes the reader
+        elif self._answer.finished:
+            self._deadline = min(self._deadline, self._loop.time() + USAGE_WAIT_SECONDS)
+            self._patience.start(self._deadline)
+
+    async def _keep_connection(self) -> None:
+        """Reads the few bytes after `[DONE]`, so that the connection can serve the next request."""
+        try:
+            async with asyncio.timeout(KEEP_ALIVE_WAIT_SECONDS):
+                while await self._response.content.readany():
+                    pass
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return
+        self._response.release()
+
+
+async def _whatever_happens(finish: Coroutine[Any, Any, None]) -> None:
+    """Carries `finish` out even if the caller is cancelled meanwhile: what is paid for is also delivered."""
+    task = asyncio.create_task(finish)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

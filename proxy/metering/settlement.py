@@ -1,0 +1,234 @@
+"""One metered request between its hold and its settlement: what it costs and how it ended are decided here, once."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from prometheus_client import Counter
+
+from keys.lookup import KeyIdentity
+from proxy.catalogue.pricing import Usage, cost_micro
+from proxy.catalogue.served import ServedModel, ServedRoute
+from proxy.catalogue.tokens import TextSize
+from proxy.limits.limiter import Limiter
+from proxy.metering import reported_usage
+from proxy.metering.reported_usage import Report
+from proxy.usage.models import UsageRecord
+from wallet.ledger.holds import Holds, LedgerUnavailable
+from wallet.money import MICRO_PER_TOMAN
+
+logger = logging.getLogger("hamiran.requests")
+
+UNCOVERED = Counter(
+    "hamiran_uncovered_micro",
+    "What was used beyond holds: the operator's loss, micro-Rial",
+    ["upstream"],
+)
+CUT = Counter(
+    "hamiran_output_cut",
+    "Streams that were ended because upstream went on beyond what was held",
+    ["upstream"],
+)
+
+Outcome = UsageRecord.Outcome
+BilledBy = UsageRecord.BilledBy
+NOTHING = Usage(0, 0)
+VOID_WAIT_SECONDS = 3
+ABSURD = 2  # a report of so many times what could be used is no figure to lock a key out for
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What was debited for which tokens."""
+
+    usage: Usage
+    cost_micro: int
+
+    @property
+    def cost_toman(self) -> float:
+        """For clients, beside the exact entry in the statement: a JSON number has no more digits."""
+        return self.cost_micro / MICRO_PER_TOMAN
+
+
+@dataclass(slots=True)
+class Metered:
+    """Holds `held_micro` of a wallet until `capture` or `void` settles it; whichever comes first counts.
+
+    Both survive the cancellation of their caller: a settlement that was begun is carried out. `route` is the one
+    that serves, or was tried last; `believes_usage` whether what it reports can be true of such a request.
+    `prompt_bound` and `output_bound` are the tokens that the hold was made for, `output_cap` those that were asked
+    for, of all choices together.
+    """
+
+    holds: Holds
+    limiter: Limiter
+    request_id: uuid.UUID
+    key: KeyIdentity
+    model: ServedModel
+    route: ServedRoute
+    stream: bool
+    prompt_estimate: int
+    held_micro: int = 0
+    prompt_bound: int = 0
+    output_bound: int = 0
+    output_cap: int = 0
+    observe: Callable[[Usage], None] = field(default=lambda _usage: None)
+    believes_usage: bool = True
+    started: float = field(default_factory=time.perf_counter)
+    first_byte_ms: int | None = None
+    _settlement: "asyncio.Task[None] | None" = None
+
+    def mark_first_byte(self) -> None:
+        self.first_byte_ms = self._elapsed_ms()
+
+    async def capture(
+        self, report: Report | None, *, size: TextSize, final: bool, outcome: Outcome
+    ) -> "Bill":
+        """Debits what the tokens cost, never more than was held: by reported usage, else by an estimate of the text.
+
+        `final`: the report is upstream's last word. Durable on return. Raises what `Holds.settle` raises: then the
+        answer must not be delivered whole.
+        """
+        reported = report.usage if report is not None and self.believes_usage else None
+        usage = reported_usage.believed(
+            reported, Usage(self.prompt_estimate, size.estimate), at_least=size.at_least, final=final
+        )
+        if usage == reported:
+            self.observe(usage)
+        await self._settle(
+            usage,
+            billed_by=BilledBy.USAGE if usage == reported else BilledBy.ESTIMATE,
+            outcome=outcome,
+            status=200,
+            upstream_cost_nanodollars=report.upstream_cost_nanodollars if report is not None else None,
+        )
+        return Bill(usage, min(cost_micro(usage, self.model.price), self.held_micro))
+
+    def alarm_output_beyond_hold(self) -> None:
+        """Tells the operator of an upstream that made more than it was asked for; what was relayed is paid."""
+        CUT.labels(self.route.upstream_name).inc()
+        logger.error(
+            "output beyond the hold, stream ended",
+            extra={
+                "request": self.request_id,
+                "key_id": self.key.key_id,
+                "model": self.model.model_id,
+                "upstream": self.route.upstream_name,
+                "output_bound": self.output_bound,
+            },
+        )
+
+    async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
+        """Gives the money back: a failed request costs nothing.
+
+        Nobody has to wait for that while the database is away: after VOID_WAIT_SECONDS it goes on by itself. A
+        settlement that has failed already is not tried again here; its hold goes with its expiry at the latest.
+        """
+        if self._settlement is not None and self._settlement.done():
+            return
+        try:
+            async with asyncio.timeout(VOID_WAIT_SECONDS):
+                await self._settle(
+                    NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason
+                )
+        except LedgerUnavailable:
+            logger.exception("void not queued, the sweeper will do it", extra={"request": self.request_id})
+        except TimeoutError:
+            logger.warning("void still waiting for the database", extra={"request": self.request_id})
+
+    async def _settle(self, usage: Usage, **ended: Any) -> None:
+        """`ended`: see `_carry_out`."""
+        if self._settlement is None:
+            self._settlement = asyncio.create_task(self._carry_out(usage, **ended))
+        await asyncio.shield(self._settlement)
+
+    async def _carry_out(
+        self,
+        usage: Usage,
+        *,
+        billed_by: BilledBy,
+        outcome: Outcome,
+        status: int,
+        reason: str = "",
+        upstream_cost_nanodollars: int | None = None,
+    ) -> None:
+        price = self.model.price
+        full_micro = cost_micro(usage, price)
+        captured_micro = min(full_micro, self.held_micro)
+        record = {
+            "key_id": self.key.key_id,
+            "model": self.model.model_id,
+            "upstream_id": self.route.upstream_id,
+            "stream": self.stream,
+            "outcome": outcome.value,
+            "billed_by": billed_by.value,
+            "status": status,
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "input_rial_per_million": price.input_rial_per_million,
+            "output_rial_per_million": price.output_rial_per_million,
+            "cached_input_rial_per_million": price.cached_input_rial_per_million,
+            "uncovered_micro": full_micro - captured_micro,
+            "first_byte_ms": self.first_byte_ms,
+            "total_ms": self._elapsed_ms(),
+            "upstream_cost_nanodollars": upstream_cost_nanodollars,
+        }
+        if full_micro > captured_micro:
+            UNCOVERED.labels(self.route.upstream_name).inc(full_micro - captured_micro)
+            logger.error(
+                "usage beyond the hold",
+                extra={
+                    "request": self.request_id,
+                    "key_id": self.key.key_id,
+                    "upstream": self.route.upstream_name,
+                    "uncovered_micro": record["uncovered_micro"],
+                },
+            )
+        used = usage.total_tokens
+        if outcome is Outcome.CLIENT_LEFT:  # upstream may have read all of it, whatever is billed
+            used = max(used, self.prompt_estimate)
+        window = self.release_limits(used)
+        try:
+            await self._resolve_hold(captured_micro, record)
+            await window  # done by now: the next request of this key may ask another process
+        finally:
+            logger.info(
+                "completion",
+                extra={
+                    "request": self.request_id.hex,
+                    "cost_micro": captured_micro,
+                    "reason": reason,
+                    **record,
+                },
+            )
+
+    def release_limits(self, tokens: int) -> "asyncio.Future[None]":
+        """Gives the place back and counts what was used; where an upstream reports absurdly much, what was asked."""
+        bound = self.prompt_bound + self.output_cap
+        if bound and tokens > ABSURD * bound:
+            tokens = bound
+        return self.limiter.finish(
+            user_id=self.key.user_id,
+            key_id=self.key.key_id,
+            request_id=self.request_id.hex,
+            estimate=self.prompt_estimate,
+            tokens=tokens,
+        )
+
+    async def _resolve_hold(self, cost_micro: int, record: dict[str, Any]) -> None:
+        hold: dict[str, Any] = {"hold_id": self.request_id, "wallet_id": self.key.user_id}
+        try:
+            await self.holds.settle(**hold, cost_micro=cost_micro, record=record)
+        except psycopg.Error:
+            # The database refuses the settlement itself. Nobody pays for what cannot be recorded, nor waits for it.
+            await self.holds.settle(**hold, cost_micro=0)
+            raise
+
+    def _elapsed_ms(self) -> int:
+        return int((time.perf_counter() - self.started) * 1000)

@@ -1,0 +1,139 @@
+"""What was used: a record of each request, and roll-ups of them."""
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+
+class UsageRecord(models.Model):
+    """One request that reached the ledger: what it used, at which price, what it cost, how it ended.
+
+    Written in the statement that captures or voids its hold, so it carries plain ids instead of checked foreign
+    keys: keys and users are never deleted. Never holds a prompt or an answer.
+    """
+
+    class Outcome(models.TextChoices):
+        COMPLETED = "completed", _("completed")
+        CLIENT_LEFT = "client_left", _("client left")
+        UPSTREAM_FAILED = "upstream_failed", _("upstream failed")
+        REFUSED = "refused", _("refused by upstream")
+        INTERRUPTED = "interrupted", _("interrupted")
+
+    class BilledBy(models.TextChoices):
+        USAGE = "usage", _("reported usage")
+        ESTIMATE = "estimate", _("estimate")
+        NOTHING = "nothing", _("not billed")
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    created_at = models.DateTimeField(_("time"))
+    user_id = models.BigIntegerField(_("user"))
+    key_id = models.BigIntegerField(_("key"))
+    model = models.CharField(_("model"), max_length=120)
+    upstream_id = models.BigIntegerField(_("upstream"))
+    stream = models.BooleanField(_("streamed"))
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices)
+    billed_by = models.CharField(_("billed by"), max_length=8, choices=BilledBy.choices)
+    status = models.PositiveSmallIntegerField(_("HTTP status"))
+    prompt_tokens = models.PositiveIntegerField(_("prompt tokens"))
+    cached_tokens = models.PositiveIntegerField(_("cached tokens"))
+    completion_tokens = models.PositiveIntegerField(_("completion tokens"))
+    input_rial_per_million = models.PositiveBigIntegerField()
+    output_rial_per_million = models.PositiveBigIntegerField()
+    cached_input_rial_per_million = models.PositiveBigIntegerField()
+    cost_micro = models.PositiveBigIntegerField(_("cost"))
+    # What upstream reported beyond the hold: the operator's loss, never the wallet's.
+    uncovered_micro = models.PositiveBigIntegerField(_("uncovered"), default=0)
+    first_byte_ms = models.PositiveIntegerField(_("first byte, ms"), null=True)
+    total_ms = models.PositiveIntegerField(_("total, ms"))
+    # What upstream says that the request costs the operator, where it does. Never shown to a customer.
+    upstream_cost_nanodollars = models.PositiveBigIntegerField(_("upstream's cost, nanodollars"), null=True)
+
+    class Meta:
+        verbose_name = _("usage record")
+        verbose_name_plural = _("usage records")
+        indexes: ClassVar = [
+            models.Index(fields=["user_id", "-created_at"], name="usage_user_recent"),
+            # Any filter of the log is a few of these ranges (proxy/usage/log.py).
+            models.Index(fields=["key_id", "model", "-created_at"], name="usage_key_model_recent"),
+            models.Index(
+                fields=["key_id", "model", "outcome", "-created_at"],
+                condition=~Q(outcome="completed"),
+                name="usage_not_completed_recent",
+            ),
+            # Rows lie in the order of their time, so a summary of each few pages finds what is new, and costs an
+            # insert nothing.
+            BrinIndex(
+                fields=["created_at"], pages_per_range=32, autosummarize=True, name="usage_created_brin"
+            ),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(
+                    cost_micro=(models.F("prompt_tokens") - models.F("cached_tokens"))
+                    * models.F("input_rial_per_million")
+                    + models.F("cached_tokens") * models.F("cached_input_rial_per_million")
+                    + models.F("completion_tokens") * models.F("output_rial_per_million")
+                    - models.F("uncovered_micro")
+                )
+                | Q(billed_by="nothing", cost_micro=0),
+                name="usage_cost_is_tokens_times_price",
+            ),
+            models.CheckConstraint(
+                condition=Q(cached_tokens__lte=models.F("prompt_tokens")), name="usage_cached_within_prompt"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class UsageRollup(models.Model):
+    """Usage of one key and model in one hour or one day (Tehran's), made from the records and remade at will."""
+
+    class Period(models.TextChoices):
+        HOUR = "hour", _("hour")
+        DAY = "day", _("day")
+
+    period = models.CharField(max_length=4, choices=Period.choices)
+    starts_at = models.DateTimeField()
+    user_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    model = models.CharField(max_length=120)
+    requests = models.PositiveBigIntegerField()
+    errors = models.PositiveBigIntegerField()
+    prompt_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField()
+    completion_tokens = models.PositiveBigIntegerField()
+    cost_micro = models.PositiveBigIntegerField()
+    # How many completed answers fell into which bucket of proxy.usage.latency; NULL: not made yet.
+    latency_buckets = ArrayField(models.PositiveSmallIntegerField(), null=True)
+    latency_counts = ArrayField(models.PositiveBigIntegerField(), null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["user_id", "period", "starts_at"], name="rollup_user"),
+            models.Index(
+                fields=["starts_at"],
+                condition=Q(latency_counts__isnull=True),
+                name="rollup_without_latency",
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["period", "starts_at", "key_id", "model"], name="rollup_once"),
+            models.CheckConstraint(
+                condition=Q(latency_buckets__isnull=True, latency_counts__isnull=True)
+                | Q(
+                    latency_buckets__isnull=False,
+                    latency_counts__isnull=False,
+                    latency_buckets__len=F("latency_counts__len"),
+                ),
+                name="rollup_latency_in_pairs",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.period} {self.starts_at} {self.key_id} {self.model}"

@@ -1,0 +1,171 @@
+"""The pictures of the usage page: requests, tokens, cost and latency over a period, each with words for those who
+cannot see it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.translation import get_language_bidi
+from django.utils.translation import gettext as _
+
+from proxy.usage import chart
+from proxy.usage import wording as usage_wording
+from proxy.usage.chart import Chart
+from proxy.usage.figures import Slice, Usage
+from proxy.usage.periods import Period
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One of the stacked bars or lines: `look` names its colour in usage.css."""
+
+    look: str
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """`slots` are left edges with what a pointer is told there; `first` and `last` name the ends of the axis."""
+
+    id: str
+    title: str
+    description: str
+    peak: str
+    first: str
+    last: str
+    chart: Chart
+    series: list[Series]
+    slots: list[tuple[int, str]]
+
+
+def of(used: Usage, *, period: Period) -> list[Picture]:
+    """Pictures of a period in which something was used."""
+    starts = [usage_wording.start(each.starts_at, by=period.by) for each in used.slices]
+    pictures = [_requests(used.slices, starts), _cost(used.slices, starts), _tokens(used.slices, starts)]
+    return [*pictures, _latency(used.slices, starts)] if used.latency else pictures
+
+
+def _requests(slices: list[Slice], starts: list[str]) -> Picture:
+    figures = [each.figures for each in slices]
+    drawn = chart.bars(
+        [[each.requests - each.errors for each in figures], [each.errors for each in figures]],
+        rtl=get_language_bidi(),
+    )
+    told = [
+        _("%(requests)s requests, %(errors)s of them failed")
+        % {"requests": usage_wording.number(each.requests), "errors": usage_wording.number(each.errors)}
+        for each in figures
+    ]
+    looks = [("a", _("answered")), ("bad", _("failed"))]
+    return _picture(
+        "requests",
+        _("Requests"),
+        drawn,
+        looks=looks,
+        starts=starts,
+        told=told,
+        peak=usage_wording.number(drawn.peak),
+    )
+
+
+def _cost(slices: list[Slice], starts: list[str]) -> Picture:
+    costs = [each.figures.cost_micro for each in slices]
+    drawn = chart.bars([costs], rtl=get_language_bidi())
+    told = [usage_wording.toman(cost) for cost in costs]
+    return _picture(
+        "cost",
+        _("Cost"),
+        drawn,
+        looks=[("a", "")],
+        starts=starts,
+        told=told,
+        peak=usage_wording.toman(drawn.peak),
+    )
+
+
+def _tokens(slices: list[Slice], starts: list[str]) -> Picture:
+    figures = [each.figures for each in slices]
+    drawn = chart.bars(
+        [
+            [each.prompt_tokens - each.cached_tokens for each in figures],
+            [each.cached_tokens for each in figures],
+            [each.completion_tokens for each in figures],
+        ],
+        rtl=get_language_bidi(),
+    )
+    told = [
+        _("%(prompt)s tokens in, %(cached)s of them cached; %(completion)s out")
+        % {
+            "prompt": usage_wording.number(each.prompt_tokens),
+            "cached": usage_wording.number(each.cached_tokens),
+            "completion": usage_wording.number(each.completion_tokens),
+        }
+        for each in figures
+    ]
+    looks = [("a", _("Tokens in")), ("soft", _("Tokens in, cached")), ("b", _("Tokens out"))]
+    return _picture(
+        "tokens",
+        _("Tokens"),
+        drawn,
+        looks=looks,
+        starts=starts,
+        told=told,
+        peak=usage_wording.number(drawn.peak),
+    )
+
+
+def _latency(slices: list[Slice], starts: list[str]) -> Picture:
+    found = [each.latency for each in slices]
+    drawn = chart.lines(
+        [
+            [each.p50_ms if each else None for each in found],
+            [each.p95_ms if each else None for each in found],
+        ],
+        rtl=get_language_bidi(),
+    )
+    told = [
+        _("half within %(p50)s, 95 of 100 within %(p95)s")
+        % {"p50": usage_wording.duration(each.p50_ms), "p95": usage_wording.duration(each.p95_ms)}
+        if each
+        else _("no answer")
+        for each in found
+    ]
+    looks = [("line", _("half of the answers (p50)")), ("line-b", _("95 of 100 (p95)"))]
+    return _picture(
+        "latency",
+        _("Time to a whole answer"),
+        drawn,
+        looks=looks,
+        starts=starts,
+        told=told,
+        peak=usage_wording.duration(drawn.peak),
+    )
+
+
+def _picture(
+    picture_id: str,
+    title: str,
+    drawn: Chart,
+    *,
+    looks: Sequence[tuple[str, str]],
+    starts: list[str],
+    told: list[str],
+    peak: str,
+) -> Picture:
+    if get_language_bidi():
+        description = _("From %(first)s on the right to %(last)s on the left. Highest: %(peak)s.")
+    else:
+        description = _("From %(first)s on the left to %(last)s on the right. Highest: %(peak)s.")
+    return Picture(
+        id=picture_id,
+        title=title,
+        description=description % {"first": starts[0], "last": starts[-1], "peak": peak},
+        peak=peak,
+        first=starts[0],
+        last=starts[-1],
+        chart=drawn,
+        series=[Series(look, name, path) for (look, name), path in zip(looks, drawn.paths, strict=True)],
+        slots=[
+            (left, f"{start}: {text}") for left, start, text in zip(drawn.slots, starts, told, strict=True)
+        ],
+    )

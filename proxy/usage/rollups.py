@@ -1,0 +1,138 @@
+"""Roll-ups: usage summed by key and model over the hours and days of settings.TIME_ZONE, remade from the records.
+
+Tehran's hours begin at half past in UTC, so an hour is cut in local time too: whole hours make a day.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Max
+
+from keys import lifecycle
+from keys.models import APIKey
+from proxy.usage.latency import BOUNDS_MS
+from proxy.usage.models import UsageRecord, UsageRollup
+
+# A record appears with its settlement's COMMIT, at most moments after the time that it carries; an hour is ample.
+LATE = timedelta(hours=1)
+LOCK = 0x726F6C6C  # "roll": one roll-up at a time, so that an older reading never overwrites a newer one
+FOREVER = "infinity"
+
+SUMS = "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro, latency_buckets, latency_counts"
+EXCLUDED = ", ".join(f"excluded.{name}" for name in SUMS.split(", "))
+UPSERT = f"""
+ON CONFLICT (period, starts_at, key_id, model) DO UPDATE SET ({SUMS}) = ({EXCLUDED})
+WHERE ({", ".join(f"u.{name}" for name in SUMS.split(", "))}) IS DISTINCT FROM ({EXCLUDED})
+"""
+# Latency is that of answers that came whole: what failed or was left early says nothing of it.
+HOURS = f"""
+INSERT INTO proxy_usagerollup AS u (period, starts_at, user_id, key_id, model, {SUMS})
+SELECT 'hour', hour, user_id, key_id, model,
+    sum(requests), sum(errors), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro),
+    coalesce(array_agg(bucket ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
+    coalesce(array_agg(requests ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}')
+FROM (
+    SELECT date_trunc('hour', created_at, %(zone)s) AS hour, user_id, key_id, model,
+        CASE WHEN outcome = 'completed' THEN width_bucket(total_ms, %(bounds)s::int[]) END AS bucket,
+        count(*) AS requests, count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_left')) AS errors,
+        sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
+        sum(completion_tokens) AS completion_tokens, sum(cost_micro) AS cost_micro
+    FROM proxy_usagerecord
+    WHERE created_at >= date_trunc('hour', %(since)s::timestamptz, %(zone)s) AND created_at < %(until)s
+    GROUP BY hour, user_id, key_id, model, bucket
+) AS buckets
+GROUP BY hour, user_id, key_id, model
+{UPSERT}
+"""  # noqa: S608 - put together from constants
+DAYS = f"""
+WITH hours AS (
+    SELECT date_trunc('day', starts_at, %(zone)s) AS day, h.*
+    FROM proxy_usagerollup h
+    WHERE period = 'hour' AND starts_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
+      AND starts_at < %(until)s
+), latency AS (
+    SELECT day, key_id, model, array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts
+    FROM (
+        SELECT day, key_id, model, bucket, sum(n) AS n
+        FROM hours, unnest(latency_buckets, latency_counts) AS each(bucket, n)
+        GROUP BY day, key_id, model, bucket
+    ) AS summed
+    GROUP BY day, key_id, model
+)
+INSERT INTO proxy_usagerollup AS u (period, starts_at, user_id, key_id, model, {SUMS})
+SELECT 'day', day, user_id, key_id, model,
+    sum(requests), sum(errors), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro),
+    coalesce(any_value(latency.buckets), '{{}}'), coalesce(any_value(latency.counts), '{{}}')
+FROM hours LEFT JOIN latency USING (day, key_id, model)
+GROUP BY day, user_id, key_id, model
+{UPSERT}
+"""  # noqa: S608 - likewise
+WITHOUT_LATENCY = """
+SELECT date_trunc('day', max(starts_at), %(zone)s), date_trunc('day', max(starts_at), %(zone)s) + interval '1 day'
+FROM proxy_usagerollup WHERE latency_counts IS NULL
+"""
+
+
+def roll_up() -> datetime | None:
+    """Sums what came in since the hour before the last one that is rolled up; returns that moment. Own transaction.
+
+    However long it was not called, nothing is left out; called twice, it changes nothing. None: nothing was used yet.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        last = rolled_up_until()
+        if last is not None:
+            since: datetime | None = last - LATE
+        else:
+            since = UsageRecord.objects.order_by("created_at").values_list("created_at", flat=True).first()
+        if since is not None:
+            _remake(cursor, since=since, until=FOREVER)
+    return since
+
+
+def add_latency() -> datetime | None:
+    """Remakes the newest day whose roll-ups were made before they had latencies; returns it. Own transaction.
+
+    None: there is no such day (any more).
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        cursor.execute(WITHOUT_LATENCY, {"zone": settings.TIME_ZONE})
+        day, until = cursor.fetchone()
+        if day is None:
+            return None
+        _remake(cursor, since=day, until=until)
+        # A roll-up whose records are gone stays as it is, and is not asked for again.
+        UsageRollup.objects.filter(
+            starts_at__gte=day, starts_at__lt=until, latency_counts__isnull=True
+        ).update(latency_buckets=[], latency_counts=[])
+    made: datetime = day
+    return made
+
+
+def _remake(cursor: CursorWrapper, *, since: datetime, until: datetime | str) -> None:
+    parameters = {"since": since, "until": until, "zone": settings.TIME_ZONE, "bounds": BOUNDS_MS}
+    cursor.execute(HOURS, parameters)
+    cursor.execute(DAYS, parameters)
+
+
+def rolled_up_until() -> datetime | None:
+    """The beginning of the last hour that has a roll-up: what came before it is summed, it itself may not be yet."""
+    last: datetime | None = UsageRollup.objects.filter(period=UsageRollup.Period.HOUR).aggregate(
+        last=Max("starts_at")
+    )["last"]
+    return last
+
+
+def flush_last_used() -> Mapping[int, datetime]:
+    """Tells `keys` when each key was last used, from the records since the last use that it knows; returns that."""
+    records = UsageRecord.objects.order_by()
+    known = APIKey.objects.aggregate(last=Max("last_used_at"))["last"]
+    if known is not None:
+        records = records.filter(created_at__gte=known - LATE)
+    used = dict(records.values_list("key_id").annotate(last=Max("created_at")))
+    lifecycle.touch(used)
+    return used

@@ -1,0 +1,180 @@
+"""The OpenAPI document is valid, complete, and true of what the API really answers."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+from drf_spectacular.validation import validate_schema
+
+from proxy.api import urls
+from proxy.api.openapi.document import OF_NO_OPERATION
+from proxy.api.service import OpenView
+from proxy.dashboard.docs import examples
+from proxy.errors import ERRORS
+from proxy.limits.local_window import Admission, Limits
+from tests.fake_upstream import STREAM, FakeUpstream, stream_events
+from tests.live import WebProcess
+from tests.proxy.api.conftest import MODEL, Caller
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document(web: WebProcess) -> Document:
+    response = httpx.get(f"{web.url}/v1/openapi.json")  # no key
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
+    read: Document = response.json()
+    return read
+
+
+def check(document: Document, name: str, value: Any) -> None:
+    """Raises jsonschema.ValidationError where `value` is no such component."""
+    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(value)
+
+
+def operations(document: Document) -> Iterator[Document]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+# --- the document ------------------------------------------------------------------------------------------------
+
+
+def test_it_is_valid_openapi_31_and_its_schemas_are_valid_json_schema(document: Document) -> None:
+    assert document["openapi"].startswith("3.1.")
+    validate_schema(document)
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_every_reference_leads_to_a_component_and_every_component_is_named(document: Document) -> None:
+    named = {reference.removeprefix("#/components/schemas/") for reference in references(document)}
+    assert named <= set(document["components"]["schemas"])
+    assert set(document["components"]["schemas"]) - named == {
+        "ChatCompletionChunk"
+    }  # inside the event stream
+
+
+def test_every_address_that_asks_for_a_key_is_in_it_and_no_other(document: Document) -> None:
+    with_key = {
+        "/" + str(pattern.pattern).replace("<path:model_id>", "{model_id}").removeprefix("v1/")
+        for pattern in urls.urlpatterns
+        if not issubclass(pattern.callback.cls, OpenView)  # type: ignore[attr-defined]
+    }
+    assert set(document["paths"]) == with_key
+    assert all(operation["security"] == [{"key": []}] for operation in operations(document))
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+def test_the_server_is_the_base_url_of_sdks(document: Document, web: WebProcess) -> None:
+    assert document["servers"] == [{"url": f"{web.url}/v1"}]
+
+
+def test_every_error_has_an_example_under_its_status(document: Document) -> None:
+    shown = {}
+    for operation in operations(document):
+        for status, response in operation["responses"].items():
+            if not status.startswith("2"):
+                for example in response["content"]["application/json"]["examples"].values():
+                    check(document, "Error", example["value"])
+                    shown[example["value"]["error"]["code"]] = (int(status), example["value"]["error"])
+    assert set(shown) == set(ERRORS) - OF_NO_OPERATION
+    for code, (status, error) in shown.items():
+        assert (status, error["type"], error["message"]) == ERRORS[code]
+
+
+def test_examples_are_what_their_schemas_say(document: Document) -> None:
+    completion = document["paths"]["/chat/completions"]["post"]
+    asked = completion["requestBody"]["content"]["application/json"]
+    for example in asked["examples"].values():
+        check(document, "ChatCompletionRequest", example["value"])
+    answered = completion["responses"]["200"]["content"]
+    [whole] = answered["application/json"]["examples"].values()
+    check(document, "ChatCompletion", whole["value"])
+    [streamed] = answered["text/event-stream"]["examples"].values()
+    *events, done = streamed["value"].strip().split("\n\n")
+    assert done == "data: [DONE]"
+    for event in events:
+        check(document, "ChatCompletionChunk", json.loads(event.removeprefix("data: ")))
+
+
+# --- the API as it is --------------------------------------------------------------------------------------------
+
+
+def test_real_answers_are_what_the_document_says(document: Document, caller: Caller) -> None:
+    answer = caller.ask()
+    check(document, "ChatCompletion", answer.json())
+    described = document["paths"]["/chat/completions"]["post"]["responses"]["200"]["headers"]
+    assert set(described) <= set(answer.headers)
+    assert set(Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None))) <= set(described)
+    with caller.http as http:
+        check(document, "ModelList", http.get("/models").json())
+        check(document, "Model", http.get(f"/models/{MODEL}").json())
+        check(document, "Error", http.get("/models/unknown").json())
+
+
+def test_real_streams_are_what_the_document_says(
+    document: Document, caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = stream_events(*STREAM)
+    answer = caller.ask(stream=True, stream_options={"include_usage": True})
+    *events, done = answer.text.strip().split("\n\n")
+    assert done == "data: [DONE]"
+    for event in events:
+        check(document, "ChatCompletionChunk", json.loads(event.removeprefix("data: ")))
+
+
+def test_it_is_not_sent_again_to_who_has_it(document: Document, caller: Caller) -> None:
+    url = f"{caller.web.url}/v1/openapi.json"
+    first = httpx.get(url)
+    again = httpx.get(url, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    assert "content-length" not in again.headers
+    assert httpx.get(url, headers={"If-None-Match": '"another"'}).content == first.content
+    assert (httpx.head(url).status_code, httpx.head(url).content) == (200, b"")
+    assert httpx.post(url).json()["error"]["code"] == "method_not_allowed"
+
+
+def test_a_web_process_loads_the_generator_only_when_it_is_asked_for() -> None:
+    program = "import config.asgi, proxy.api.urls, sys; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert "proxy.api.chat_completions.view" in ran.stdout.split()
+    assert "drf_spectacular" not in ran.stdout
+
+
+@pytest.mark.parametrize("kind", ["whole", "streamed"])
+@pytest.mark.parametrize("slug", ["curl", "python"])
+def test_the_examples_of_the_reference_run_as_they_stand(
+    caller: Caller, upstream: FakeUpstream, slug: str, kind: str
+) -> None:
+    if slug == "curl" and shutil.which("curl") is None:
+        pytest.skip("needs curl")
+    if kind == "streamed":
+        upstream.script = stream_events(*STREAM)
+    [example] = [example for example in examples.EXAMPLES if example.slug == slug]
+    written = example.written(base_url=caller.web.url, key=caller.key, model_id=MODEL)
+    shell = ["sh"] if slug == "curl" else [sys.executable]
+    ran = subprocess.run(
+        [*shell, "-c", getattr(written, kind)], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert "Hel" in ran.stdout  # of "Hello!", which the stream cuts in two
+    assert caller.usage().stream == (kind == "streamed")

@@ -1,0 +1,246 @@
+"""Group commit: what arrives while one batch is in flight forms the next, and a caller resumes after COMMIT.
+
+One durable commit then serves everybody who waits for one, so throughput grows with load and a hot wallet is as
+fast as many (bench/README.md). One instance owns one autocommit connection; a batch is one statement.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from prometheus_client import Counter, Gauge, Histogram
+
+from accounts.shared import database_session
+
+logger = logging.getLogger(__name__)
+
+BATCH_ITEMS = Histogram(
+    "hamiran_ledger_batch_items",
+    "Items committed together",
+    ["queue"],
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)
+WAIT_SECONDS = Histogram(
+    "hamiran_ledger_wait_seconds",
+    "From arrival to COMMIT, of the oldest item of each batch",
+    ["queue"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 20),
+)
+WAITING = Gauge("hamiran_ledger_waiting", "Items that wait for the next batch", ["queue"])
+OLDEST_SECONDS = Gauge(
+    "hamiran_ledger_oldest_seconds", "Age of the oldest item that is not durable", ["queue"]
+)
+LOST = Counter("hamiran_ledger_connections_lost", "Batches whose database connection broke", ["queue"])
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_BATCH = 500
+MAX_WAITING = 20_000
+BATCH_TIMEOUT_SECONDS = 20
+RECONNECT_SECONDS = (0.05, 0.2, 0.5, 1.0)
+
+
+class LedgerUnavailable(Exception):
+    """The database cannot be reached, or too much waits for it already. Nothing was promised to the caller.
+
+    `in_doubt`: the statement was sent, and may have been or yet be carried out.
+    """
+
+    def __init__(self, reason: str, *, in_doubt: bool = False) -> None:
+        super().__init__(reason)
+        self.in_doubt = in_doubt
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    done: "asyncio.Future[Result]"
+    since: float
+    left: "Callable[[], None] | None"
+
+    def caller_left(self) -> None:
+        if self.left is not None:
+            self.left()
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Runs `statement(connection, items) -> results` over batches of what is submitted.
+
+    `keeps_trying` decides what a lost connection means. True: the statement is idempotent and its items wait until
+    the database is back, however many there are. False: they fail with LedgerUnavailable at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        conninfo: str,
+        statement: "Callable[[psycopg.AsyncConnection[Any], Sequence[Item]], Awaitable[Sequence[Result]]]",
+        keeps_trying: bool,
+    ) -> None:
+        self._name = name
+        self._conninfo = conninfo
+        self._statement = statement
+        self._keeps_trying = keeps_trying
+        self._batch_items, self._wait_seconds = BATCH_ITEMS.labels(name), WAIT_SECONDS.labels(name)
+        WAITING.labels(name).set_function(lambda: len(self._waiting))
+        OLDEST_SECONDS.labels(name).set_function(lambda: self.oldest_seconds)
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._in_flight_since: float | None = None  # when the oldest item of the running batch arrived
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._worker: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._worker = asyncio.create_task(self._work(), name=f"group-commit-{self._name}")
+
+    async def submit(self, item: Item, *, left: "Callable[[], None] | None" = None) -> Result:
+        """Returns the item's result once it is durable. Raises LedgerUnavailable, or what its statement raised.
+
+        What was submitted is carried out even if its caller is cancelled meanwhile; then `left` is called after it.
+        """
+        full = not self._keeps_trying and len(self._waiting) >= MAX_WAITING
+        if full or self._worker is None or self._worker.done():
+            raise LedgerUnavailable(f"{self._name}: {len(self._waiting)} waiting")
+        waiting = self._queue(item, left)
+        try:
+            return await waiting.done
+        except asyncio.CancelledError:
+            if left is not None and not waiting.done.cancelled():  # it was carried out a moment ago
+                left()
+            raise
+
+    def submit_later(self, item: Item) -> "asyncio.Future[Result]":
+        """Queues an item whatever waits already, for callers that cannot take no for an answer."""
+        return self._queue(item, None).done
+
+    def _queue(self, item: Item, left: "Callable[[], None] | None") -> _Waiting[Item, Result]:
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(item, done, time.perf_counter(), left)
+        self._waiting.append(waiting)
+        self._idle.clear()
+        self._arrived.set()
+        return waiting
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest item that is not durable yet has been waiting; 0 where there is none."""
+        since = self._in_flight_since
+        if since is None:
+            since = self._waiting[0].since if self._waiting else None
+        return 0.0 if since is None else time.perf_counter() - since
+
+    async def close(self, *, timeout_seconds: float) -> None:
+        """Carries out what waits, for at most so long, then stops."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.critical(
+                "ledger queue not drained", extra={"queue": self._name, "left": len(self._waiting)}
+            )
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+        await self._disconnect()
+
+    async def _work(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+                self._in_flight_since = batch[0].since
+                await self._commit(batch)
+                self._in_flight_since = None
+            self._idle.set()
+
+    async def _commit(self, batch: list[_Waiting[Item, Result]]) -> None:
+        attempt = 0
+        while True:
+            sent = False
+            try:
+                connection = self._connection or await self._connect()
+                sent = True
+                async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
+                    results = await self._statement(connection, [waiting.item for waiting in batch])
+            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+                await self._disconnect()
+                LOST.labels(self._name).inc()
+                logger.warning(
+                    "ledger connection lost",
+                    extra={"queue": self._name, "batch": len(batch), "error": str(error)},
+                )
+                if not self._keeps_trying:
+                    return self._fail(batch, LedgerUnavailable(str(error), in_doubt=sent))
+                await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+                attempt += 1
+            except Exception as error:
+                if _is_stale(error):
+                    logger.warning(
+                        "a table changed: ledger connection begun anew", extra={"queue": self._name}
+                    )
+                    await self._disconnect()
+                    continue
+                if len(batch) == 1:
+                    logger.exception("ledger item failed", extra={"queue": self._name})
+                    return self._fail(batch, error)
+                # One bad item must not take its neighbours along: halve until it stands alone.
+                middle = len(batch) // 2
+                await self._commit(batch[:middle])
+                return await self._commit(batch[middle:])
+            else:
+                self._batch_items.observe(len(batch))
+                self._wait_seconds.observe(time.perf_counter() - batch[0].since)
+                for waiting, result in zip(batch, results, strict=True):
+                    if waiting.done.cancelled():
+                        waiting.caller_left()
+                    elif not waiting.done.done():
+                        waiting.done.set_result(result)
+                return None
+
+    def _fail(self, batch: list[_Waiting[Item, Result]], error: Exception) -> None:
+        for waiting in batch:
+            if waiting.done.cancelled():
+                waiting.caller_left()
+            elif not waiting.done.done():
+                waiting.done.set_exception(error)
+                waiting.done.exception()  # seen: a caller that left must not raise a warning
+
+    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
+        async with asyncio.timeout(5):
+            connection = await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True, prepare_threshold=None
+            )
+            try:
+                if not await database_session.tell_async(connection):
+                    # Prepared at once: planning these statements costs more than running them.
+                    connection.prepare_threshold = 0
+            except BaseException:
+                await connection.close()
+                raise
+        self._connection = connection
+        return connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+def _is_stale(error: Exception) -> bool:
+    """Whether PostgreSQL refused a prepared statement because a migration changed what it returns.
+
+    Nothing of it was done, and the connection refuses it for ever. The function is named in every language.
+    """
+    if not isinstance(error, psycopg.errors.FeatureNotSupported):
+        return False
+    return error.diag.source_function == "RevalidateCachedQuery"

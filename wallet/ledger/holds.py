@@ -1,0 +1,159 @@
+"""Holds of running requests: placed before a byte goes upstream, resolved exactly once.
+
+`Holds` is the web process's door to the ledger, one instance a process; `sweep_expired` is for Celery.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from wallet.ledger import writer
+from wallet.ledger.group_commit import GroupCommit, LedgerUnavailable
+
+__all__ = [
+    "BudgetReached",
+    "HoldGone",
+    "Holds",
+    "LedgerUnavailable",
+    "NotCovered",
+    "WalletFrozen",
+    "sweep_expired",
+]
+
+logger = logging.getLogger(__name__)
+
+BudgetReached = writer.BudgetReached
+NotCovered = writer.NotCovered
+WalletFrozen = writer.WalletFrozen
+SWEEP_BATCH = 500
+SETTLEMENT_LATE_SECONDS = 3.0
+VOID_AGAIN_SECONDS = 30  # longer than a statement may take
+LEDGER_TABLES = frozenset({"wallet_wallet", "wallet_hold", "wallet_journalentry", "wallet_budget"})
+
+
+class HoldGone(Exception):
+    """The hold was resolved before, by its expiry: nothing can be captured any more."""
+
+
+class Holds:
+    """Group commits of one web process: one connection that places holds, one that settles them.
+
+    `record_sql` is an `INSERT … SELECT … FROM settled`; `settled` has `id`, `wallet_id`, `cost_micro`,
+    `record` (the JSON given to `settle`).
+    """
+
+    def __init__(self, *, conninfo: str, record_sql: str | None = None) -> None:
+        self._authorise: GroupCommit[writer.Authorisation, writer.Granted] = GroupCommit(
+            name="authorise", conninfo=conninfo, statement=writer.authorise, keeps_trying=False
+        )
+        self._settle: GroupCommit[writer.Settlement, writer.Resolved] = GroupCommit(
+            name="settle",
+            conninfo=conninfo,
+            statement=partial(_settle, writer.settle_sql(record_sql)),
+            keeps_trying=True,
+        )
+
+    def start(self) -> None:
+        self._authorise.start()
+        self._settle.start()
+
+    async def close(self, *, timeout_seconds: float) -> None:
+        """Carries out what waits, then lets go of the connections."""
+        await self._authorise.close(timeout_seconds=timeout_seconds)
+        await self._settle.close(timeout_seconds=timeout_seconds)
+
+    @property
+    def settlements_are_late(self) -> bool:
+        """Whether what was served cannot be written down in time: the database is away, stalled or full."""
+        return self._settle.oldest_seconds > SETTLEMENT_LATE_SECONDS
+
+    async def place(
+        self,
+        *,
+        hold_id: uuid.UUID,
+        wallet_id: int,
+        amount_micro: int,
+        minimum_micro: int,
+        seconds: int,
+        budget_id: int | None = None,
+    ) -> int:
+        """Holds `amount_micro`, or all that is left if that is at least `minimum_micro`; returns what is held.
+
+        With a budget, what is left of it as well; what is captured of the hold is spent of it.
+
+        Durable on return. Raises NotCovered; BudgetReached; WalletFrozen; LedgerUnavailable, after which no hold
+        stays open: also while settlements are late, so that no more is served than can be written down.
+        """
+        assert 0 <= minimum_micro <= amount_micro
+        if self.settlements_are_late:
+            raise LedgerUnavailable("settlements are late")
+        asked = writer.Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id)
+        while True:
+            try:
+                granted = await self._authorise.submit(asked, left=lambda: self._void(asked))
+            except LedgerUnavailable as error:
+                if error.in_doubt:  # its reply may be what was lost, or its statement may still be under way
+                    self._void(asked)
+                    asyncio.get_running_loop().call_later(VOID_AGAIN_SECONDS, self._void, asked)
+                raise
+            if granted.amount_micro is not None:
+                return granted.amount_micro
+            if granted.frozen:
+                raise WalletFrozen(wallet_id)
+            if granted.left_micro < minimum_micro:
+                raise NotCovered(wallet_id)
+            if granted.budget_left_micro is not None and granted.budget_left_micro < minimum_micro:
+                raise BudgetReached(budget_id)
+
+    def _void(self, asked: writer.Authorisation) -> None:
+        self._settle.submit_later(writer.Settlement(asked.hold_id, asked.wallet_id, 0))
+
+    async def settle(
+        self, *, hold_id: uuid.UUID, wallet_id: int, cost_micro: int, record: dict[str, Any] | None = None
+    ) -> None:
+        """Captures `cost_micro` of a hold (0: voids it) and writes its record. Durable on return.
+
+        Repeats do nothing. Raises HoldGone where it had expired and nothing was captured; LedgerUnavailable.
+        """
+        try:
+            resolved = await self._settle.submit(writer.Settlement(hold_id, wallet_id, cost_micro, record))
+        except psycopg.IntegrityError as error:
+            if error.diag.table_name in LEDGER_TABLES:
+                # The books contradict this movement. Nothing is guessed: no money of this wallet moves any more.
+                await asyncio.to_thread(
+                    _freeze, wallet_id, f"settlement refused: {error.diag.constraint_name}"
+                )
+            raise
+        if cost_micro and not resolved.booked:
+            logger.error("hold gone before its capture", extra={"hold": hold_id, "cost_micro": cost_micro})
+            raise HoldGone(hold_id)
+
+
+async def _settle(
+    sql: str, connection: "psycopg.AsyncConnection[Any]", items: Sequence[writer.Settlement]
+) -> list[writer.Resolved]:
+    return await writer.settle(connection, sql, items)
+
+
+def _freeze(wallet_id: int, because: str) -> None:
+    # In a pool thread, where nobody else would ever close the connection that Django opens.
+    try:
+        writer.freeze(wallet_id=wallet_id, because=because)
+    finally:
+        connection.close()
+
+
+def sweep_expired() -> int:
+    """Voids every hold past its expiry (its process died) and returns how many. Opens its own transactions."""
+    total = 0
+    while swept := writer.expire(limit=SWEEP_BATCH):
+        total += swept
+    if total:
+        logger.warning("expired holds swept", extra={"holds": total})
+    return total

@@ -1,0 +1,291 @@
+"""The only writer of balances: every rule of the money is one of these statements.
+
+All lock wallets in id order first, so that no two of them can wait for each other. A budget belongs to one wallet
+and is locked only by who has that wallet, so it adds no way to.
+"""
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import psycopg
+from django.db import connection, transaction
+
+from wallet.ledger import authorise_sql
+from wallet.ledger.models import JournalEntry
+
+logger = logging.getLogger(__name__)
+
+
+class UnknownWallet(Exception):
+    """There is no such wallet."""
+
+
+class NotCovered(Exception):
+    """The wallet's available balance does not cover the debit."""
+
+
+class BudgetReached(Exception):
+    """The budget that the debit counts towards does not cover it, though its wallet does."""
+
+
+class WalletFrozen(Exception):
+    """A rule of this wallet's money is broken: nothing moves until somebody has looked at it."""
+
+
+POST = """
+WITH locked AS MATERIALIZED (
+    SELECT user_id, posted_micro, held_micro, frozen_at FROM wallet_wallet
+    WHERE user_id = %(wallet_id)s FOR NO KEY UPDATE
+), moved AS (
+    UPDATE wallet_wallet w SET posted_micro = w.posted_micro + %(amount_micro)s
+    FROM locked WHERE w.user_id = locked.user_id AND locked.frozen_at IS NULL
+        AND locked.posted_micro - locked.held_micro + %(amount_micro)s >= 0
+    RETURNING w.user_id, w.posted_micro
+), booked AS (
+    INSERT INTO wallet_journalentry
+        (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
+    SELECT %(transaction_id)s::uuid, %(kind)s, 'wallet', user_id, %(amount_micro)s, posted_micro, now() FROM moved
+    UNION ALL
+    SELECT %(transaction_id)s::uuid, %(kind)s, leg.account, NULL, leg.amount_micro, NULL, now()
+    FROM moved, json_to_recordset(%(system_legs)s::json) AS leg(account text, amount_micro bigint)
+)
+SELECT (SELECT count(*) FROM locked), (SELECT frozen_at IS NOT NULL FROM locked), (SELECT posted_micro FROM moved)
+"""
+
+
+def post(
+    *,
+    transaction_id: uuid.UUID,
+    kind: JournalEntry.Kind,
+    wallet_id: int,
+    amount_micro: int,
+    counter_account: JournalEntry.Account,
+    further: Mapping[JournalEntry.Account, int] | None = None,
+) -> int:
+    """Books `amount_micro` (positive: credit) on a wallet against `counter_account`; returns the new posted balance.
+
+    `further` are other accounts that get a share, in micro-Rial; `counter_account` takes whatever makes the sum zero.
+
+    Needs an open transaction, so that the cause's own row changes with it. Raises IntegrityError
+    (`journal_booked_once`) when this cause was booked before, NotCovered, UnknownWallet, WalletFrozen.
+    """
+    assert transaction.get_connection().in_atomic_block, "post() belongs into the transaction of its cause"
+    assert amount_micro != 0
+    shares = {account: share for account, share in (further or {}).items() if share}
+    shares[counter_account] = -amount_micro - sum(shares.values())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            POST,
+            {
+                "transaction_id": transaction_id,
+                "kind": str(kind),
+                "wallet_id": wallet_id,
+                "amount_micro": amount_micro,
+                "system_legs": orjson.dumps(
+                    [{"account": str(account), "amount_micro": share} for account, share in shares.items()]
+                ).decode(),
+            },
+        )
+        found, frozen, balance_micro = cursor.fetchone()
+    if not found:
+        raise UnknownWallet(wallet_id)
+    if frozen:
+        raise WalletFrozen(wallet_id)
+    if balance_micro is None:
+        raise NotCovered(wallet_id)
+    return int(balance_micro)
+
+
+# --- holds, in batches -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Authorisation:
+    """A hold asked for: `amount_micro`, or what is left of the wallet if that is at least `minimum_micro`.
+
+    With a budget of that wallet, what is left of both counts.
+    """
+
+    hold_id: uuid.UUID
+    wallet_id: int
+    amount_micro: int
+    minimum_micro: int
+    seconds: int
+    budget_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """`amount_micro` is None where nothing was held.
+
+    `left_micro` is what the wallet still has available, `budget_left_micro` what the budget has (None: no budget).
+    """
+
+    amount_micro: int | None
+    left_micro: int
+    frozen: bool = False
+    budget_left_micro: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A hold to resolve: `cost_micro` of it is captured (0: void) and `record` goes to the caller's own table."""
+
+    hold_id: uuid.UUID
+    wallet_id: int
+    cost_micro: int
+    record: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`now`: by this very call. `booked`: the journal has a capture of this hold, from this call or an earlier."""
+
+    now: bool
+    booked: bool
+
+
+# `{record}` is the INSERT of the caller's own record, reading `settled`; it shares the statement, so that there is
+# never a capture without its record.
+SETTLE = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(items)s::json)
+        AS r(n int, id uuid, wallet_id bigint, cost_micro bigint, record json)
+), locked AS MATERIALIZED (
+    SELECT user_id, posted_micro FROM wallet_wallet
+    WHERE user_id IN (SELECT wallet_id FROM asked) AND frozen_at IS NULL ORDER BY user_id FOR NO KEY UPDATE
+), freed AS (
+    DELETE FROM wallet_hold h USING asked a, locked l
+    WHERE h.id = a.id AND h.wallet_id = a.wallet_id AND l.user_id = a.wallet_id AND a.cost_micro <= h.amount_micro
+    RETURNING a.n, h.id, h.wallet_id, h.budget_id, h.amount_micro, a.cost_micro, a.record, l.posted_micro
+), settled AS (
+    SELECT *, posted_micro - sum(cost_micro) OVER (PARTITION BY wallet_id ORDER BY n) AS balance_micro FROM freed
+), lowered AS (
+    UPDATE wallet_wallet w SET posted_micro = w.posted_micro - t.cost_micro, held_micro = w.held_micro - t.amount_micro
+    FROM (
+        SELECT wallet_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed GROUP BY wallet_id
+    ) t WHERE w.user_id = t.wallet_id
+), budgets_lowered AS (
+    UPDATE wallet_budget b SET spent_micro = b.spent_micro + t.cost_micro, held_micro = b.held_micro - t.amount_micro
+    FROM (
+        SELECT budget_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed
+        WHERE budget_id IS NOT NULL GROUP BY budget_id
+    ) t WHERE b.id = t.budget_id
+), booked AS (
+    INSERT INTO wallet_journalentry
+        (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
+    (SELECT id, 'completion', 'wallet', wallet_id, -cost_micro, balance_micro, now()
+     FROM settled WHERE cost_micro > 0 ORDER BY n)
+    UNION ALL
+    SELECT id, 'completion', 'revenue', NULL, cost_micro, NULL, now() FROM settled WHERE cost_micro > 0
+){record}
+SELECT a.n, s.n IS NOT DISTINCT FROM a.n, CASE WHEN s.id IS NOT NULL THEN s.cost_micro > 0 ELSE EXISTS (
+    SELECT FROM wallet_journalentry j WHERE j.transaction_id = a.id AND j.account = 'wallet') END
+FROM asked a LEFT JOIN settled s ON s.id = a.id
+"""
+
+
+def settle_sql(record_sql: str | None = None) -> str:
+    return SETTLE.replace("{record}", f", recorded AS ({record_sql})" if record_sql else "")
+
+
+async def authorise(
+    connection: "psycopg.AsyncConnection[Any]", items: Sequence[Authorisation]
+) -> list[Granted]:
+    """Places the holds that their wallets and budgets cover, durably. What does not exist covers nothing."""
+    budgeted = any(item.budget_id is not None for item in items)
+    cursor = await connection.execute(
+        authorise_sql.WITH_BUDGETS if budgeted else authorise_sql.PLAIN,
+        {
+            "items": orjson.dumps(
+                [
+                    {
+                        "n": n,
+                        "id": item.hold_id,
+                        "wallet_id": item.wallet_id,
+                        "amount_micro": item.amount_micro,
+                        "minimum_micro": item.minimum_micro,
+                        "seconds": item.seconds,
+                        "budget_id": item.budget_id,
+                    }
+                    for n, item in enumerate(items)
+                ]
+            ).decode()
+        },
+    )
+    results = [Granted(None, -1)] * len(items)  # no such wallet: it does not even cover nothing
+    for n, amount_micro, left_micro, frozen, budget_left_micro in await cursor.fetchall():
+        results[n] = Granted(
+            amount_micro,
+            int(left_micro),
+            frozen,
+            None if budget_left_micro is None else int(budget_left_micro),
+        )
+    return results
+
+
+def _settle_items(items: Sequence[Settlement]) -> dict[str, str]:
+    return {
+        "items": orjson.dumps(
+            [
+                {
+                    "n": n,
+                    "id": item.hold_id,
+                    "wallet_id": item.wallet_id,
+                    "cost_micro": item.cost_micro,
+                    "record": item.record,
+                }
+                for n, item in enumerate(items)
+            ]
+        ).decode()
+    }
+
+
+async def settle(
+    connection: "psycopg.AsyncConnection[Any]", sql: str, items: Sequence[Settlement]
+) -> list[Resolved]:
+    """Resolves holds, each at most once however often it is asked. `sql` comes from `settle_sql`."""
+    cursor = await connection.execute(sql, _settle_items(items))
+    results = [Resolved(False, False)] * len(items)
+    for n, now, booked in await cursor.fetchall():
+        results[n] = Resolved(now, booked)
+    return results
+
+
+def freeze(*, wallet_id: int, because: str) -> None:
+    """Stops every movement of a wallet's money until an admin lifts it; the first reason stays. Opens a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE wallet_wallet SET frozen_at = now(), frozen_because = %s WHERE user_id = %s AND frozen_at IS NULL",
+            [because[:200], wallet_id],
+        )
+        frozen = cursor.rowcount
+    if frozen:
+        logger.critical("wallet frozen", extra={"wallet": wallet_id, "because": because})
+
+
+def unfreeze(*, wallet_id: int) -> None:
+    """Lets the money move again, once somebody has found out what was wrong and put it right."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE wallet_wallet SET frozen_at = NULL, frozen_because = '' WHERE user_id = %s", [wallet_id]
+        )
+
+
+def expire(*, limit: int) -> int:
+    """Voids up to `limit` holds past their expiry and returns how many. One transaction of its own."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT h.id, h.wallet_id FROM wallet_hold h JOIN wallet_wallet w ON w.user_id = h.wallet_id"
+            " WHERE h.expires_at < now() AND w.frozen_at IS NULL ORDER BY h.expires_at LIMIT %s",
+            [limit],
+        )
+        found = [Settlement(hold_id, wallet_id, 0) for hold_id, wallet_id in cursor.fetchall()]
+        if not found:
+            return 0
+        cursor.execute(settle_sql(), _settle_items(found))
+        return sum(now for _n, now, _booked in cursor.fetchall())
