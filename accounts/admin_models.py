@@ -7,12 +7,12 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django_otp.models import Device, ThrottlingMixin, TimestampMixin
 from django_otp.oath import TOTP
 
 from accounts import secrets
+from accounts.decisions import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Authenticator(TimestampMixin, ThrottlingMixin, Device):
         return 1
 
 
-class NumberChange(models.Model):
+class NumberChange(Decision):
     """A customer's new mobile number, asked for by one admin and approved by another.
 
     What was asked for is never changed, and what was decided neither (the database refuses both).
@@ -93,18 +93,6 @@ class NumberChange(models.Model):
     new_mobile = models.CharField(_("new number"), max_length=16)
     reason = models.CharField(_("reason"), max_length=500)
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
-    requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=_("requested by"), on_delete=models.PROTECT, related_name="+"
-    )
-    approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        verbose_name=_("approved by"),
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
-    )
-    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
-    decided_at = models.DateTimeField(_("decided at"), null=True)
 
     class Meta:
         verbose_name = _("change of a mobile number")

@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.decisions import Decision
 from proxy.catalogue.pricing import RIAL_PER_MILLION_MAX
 from proxy.catalogue.tokens import DEFAULT_RATES
 
@@ -145,7 +145,7 @@ class Price(PerMillion):
         return f"{self.model} {self.valid_from:%Y-%m-%d}"
 
 
-class PriceChange(PerMillion):
+class PriceChange(PerMillion, Decision):
     """A price that one admin may not set alone; it becomes a Price once another one has approved it.
 
     What was asked for is never changed, and what was decided neither (the database refuses both).
@@ -160,18 +160,6 @@ class PriceChange(PerMillion):
         LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="price_changes"
     )
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
-    requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=_("requested by"), on_delete=models.PROTECT, related_name="+"
-    )
-    approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        verbose_name=_("approved by"),
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
-    )
-    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
-    decided_at = models.DateTimeField(_("decided at"), null=True)
 
     class Meta:
         verbose_name = _("change of a price")

@@ -10,8 +10,10 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.decisions import Decision
 
-class Adjustment(models.Model):
+
+class Adjustment(Decision):
     """An admin's correction of a wallet, with its reason; its id is that of the journal transaction.
 
     What was asked for is never changed, and what was decided neither (the database refuses both).
@@ -36,18 +38,6 @@ class Adjustment(models.Model):
     reason = models.CharField(_("reason"), max_length=500)
     needs_approval = models.BooleanField(_("needs a second admin"))
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
-    requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=_("requested by"), on_delete=models.PROTECT, related_name="+"
-    )
-    approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        verbose_name=_("approved by"),
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
-    )
-    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
-    decided_at = models.DateTimeField(_("decided at"), null=True)
 
     class Meta:
         verbose_name = _("adjustment")
@@ -202,7 +192,7 @@ class WalletAlert(models.Model):
         return f"{self.pk} below {self.threshold_micro}"
 
 
-class SignUpCreditChange(models.Model):
+class SignUpCreditChange(Decision):
     """A tier's new sign-up credit, above what one admin may set; in force once another one has approved it.
 
     What was asked for is never changed, and what was decided neither (the database refuses both).
@@ -218,18 +208,6 @@ class SignUpCreditChange(models.Model):
     )
     amount_micro = models.BigIntegerField(_("amount"))
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
-    requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=_("requested by"), on_delete=models.PROTECT, related_name="+"
-    )
-    approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        verbose_name=_("approved by"),
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
-    )
-    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
-    decided_at = models.DateTimeField(_("decided at"), null=True)
 
     class Meta:
         verbose_name = _("change of a sign-up credit")

@@ -33,9 +33,8 @@ from wallet.ledger.holds import BudgetReached, LedgerUnavailable, NotCovered, Wa
 if TYPE_CHECKING:
     from proxy.runtime import Runtime
 
-BYTES_PER_TOKEN_MIN = (
-    3  # of nearly every text; what is denser has to say its own cap near the end of a context
-)
+# Of nearly every text; what is denser has to say its own cap near the end of a context.
+BYTES_PER_TOKEN_MIN = 3
 INPUT_WORDS = {IMAGE: "images", AUDIO: "sound", FILE: "files", TOOLS: "tools"}
 
 CLIENT_CLOSED = 499  # nginx's number, for the record: nobody was there to read a status
