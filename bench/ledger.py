@@ -67,7 +67,7 @@ async def pairs(conninfo: str, record_sql: str, wallets: list[int], at_once: int
 
 
 RECORD = {
-    "key_id": 1, "model": "bench", "upstream_id": 1, "stream": False, "outcome": "completed", "billed_by": "usage",
+    "user_id": 1, "key_id": 1, "endpoint": "chat", "model": "bench", "upstream_id": 1, "stream": False, "outcome": "completed", "billed_by": "usage",
     "status": 200, "prompt_tokens": 100, "cached_tokens": 0, "completion_tokens": 100, "input_rial_per_million": 1,
     "output_rial_per_million": 2, "cached_input_rial_per_million": 1, "uncovered_micro": 0, "first_byte_ms": 1,
     "total_ms": 2,
@@ -91,7 +91,7 @@ def main() -> None:
             from django.db import connection, transaction
 
             from accounts.models import User
-            from proxy.usage.records import RECORD_SQL
+            from proxy.usage.records import record_sql
             from wallet.credits import gifts
             from wallet.ledger.models import Wallet
 
@@ -118,7 +118,7 @@ def main() -> None:
             for at_once in (1, 32, 200):
                 many = 0.0
                 for some in (wallets, wallets[:1]):
-                    got = uvloop.run(pairs(settings.DATABASE_URL, RECORD_SQL, some, at_once))
+                    got = uvloop.run(pairs(settings.DATABASE_URL, record_sql(), some, at_once))
                     ratio = f"{got.a_second / many:.2f}" if many else ""
                     many = many or got.a_second
                     print(

@@ -19,11 +19,11 @@ KEYS, MODELS = 8, 4
 # The last key and model hardly ever meet, and one request in fifty fails: what a filter has to find among the rest.
 MAKE = """
 INSERT INTO proxy_usagerecord (
-    id, created_at, user_id, key_id, model, upstream_id, stream, outcome, billed_by, status,
+    id, created_at, user_id, key_id, endpoint, model, upstream_id, stream, outcome, billed_by, status,
     prompt_tokens, cached_tokens, completion_tokens,
     input_rial_per_million, output_rial_per_million, cached_input_rial_per_million,
     cost_micro, uncovered_micro, first_byte_ms, total_ms)
-SELECT uuidv7(at - now()), at, %(user)s, key, 'model-' || model, 1, n %% 2 = 0,
+SELECT uuidv7(at - now()), at, %(user)s, key, 'chat', 'model-' || model, 1, n %% 2 = 0,
     CASE WHEN failed THEN (ARRAY['upstream_failed', 'refused', 'interrupted', 'client_left'])[1 + n / 50 %% 4]
         ELSE 'completed' END,
     CASE WHEN failed THEN 'nothing' ELSE 'usage' END, CASE WHEN failed THEN 502 ELSE 200 END,

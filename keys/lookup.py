@@ -35,7 +35,7 @@ FETCH_TIMEOUT_SECONDS = 5.0
 FAILURES_PER_MINUTE = 60
 
 FETCH = """
-SELECT k.id, k.user_id, t.name, least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
+SELECT k.id, k.user_id, k.user_id, t.name, least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
     t.rpm, t.tpm, t.concurrency, t.account_factor, k.expires_at, k.budget_id, k.allowed_models, k.allowed_networks
 FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
 WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
@@ -44,7 +44,7 @@ WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k
 
 @dataclass(frozen=True, slots=True)
 class KeyIdentity:
-    """A working key, whose it is, and what it may do.
+    """A working key, whose it is, which wallet pays, and what it may do.
 
     `rpm`, `tpm` and `concurrency` (None: any number) are the lower of its tier's limits and its own. All keys of the
     account together may do `account_factor` times what the tier allows one key. No
@@ -53,6 +53,7 @@ class KeyIdentity:
 
     key_id: int
     user_id: int
+    wallet_id: int
     tier_name: str
     rpm: int
     tpm: int

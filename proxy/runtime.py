@@ -19,7 +19,7 @@ from proxy.limits.limiter import Limiter
 from proxy.upstreams.breakers import Breakers
 from proxy.upstreams.calls import Upstreams
 from proxy.upstreams.routing import Router
-from proxy.usage.records import RECORD_SQL
+from proxy.usage.records import record_sql
 from wallet.ledger.holds import Holds
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Runtime:
         )
         self.valkey = valkey.connect_server(settings.REDIS_URL)
         self.windows = valkey.connect(settings.LIMITS_URL)
-        self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=RECORD_SQL)
+        self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=record_sql())
         self.keys = KeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)

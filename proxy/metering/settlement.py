@@ -161,7 +161,9 @@ class Metered:
         full_micro = cost_micro(usage, price)
         captured_micro = min(full_micro, self.held_micro)
         record = {
+            "user_id": self.key.user_id,
             "key_id": self.key.key_id,
+            "endpoint": "chat",
             "model": self.model.model_id,
             "upstream_id": self.route.upstream_id,
             "stream": self.stream,
@@ -222,7 +224,7 @@ class Metered:
         )
 
     async def _resolve_hold(self, cost_micro: int, record: dict[str, Any]) -> None:
-        hold: dict[str, Any] = {"hold_id": self.request_id, "wallet_id": self.key.user_id}
+        hold: dict[str, Any] = {"hold_id": self.request_id, "wallet_id": self.key.wallet_id}
         try:
             await self.holds.settle(**hold, cost_micro=cost_micro, record=record)
         except psycopg.Error:

@@ -32,6 +32,8 @@ class UsageRecord(models.Model):
     created_at = models.DateTimeField(_("time"))
     user_id = models.BigIntegerField(_("user"))
     key_id = models.BigIntegerField(_("key"))
+    # Which endpoint was called, by its name (proxy/metering/endpoint.py).
+    endpoint = models.CharField(_("endpoint"), max_length=32, default="chat", db_default="chat")
     model = models.CharField(_("model"), max_length=120)
     upstream_id = models.BigIntegerField(_("upstream"))
     stream = models.BooleanField(_("streamed"))

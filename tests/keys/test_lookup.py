@@ -74,7 +74,7 @@ async def test_fetch_finds_whose_key_it_is_and_what_the_tier_allows(committed_db
     user, key = await sync_to_async(make_key)(name="fast", rpm=7, tpm=8, concurrency=9, account_factor=3)
     async with Database().connect() as opened:
         assert await fetch(opened, key.secret) == KeyIdentity(
-            key.key_id, user.pk, "fast", 7, 8, 9, 7, 8, 9, 3
+            key.key_id, user.pk, user.pk, "fast", 7, 8, 9, 7, 8, 9, 3
         )
 
 
@@ -98,7 +98,7 @@ async def test_fetch_tells_the_keys_own_rules_and_the_lower_limits(committed_db:
 
 
 def test_an_identity_without_rules_may_do_everything() -> None:
-    identity = KeyIdentity(1, 2, "free", 7, 8, None, 7, 8, None, 5)
+    identity = KeyIdentity(1, 2, 2, "free", 7, 8, None, 7, 8, None, 5)
     assert identity.may_use("anything")
     assert identity.may_come_from("")
 

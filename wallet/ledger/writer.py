@@ -178,10 +178,10 @@ WITH asked AS MATERIALIZED (
 ), booked AS (
     INSERT INTO wallet_journalentry
         (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
-    (SELECT id, 'completion', 'wallet', wallet_id, -cost_micro, balance_micro, now()
+    (SELECT id, %(kind)s::text, 'wallet', wallet_id, -cost_micro, balance_micro, now()
      FROM settled WHERE cost_micro > 0 ORDER BY n)
     UNION ALL
-    SELECT id, 'completion', 'revenue', NULL, cost_micro, NULL, now() FROM settled WHERE cost_micro > 0
+    SELECT id, %(kind)s::text, 'revenue', NULL, cost_micro, NULL, now() FROM settled WHERE cost_micro > 0
 ){record}
 SELECT a.n, s.n IS NOT DISTINCT FROM a.n, CASE WHEN s.id IS NOT NULL THEN s.cost_micro > 0 ELSE EXISTS (
     SELECT FROM wallet_journalentry j WHERE j.transaction_id = a.id AND j.account = 'wallet') END
@@ -230,6 +230,7 @@ async def authorise(
 
 def _settle_items(items: Sequence[Settlement]) -> dict[str, str]:
     return {
+        "kind": str(JournalEntry.Kind.COMPLETION),
         "items": orjson.dumps(
             [
                 {

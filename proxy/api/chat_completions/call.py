@@ -161,7 +161,7 @@ async def _hold(metered: Metered, ask: CompletionRequest, output_limit: int) -> 
     try:
         metered.held_micro = await metered.holds.place(
             hold_id=metered.request_id,
-            wallet_id=metered.key.user_id,
+            wallet_id=metered.key.wallet_id,
             amount_micro=pricing.worst_case_micro(prompt, output * ask.n, price),
             minimum_micro=pricing.worst_case_micro(prompt, floor * ask.n, price),
             seconds=settings.HOLD_SECONDS,

@@ -281,7 +281,7 @@ async def test_a_database_that_goes_away_leaves_the_last_catalogue_in_use(
 
 
 HELLO = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
-KEY = KeyIdentity(1, 1, "free", 1, 1, None, 1, 1, None, 5)
+KEY = KeyIdentity(1, 1, 1, "free", 1, 1, None, 1, 1, None, 5)
 
 
 async def test_until_the_first_reading_nothing_is_said_of_any_model(
