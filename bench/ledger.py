@@ -67,7 +67,8 @@ async def pairs(conninfo: str, record_sql: str, wallets: list[int], at_once: int
 
 
 RECORD = {
-    "user_id": 1, "key_id": 1, "endpoint": "chat", "model": "bench", "upstream_id": 1, "stream": False, "outcome": "completed", "billed_by": "usage",
+    "user_id": 1, "key_id": 1, "endpoint": "chat", "model": "bench", "upstream_id": 1, "stream": False,
+    "outcome": "completed", "billed_by": "usage",
     "status": 200, "prompt_tokens": 100, "cached_tokens": 0, "completion_tokens": 100, "input_rial_per_million": 1,
     "output_rial_per_million": 2, "cached_input_rial_per_million": 1, "uncovered_micro": 0, "first_byte_ms": 1,
     "total_ms": 2,

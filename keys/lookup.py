@@ -35,7 +35,8 @@ FETCH_TIMEOUT_SECONDS = 5.0
 FAILURES_PER_MINUTE = 60
 
 FETCH = """
-SELECT k.id, k.user_id, k.user_id, t.name, least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
+SELECT k.id, k.user_id, k.user_id AS wallet_id, t.name,
+    least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
     t.rpm, t.tpm, t.concurrency, t.account_factor, k.expires_at, k.budget_id, k.allowed_models, k.allowed_networks
 FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
 WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active

@@ -32,9 +32,10 @@ def eventually(holds: Callable[[], object], *, seconds: float = 10) -> None:
 
 
 class WebProcess:
-    """`url` is where it listens; `log` what it wrote."""
+    """`url` is where it listens; `log` what it wrote; `module` what is run."""
 
-    def __init__(self, *, env: dict[str, str] | None = None) -> None:
+    def __init__(self, *, env: dict[str, str] | None = None, module: str = "config.web") -> None:
+        self._module = module
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         settings = connection.settings_dict
@@ -51,7 +52,7 @@ class WebProcess:
     def _start(self) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "config.web", "--port", str(self.port)],
+                [sys.executable, "-m", self._module, "--port", str(self.port)],
                 cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
@@ -82,8 +83,8 @@ class WebProcess:
 
 
 @contextmanager
-def web_process(*, env: dict[str, str] | None = None) -> Iterator[WebProcess]:
-    web = WebProcess(env=env)
+def web_process(*, env: dict[str, str] | None = None, module: str = "config.web") -> Iterator[WebProcess]:
+    web = WebProcess(env=env, module=module)
     try:
         yield web
     finally:

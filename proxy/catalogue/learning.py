@@ -91,9 +91,8 @@ class Learning:
         self._catalogue, self._database, self._valkey = catalogue, database, valkey
         self._storing: set[asyncio.Task[None]] = set()
 
-    def observe(self, expected: Expected, usage: Usage) -> None:
-        """Compares a believed report with what the request was bounded by."""
-        model_id, found = expected.model.model_id, exceeded(expected, usage)
+    def observe(self, model_id: str, found: dict[str, int]) -> None:
+        """Goes by figures that a believed report showed to be declared too low (`exceeded`), and stores them."""
         if not found or not self._catalogue.learn(model_id, found):
             return
         for figure in found:

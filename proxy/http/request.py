@@ -14,8 +14,6 @@ from rest_framework.request import Request
 from proxy.errors import APIError
 from proxy.limits.intake import SMALL_BODY_BYTES
 
-CLIENT_LEFT = "the client has left"  # said with a cancellation
-
 Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
 
@@ -66,26 +64,34 @@ class APIRequest(ASGIRequest):
         """
         if self.header(b"content-encoding").lower() not in {"", "identity"}:
             raise APIError("unsupported_encoding")
-        most = settings.BODY_MAX_BYTES
+        maximum = settings.BODY_MAX_BYTES
         length = self.header(b"content-length")
         announced = int(length) if length.isdecimal() else 0
-        if announced > most:
+        if announced > maximum:
             raise APIError("request_too_large")
         if announced > SMALL_BODY_BYTES:
             await may_read(announced)
         try:
-            return await self._read(most, may_read, allowed=max(announced, SMALL_BODY_BYTES))
+            return await self._read(maximum, may_read, allowed=max(announced, SMALL_BODY_BYTES))
         except TimeoutError:
             raise APIError("request_timeout", headers={"Connection": "close"}) from None
 
-    async def while_connected(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """What `work` returns. If the client leaves first, it is cancelled with CLIENT_LEFT: ClientDisconnected."""
+    async def while_connected(
+        self, work: Coroutine[Any, Any, Answer], *, on_left: Callable[[], None]
+    ) -> Answer:
+        """What `work` returns. If the client leaves first: `on_left` is called, `work` cancelled, ClientDisconnected.
+
+        A server that stops cancels the caller. `work` may have ended in that very moment, and what it began (a
+        relay, with a hold behind it) must not be lost: then the result is returned, and the cancellation comes again
+        at whatever the caller awaits next, where the result is in hands that settle it.
+        """
         working = asyncio.create_task(work)
         leaving = asyncio.create_task(self._until_left())
         try:
             await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                working.cancel(CLIENT_LEFT)
+                on_left()
+                working.cancel()
                 await asyncio.wait({working})
                 if working.cancelled():
                     raise ClientDisconnected
@@ -95,7 +101,6 @@ class APIRequest(ASGIRequest):
             await asyncio.wait({working})
             if working.cancelled() or working.exception() is not None:
                 raise
-            # It was done in the same moment: what it began has to be settled by whoever gets it, cancelled likewise.
             cast("asyncio.Task[Any]", asyncio.current_task()).cancel()
             return working.result()
         finally:
@@ -105,7 +110,9 @@ class APIRequest(ASGIRequest):
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _read(self, most: int, may_read: "Callable[[int], Awaitable[None]]", *, allowed: int) -> bytes:
+    async def _read(
+        self, maximum: int, may_read: "Callable[[int], Awaitable[None]]", *, allowed: int
+    ) -> bytes:
         body = bytearray()
         loop = asyncio.get_running_loop()
         idle_seconds = settings.BODY_IDLE_TIMEOUT_SECONDS
@@ -120,7 +127,7 @@ class APIRequest(ASGIRequest):
                     part = message.get("body", b"")
                     body += part
                     APIRequest.buffered_bytes += len(part)
-                    if len(body) > most:
+                    if len(body) > maximum:
                         raise APIError("request_too_large")
                     if APIRequest.buffered_bytes > settings.BODIES_MAX_BYTES:
                         raise APIError(
@@ -129,7 +136,7 @@ class APIRequest(ASGIRequest):
                     if not message.get("more_body"):
                         return bytes(body)
                     if len(body) > allowed:
-                        more = min(allowed, most - allowed)
+                        more = min(allowed, maximum - allowed)
                         allowed += more
                         await may_read(more)
         finally:

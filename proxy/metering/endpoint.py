@@ -1,15 +1,22 @@
-"""What metering asks of an endpoint, and nothing else of it."""
+"""What metering asks of an endpoint, and nothing else of it.
 
+An endpoint is a folder of proxy/api/. It reads a client's body into a MeteredRequest; admission, holds, attempts,
+relay and settlement are the same for all.
+"""
+
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from proxy.catalogue.pricing import Usage
-from proxy.catalogue.tokens import TextSize
+from proxy.catalogue.served import ServedModel, ServedRoute
+from proxy.errors import APIError
 from proxy.metering.reported_usage import Report
 from proxy.upstreams.errors import status_of
+from proxy.upstreams.protocols import UpstreamProtocol
 
 
 class BadAnswer(Exception):
-    """Upstream answered something that is no usable completion.
+    """Upstream answered something that is no usable answer.
 
     `error` and `status` are an error's own, where one was told in words. The reason never repeats them: they may
     quote a prompt.
@@ -21,15 +28,48 @@ class BadAnswer(Exception):
         self.status = status_of(self.error) if isinstance(self.error.get("message"), str) else None
 
 
-class StreamedAnswer(Protocol):
-    """A streamed answer on its way through, as its endpoint reads it."""
+class Size(Protocol):
+    """How much an answer is, in what its model charges per: tokens, characters."""
 
-    size: TextSize
+    @property
+    def estimate(self) -> int:
+        """Near the truth, and 0 only for nothing: billed where upstream reports nothing."""
+
+    @property
+    def at_least(self) -> int:
+        """Never above the truth: a report below it is none."""
+
+
+class WholeAnswer(Protocol):
+    """An answer that came as one, as its endpoint reads it."""
+
+    @property
+    def report(self) -> Report | None: ...
+
+    @property
+    def size(self) -> Size: ...
+
+    def for_customer(self, *, billed: Usage, cost_toman: float) -> bytes:
+        """The body to deliver. Cannot fail: it is paid for by then."""
+
+
+class StreamedAnswer(Protocol):
+    """A streamed answer on its way through, as its endpoint reads it.
+
+    `begun`: a part of the answer itself has come, no mere sign of life; `finished`: all of it has; `done`: nothing
+    more is read. Once `failure` says why this is no usable answer, nothing more is read either; `broke_off` is one of
+    them. `said_something` counts the events that were no mere sign of life. `is_final`: the report is upstream's last
+    word. `is_cut`: ended here, at what is paid for.
+    """
+
     said_something: int
     done: bool
     is_cut: bool
     broke_off: bool
     failure: BadAnswer | None
+
+    @property
+    def size(self) -> Size: ...
 
     @property
     def begun(self) -> bool: ...
@@ -43,12 +83,88 @@ class StreamedAnswer(Protocol):
     @property
     def is_final(self) -> bool: ...
 
-    def feed(self, chunk: bytes) -> bytes: ...
+    def feed(self, chunk: bytes) -> bytes:
+        """What to relay now of what upstream sent; empty where no event was completed."""
 
-    def end(self) -> bytes: ...
+    def end(self) -> bytes:
+        """Upstream has closed: what is still to be relayed; `failure` where the answer was not finished."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Ends a finished answer for which nothing more can come."""
 
-    def cut(self) -> None: ...
+    def cut(self) -> None:
+        """Ends the answer here, at the limit of what is paid for."""
 
-    def tail(self, billed: Usage, cost_toman: float) -> bytes: ...
+    def tail(self, *, billed: Usage, cost_toman: float) -> bytes:
+        """The last bytes, after payment."""
+
+    def failed(self, error: APIError) -> bytes:
+        """The last bytes of a stream that fails after it has begun."""
+
+
+class MeteredRequest(Protocol):
+    """One request of an endpoint, checked as far as it can be without its model.
+
+    `endpoint` is the endpoint's name, as it stands in the usage record. `upstream` is how upstreams are asked.
+    `prompt_field` is the field of the body that errors about the prompt's length name.
+
+    `model` is the one asked for, by its id; `answers` how many are asked for at once, each up to `output_limit`
+    (None: the client has set none). `inputs`: the field with the first image, sound or file, or the tools, by kind
+    (proxy.catalogue.request_fields). `prompt_estimate`, `prompt_bound` and `output_limit` count what the model
+    charges per: tokens, or what an endpoint counts in their place.
+    """
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def upstream(self) -> UpstreamProtocol: ...
+
+    @property
+    def prompt_field(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def stream(self) -> bool: ...
+
+    @property
+    def answers(self) -> int: ...
+
+    @property
+    def output_limit(self) -> int | None: ...
+
+    @property
+    def inputs(self) -> Mapping[str, str]: ...
+
+    @property
+    def prompt_estimate(self) -> int:
+        """Near the truth: what limits count at admission and an estimate bills."""
+
+    def prompt_bound(self, model: ServedModel) -> int:
+        """Never below the truth: what the hold is made for."""
+
+    def cannot_fit(self, context_tokens: int) -> bool:
+        """Whether the prompt is certainly longer than the model's context."""
+
+    def default_output_limit(self, model: ServedModel) -> int:
+        """The cap on each answer where the client has set none."""
+
+    def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
+        """The body for a route's upstream, with the cap that is held in the names that it obeys."""
+
+    def is_reported_by(self, route: ServedRoute) -> bool:
+        """Whether what this upstream reports can be true of such a request."""
+
+    def read_whole(self, body: bytes, route: ServedRoute) -> WholeAnswer:
+        """Raises BadAnswer."""
+
+    def read_stream(self, route: ServedRoute, *, output_bound: int) -> StreamedAnswer:
+        """`output_bound` is what is paid for, of all answers together; 0 for any amount."""
+
+    def exceeded(self, usage: Usage, *, model: ServedModel, output_limit: int) -> dict[str, int]:
+        """What a believed report shows to be declared too low: columns of LanguageModel, with what they become.
+
+        `output_limit` is the cap that was sent.
+        """

@@ -14,7 +14,6 @@ from proxy.errors import APIError, failed
 from proxy.metering.endpoint import BadAnswer, StreamedAnswer
 from proxy.metering.settlement import Bill, Metered, Outcome
 from proxy.upstreams.calls import UpstreamCall, UpstreamFailed, UpstreamRefusal, judged
-from proxy.upstreams.sse import error_event
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
 USAGE_WAIT_SECONDS = 3.0
@@ -111,7 +110,7 @@ class Relay:
     async def _say(self, client: Client, error: APIError) -> None:
         """The last event of a stream that fails here, where the server may be about to go."""
         by = self._loop.time() + LAST_WORDS_SECONDS
-        await client.write(error_event(error.body()), by=by, last=True)
+        await client.write(self._answer.failed(error), by=by, last=True)
 
     async def abandon(self, reason: str) -> None:
         """Gives up without blame on either side: nothing is charged."""
@@ -147,27 +146,26 @@ class Relay:
     def _is_over(self) -> bool:
         """Whether an answer that has begun did not fail, but has used up the time that it may take."""
         answer = self._answer
-        return bool(answer.size.text_bytes) and not answer.failure and self._loop.time() >= self._deadline
+        return bool(answer.size.estimate) and not answer.failure and self._loop.time() >= self._deadline
 
     async def _finish(self, client: Client) -> None:
         if client.gone:
             await self._bill(Outcome.CLIENT_LEFT)
             return
         bill = await self._bill(Outcome.COMPLETED)
-        await client.write(self._answer.tail(bill.usage, bill.cost_toman), last=True)
+        await client.write(self._answer.tail(billed=bill.usage, cost_toman=bill.cost_toman), last=True)
         if not self._answer.is_cut:
             await self._keep_connection()
 
     async def _fail(self, client: Client, error: UpstreamFailed | UpstreamRefusal) -> None:
         answer = self._answer
         failed_at_once = answer.failure is not None and not answer.said_something
-        if (
-            client.gone and not failed_at_once
-        ):  # what upstream made until the client left, or it failed after that
+        if client.gone and not failed_at_once:
+            # What upstream made until the client left, or until it failed after that.
             await self._bill(Outcome.CLIENT_LEFT)
             return
         broke_off = answer.broke_off or not (answer.failure or self._silence)
-        if self._held_up and broke_off and answer.size.text_bytes:
+        if self._held_up and broke_off and answer.size.estimate:
             await self._bill(Outcome.CLIENT_LEFT)
         elif isinstance(error, UpstreamRefusal):
             await self._metered.void(outcome=Outcome.REFUSED, status=error.status)
@@ -176,8 +174,10 @@ class Relay:
                 self._on_failure()
             reason = str(error) or "took too long"
             await self._metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=reason)
+        if isinstance(error, UpstreamRefusal):
+            error.name_prompt(self._metered.request.prompt_field)
         told = error if isinstance(error, UpstreamRefusal) else APIError("upstream_error")
-        await client.write(error_event(told.body()), last=True)
+        await client.write(answer.failed(told), last=True)
 
     async def _bill(self, outcome: Outcome) -> Bill:
         answer = self._answer

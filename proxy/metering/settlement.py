@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +11,12 @@ import psycopg
 from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
+from proxy.catalogue.learning import Learning
 from proxy.catalogue.pricing import Usage, cost_micro
 from proxy.catalogue.served import ServedModel, ServedRoute
-from proxy.catalogue.tokens import TextSize
 from proxy.limits.limiter import Limiter
 from proxy.metering import reported_usage
+from proxy.metering.endpoint import MeteredRequest, Size
 from proxy.metering.reported_usage import Report
 from proxy.usage.models import UsageRecord
 from wallet.ledger.holds import Holds, LedgerUnavailable
@@ -42,6 +42,10 @@ VOID_WAIT_SECONDS = 3
 ABSURD = 2  # a report of so many times what could be used is no figure to lock a key out for
 
 
+class AlreadySettled(Exception):
+    """A request is settled once; what was decided first stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bill:
     """What was debited for which tokens."""
@@ -60,25 +64,22 @@ class Metered:
     """Holds `held_micro` of a wallet until `capture` or `void` settles it; whichever comes first counts.
 
     Both survive the cancellation of their caller: a settlement that was begun is carried out. `route` is the one
-    that serves, or was tried last; `believes_usage` whether what it reports can be true of such a request.
-    `prompt_bound` and `output_bound` are the tokens that the hold was made for, `output_cap` those that were asked
-    for, of all choices together.
+    that serves, or was tried last. `prompt_bound` and `output_bound`, of all answers together, are what the hold was
+    made for; `output_limit` is the cap that is sent, of each answer.
     """
 
     holds: Holds
     limiter: Limiter
+    learning: Learning
     request_id: uuid.UUID
     key: KeyIdentity
+    request: MeteredRequest
     model: ServedModel
     route: ServedRoute
-    stream: bool
-    prompt_estimate: int
     held_micro: int = 0
     prompt_bound: int = 0
     output_bound: int = 0
-    output_cap: int = 0
-    observe: Callable[[Usage], None] = field(default=lambda _usage: None)
-    believes_usage: bool = True
+    output_limit: int = 0
     started: float = field(default_factory=time.perf_counter)
     first_byte_ms: int | None = None
     _settlement: "asyncio.Task[None] | None" = None
@@ -86,20 +87,27 @@ class Metered:
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
 
-    async def capture(
-        self, report: Report | None, *, size: TextSize, final: bool, outcome: Outcome
-    ) -> "Bill":
+    async def capture(self, report: Report | None, *, size: Size, final: bool, outcome: Outcome) -> "Bill":
         """Debits what the tokens cost, never more than was held: by reported usage, else by an estimate of the text.
 
         `final`: the report is upstream's last word. Durable on return. Raises what `Holds.settle` raises: then the
-        answer must not be delivered whole.
+        answer must not be delivered whole. Raises AlreadySettled where a settlement was begun before.
         """
-        reported = report.usage if report is not None and self.believes_usage else None
+        if self._settlement is not None:
+            raise AlreadySettled(self.request_id)
+        request = self.request
+        reported = report.usage if report is not None and request.is_reported_by(self.route) else None
         usage = reported_usage.believed(
-            reported, Usage(self.prompt_estimate, size.estimate), at_least=size.at_least, final=final
+            reported,
+            Usage(request.prompt_estimate, size.estimate),
+            at_least=size.at_least,
+            final=final,
         )
         if usage == reported:
-            self.observe(usage)
+            self.learning.observe(
+                self.model.model_id,
+                request.exceeded(usage, model=self.model, output_limit=self.output_limit),
+            )
         await self._settle(
             usage,
             billed_by=BilledBy.USAGE if usage == reported else BilledBy.ESTIMATE,
@@ -124,27 +132,31 @@ class Metered:
         )
 
     async def void(self, *, outcome: Outcome, status: int, reason: str = "") -> None:
-        """Gives the money back: a failed request costs nothing.
+        """Gives the money back: a failed request costs nothing. Where a settlement was begun before, that one counts.
 
-        Nobody has to wait for that while the database is away: after VOID_WAIT_SECONDS it goes on by itself. A
+        Nobody has to wait for it while the database is away: after VOID_WAIT_SECONDS it goes on by itself. A
         settlement that has failed already is not tried again here; its hold goes with its expiry at the latest.
         """
-        if self._settlement is not None and self._settlement.done():
+        begun = self._settlement
+        if begun is not None and begun.done():
             return
         try:
             async with asyncio.timeout(VOID_WAIT_SECONDS):
-                await self._settle(
-                    NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason
-                )
+                if begun is not None:
+                    await asyncio.shield(begun)
+                else:
+                    await self._settle(
+                        NOTHING, billed_by=BilledBy.NOTHING, outcome=outcome, status=status, reason=reason
+                    )
         except LedgerUnavailable:
             logger.exception("void not queued, the sweeper will do it", extra={"request": self.request_id})
         except TimeoutError:
             logger.warning("void still waiting for the database", extra={"request": self.request_id})
 
     async def _settle(self, usage: Usage, **ended: Any) -> None:
-        """`ended`: see `_carry_out`."""
-        if self._settlement is None:
-            self._settlement = asyncio.create_task(self._carry_out(usage, **ended))
+        """Begins the only settlement there is. `ended`: see `_carry_out`."""
+        assert self._settlement is None
+        self._settlement = asyncio.create_task(self._carry_out(usage, **ended))
         await asyncio.shield(self._settlement)
 
     async def _carry_out(
@@ -163,10 +175,10 @@ class Metered:
         record = {
             "user_id": self.key.user_id,
             "key_id": self.key.key_id,
-            "endpoint": "chat",
+            "endpoint": self.request.endpoint,
             "model": self.model.model_id,
             "upstream_id": self.route.upstream_id,
-            "stream": self.stream,
+            "stream": self.request.stream,
             "outcome": outcome.value,
             "billed_by": billed_by.value,
             "status": status,
@@ -194,7 +206,7 @@ class Metered:
             )
         used = usage.total_tokens
         if outcome is Outcome.CLIENT_LEFT:  # upstream may have read all of it, whatever is billed
-            used = max(used, self.prompt_estimate)
+            used = max(used, self.request.prompt_estimate)
         window = self.release_limits(used)
         try:
             await self._resolve_hold(captured_micro, record)
@@ -205,6 +217,7 @@ class Metered:
                 extra={
                     "request": self.request_id.hex,
                     "cost_micro": captured_micro,
+                    "protocol": self.request.upstream.name,
                     "reason": reason,
                     **record,
                 },
@@ -212,14 +225,14 @@ class Metered:
 
     def release_limits(self, tokens: int) -> "asyncio.Future[None]":
         """Gives the place back and counts what was used; where an upstream reports absurdly much, what was asked."""
-        bound = self.prompt_bound + self.output_cap
+        bound = self.prompt_bound + self.output_limit * self.request.answers
         if bound and tokens > ABSURD * bound:
             tokens = bound
         return self.limiter.finish(
             user_id=self.key.user_id,
             key_id=self.key.key_id,
             request_id=self.request_id.hex,
-            estimate=self.prompt_estimate,
+            estimate=self.request.prompt_estimate,
             tokens=tokens,
         )
 

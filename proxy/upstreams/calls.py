@@ -23,10 +23,13 @@ from proxy.catalogue.upstream_url import is_public
 from proxy.errors import TOO_LARGE, TOO_MANY_REQUESTS, APIError, wait_headers
 from proxy.upstreams import redaction
 from proxy.upstreams.errors import CODE, Fault, error_in, fault_of, retry_after_seconds
+from proxy.upstreams.protocols import UpstreamProtocol
 
 logger = logging.getLogger(__name__)
 
 UPSTREAM_RETRY_AFTER_SECONDS = 5  # where an upstream's 429 names no wait
+
+FULL_CONTEXT = "context_length_exceeded"
 
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 ERROR_MAX_BYTES = 64 * 1024
@@ -52,6 +55,11 @@ class UpstreamRefusal(APIError):
             super().__init__(default, message=error.get("message"), param=error.get("param"))
             self.code = error.get("code")
         self.status, self.retry_after_seconds = status, retry_after_seconds
+
+    def name_prompt(self, field: str) -> None:
+        """Where the context was full, says which field of the client's body the prompt stands in."""
+        if self.code == FULL_CONTEXT:
+            self.param = field
 
 
 class AllFull(Exception):
@@ -133,8 +141,10 @@ class Upstreams:
         most = None if route is None else route.max_in_flight
         return route is not None and most is not None and self._places[route.upstream_id] >= most
 
-    async def send(self, route: ServedRoute, body: bytes, *, stream: bool, deadline: float) -> UpstreamCall:
-        """POSTs a completion and waits for a 200's headers. Raises UpstreamFailed, UpstreamRefusal, AllFull.
+    async def send(
+        self, route: ServedRoute, protocol: UpstreamProtocol, body: bytes, *, stream: bool, deadline: float
+    ) -> UpstreamCall:
+        """POSTs a request and waits for a 200's headers. Raises UpstreamFailed, UpstreamRefusal, AllFull.
 
         A stream has to begin soon; whole answers may come when they are made, at the last moment.
         `deadline`, here and below, is the event loop's time at which the whole call must be over.
@@ -142,7 +152,7 @@ class Upstreams:
         headers_by = _by(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS, deadline) if stream else deadline
         self._places[route.upstream_id] += 1
         try:
-            response = await self._post(route, body, headers_by)
+            response = await self._post(route, protocol, body, headers_by)
         except BaseException:
             self._places[route.upstream_id] -= 1
             raise
@@ -154,12 +164,14 @@ class Upstreams:
         finally:
             call.release()
 
-    async def _post(self, route: ServedRoute, body: bytes, headers_by: float) -> aiohttp.ClientResponse:
+    async def _post(
+        self, route: ServedRoute, protocol: UpstreamProtocol, body: bytes, headers_by: float
+    ) -> aiohttp.ClientResponse:
         assert self._session is not None
         try:
             async with asyncio.timeout_at(headers_by):
                 return await self._session.post(
-                    f"{route.base_url}/chat/completions",
+                    route.base_url + protocol.path,
                     data=body,
                     headers={"Authorization": f"Bearer {route.api_key}", "Content-Type": "application/json"},
                     allow_redirects=False,
@@ -226,7 +238,7 @@ def judged(
             return UpstreamRefusal(status if status < 500 else 400, _told(error, route))
         case Fault.FULL_CONTEXT:
             told = _told(error, route)
-            return UpstreamRefusal(400, told | {"code": "context_length_exceeded", "param": "messages"})
+            return UpstreamRefusal(400, told | {"code": FULL_CONTEXT, "param": None})
         case Fault.OPERATOR:
             named = quirks.operators_fault(error, route.quirks)
             reason = f"status {status} {named}" if named else f"status {status}"

@@ -13,11 +13,11 @@ def record_sql() -> str:
 
     Reads `settled` of wallet.ledger.writer.SETTLE: a hold that was resolved before writes no second record.
     """
-    fields = UsageRecord._meta.concrete_fields
-    types = {field.column: field.db_type(connection) for field in fields if field.column not in SETTLED_COLUMNS}
-    values = [SETTLED_COLUMNS.get(field.column, f"r.{field.column}") for field in fields]
+    columns = {str(field.column): field.db_type(connection) for field in UsageRecord._meta.concrete_fields}
+    types = {name: kind for name, kind in columns.items() if name not in SETTLED_COLUMNS}
+    values = [SETTLED_COLUMNS.get(name, f"r.{name}") for name in columns]
     return f"""
-INSERT INTO {UsageRecord._meta.db_table} ({", ".join(field.column for field in fields)})
+INSERT INTO {UsageRecord._meta.db_table} ({", ".join(columns)})
 SELECT {", ".join(values)}
 FROM settled, json_to_record(settled.record) AS r({", ".join(f"{name} {kind}" for name, kind in types.items())})
 WHERE settled.record IS NOT NULL

@@ -242,7 +242,7 @@ def _settle_items(items: Sequence[Settlement]) -> dict[str, str]:
                 }
                 for n, item in enumerate(items)
             ]
-        ).decode()
+        ).decode(),
     }
 
 

@@ -23,6 +23,7 @@ from proxy.api.chat_completions.answers import (
 from proxy.api.chat_completions.mending import ChunkMender
 from proxy.catalogue.pricing import Usage
 from proxy.catalogue.tokens import TextSize
+from proxy.errors import APIError
 from proxy.metering import reported_usage
 from proxy.metering.endpoint import BadAnswer
 from proxy.metering.reported_usage import Report
@@ -121,7 +122,7 @@ class AnswerStream:
         """Ends the answer here: its choices end for want of length."""
         self.done = self.is_cut = True
 
-    def tail(self, billed: Usage, cost_toman: float) -> bytes:
+    def tail(self, *, billed: Usage, cost_toman: float) -> bytes:
         """The last bytes: an end for each choice that has none, usage and its cost where asked for, and `[DONE]`."""
         last = self._last_without_choices
         head = _head(self._last_data, self._model)
@@ -136,6 +137,9 @@ class AnswerStream:
             cost = reported_usage.for_customers(said, billed, cost_toman)
             events.append(sse.event(encode({**last, **head, "choices": [], "usage": cost})))
         return b"".join(events) + sse.DONE
+
+    def failed(self, error: APIError) -> bytes:
+        return sse.error_event(error.body())
 
     def _relay(self, events: list[bytes]) -> bytes:
         relayed = []

@@ -186,7 +186,7 @@ def makes_calls(message: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class WholeAnswer:
+class ChatAnswer:
     """A decoded whole answer: what it says it used, and how long its text is."""
 
     body: bytes
@@ -194,21 +194,25 @@ class WholeAnswer:
     report: Report | None
     size: TextSize
     mended: bool
+    model: str | None
 
-    def for_customer(self, *, model: str, billed: Usage, cost_toman: float) -> bytes:
-        """The answer as upstream gave it, with the name that was asked for and what it cost. Raises BadAnswer."""
+    def for_customer(self, *, billed: Usage, cost_toman: float) -> bytes:
+        """The answer as upstream gave it, with the name that was asked for and what it cost."""
         said = self.report.said if self.report else None
         changes = reported_usage.purchase_changes(self.answer)
         changes["usage"] = reported_usage.for_customers(said, billed, cost_toman)
-        if self.answer.get("model") is not None:
-            changes["model"] = model
+        if self.model is not None and self.answer.get("model") is not None:
+            changes["model"] = self.model
         if self.mended:
             changes["choices"] = self.answer["choices"]
         return edited(self.body, self.answer, changes)
 
 
-def whole_answer(body: bytes, *, mends: bool = False) -> WholeAnswer:
-    """Reads a whole answer. `mends`: see proxy.catalogue.quirks. Raises BadAnswer."""
+def whole_answer(body: bytes, *, model: str | None = None, mends: bool = False) -> ChatAnswer:
+    """Reads a whole answer. `model`: the name that was asked for; `mends`: see proxy.catalogue.quirks.
+
+    Raises BadAnswer.
+    """
     answer = decode(body)
     if (error := error_of(answer)) is not None:
         raise BadAnswer("an error in a 200 answer", error=error)
@@ -231,7 +235,7 @@ def whole_answer(body: bytes, *, mends: bool = False) -> WholeAnswer:
         mend_whole(answer)
     if mended or _raw_members(body) is None:
         encode(answer)  # what cannot be written must fail before it is paid for
-    return WholeAnswer(body, answer, report, size, mended)
+    return ChatAnswer(body, answer, report, size, mended, model)
 
 
 def _mend_choice(choice: dict[str, Any]) -> bool:

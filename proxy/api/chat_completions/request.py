@@ -7,12 +7,15 @@ upstream as it was written, numbers of any size included.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
+from proxy.api.chat_completions.answer_stream import AnswerStream
+from proxy.api.chat_completions.answers import ChatAnswer, whole_answer
 from proxy.catalogue import tokens
-from proxy.catalogue.quirks import Quirks
+from proxy.catalogue.learning import Expected, exceeded
+from proxy.catalogue.pricing import Usage
 from proxy.catalogue.request_fields import (
     AUDIO,
     FILE,
@@ -24,9 +27,11 @@ from proxy.catalogue.request_fields import (
     client_tools,
     is_disguised,
 )
-from proxy.catalogue.tokens import PromptSize, TextSize
+from proxy.catalogue.served import ServedModel, ServedRoute
+from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS, PromptSize, TextSize
 from proxy.errors import APIError
 from proxy.http.parsing import Compacting, Fields, Payload, decode_anything
+from proxy.upstreams.protocols import CHAT
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 # Agents send these back with nothing in them: an answer of reasoning or calls alone, a tool that said nothing.
@@ -34,6 +39,8 @@ ROLES_WITHOUT_CONTENT = frozenset({"assistant", "tool", "function"})
 MESSAGES_MAX = 20_000
 N_MAX = 128
 OUTPUT_LIMIT_MAX = 2**31 - 1
+# Of nearly every text; what is denser has to say its own cap near the end of a context.
+BYTES_PER_TOKEN_MIN = 3
 
 EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*\]")
 TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
@@ -74,22 +81,60 @@ _read_part = msgspec.json.Decoder(Part).decode
 
 
 @dataclass(slots=True)
-class CompletionRequest:
-    """`fields` are the client's; `output_limit` its own cap on one answer, None where it set none.
+class ChatRequest:
+    """A MeteredRequest (proxy/metering/endpoint.py). `fields` are the client's, `answers` its `n`.
 
-    `inputs`: where the first image, sound or file stands, or the tools, by what it is. `content_bytes`: UTF-8 that
-    messages say in text, all of which a model reads.
+    `content_bytes`: UTF-8 that messages say in text, all of which a model reads.
     """
+
+    endpoint: ClassVar = "chat"
+    upstream: ClassVar = CHAT
+    prompt_field: ClassVar = "messages"
 
     fields: Fields
     model: str
     stream: bool
     include_usage: bool
-    n: int
+    answers: int
     output_limit: int | None
     prompt: PromptSize
     inputs: dict[str, str]
     content_bytes: int
+
+    @property
+    def prompt_estimate(self) -> int:
+        return self.prompt.estimate
+
+    def prompt_bound(self, model: ServedModel) -> int:
+        return self.prompt.bound(
+            rates=model.rates,
+            media_part_tokens=model.media_part_tokens,
+            context_tokens=model.longest_prompt_tokens,
+            trust_context=model.learned_context_tokens is None,
+        )
+
+    def default_output_limit(self, model: ServedModel) -> int:
+        """Leaves room for the prompt: engines refuse a cap that would not fit into the context behind it."""
+        room = model.longest_prompt_tokens - self.prompt.text_bytes // BYTES_PER_TOKEN_MIN
+        return min(model.max_output_tokens, max(room, OUTPUT_FLOOR_TOKENS))
+
+    def is_reported_by(self, route: ServedRoute) -> bool:
+        return self.answers == 1 or not route.quirks.reports_one_choice
+
+    def read_whole(self, body: bytes, route: ServedRoute) -> ChatAnswer:
+        return whole_answer(body, model=self.model, mends=route.quirks.mends_answers)
+
+    def read_stream(self, route: ServedRoute, *, output_bound: int) -> AnswerStream:
+        return AnswerStream(
+            include_usage=self.include_usage,
+            model=self.model,
+            choices=self.answers,
+            mends=route.quirks.mends_answers,
+            output_bound=output_bound,
+        )
+
+    def exceeded(self, usage: Usage, *, model: ServedModel, output_limit: int) -> dict[str, int]:
+        return exceeded(Expected(model, self.prompt, output_limit, self.answers), usage)
 
     def cannot_fit(self, context_tokens: int) -> bool:
         """Whether what the messages say is longer than the context in any tokenizer; what might fit is let through."""
@@ -99,9 +144,10 @@ class CompletionRequest:
         _read_messages(self.fields["messages"], bytes, size)
         return size.at_least > context_tokens
 
-    def upstream_body(self, *, upstream_model: str, output_limit: int, rules: Quirks) -> bytes:
+    def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
         """The body for an upstream: the model's name there, the cap by the name that it obeys, usage asked for in
         streams, and nothing that it does not take or that nobody has bounded."""
+        rules = route.quirks
         body: dict[str, Any] = {
             name: value
             for name, value in self.fields.items()
@@ -110,7 +156,7 @@ class CompletionRequest:
         for name, reduced in rules.reduced_fields.items():
             if name in self.fields and (kept := reduced(self.fields[name])) is not None:
                 body[name] = kept
-        body["model"] = upstream_model
+        body["model"] = route.upstream_model
         for name in rules.limit_fields:
             body[name] = output_limit
         if self.stream:
@@ -132,13 +178,12 @@ def required_model(payload: Payload) -> str:
     return model
 
 
-def read_request(payload: Payload, *, model: str) -> CompletionRequest:
+def read_request(payload: Payload, *, model: str) -> ChatRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
     fields = {name: value for name, value in payload.fields.items() if not is_disguised(name)}
     content = _read_messages(fields["messages"], payload.compacted)
     stream = _read(fields, "stream", _read_flag, "a boolean")
     options = _read(fields, "stream_options", _read_options, "an object") or {}
-    n = _whole_number(fields, "n", N_MAX) or 1
     limits = [
         limit for name in LIMIT_FIELDS if (limit := _whole_number(fields, name, OUTPUT_LIMIT_MAX)) is not None
     ]
@@ -151,12 +196,12 @@ def read_request(payload: Payload, *, model: str) -> CompletionRequest:
         # Without any tool left, what speaks of tools would be refused.
         without = TOOL_FIELDS if bytes(kept) in NO_TOOLS else ()
         fields = {name: value for name, value in {**fields, "tools": kept}.items() if name not in without}
-    return CompletionRequest(
+    return ChatRequest(
         fields=fields,
         model=model,
         stream=bool(stream),
         include_usage=bool(_read(options, "include_usage", decode_anything, "a boolean")),
-        n=n,
+        answers=_whole_number(fields, "n", N_MAX) or 1,
         output_limit=min(limits) if limits else None,  # both caps are kept by keeping the lower one
         prompt=PromptSize(
             text_bytes=payload.text_bytes - content.media_bytes,
@@ -241,12 +286,12 @@ def _read(fields: Fields, name: str, decode: Callable[[msgspec.Raw], Any], wante
         raise _invalid(name, wanted) from None
 
 
-def _whole_number(fields: Fields, name: str, most: int) -> int | None:
-    wanted = f"a whole number from 1 to {most}"
+def _whole_number(fields: Fields, name: str, maximum: int) -> int | None:
+    wanted = f"a whole number from 1 to {maximum}"
     value = _read(fields, name, _read_number, wanted)
     if value is None:
         return None
-    if value != int(value) or not 1 <= value <= most:
+    if value != int(value) or not 1 <= value <= maximum:
         raise _invalid(name, wanted)
     return int(value)
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from keys.lookup import KeyIdentity
 from proxy import runtime
 from proxy.api import health
-from proxy.api.chat_completions import call as chat_call
+from proxy.api.chat_completions.view import ChatCompletions
 from proxy.api.models import Model, Models
 from proxy.catalogue import offers, quirks
 from proxy.catalogue import served as catalogue
@@ -305,7 +305,7 @@ async def test_until_the_first_reading_nothing_is_said_of_any_model(
         await cache.refresh()
     assert not health.is_ready(await health.check(now))
     with pytest.raises(APIError) as caught:
-        chat_call.take(now, read_payload(HELLO), key=KEY)
+        ChatCompletions().priced(read_payload(HELLO), key=KEY)
     assert caught.value.status == 503
     for answer in (Models().get(request), Model().get(request, "m")):
         with pytest.raises(APIError) as caught:

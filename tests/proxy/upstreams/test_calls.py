@@ -19,6 +19,7 @@ from proxy.upstreams.calls import (
     Upstreams,
     read_all,
 )
+from proxy.upstreams.protocols import CHAT
 from tests.proxy.factories import served_route
 
 
@@ -85,7 +86,7 @@ async def test_a_stream_has_to_begin_by_the_first_byte_time_out(upstreams: Upstr
     deadline = asyncio.get_running_loop().time() + 600
     async with slow_upstream() as route, asyncio.timeout(10):
         with pytest.raises(UpstreamFailed, match="no answer in time"):
-            await upstreams.send(route, b"{}", stream=True, deadline=deadline)
+            await upstreams.send(route, CHAT, b"{}", stream=True, deadline=deadline)
     assert not upstreams._places[1]
 
 
@@ -100,7 +101,7 @@ async def test_a_whole_answer_has_until_its_deadline_and_no_longer(
     deadline = clock() + 0.5
 
     async def whole(route: ServedRoute) -> bytes:
-        call = await upstreams.send(route, b"{}", stream=False, deadline=deadline)
+        call = await upstreams.send(route, CHAT, b"{}", stream=False, deadline=deadline)
         try:
             return await read_all(call, deadline=deadline)
         finally:
@@ -124,7 +125,7 @@ async def test_the_words_of_an_error_that_never_ends_are_not_waited_for(
     deadline = asyncio.get_running_loop().time() + 600
     async with slow_upstream(ERROR_HEAD, b'{"error":') as route, asyncio.timeout(10):
         with pytest.raises(UpstreamRefusal) as caught:
-            await upstreams.send(route, b"{}", stream=False, deadline=deadline)
+            await upstreams.send(route, CHAT, b"{}", stream=False, deadline=deadline)
     assert caught.value.status == 400
 
 
@@ -142,5 +143,5 @@ def no_more_descriptors() -> Iterator[None]:
 async def test_a_process_that_can_open_no_connection_says_so_and_blames_nobody(upstreams: Upstreams) -> None:
     deadline = asyncio.get_running_loop().time() + 5
     with no_more_descriptors(), pytest.raises(AllFull, match="EMFILE"):
-        await upstreams.send(served_route(1), b"{}", stream=False, deadline=deadline)
+        await upstreams.send(served_route(1), CHAT, b"{}", stream=False, deadline=deadline)
     assert not upstreams._places[1]

@@ -316,7 +316,7 @@ FULL = {
 @pytest.mark.parametrize("name", FULL)
 def test_a_full_context_has_one_code_whatever_the_upstream_calls_it(name: str) -> None:
     refusal = refused(*FULL[name])
-    assert (refusal.status, refusal.code, refusal.param) == (400, "context_length_exceeded", "messages")
+    assert (refusal.status, refusal.code, refusal.param) == (400, "context_length_exceeded", None)
     assert refusal.body()["error"]["type"] == "invalid_request_error"
     assert refusal.message
     assert "model-7b" not in refusal.message

@@ -201,8 +201,8 @@ def test_what_is_not_ours_in_an_answer_stays_byte_for_byte() -> None:
     body = (
         b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"extra":' + deep + b',"big":1e400'
     )
-    whole = whole_answer(body.replace(b"1e400", b"1e300") + b',"model":"up","usage":null}')
-    said = whole.for_customer(model="asked", billed=Usage(1, 1), cost_toman=0.1)
+    whole = whole_answer(body.replace(b"1e400", b"1e300") + b',"model":"up","usage":null}', model="asked")
+    said = whole.for_customer(billed=Usage(1, 1), cost_toman=0.1)
     usage = b'{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost_toman":0.1}'
     assert said == body.replace(b"1e400", b"1e300") + b',"model":"asked","usage":' + usage + b"}"
 

@@ -10,40 +10,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.api.chat_completions.request import CompletionRequest, read_request, required_model
+from proxy.api.chat_completions.request import ChatRequest, read_request, required_model
 from proxy.catalogue.quirks import QUIRKS, of
 from proxy.catalogue.request_fields import LEFT_OUT, client_tools, thinking_only
 from proxy.catalogue.tokens import DEFAULT_RATES, MEDIA_PART_TOKENS, TokenRates, expansion_bytes
 from proxy.errors import APIError
 from proxy.http.parsing import read_payload
+from tests.proxy.factories import served_route
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
 TOKENIZERS = json.loads((Path(__file__).parent / "tokenizers.json").read_text())
 
 
-def read(messages: Any, **fields: Any) -> CompletionRequest:
+def read(messages: Any, **fields: Any) -> ChatRequest:
     return read_request(read_payload(orjson.dumps({"model": "m", "messages": messages, **fields})), model="m")
 
 
-def raw(text: str) -> CompletionRequest:
+def raw(text: str) -> ChatRequest:
     return read_request(read_payload(text.encode()), model="m")
 
 
 def bound(
-    ask: CompletionRequest,
+    asked: ChatRequest,
     *,
     media: int | None = None,
     context: int = 10**9,
     rates: TokenRates = DEFAULT_RATES,
 ) -> int:
-    return ask.prompt.bound(rates=rates, media_part_tokens=media, context_tokens=context)
+    return asked.prompt.bound(rates=rates, media_part_tokens=media, context_tokens=context)
 
 
-def sent(ask: CompletionRequest, *, kind: str = "openai", **rules: Any) -> dict[str, Any]:
-    body = ask.upstream_body(
-        upstream_model="up", output_limit=9, rules=of(kind=kind, strip_fields="", **rules)
-    )
+def sent(asked: ChatRequest, *, kind: str = "openai", **rules: Any) -> dict[str, Any]:
+    route = served_route(1, upstream_model="up", quirks=of(kind=kind, strip_fields="", **rules))
+    body = asked.body_for(route, output_limit=9)
     decoded: dict[str, Any] = orjson.loads(body)
     return decoded
 
@@ -51,10 +51,10 @@ def sent(ask: CompletionRequest, *, kind: str = "openai", **rules: Any) -> dict[
 @given(st.lists(TEXT, min_size=1, max_size=5), st.booleans())
 def test_the_bound_is_above_every_byte_of_text_and_above_the_estimate(texts: list[str], tools: bool) -> None:
     fields: dict[str, Any] = {"tools": [{"type": "function"}]} if tools else {}
-    ask = read([{"role": "user", "content": text} for text in texts], **fields)
-    assert bound(ask) >= sum(len(text.encode()) for text in texts)
-    assert bound(ask) >= ask.prompt.estimate > 0
-    assert ask.content_bytes == sum(len(text.encode()) for text in texts)
+    asked = read([{"role": "user", "content": text} for text in texts], **fields)
+    assert bound(asked) >= sum(len(text.encode()) for text in texts)
+    assert bound(asked) >= asked.prompt.estimate > 0
+    assert asked.content_bytes == sum(len(text.encode()) for text in texts)
 
 
 @pytest.mark.parametrize("row", TOKENIZERS["above_the_bound"], ids=lambda row: row["name"])
@@ -79,9 +79,9 @@ def test_a_text_that_normalising_lengthens_is_bounded_by_what_it_becomes() -> No
 
 def test_parts_of_text_count_as_text() -> None:
     parts = [{"type": "text", "text": "سلام "}, {"type": "text", "text": "دنیا"}]
-    ask = read([{"role": "user", "content": parts}])
-    assert ask.content_bytes == len("سلام دنیا".encode())
-    assert ask.prompt.media_parts == 0
+    asked = read([{"role": "user", "content": parts}])
+    assert asked.content_bytes == len("سلام دنیا".encode())
+    assert asked.prompt.media_parts == 0
 
 
 def test_a_text_costs_the_same_however_its_json_is_written() -> None:
@@ -112,23 +112,23 @@ def test_however_a_media_part_is_padded_the_text_beside_it_counts(padding: str, 
 
 
 def test_an_image_is_bounded_by_the_models_allowance_not_by_its_bytes() -> None:
-    ask = read([{"role": "user", "content": [{"type": "text", "text": "what is it?"}, IMAGE, IMAGE]}])
-    assert 3_000 <= bound(ask, media=1_500) - DEFAULT_RATES.template_tokens < 3_500
-    assert ask.prompt.estimate < 1_000
-    assert ask.inputs == {"image": "messages[0].content[1]"}
+    asked = read([{"role": "user", "content": [{"type": "text", "text": "what is it?"}, IMAGE, IMAGE]}])
+    assert 3_000 <= bound(asked, media=1_500) - DEFAULT_RATES.template_tokens < 3_500
+    assert asked.prompt.estimate < 1_000
+    assert asked.inputs == {"image": "messages[0].content[1]"}
 
 
 def test_without_an_allowance_an_image_may_fill_the_context() -> None:
-    ask = read(
+    asked = read(
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]
     )
-    assert bound(ask, context=8_192) == 8_192
+    assert bound(asked, context=8_192) == 8_192
 
 
 def test_no_prompt_is_longer_than_the_context_unless_one_was() -> None:
-    ask = read([{"role": "user", "content": "x" * 100_000}])
-    assert bound(ask, context=4_096) == 4_096
-    untrusted = ask.prompt.bound(
+    asked = read([{"role": "user", "content": "x" * 100_000}])
+    assert bound(asked, context=4_096) == 4_096
+    untrusted = asked.prompt.bound(
         rates=DEFAULT_RATES, media_part_tokens=None, context_tokens=4_096, trust_context=False
     )
     assert untrusted > 100_000
@@ -149,15 +149,15 @@ def test_no_prompt_is_longer_than_the_context_unless_one_was() -> None:
 )
 def test_whatever_may_reach_the_prompt_is_in_the_bound_and_in_the_estimate(hidden: dict[str, Any]) -> None:
     messages = hidden.pop("messages", [{"role": "user", "content": "hi"}])
-    ask = read(messages, **hidden)
-    assert bound(ask) >= 5_000
-    assert ask.prompt.estimate >= 1_250
+    asked = read(messages, **hidden)
+    assert bound(asked) >= 5_000
+    assert asked.prompt.estimate >= 1_250
 
 
 def test_a_part_of_an_unknown_kind_may_be_as_large_as_any() -> None:
-    ask = read([{"role": "user", "content": [{"type": "hologram", "hologram": "https://x/y"}]}])
-    assert bound(ask, context=8_192) == 8_192
-    assert bound(ask, media=1_500) >= 1_500
+    asked = read([{"role": "user", "content": [{"type": "hologram", "hologram": "https://x/y"}]}])
+    assert bound(asked, context=8_192) == 8_192
+    assert bound(asked, media=1_500) >= 1_500
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_a_part_of_an_unknown_kind_may_be_as_large_as_any() -> None:
     ],
 )
 def test_histories_that_clients_send_are_taken(message: dict[str, Any]) -> None:
-    ask = read([message])
-    assert sent(ask)["messages"] == [message]
+    asked = read([message])
+    assert sent(asked)["messages"] == [message]
 
 
 @pytest.mark.parametrize(
@@ -244,19 +244,19 @@ def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
 def test_what_is_not_read_reaches_the_upstream_as_it_was_written() -> None:
     numbers = '"seed":18446744073709551616,"x":0.123456789012345678901234567890,"y":1e400'
     message = '{"role":"user","content":"hi","at":1e400}'
-    ask = raw(f'{{"model":"m",{numbers},"messages":[{message}]}}')
-    body = ask.upstream_body(upstream_model="up", output_limit=9, rules=QUIRKS["openai"]).decode()
+    asked = raw(f'{{"model":"m",{numbers},"messages":[{message}]}}')
+    body = asked.body_for(served_route(1, upstream_model="up"), output_limit=9).decode()
     assert numbers in body
     assert message in body
 
 
 def test_the_cap_goes_out_by_the_name_that_the_upstream_obeys() -> None:
-    ask = read([{"role": "user", "content": "hi"}], max_completion_tokens=5)
-    assert ask.output_limit == 5
+    asked = read([{"role": "user", "content": "hi"}], max_completion_tokens=5)
+    assert asked.output_limit == 5
     base = {"model": "up", "messages": [{"role": "user", "content": "hi"}]}
-    assert sent(ask) == {**base, "max_tokens": 9}
-    assert sent(ask, limit_field="max_completion_tokens") == {**base, "max_completion_tokens": 9}
-    assert sent(ask, limit_field="both") == {**base, "max_tokens": 9, "max_completion_tokens": 9}
+    assert sent(asked) == {**base, "max_tokens": 9}
+    assert sent(asked, limit_field="max_completion_tokens") == {**base, "max_completion_tokens": 9}
+    assert sent(asked, limit_field="both") == {**base, "max_tokens": 9, "max_completion_tokens": 9}
 
 
 def test_of_two_caps_the_lower_one_keeps_both() -> None:
@@ -265,8 +265,8 @@ def test_of_two_caps_the_lower_one_keeps_both() -> None:
 
 @pytest.mark.parametrize(("written", "value"), [("2.0", 2), ("2", 2), ("null", None), ("1e2", 100)])
 def test_a_whole_number_may_be_written_as_a_decimal(written: str, value: int | None) -> None:
-    ask = raw(f'{{"model":"m","messages":[{{"role":"user","content":"x"}}],"max_tokens":{written}}}')
-    assert ask.output_limit == value
+    asked = raw(f'{{"model":"m","messages":[{{"role":"user","content":"x"}}],"max_tokens":{written}}}')
+    assert asked.output_limit == value
 
 
 @pytest.mark.parametrize("written", ["0", "-1", "2.5", "1e400", '"5"', "true", "[]", "99999999999999999999"])
@@ -278,8 +278,8 @@ def test_a_cap_that_is_no_number_of_tokens_is_refused(written: str) -> None:
 
 @pytest.mark.parametrize("kind", QUIRKS)
 def test_no_upstream_gets_what_would_change_how_much_is_made_who_serves_or_what_it_costs(kind: str) -> None:
-    ask = read([{"role": "user", "content": "hi"}], **dict.fromkeys(LEFT_OUT, 3), temperature=1)
-    assert sent(ask, kind=kind) == {
+    asked = read([{"role": "user", "content": "hi"}], **dict.fromkeys(LEFT_OUT, 3), temperature=1)
+    assert sent(asked, kind=kind) == {
         "model": "up",
         "messages": [{"role": "user", "content": "hi"}],
         "temperature": 1,
@@ -288,16 +288,16 @@ def test_no_upstream_gets_what_would_change_how_much_is_made_who_serves_or_what_
 
 
 def test_a_name_written_with_escapes_is_the_same_name() -> None:
-    ask = raw('{"model":"m","messages":[{"role":"user","content":"x"}],"n_\\u0070redict":150}')
-    assert "n_predict" not in sent(ask)
+    asked = raw('{"model":"m","messages":[{"role":"user","content":"x"}],"n_\\u0070redict":150}')
+    assert "n_predict" not in sent(asked)
 
 
 @pytest.mark.parametrize(
     "name", ["Max_Tokens", "MODEL", "N", "\u017ftream", "Tools", "N_Predict", "maxoutputtokens"]
 )
 def test_a_name_in_other_letters_cannot_stand_for_one_that_is_read_or_left_out(name: str) -> None:
-    ask = read([{"role": "user", "content": "hi"}], **{name: 50_000}, temperature=1)
-    assert set(sent(ask)) == {"model", "messages", "temperature", "max_tokens"}
+    asked = read([{"role": "user", "content": "hi"}], **{name: 50_000}, temperature=1)
+    assert set(sent(asked)) == {"model", "messages", "temperature", "max_tokens"}
 
 
 @pytest.mark.parametrize(
@@ -308,32 +308,32 @@ def test_a_name_in_other_letters_cannot_stand_for_one_that_is_read_or_left_out(n
     ],
 )
 def test_an_image_in_a_part_of_text_is_an_image_beside_the_text(text: dict[str, Any]) -> None:
-    ask = read([{"role": "user", "content": [text]}])
-    assert ask.inputs == {"image": "messages[0].content[0]"}
-    assert bound(ask, media=10_000) > 15_000
+    asked = read([{"role": "user", "content": [text]}])
+    assert asked.inputs == {"image": "messages[0].content[0]"}
+    assert bound(asked, media=10_000) > 15_000
     assert read([{"role": "user", "content": [{**text, "image_url": None}]}]).inputs == {}
 
 
 def test_of_a_name_that_stands_twice_the_last_one_counts_everywhere() -> None:
-    ask = raw('{"model":"a","model":"m","messages":[{"role":"user","content":"x"}],"n":9,"n":2}')
-    assert ask.n == 2
-    assert sent(ask)["n"] == 2
+    asked = raw('{"model":"a","model":"m","messages":[{"role":"user","content":"x"}],"n":9,"n":2}')
+    assert asked.answers == 2
+    assert sent(asked)["n"] == 2
 
 
 def test_gemini_is_told_how_to_think_and_nothing_else_of_its_extra_body() -> None:
     extra = {"google": {"thinking_config": {"thinking_budget": 0}, "cached_content": "cachedContents/1"}}
-    ask = read([{"role": "user", "content": "hi"}], extra_body=extra)
-    assert sent(ask, kind="gemini")["extra_body"] == {"google": {"thinking_config": {"thinking_budget": 0}}}
-    assert "extra_body" not in sent(ask)
+    asked = read([{"role": "user", "content": "hi"}], extra_body=extra)
+    assert sent(asked, kind="gemini")["extra_body"] == {"google": {"thinking_config": {"thinking_budget": 0}}}
+    assert "extra_body" not in sent(asked)
     assert thinking_only(msgspec.Raw(b'{"google":5}')) is None
 
 
 def test_tools_that_an_upstream_would_run_are_left_out() -> None:
     own = {"type": "function", "function": {"name": "f", "parameters": {"maximum": 1e300}}}
-    ask = read([{"role": "user", "content": "hi"}], tools=[own, {"type": "web_search"}, {"type": "custom"}])
-    assert sent(ask)["tools"] == [own, {"type": "custom"}]
-    ask = read([{"role": "user", "content": "hi"}], tools=[{"type": "web_search"}], tool_choice="auto")
-    assert set(sent(ask)) == {"model", "messages", "max_tokens"}
+    asked = read([{"role": "user", "content": "hi"}], tools=[own, {"type": "web_search"}, {"type": "custom"}])
+    assert sent(asked)["tools"] == [own, {"type": "custom"}]
+    asked = read([{"role": "user", "content": "hi"}], tools=[{"type": "web_search"}], tool_choice="auto")
+    assert set(sent(asked)) == {"model", "messages", "max_tokens"}
     hosted = [
         {"googleSearch": {}},
         {"type": None, "code_execution": {}},
@@ -341,13 +341,13 @@ def test_tools_that_an_upstream_would_run_are_left_out() -> None:
         {"type": "web_search"},
     ]
     flat = {"name": "f", "parameters": {}}
-    ask = read([{"role": "user", "content": "hi"}], tools=[*hosted, {"type": 5}, flat])
-    assert sent(ask)["tools"] == [{"type": 5}, flat]  # malformed: upstream says so
+    asked = read([{"role": "user", "content": "hi"}], tools=[*hosted, {"type": 5}, flat])
+    assert sent(asked)["tools"] == [{"type": 5}, flat]  # malformed: upstream says so
     for tools in (b'[{"function":{}}]', b'{"type":"web_search"}', b"null", b"[5]"):
         assert client_tools(unread := msgspec.Raw(tools)) is unread
 
 
 def test_streams_are_asked_for_their_usage_and_keep_their_other_options() -> None:
-    ask = read([{"role": "user", "content": "hi"}], stream=True, stream_options={"x": 1})
-    assert not ask.include_usage
-    assert sent(ask)["stream_options"] == {"x": 1, "include_usage": True}
+    asked = read([{"role": "user", "content": "hi"}], stream=True, stream_options={"x": 1})
+    assert not asked.include_usage
+    assert sent(asked)["stream_options"] == {"x": 1, "include_usage": True}

@@ -1,0 +1,140 @@
+"""A metered call that its key's limits have let in, to its settlement: hold, attempts, and what comes of them."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from keys.lookup import KeyIdentity
+from proxy.catalogue.served import ServedRoute
+from proxy.errors import busy, unavailable, upstream_error
+from proxy.metering import admission
+from proxy.metering.admission import PricedRequest
+from proxy.metering.endpoint import BadAnswer, WholeAnswer
+from proxy.metering.relay import Relay
+from proxy.metering.settlement import Metered, Outcome
+from proxy.upstreams.calls import AllFull, UpstreamCall, UpstreamFailed, UpstreamRefusal, judged, read_all
+from wallet.ledger.holds import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from proxy.runtime import Runtime
+
+CLIENT_CLOSED = 499  # nginx's number, for the record: nobody was there to read a status
+
+
+@dataclass(frozen=True, slots=True)
+class PaidAnswer:
+    """The body of a whole answer, and what was paid for it."""
+
+    body: bytes
+    cost_toman: float
+
+
+class MeteredCall:
+    """One call. `answer`, awaited once, ends it or leaves that to the relay that it returns."""
+
+    def __init__(
+        self, runtime: "Runtime", priced: PricedRequest, *, key: KeyIdentity, request_id: uuid.UUID
+    ) -> None:
+        self._runtime = runtime
+        self._request = priced.request
+        self._client_has_left = False
+        self._deadline = 0.0
+        self._metered = Metered(
+            holds=runtime.holds,
+            limiter=runtime.limiter,
+            learning=runtime.learning,
+            request_id=request_id,
+            key=key,
+            request=priced.request,
+            model=priced.model,
+            route=priced.model.routes[0],
+        )
+
+    def client_left(self) -> None:
+        """To be said before `answer` is cancelled because nobody waits for it any more."""
+        self._client_has_left = True
+
+    async def answer(self) -> PaidAnswer | Relay:
+        """A whole answer, paid for; or a relay whose first event has arrived, to be delivered.
+
+        Raises APIError; no hold is left open then.
+        """
+        metered = self._metered
+        try:
+            await admission.hold(metered)
+        except BaseException:
+            await metered.release_limits(0)
+            raise
+        try:
+            return await self._ask_upstreams()
+        except UpstreamRefusal as error:
+            error.name_prompt(self._request.prompt_field)
+            await metered.void(outcome=Outcome.REFUSED, status=error.status)
+            raise
+        except UpstreamFailed as error:
+            await metered.void(outcome=Outcome.UPSTREAM_FAILED, status=502, reason=str(error))
+            raise upstream_error(error.retry_after_seconds, detail=str(error)) from error
+        except AllFull as error:
+            await metered.void(outcome=Outcome.INTERRUPTED, status=503, reason=str(error))
+            raise busy() from error
+        except LedgerUnavailable as error:
+            raise unavailable() from error
+        except asyncio.CancelledError:
+            left = self._client_has_left
+            outcome = Outcome.CLIENT_LEFT if left else Outcome.INTERRUPTED
+            await metered.void(outcome=outcome, status=CLIENT_CLOSED if left else 500)
+            raise
+        except BaseException:
+            await metered.void(outcome=Outcome.INTERRUPTED, status=500)
+            raise
+
+    async def _ask_upstreams(self) -> PaidAnswer | Relay:
+        metered, now = self._metered, asyncio.get_running_loop().time()
+        self._deadline = now + settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS
+        answer = await self._runtime.router.call(metered.model.routes, self._attempt, deadline=self._deadline)
+        if isinstance(answer, Relay):
+            return answer
+        metered.mark_first_byte()
+        bill = await metered.capture(answer.report, size=answer.size, final=True, outcome=Outcome.COMPLETED)
+        body = answer.for_customer(billed=bill.usage, cost_toman=bill.cost_toman)
+        return PaidAnswer(body, bill.cost_toman)
+
+    async def _attempt(self, route: ServedRoute) -> WholeAnswer | Relay:
+        request, metered, deadline = self._request, self._metered, self._deadline
+        metered.route = route
+        first_by = asyncio.get_running_loop().time() + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
+        response = await self._runtime.upstreams.send(
+            route,
+            request.upstream,
+            request.body_for(route, output_limit=metered.output_limit),
+            stream=request.stream,
+            deadline=deadline,
+        )
+        if not request.stream:
+            return await self._read_whole(response, route)
+        relay = Relay(
+            metered,
+            response,
+            request.read_stream(route, output_bound=metered.output_bound),
+            deadline=deadline,
+            first_by=first_by,
+            on_failure=partial(self._runtime.breakers.broke_off, route),
+        )
+        await relay.open()
+        return relay
+
+    async def _read_whole(self, response: UpstreamCall, route: ServedRoute) -> WholeAnswer:
+        try:
+            body = await read_all(response, deadline=self._deadline)
+        finally:
+            response.release()
+        try:
+            return self._request.read_whole(body, route)
+        except BadAnswer as error:
+            if error.status is not None:
+                raise judged(error.status, error.error, route) from error
+            raise UpstreamFailed(str(error)) from error
