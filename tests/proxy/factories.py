@@ -10,8 +10,10 @@ from factory.django import DjangoModelFactory
 from keys.models import APIKey
 from proxy.catalogue import secrets
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
+from proxy.catalogue.pricing import PriceQuote
 from proxy.catalogue.quirks import QUIRKS
-from proxy.catalogue.served import ServedRoute
+from proxy.catalogue.served import ServedModel, ServedRoute
+from proxy.catalogue.tokens import TokenRates
 from proxy.usage.models import UsageRecord
 from tests.factories import UserFactory
 
@@ -76,6 +78,26 @@ def served_route(upstream_id: int, **fields: Any) -> ServedRoute:
         "weight": 1,
     }
     return ServedRoute(upstream_id=upstream_id, **(asked | fields))
+
+
+def served_model(**fields: Any) -> ServedModel:
+    given: dict[str, Any] = {
+        "model_id": "m",
+        "description": "",
+        "description_fa": "",
+        "owned_by": "",
+        "created": 0,
+        "context_tokens": 10_000,
+        "max_output_tokens": 1_000,
+        "media_part_tokens": None,
+        "takes": frozenset(),
+        "rates": TokenRates(template_tokens=64),
+        "learned_context_tokens": None,
+        "learned_output_tokens": None,
+        "price": PriceQuote(1, 1),
+        "routes": (),
+    }
+    return ServedModel(**(given | fields))
 
 
 class UsageRecordFactory(DjangoModelFactory[UsageRecord]):

@@ -3,9 +3,9 @@
 import pytest
 
 from proxy.catalogue.learning import Expected, exceeded
-from proxy.catalogue.pricing import PriceQuote, Usage
-from proxy.catalogue.served import ServedModel
-from proxy.catalogue.tokens import PromptSize, TokenRates
+from proxy.catalogue.pricing import Usage
+from proxy.catalogue.tokens import PromptSize
+from tests.proxy.factories import served_model
 
 CONTEXT = 10_000
 
@@ -13,22 +13,7 @@ CONTEXT = 10_000
 def learned(
     prompt_tokens: int, completion_tokens: int = 1, *, media_parts: int = 0, media: int | None = None
 ) -> dict[str, int]:
-    model = ServedModel(
-        model_id="m",
-        description="",
-        description_fa="",
-        owned_by="",
-        created=0,
-        context_tokens=CONTEXT,
-        max_output_tokens=1_000,
-        media_part_tokens=media,
-        takes=frozenset(),
-        rates=TokenRates(template_tokens=64),
-        learned_context_tokens=None,
-        learned_output_tokens=None,
-        price=PriceQuote(1, 1),
-        routes=(),
-    )
+    model = served_model(context_tokens=CONTEXT, media_part_tokens=media)
     prompt = PromptSize(text_bytes=1_000, media_parts=media_parts)
     return exceeded(Expected(model, prompt, 1_000, 1), Usage(prompt_tokens, completion_tokens))
 

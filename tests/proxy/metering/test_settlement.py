@@ -14,7 +14,7 @@ from proxy.catalogue.tokens import TextSize
 from proxy.http.parsing import read_payload
 from proxy.metering.reported_usage import Report
 from proxy.metering.settlement import AlreadySettled, Metered, Outcome
-from tests.proxy.factories import served_route
+from tests.proxy.factories import served_model, served_route
 
 KEY = KeyIdentity(1, 1, 1, "free", 1, 1, None, 1, 1, None, 5)
 HELLO = b'{"model":"m","messages":[{"role":"user","content":"Hello"}]}'
@@ -41,7 +41,6 @@ class NoLimits:
 
 
 def metered(holds: SlowHolds) -> Metered:
-    model = SimpleNamespace(model_id="m", price=PriceQuote(1_000, 3_000), learned_output_tokens=None)
     return Metered(
         holds=cast(Any, holds),
         limiter=cast(Any, NoLimits()),
@@ -49,12 +48,10 @@ def metered(holds: SlowHolds) -> Metered:
         request_id=uuid.uuid4(),
         key=KEY,
         request=read_request(read_payload(HELLO), model="m"),
-        model=cast(Any, SimpleNamespace(**vars(model), longest_prompt_tokens=100, media_part_tokens=None,
-                                        rates=SimpleNamespace(template_tokens=9, tokens_per_100_bytes=100,
-                                                              tools_tokens_per_100_bytes=200), context_tokens=100)),
+        model=served_model(price=PriceQuote(1_000, 3_000)),
         route=served_route(1),
         held_micro=10**9,
-    )  # fmt: skip
+    )
 
 
 async def test_a_capture_after_a_void_is_refused() -> None:
