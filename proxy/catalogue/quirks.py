@@ -90,7 +90,7 @@ def unfit_fields(text: str) -> list[str]:
     return [name for name in field_names(text) if name in NEEDED_FIELDS or FIELD_NAME.fullmatch(name) is None]
 
 
-def of(*, kind: str, strip_fields: str, limit_field: str = "max_tokens") -> Quirks:
+def rules_for(*, kind: str, strip_fields: str, limit_field: str = "max_tokens") -> Quirks:
     """The rules of one upstream: those of its kind, and the fields that its admin named. Raises UnknownKind.
 
     `limit_field`: the name of the cap that it obeys, or `both`.

@@ -17,18 +17,20 @@ def test_every_kind_that_an_admin_can_choose_has_its_rules() -> None:
 
 def test_no_rule_leaves_out_what_bounds_or_bills_an_answer() -> None:
     assert all(not rules.strip_fields & NEEDED_FIELDS for rules in QUIRKS.values())
-    assert quirks.of(kind="openai", strip_fields="max_tokens, seed, n").strip_fields == LEFT_OUT | {"seed"}
+    assert quirks.rules_for(kind="openai", strip_fields="max_tokens, seed, n").strip_fields == LEFT_OUT | {
+        "seed"
+    }
 
 
 def test_an_admins_fields_come_on_top_of_the_kinds() -> None:
-    rules = quirks.of(kind="gemini", strip_fields="logprobs top_logprobs")
+    rules = quirks.rules_for(kind="gemini", strip_fields="logprobs top_logprobs")
     assert rules.strip_fields == QUIRKS["gemini"].strip_fields | {"logprobs", "top_logprobs"}
     assert rules.mends_answers
 
 
 def test_a_kind_that_this_version_does_not_know_is_no_kind() -> None:
     with pytest.raises(quirks.UnknownKind, match="'of tomorrow'"):
-        quirks.of(kind="of tomorrow", strip_fields="")
+        quirks.rules_for(kind="of tomorrow", strip_fields="")
 
 
 INVALID_KEY = {

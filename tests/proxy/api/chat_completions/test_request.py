@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.api.chat_completions.request import CompletionRequest, read_request, required_model
-from proxy.catalogue.quirks import QUIRKS, of
+from proxy.catalogue.quirks import QUIRKS, rules_for
 from proxy.catalogue.request_fields import LEFT_OUT, client_tools, thinking_only
 from proxy.catalogue.tokens import DEFAULT_RATES, MEDIA_PART_TOKENS, TokenRates, expansion_bytes
 from proxy.errors import APIError
@@ -42,7 +42,7 @@ def bound(
 
 def sent(ask: CompletionRequest, *, kind: str = "openai", **rules: Any) -> dict[str, Any]:
     body = ask.upstream_body(
-        upstream_model="up", output_limit=9, rules=of(kind=kind, strip_fields="", **rules)
+        upstream_model="up", output_limit=9, rules=rules_for(kind=kind, strip_fields="", **rules)
     )
     decoded: dict[str, Any] = orjson.loads(body)
     return decoded
