@@ -204,7 +204,7 @@ async def _call(
             include_usage=ask.include_usage,
             model=ask.model,
             choices=ask.n,
-            mends=route.quirks.mends_answers,
+            mends=route.quirks.repairs_answers,
             output_bound=metered.output_bound,
         )
         broke_off = partial(runtime.breakers.broke_off, route)
@@ -227,7 +227,7 @@ async def _whole(response: UpstreamCall, route: ServedRoute, deadline: float) ->
     finally:
         response.release()
     try:
-        return answers.whole_answer(body, mends=route.quirks.mends_answers)
+        return answers.whole_answer(body, mends=route.quirks.repairs_answers)
     except BadAnswer as error:
         if error.status is not None:
             raise judged(error.status, error.error, route) from error

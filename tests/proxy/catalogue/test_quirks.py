@@ -25,7 +25,7 @@ def test_no_rule_leaves_out_what_bounds_or_bills_an_answer() -> None:
 def test_an_admins_fields_come_on_top_of_the_kinds() -> None:
     rules = quirks.rules_for(kind="gemini", strip_fields="logprobs top_logprobs")
     assert rules.strip_fields == QUIRKS["gemini"].strip_fields | {"logprobs", "top_logprobs"}
-    assert rules.mends_answers
+    assert rules.repairs_answers
 
 
 def test_a_kind_that_this_version_does_not_know_is_no_kind() -> None:
