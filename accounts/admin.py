@@ -253,7 +253,7 @@ class NumberChangeAdmin(AskAndDecideAdmin):
 
     def save_model(self, request: HttpRequest, obj: NumberChange, form: Any, change: bool) -> None:
         obj.requested_by_id = admin_id(request)
-        number_changes.ask(change=obj)
+        number_changes.request(change=obj)
         self.message_user(request, gettext("The change waits for the approval of a second admin."), "warning")
 
     def approve_row(self, pk: int, *, admin_id: int) -> None:

@@ -80,7 +80,7 @@ class Try:
     digest: bytes
     pepper_version: int
     mobile: str
-    tries_left: int
+    tries_remaining: int
     max_tries: int
 
 

@@ -25,7 +25,7 @@ class AlreadyWaiting(Exception):
     """A change of this account's number is waiting already."""
 
 
-def ask(*, change: NumberChange) -> None:
+def request(*, change: NumberChange) -> None:
     """Stores a change that an admin filled in; it waits for another one. Opens a transaction.
 
     Raises NumberTaken, AlreadyWaiting.

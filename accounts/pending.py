@@ -45,7 +45,7 @@ def begin(request: HttpRequest, *, mobile: str, destination: str, issued: Issued
     request.session[SESSION_NAME] = asdict(pending)
 
 
-def of(request: HttpRequest) -> Pending | None:
+def read(request: HttpRequest) -> Pending | None:
     return _read(request.session)
 
 

@@ -67,7 +67,7 @@ def address_of(request: HttpRequest) -> str | None:
         return None
 
 
-def of(*, user_id: int, current_key: str | None) -> list[ListedSession]:
+def listing(*, user_id: int, current_key: str | None) -> list[ListedSession]:
     """A user's sessions, the present one first, then by last use."""
     current = current_key and digest(current_key)
     listed = [

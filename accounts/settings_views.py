@@ -55,7 +55,7 @@ def end_others(request: HttpRequest) -> HttpResponse:
 
 
 def _sessions(request: HttpRequest) -> list[sessions.ListedSession]:
-    return sessions.of(user_id=_user_id(request), current_key=request.session.session_key)
+    return sessions.listing(user_id=_user_id(request), current_key=request.session.session_key)
 
 
 def _user_id(request: HttpRequest) -> int:

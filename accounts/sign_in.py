@@ -25,18 +25,20 @@ class SendFailed(Exception):
 
 
 class WrongCode(Exception):
-    """The code does not match; of `max_tries`, `tries_left` are left."""
+    """The code does not match; of `max_tries`, `tries_remaining` are left."""
 
-    def __init__(self, tries_left: int, max_tries: int) -> None:
-        super().__init__(tries_left, max_tries)
-        self.tries_left, self.max_tries = tries_left, max_tries
+    def __init__(self, tries_remaining: int, max_tries: int) -> None:
+        super().__init__(tries_remaining, max_tries)
+        self.tries_remaining, self.max_tries = tries_remaining, max_tries
 
 
 class AccountClosed(Exception):
     """The code was right, and an admin has closed the number's account."""
 
 
-def ask(*, mobile: str, address: str, now: datetime, is_known_browser: bool = False) -> challenges.Issued:
+def send_code(
+    *, mobile: str, address: str, now: datetime, is_known_browser: bool = False
+) -> challenges.Issued:
     """Sends a code to an E.164 number, on behalf of a client address (as `addresses.counted` writes it).
 
     The same happens for numbers with and without an account; a browser that has signed in with the number before has
@@ -69,7 +71,7 @@ def ask(*, mobile: str, address: str, now: datetime, is_known_browser: bool = Fa
     return issued
 
 
-def answer(*, challenge_id: uuid.UUID, browser_secret: str, code: str, now: datetime) -> User:
+def verify_code(*, challenge_id: uuid.UUID, browser_secret: str, code: str, now: datetime) -> User:
     """The user who answered a challenge rightly; the first time, the account is opened.
 
     `code` is six ASCII digits. Raises WrongCode, challenges.NotValid, AccountClosed.
@@ -80,7 +82,7 @@ def answer(*, challenge_id: uuid.UUID, browser_secret: str, code: str, now: date
         raise challenges.NotValid
     given = codes.digest(pepper=pepper, challenge_id=challenge_id, mobile=attempt.mobile, code=code)
     if not codes.matches(attempt.digest, given):
-        raise WrongCode(attempt.tries_left, attempt.max_tries)
+        raise WrongCode(attempt.tries_remaining, attempt.max_tries)
     with transaction.atomic():
         challenges.consume(challenge_id=challenge_id, now=now)
         user = opening.open_account(mobile=attempt.mobile)

@@ -55,7 +55,7 @@ def number_page(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("code")
 @require_http_methods(["GET", "HEAD", "POST"])
 def code_page(request: HttpRequest) -> HttpResponse:
-    begun = pending.of(request)
+    begun = pending.read(request)
     if request.user.is_authenticated:
         return redirect(begun.destination if begun else settings.LOGIN_REDIRECT_URL)
     if begun is None:
@@ -64,7 +64,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if form.is_valid():
         try:
-            user = sign_in.answer(
+            user = sign_in.verify_code(
                 challenge_id=begun.challenge_id,
                 browser_secret=begun.browser_secret,
                 code=form.cleaned_data["code"],
@@ -96,7 +96,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def send_again(request: HttpRequest) -> HttpResponse:
-    begun = pending.of(request)
+    begun = pending.read(request)
     if request.user.is_authenticated or begun is None:
         return redirect("accounts:sign_in")
     if request.method != "POST":  # reloaded, or the language was changed on an error page
@@ -121,7 +121,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 def _send(request: HttpRequest, *, mobile: str, destination: str) -> HttpResponse:
     # REMOTE_ADDR is the client's: the server in front rewrites it from a trusted proxy's header, nobody else.
     address = addresses.counted(request.META.get("REMOTE_ADDR", ""))
-    issued = sign_in.ask(
+    issued = sign_in.send_code(
         mobile=mobile,
         address=address,
         now=timezone.now(),

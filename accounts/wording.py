@@ -29,16 +29,16 @@ def send_failed(error: sign_in.SendFailed) -> str:
 
 
 def wrong_code(error: sign_in.WrongCode) -> str:
-    if not error.tries_left:
+    if not error.tries_remaining:
         if error.max_tries == challenges.MAX_TRIES:
             return _("The code was wrong five times. Ask for a new one below.")
         return _("The code was wrong three times. Ask for a new one below.")
     text = ngettext(
         "This code is not right. You have %(count)s more try.",
         "This code is not right. You have %(count)s more tries.",
-        error.tries_left,
+        error.tries_remaining,
     )
-    return text % {"count": _number(error.tries_left)}
+    return text % {"count": _number(error.tries_remaining)}
 
 
 def _wait(seconds: int) -> str:

@@ -151,19 +151,22 @@ CUSTOMERS = [
     Customer("one choice of four reported, streamed", Engine(report="one_choice"), asks(n=4, stream=True)),
     # Clients that leave, read slowly, or are cut off.
     Customer("leaves in the middle, upstream cancels", Engine(), STREAM, leaves=500, offer=CANCEL),
-    Customer("leaves in the middle, upstream bills on", Engine(bills_on=True), STREAM, leaves=500, offer=DRAIN),
+    Customer(
+        "leaves in the middle, upstream bills on", Engine(bills_after_disconnect=True), STREAM,
+        leaves=500, offer=DRAIN,
+    ),
     Customer("leaves at the last delta", Engine(), STREAM, leaves=1_000, offer=CANCEL),
     Customer("leaves at finish_reason", Engine(), STREAM, leaves=SEEN_FINISH, offer=CANCEL),
     Customer(
         "leaves at finish_reason, upstream bills on",
-        Engine(bills_on=True), STREAM, leaves=SEEN_FINISH, offer=DRAIN,
+        Engine(bills_after_disconnect=True), STREAM, leaves=SEEN_FINISH, offer=DRAIN,
     ),
     Customer("leaves reasoning alone, in the middle", Engine(reasons=True), STREAM, leaves=500, offer=CANCEL),
     Customer("leaves Persian in the middle", Engine(token=PERSIAN), STREAM, leaves=500, offer=CANCEL),
     Customer("reads slowly, to the end", Engine(burst=0), STREAM, reads_slowly=True),
     Customer(
         "reads slowly and leaves, upstream bills on",
-        Engine(burst=0, bills_on=True), STREAM, leaves=500, reads_slowly=True, offer=DRAIN,
+        Engine(burst=0, bills_after_disconnect=True), STREAM, leaves=500, reads_slowly=True, offer=DRAIN,
     ),
     Customer(
         "still streaming at the total deadline",

@@ -25,7 +25,7 @@ Body = dict[str, Any]
 class Engine:
     """`makes`: tokens per choice where nothing caps them. `caps`: request fields that do, the first one given wins.
     `counts`: fields that ask for more choices. `token`, `letters`: a token's text; sent letter by letter.
-    `report`: honest, zeros, early, one_choice, none. `bills_on`: it goes on when its reader has left.
+    `report`: honest, zeros, early, one_choice, none. `bills_after_disconnect`: it goes on when its reader has left.
     `burst`, `pause_seconds`: tokens made at once, and the rest after them; burst 0: everything at once.
     `reasons`: everything it says is reasoning. `dearer`: by what a request multiplies the price here.
     """
@@ -36,7 +36,7 @@ class Engine:
     token: str = ENGLISH
     letters: bool = False
     report: str = "honest"
-    bills_on: bool = False
+    bills_after_disconnect: bool = False
     burst: int = 8
     pause_seconds: float = 0.008
     reasons: bool = False
@@ -113,7 +113,7 @@ class Upstreams:
         if not body.get("stream"):
             made.completion += tokens * choices * factor
             return web.json_response(_whole(engine, prompt, tokens, choices, body))
-        if engine.bills_on:
+        if engine.bills_after_disconnect:
             made.completion += tokens * choices * factor
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         try:
@@ -130,7 +130,7 @@ class Upstreams:
         what = "reasoning_content" if engine.reasons else "content"
         for number in range(tokens):
             for choice in range(choices):
-                made.completion += 0 if engine.bills_on else factor
+                made.completion += 0 if engine.bills_after_disconnect else factor
                 for piece in engine.token if engine.letters else [engine.token]:
                     await response.write(_event([_choice(choice, {what: piece})]))
             if number == 0 and engine.report == "early":

@@ -25,14 +25,14 @@ def envstr(name: str, default: str | None = None) -> str:
     return value
 
 
-def envint(name: str, default: int, *, least: int = 0) -> int:
+def envint(name: str, default: int, *, minimum: int = 0) -> int:
     value = envstr(name, str(default))
     try:
         number = int(value)
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
-    if number < least:
-        raise ImproperlyConfigured(f"{name} must be at least {least}, not {value!r}.")
+    if number < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {value!r}.")
     return number
 
 

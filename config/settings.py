@@ -190,8 +190,8 @@ if SMS_PROVIDER == "smsir" and not (SMSIR_API_KEY and SMSIR_TEMPLATE_ID):
 if not SANDBOX and not all(url.startswith("https://") for url in (KAVENEGAR_BASE_URL, SMSIR_BASE_URL)):
     raise ImproperlyConfigured("SMS providers are asked over https:// in production.")
 # One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
-CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60, least=1)
-CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000, least=1)
+CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60, minimum=1)
+CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000, minimum=1)
 # All SMS an hour, of whatever kind: what a fault or an attack can cost at most.
 SMS_PER_HOUR = envint("SMS_PER_HOUR", 3_000)
 OTP_TOTP_ISSUER = "Hamiran"
@@ -258,7 +258,7 @@ TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
 # What one user may start to pay in a day, by Tehran's calendar.
 TOPUP_DAILY_MAX_TOMAN = envint("TOPUP_DAILY_MAX_TOMAN", 200_000_000)
 # How many payments one user may start in an hour without completing one of them.
-TOPUP_STARTS_PER_HOUR = envint("TOPUP_STARTS_PER_HOUR", 10, least=1)
+TOPUP_STARTS_PER_HOUR = envint("TOPUP_STARTS_PER_HOUR", 10, minimum=1)
 # A refund, correction or gift above this waits for a second admin.
 ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
 # Likewise what a tier gives to a new account; and what all new accounts of a day of Tehran are given together.
@@ -266,35 +266,35 @@ SIGN_UP_CREDIT_MAX_TOMAN = envint("SIGN_UP_CREDIT_MAX_TOMAN", 50_000)
 SIGN_UP_CREDIT_DAILY_MAX_TOMAN = envint("SIGN_UP_CREDIT_DAILY_MAX_TOMAN", 20_000_000)
 # What one admin may charge per million tokens. A price outside of this, or of nothing, waits for a second one.
 PRICE_MIN_TOMAN = envint("PRICE_MIN_TOMAN", 100)
-PRICE_MAX_TOMAN = envint("PRICE_MAX_TOMAN", 20_000_000, least=PRICE_MIN_TOMAN)
+PRICE_MAX_TOMAN = envint("PRICE_MAX_TOMAN", 20_000_000, minimum=PRICE_MIN_TOMAN)
 
 # --- API -----------------------------------------------------------------------------------------------------
-BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024, least=1)
+BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024, minimum=1)
 BODIES_MAX_BYTES = envint(
     "BODIES_MAX_BYTES", 512 * 1024 * 1024
 )  # of all uploads that one process reads at once
-BODY_IDLE_TIMEOUT_SECONDS = envint("BODY_IDLE_TIMEOUT_SECONDS", 30, least=1)
-BODY_TOTAL_TIMEOUT_SECONDS = envint("BODY_TOTAL_TIMEOUT_SECONDS", 300, least=1)
+BODY_IDLE_TIMEOUT_SECONDS = envint("BODY_IDLE_TIMEOUT_SECONDS", 30, minimum=1)
+BODY_TOTAL_TIMEOUT_SECONDS = envint("BODY_TOTAL_TIMEOUT_SECONDS", 300, minimum=1)
 UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")
 UPSTREAM_API_KEY = envsecret("UPSTREAM_API_KEY", default="")
 # Hosts that an upstream may have although they are private or without TLS.
 UPSTREAM_ALLOWED_HOSTS = envlist(
     "UPSTREAM_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else []
 )
-UPSTREAM_CONNECT_TIMEOUT_SECONDS = envint("UPSTREAM_CONNECT_TIMEOUT_SECONDS", 5, least=1)
-UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = envint("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 120, least=1)
-UPSTREAM_IDLE_TIMEOUT_SECONDS = envint("UPSTREAM_IDLE_TIMEOUT_SECONDS", 60, least=1)
-UPSTREAM_CONTENT_TIMEOUT_SECONDS = envint("UPSTREAM_CONTENT_TIMEOUT_SECONDS", 300, least=1)
-UPSTREAM_TOTAL_TIMEOUT_SECONDS = envint("UPSTREAM_TOTAL_TIMEOUT_SECONDS", 600, least=1)
+UPSTREAM_CONNECT_TIMEOUT_SECONDS = envint("UPSTREAM_CONNECT_TIMEOUT_SECONDS", 5, minimum=1)
+UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = envint("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 120, minimum=1)
+UPSTREAM_IDLE_TIMEOUT_SECONDS = envint("UPSTREAM_IDLE_TIMEOUT_SECONDS", 60, minimum=1)
+UPSTREAM_CONTENT_TIMEOUT_SECONDS = envint("UPSTREAM_CONTENT_TIMEOUT_SECONDS", 300, minimum=1)
+UPSTREAM_TOTAL_TIMEOUT_SECONDS = envint("UPSTREAM_TOTAL_TIMEOUT_SECONDS", 600, minimum=1)
 # Completions that one process has upstream at once; each keeps two sockets and an answer's buffers.
-IN_FLIGHT_MAX = envint("IN_FLIGHT_MAX", 5_000, least=1)
-CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30, least=1)
+IN_FLIGHT_MAX = envint("IN_FLIGHT_MAX", 5_000, minimum=1)
+CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30, minimum=1)
 # A hold outlives the longest call with a margin, so that the sweeper never takes one from a living request.
 HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + CLIENT_WRITE_TIMEOUT_SECONDS + 120
 # A load balancer needs this long to notice; nobody is in front of the sandbox.
 SHUTDOWN_DELAY_SECONDS = envint("SHUTDOWN_DELAY_SECONDS", 0 if SANDBOX else 5)
 SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
-WEB_PROCESSES = envint("WEB_PROCESSES", 1, least=1)
+WEB_PROCESSES = envint("WEB_PROCESSES", 1, minimum=1)
 
 METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
 

@@ -88,7 +88,7 @@ def _beyond_a_limit(
     request: HttpRequest, form: TopUpForm, error: topups.DailyLimitReached | topups.TooManyStarted
 ) -> HttpResponse:
     if isinstance(error, topups.DailyLimitReached):
-        left = number_text(toman_from_micro(error.left_micro), language=get_language())
+        left = number_text(toman_from_micro(error.remaining_micro), language=get_language())
         form.add_error(
             "amount",
             _("With this you would pay more than is possible in one day. Today %(left)s Toman are left.")

@@ -175,8 +175,8 @@ def _upstream(base_url: str, api_key: str) -> Upstream:
 def disconnect_rule(kind: str) -> Upstream.OnDisconnect:
     """What a new upstream of this kind does when a client leaves, unless somebody says otherwise."""
     rules = quirks.QUIRKS.get(kind)
-    bills_on = rules is not None and rules.bills_on
-    return Upstream.OnDisconnect.DRAIN if bills_on else Upstream.OnDisconnect.CANCEL
+    bills_after_disconnect = rules is not None and rules.bills_after_disconnect
+    return Upstream.OnDisconnect.DRAIN if bills_after_disconnect else Upstream.OnDisconnect.CANCEL
 
 
 def limit_name(base_url: str) -> Upstream.LimitField:

@@ -109,7 +109,7 @@ class PriceChangeAdmin(ShownPrices, AskAndDecideAdmin):
 
 def let_wait(page: "ModelAdmin[Any]", request: HttpRequest, price: Price) -> None:
     """Asks for a price that one admin may not set alone."""
-    price_changes.ask(
+    price_changes.request(
         model_id=price.model_id,
         price=quote(price),
         valid_from=price.valid_from,

@@ -39,7 +39,7 @@ def is_waiting(model_id: int | None) -> bool:
     return PriceChange.objects.filter(model_id=model_id, state=State.PENDING).exists()
 
 
-def ask(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id: int) -> None:
+def request(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id: int) -> None:
     """Lets a price wait for a second admin. Opens a transaction. Raises AlreadyWaiting."""
     with transaction.atomic():
         LanguageModel.objects.select_for_update(no_key=True).get(pk=model_id)

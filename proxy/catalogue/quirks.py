@@ -38,20 +38,20 @@ class UnknownKind(LookupError):
 @dataclass(frozen=True, slots=True)
 class Quirks:
     """`strip_fields`: top-level request fields that are left out. `reduced_fields`: those of them of which a part is
-    sent on. `limit_fields`: the names by which the cap on an answer is sent. `mends_answers`: see ChunkMender.
+    sent on. `limit_fields`: the names by which the cap on an answer is sent. `repairs_answers`: see ChunkRepairs.
 
-    `reports_one_choice`: of several choices, its usage counts one. `bills_on`: it goes on, and bills, when its reader
-    has left. `operators_faults`: what a refusal of a request names as its status or reason when the operator is at
-    fault.
+    `reports_one_choice`: of several choices, its usage counts one. `bills_after_disconnect`: it goes on, and bills,
+    when its reader has left. `operators_faults`: what a refusal of a request names as its status or reason when the
+    operator is at fault.
     `requests_faults`: patterns of messages about the request that come with a 404 or a 5xx all the same.
     """
 
     strip_fields: frozenset[str] = LEFT_OUT
     reduced_fields: Mapping[str, Callable[[msgspec.Raw], msgspec.Raw | None]] = field(default_factory=dict)
     limit_fields: tuple[str, ...] = ("max_tokens",)
-    mends_answers: bool = False
+    repairs_answers: bool = False
     reports_one_choice: bool = False
-    bills_on: bool = False
+    bills_after_disconnect: bool = False
     operators_faults: frozenset[str] = frozenset()
     requests_faults: tuple[str, ...] = REQUESTS_FAULTS
 
@@ -69,8 +69,8 @@ QUIRKS = {
             "presence_penalty", "repetition_penalty", "top_k", "min_p", "reasoning",
         },
         reduced_fields={"extra_body": thinking_only},
-        mends_answers=True,
-        bills_on=True,
+        repairs_answers=True,
+        bills_after_disconnect=True,
         # All with 400: a wrong key (its `status` is that of any bad request), and a country or an account that is
         # not served.
         operators_faults=frozenset({"API_KEY_INVALID", "FAILED_PRECONDITION"}),
@@ -90,7 +90,7 @@ def unfit_fields(text: str) -> list[str]:
     return [name for name in field_names(text) if name in NEEDED_FIELDS or FIELD_NAME.fullmatch(name) is None]
 
 
-def of(*, kind: str, strip_fields: str, limit_field: str = "max_tokens") -> Quirks:
+def rules_for(*, kind: str, strip_fields: str, limit_field: str = "max_tokens") -> Quirks:
     """The rules of one upstream: those of its kind, and the fields that its admin named. Raises UnknownKind.
 
     `limit_field`: the name of the cap that it obeys, or `both`.

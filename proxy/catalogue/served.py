@@ -239,7 +239,7 @@ def _route(route: Route) -> ServedRoute:
         api_key=secrets.decrypt(upstream.api_key_encrypted),
         upstream_model=route.upstream_model,
         on_disconnect=upstream.on_disconnect,
-        quirks=quirks.of(
+        quirks=quirks.rules_for(
             kind=upstream.kind, strip_fields=upstream.strip_fields, limit_field=upstream.limit_field
         ),
         max_in_flight=upstream.max_in_flight,

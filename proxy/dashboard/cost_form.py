@@ -27,21 +27,21 @@ class Cost:
 
 
 class FigureField(forms.CharField):
-    """A whole number from `least` to `most`, with the digits and separators of any keyboard."""
+    """A whole number from `minimum` to `maximum`, with the digits and separators of any keyboard."""
 
-    def __init__(self, *, least: int, most: int, **kwargs: Any) -> None:
+    def __init__(self, *, minimum: int, maximum: int, **kwargs: Any) -> None:
         widget = forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "dir": "ltr"})
         super().__init__(max_length=40, widget=widget, **kwargs)
-        self.least, self.most = least, most
+        self.minimum, self.maximum = minimum, maximum
 
     def clean(self, value: Any) -> int:
         figure = IGNORED.sub("", super().clean(value))
         if not figure.isdecimal():
             raise forms.ValidationError(_("Write a whole number, for example 1,000."))
         number = int(figure)  # reads the digits of every script
-        if number < self.least:
+        if number < self.minimum:
             raise forms.ValidationError(_("This figure is too small."))
-        if number > self.most:
+        if number > self.maximum:
             raise forms.ValidationError(_("This figure is too large."))
         return number
 
@@ -50,10 +50,10 @@ class CostForm(forms.Form):
     """Tokens are those of one request; `cached` is the share of its input in percent."""
 
     model = forms.ChoiceField(label=_("Model"))
-    input = FigureField(label=_("Input tokens of a request"), least=0, most=FIGURE_MAX)
-    cached = FigureField(label=_("Of these from the cache, in percent"), least=0, most=100)
-    output = FigureField(label=_("Output tokens of a request"), least=0, most=FIGURE_MAX)
-    requests = FigureField(label=_("Number of requests"), least=1, most=FIGURE_MAX)
+    input = FigureField(label=_("Input tokens of a request"), minimum=0, maximum=FIGURE_MAX)
+    cached = FigureField(label=_("Of these from the cache, in percent"), minimum=0, maximum=100)
+    output = FigureField(label=_("Output tokens of a request"), minimum=0, maximum=FIGURE_MAX)
+    requests = FigureField(label=_("Number of requests"), minimum=1, maximum=FIGURE_MAX)
 
     def __init__(self, given: dict[str, str], *, models: Sequence[ServedModel]) -> None:
         """Figures that are not given are those of an example. `models` is not empty."""

@@ -96,7 +96,7 @@ class Overview:
     model_id: str | None
 
 
-def of(*, user_id: int, now: datetime, month_start: date) -> Overview:
+def load(*, user_id: int, now: datetime, month_start: date) -> Overview:
     """The overview of a user at `now`; `month_start` is the first day of the month, by whatever calendar."""
     wallet = reports.balance(user_id=user_id)
     days = periods.of_days_by_day(month_start, timezone.localdate(now))
@@ -172,5 +172,5 @@ def overview(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     assert request.user.pk is not None, "login_required stands before"
     month_start = formats.month_start(timezone.localdate(now), language=get_language())
-    shown = of(user_id=int(request.user.pk), now=now, month_start=month_start)
+    shown = load(user_id=int(request.user.pk), now=now, month_start=month_start)
     return render(request, "proxy/overview.html", {"overview": shown})

@@ -85,7 +85,7 @@ class Intake:
         self.bytes = PerMinute()
         self.refusals = PerMinute()
         self._turn = asyncio.Lock()
-        self._rests_until = 0.0
+        self._next_turn_at = 0.0
 
     @asynccontextmanager
     async def turn(self, body_bytes: int) -> AsyncIterator[None]:
@@ -94,13 +94,13 @@ class Intake:
             yield
             return
         async with self._turn:
-            await asyncio.sleep(self._rests_until - time.monotonic())
+            await asyncio.sleep(self._next_turn_at - time.monotonic())
             began = time.monotonic()
             try:
                 yield
             finally:
                 now = time.monotonic()
-                self._rests_until = now + (now - began)
+                self._next_turn_at = now + (now - began)
 
 
 def max_refusals(rpm: int) -> int:

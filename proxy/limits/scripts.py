@@ -22,14 +22,14 @@ local function tidy(log, token_log, sum)
     redis.call('ZREMRANGEBYSCORE', log, '-inf', edge)
     local gone = redis.call('ZRANGEBYSCORE', token_log, '-inf', edge)
     if #gone > 0 then
-        local left = 0
-        for _, one in ipairs(gone) do left = left + tonumber(string.match(one, ':(%-?%d+)$')) end
+        local sum_gone = 0
+        for _, one in ipairs(gone) do sum_gone = sum_gone + tonumber(string.match(one, ':(%-?%d+)$')) end
         redis.call('ZREMRANGEBYSCORE', token_log, '-inf', edge)
-        redis.call('DECRBY', sum, left)
+        redis.call('DECRBY', sum, sum_gone)
     end
     return redis.call('ZCARD', log), tonumber(redis.call('GET', sum) or '0')
 end
-local function wait_for(log, token_log, running, requests, used, rpm, tpm, most)
+local function wait_for(log, token_log, running, requests, used, rpm, tpm, max_running)
     if tokens > tpm then return -1 end
     local wait = 0
     if requests >= rpm and not counted then
@@ -46,9 +46,9 @@ local function wait_for(log, token_log, running, requests, used, rpm, tpm, most)
         end
         at = at + 64
     end
-    if wait == 0 and most > 0 and not counted then
+    if wait == 0 and max_running > 0 and not counted then
         redis.call('ZREMRANGEBYSCORE', running, '-inf', now)
-        if redis.call('ZCARD', running) >= most then wait = 1000 end
+        if redis.call('ZCARD', running) >= max_running then wait = 1000 end
     end
     return wait
 end
@@ -71,7 +71,7 @@ for i = 1, 2 do
     if needs < 0 or wait < 0 then wait = -1 else wait = math.max(wait, needs) end
 end
 for i = 1, 2 do
-    local k, most = i * 4 - 4, tonumber(ARGV[i * 3 + 4])
+    local k, max_running = i * 4 - 4, tonumber(ARGV[i * 3 + 4])
     if counted then redis.call('ZREM', KEYS[k + 2], id .. ':0') end
     if wait == 0 then
         redis.call('ZADD', KEYS[k + 2], now, entry)
@@ -80,7 +80,7 @@ for i = 1, 2 do
             redis.call('ZADD', KEYS[k + 1], now, id)
             redis.call('PEXPIRE', KEYS[k + 1], 61000)
             requests[i] = requests[i] + 1
-            if most > 0 then
+            if max_running > 0 then
                 redis.call('ZADD', KEYS[k + 4], now + seconds * 1000, id)
                 redis.call('PEXPIRE', KEYS[k + 4], seconds * 1000)
             end

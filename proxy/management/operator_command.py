@@ -61,7 +61,7 @@ class OperatorCommand(BaseCommand):
         raise NotImplementedError
 
 
-def whole(options: dict[str, Any], name: str, *, least: int = 1) -> int | None:
+def whole(options: dict[str, Any], name: str, *, minimum: int = 1) -> int | None:
     """The whole number given as `--name`, in any digits and grouped or not; None where it was left out.
 
     Read here and not by argparse, so that a wrong one is a sentence and not a usage screen.
@@ -72,16 +72,16 @@ def whole(options: dict[str, Any], name: str, *, least: int = 1) -> int | None:
     try:
         number = int(ascii_digits(str(given)).replace(",", ""))
     except ValueError:
-        number = least - 1
-    if number < least:
+        number = minimum - 1
+    if number < minimum:
         raise CommandError(
-            f"--{name.replace('_', '-')} must be a whole number of at least {least}, not {given!r}."
+            f"--{name.replace('_', '-')} must be a whole number of at least {minimum}, not {given!r}."
         )
     return number
 
 
-def required(options: dict[str, Any], name: str, *, least: int = 1) -> int:
-    number = whole(options, name, least=least)
+def required(options: dict[str, Any], name: str, *, minimum: int = 1) -> int:
+    number = whole(options, name, minimum=minimum)
     if number is None:
         raise CommandError(f"--{name.replace('_', '-')} is missing.")
     return number

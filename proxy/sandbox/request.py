@@ -37,8 +37,8 @@ def check(body: dict[str, Any]) -> None:
         raise Refused(400, "Invalid 'messages': expected a non-empty array of objects.", param="messages")
     _check_number(body, "temperature", 0, 2)
     _check_number(body, "top_p", 0, 1)
-    for name, least, most in WHOLE_NUMBERS:
-        _check_number(body, name, least, most, whole=True)
+    for name, minimum, maximum in WHOLE_NUMBERS:
+        _check_number(body, name, minimum, maximum, whole=True)
     if body.get("top_logprobs") is not None and body.get("logprobs") is not True:
         raise Refused(400, "'top_logprobs' is only allowed when 'logprobs' is enabled.", param="top_logprobs")
     if body.get("logprobs") is not None and not isinstance(body["logprobs"], bool):
@@ -54,7 +54,7 @@ def check(body: dict[str, Any]) -> None:
 
 
 def _check_number(
-    body: dict[str, Any], name: str, least: int, most: int | None, *, whole: bool = False
+    body: dict[str, Any], name: str, minimum: int, maximum: int | None, *, whole: bool = False
 ) -> None:
     value = body.get(name)
     if value is None:
@@ -63,11 +63,13 @@ def _check_number(
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         message = f"Invalid type for '{name}': expected {'an integer' if whole else 'a decimal'}."
         raise Refused(400, message, param=name, code="invalid_type")
-    if value < least:
-        message = f"Invalid '{name}': {kind} below minimum value. Expected a value >= {least}, but got {value} instead."
+    if value < minimum:
+        message = f"Invalid '{name}': {kind} below minimum value."
+        message += f" Expected a value >= {minimum}, but got {value} instead."
         raise Refused(400, message, param=name, code=f"{kind}_below_min_value")
-    if most is not None and not value <= most:
-        message = f"Invalid '{name}': {kind} above maximum value. Expected a value <= {most}, but got {value} instead."
+    if maximum is not None and not value <= maximum:
+        message = f"Invalid '{name}': {kind} above maximum value."
+        message += f" Expected a value <= {maximum}, but got {value} instead."
         raise Refused(400, message, param=name, code=f"{kind}_above_max_value")
 
 

@@ -138,8 +138,9 @@ class Upstreams:
         """Whether one call more is one too many, for this process or for the route's upstream."""
         if self._places.total() >= settings.IN_FLIGHT_MAX:
             return True
-        most = None if route is None else route.max_in_flight
-        return route is not None and most is not None and self._places[route.upstream_id] >= most
+        if route is None or route.max_in_flight is None:
+            return False
+        return self._places[route.upstream_id] >= route.max_in_flight
 
     async def send(
         self, route: ServedRoute, protocol: UpstreamProtocol, body: bytes, *, stream: bool, deadline: float
@@ -190,15 +191,15 @@ class Upstreams:
 
 
 async def read_all(
-    response: UpstreamCall | aiohttp.ClientResponse, *, deadline: float, most: int = ANSWER_MAX_BYTES
+    response: UpstreamCall | aiohttp.ClientResponse, *, deadline: float, max_bytes: int = ANSWER_MAX_BYTES
 ) -> bytes:
-    """The whole body, up to `most` bytes. Raises UpstreamFailed."""
+    """The whole body, up to `max_bytes`. Raises UpstreamFailed."""
     body = bytearray()
     try:
         async with asyncio.timeout_at(deadline):
             while chunk := await response.content.readany():
                 body += chunk
-                if len(body) > most:
+                if len(body) > max_bytes:
                     raise UpstreamFailed("an answer without end", begun=True)
     except TimeoutError:
         raise UpstreamFailed("took too long", begun=bool(body)) from None
@@ -218,7 +219,7 @@ async def _refusal(
     if response.status >= 400:
         with contextlib.suppress(UpstreamFailed):  # its status says enough
             error = error_in(
-                await read_all(response, deadline=_by(ERROR_SECONDS, deadline), most=ERROR_MAX_BYTES)
+                await read_all(response, deadline=_by(ERROR_SECONDS, deadline), max_bytes=ERROR_MAX_BYTES)
             )
     return judged(response.status, error, route, retry_after=response.headers.get("Retry-After", ""))
 

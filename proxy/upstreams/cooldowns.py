@@ -1,8 +1,9 @@
-"""Models of upstreams that refuse the operator: they have had enough (429), or his key, account or name for the model
-is wrong. Left alone for as long as they asked, or a moment, then tried by one call first.
+"""Models that their upstream refuses to the operator: there have been too many requests (429), or the operator's key,
+account or name for the model is wrong. Such a model is left alone for as long as the upstream asked, or a moment;
+then one call tries it before the others.
 
-Not the breaker's business: the upstream is well, its other models may be within their limits, and a call that is
-refused costs so little that each process learns of it by itself.
+This is no matter for a breaker: the upstream is well, and its other models may be within their limits. A refused call
+costs so little that each process finds out by itself.
 """
 
 import time
@@ -10,19 +11,19 @@ from collections.abc import Callable
 
 from proxy.catalogue.served import ServedRoute
 
-REST_SECONDS, REST_MAX_SECONDS = 5.0, 60.0
-TRY_SECONDS = 5.0  # after which another call tries, where the first one has told nothing yet
+COOLDOWN_SECONDS, COOLDOWN_MAX_SECONDS = 5.0, 60.0
+TRY_SECONDS = 5.0  # after which another call may try, if the one that tries has not ended
 
 
-class Rests:
-    """Of one web process. `clock` gives seconds that only grow."""
+class Cooldowns:
+    """Those of one web process. `clock` gives seconds that only grow."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[tuple[int, str], float] = {}
 
     def admits(self, route: ServedRoute) -> bool:
-        """Whether a call may go there. Of those that ask once a rest is over, the first one goes ahead alone."""
+        """Whether a call may go there. When a cooldown is over, the first call to ask goes ahead alone."""
         until = self._until.get(_key(route))
         if until is None:
             return True
@@ -34,8 +35,8 @@ class Rests:
 
     def begin(self, route: ServedRoute, *, seconds: float | None) -> None:
         """`seconds`: what the upstream asked for, if anything."""
-        asked = REST_SECONDS if seconds is None else min(seconds, REST_MAX_SECONDS)
-        self._until[_key(route)] = self._clock() + asked
+        lasting = COOLDOWN_SECONDS if seconds is None else min(seconds, COOLDOWN_MAX_SECONDS)
+        self._until[_key(route)] = self._clock() + lasting
 
     def end(self, route: ServedRoute) -> None:
         self._until.pop(_key(route), None)

@@ -1,9 +1,8 @@
 """Which upstream a call goes to, and where it goes next if that one fails before the first byte.
 
-Routes of the lowest priority share the traffic by weight, the others stand behind them in order. An upstream that
-is full, that rests after it refused the operator or whose breaker is open is passed over. If that leaves none, one
-that is not full is called anyway; but not for want of room at one that is well: whoever comes a moment later will
-find it.
+Routes of the lowest priority share the traffic by weight, the others stand behind them in order. An upstream is
+passed over while it is full, cools down after it refused the operator, or has an open breaker. If that leaves none,
+one that is not full is called anyway, unless a healthy one is merely full: that one will have room a moment later.
 """
 
 import asyncio
@@ -16,9 +15,9 @@ from prometheus_client import Counter
 
 from proxy.catalogue.served import ServedRoute
 from proxy.errors import TOO_MANY_REQUESTS
-from proxy.upstreams.breakers import Breakers, Pass
+from proxy.upstreams.breakers import Breakers, Permit
 from proxy.upstreams.calls import AllFull, UpstreamFailed, UpstreamRefusal, Upstreams
-from proxy.upstreams.cooldowns import Rests
+from proxy.upstreams.cooldowns import Cooldowns
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +33,8 @@ REFUSED_OPERATOR = Counter(
 BUDGET_EMPTY = Counter("hamiran_retry_budget_empty", "Failures that were final for want of a retry budget")
 
 ATTEMPTS_MAX = 3
-# Retries are a tenth of the requests at most, beyond the first ten; what is not used up saves up to a hundred, for
-# the moment when an upstream takes all its calls with it.
+# Beyond the first ten, at most a tenth of the requests are tried again. Retries that are not needed are saved, up to
+# a hundred, for the moment when an upstream goes away with all its calls.
 BUDGET_START, BUDGET_SHARE, BUDGET_MAX = 10.0, 0.1, 100.0
 BACKOFF_SECONDS = 0.2
 
@@ -72,7 +71,7 @@ class Router:
     def __init__(self, *, upstreams: Upstreams, breakers: Breakers) -> None:
         self._upstreams = upstreams
         self._breakers = breakers
-        self._rests = Rests()
+        self._cooldowns = Cooldowns()
         self._budget = RetryBudget()
         self._chance = random.Random()  # noqa: S311 - it shares traffic and guards nothing
 
@@ -90,19 +89,20 @@ class Router:
         costs the operator one more at most, and the client nothing.
         """
         self._budget.earn()
-        waiting = in_order(routes, self._chance)
-        route, how = await self._first(waiting)
+        untried = in_order(routes, self._chance)
+        permit = await self._first(untried)
         tried: list[ServedRoute] = []
         while True:
+            route = permit.route
             tried.append(route)
-            waiting = [other for other in waiting if other is not route]
+            untried = [other for other in untried if other is not route]
             try:
-                return await self._try(attempt, route, how)
+                return await self._try(attempt, permit)
             except (UpstreamFailed, UpstreamRefusal) as error:
                 again = isinstance(error, UpstreamFailed) and error.passing and tried.count(route) == 1
                 if len(tried) == ATTEMPTS_MAX or is_final(error):
                     raise
-                following = await self._next(route, waiting, deadline, again=again, free=is_unserved(error))
+                following = await self._next(route, untried, deadline, again=again, free=is_unserved(error))
                 if following is None:
                     raise
                 logger.warning(
@@ -110,58 +110,57 @@ class Router:
                     extra={
                         "upstream": route.upstream_name,
                         "reason": error_reason(error),
-                        "next_upstream": following[0].upstream_name,
+                        "next_upstream": following.route.upstream_name,
                     },
                 )
-            route, how = following
+            permit = following
 
-    async def _try(
-        self, attempt: Callable[[ServedRoute], Awaitable[Answer]], route: ServedRoute, how: Pass
-    ) -> Answer:
+    async def _try(self, attempt: Callable[[ServedRoute], Awaitable[Answer]], permit: Permit) -> Answer:
+        """One attempt, by which `permit` is settled however it ends."""
         try:
-            answer = await attempt(route)
+            answer = await attempt(permit.route)
         except (UpstreamFailed, UpstreamRefusal) as error:
             if is_unserved(error):
-                self._breakers.dropped(route, how)
-                self._rests.begin(route, seconds=error.retry_after_seconds)
+                permit.dropped()
+                self._cooldowns.begin(permit.route, seconds=error.retry_after_seconds)
                 if isinstance(error, UpstreamFailed):
-                    tell_operator(route, str(error))
+                    tell_operator(permit.route, str(error))
             elif isinstance(error, UpstreamFailed):
-                self._breakers.failed(route, how)
+                permit.failed()
             else:  # the request's own fault: the upstream is well
-                self._went_well(route, how)
+                self._went_well(permit)
             raise
         except BaseException:
-            self._breakers.dropped(route, how)
+            permit.dropped()
             raise
-        self._went_well(route, how)
+        self._went_well(permit)
         return answer
 
-    def _went_well(self, route: ServedRoute, how: Pass) -> None:
-        self._breakers.succeeded(route, how)
-        self._rests.end(route)
+    def _went_well(self, permit: Permit) -> None:
+        permit.succeeded()
+        self._cooldowns.end(permit.route)
 
-    async def _first(self, waiting: list[ServedRoute]) -> tuple[ServedRoute, Pass]:
-        chosen = await self._choose(waiting)
-        if chosen is not None:
-            return chosen
-        full = [route for route in waiting if self._upstreams.is_full(route)]
-        with_room = [route for route in waiting if route not in full]
+    async def _first(self, untried: list[ServedRoute]) -> Permit:
+        permit = await self._choose(untried)
+        if permit is not None:
+            return permit
+        full = [route for route in untried if self._upstreams.is_full(route)]
+        with_room = [route for route in untried if route not in full]
         if not with_room or not all(self._breakers.is_open(route) for route in full):
             raise AllFull("every upstream is full")
-        return self._breakers.least_bad(with_room), Pass.FORCED
+        return self._breakers.force(with_room)
 
-    async def _choose(self, waiting: list[ServedRoute]) -> tuple[ServedRoute, Pass] | None:
-        for route in waiting:
-            if self._upstreams.is_full(route) or not self._rests.admits(route):
+    async def _choose(self, routes: list[ServedRoute]) -> Permit | None:
+        for route in routes:
+            if self._upstreams.is_full(route) or not self._cooldowns.admits(route):
                 continue
-            if (how := await self._breakers.admit(route)) is not None:
-                return route, how
+            if (permit := await self._breakers.admit(route)) is not None:
+                return permit
         return None
 
     async def _next(
-        self, failed: ServedRoute, waiting: list[ServedRoute], deadline: float, *, again: bool, free: bool
-    ) -> tuple[ServedRoute, Pass] | None:
+        self, failed: ServedRoute, untried: list[ServedRoute], deadline: float, *, again: bool, free: bool
+    ) -> Permit | None:
         """Where to try after a failure: another upstream at once, else the same one after a moment; None: nowhere.
 
         `free`: whatever the budget says.
@@ -171,17 +170,17 @@ class Router:
             return None
         delay = self._chance.uniform(0, BACKOFF_SECONDS)
         again = again and delay < seconds_left and not self._breakers.is_open(failed)
-        chosen = await self._choose(waiting)
-        if chosen is None and not again:
+        permit = await self._choose(untried)
+        if permit is None and not again:
             return None
         if not free and not self._budget.spend():
             BUDGET_EMPTY.inc()
-            if chosen is not None:
-                self._breakers.dropped(*chosen)
+            if permit is not None:
+                permit.dropped()
             return None
-        if chosen is not None:
+        if permit is not None:
             FAILOVERS.labels(failed.upstream_name).inc()
-            return chosen
+            return permit
         RETRIES.labels(failed.upstream_name).inc()
         await asyncio.sleep(delay)
         return await self._choose([failed])
@@ -198,16 +197,16 @@ def error_reason(error: UpstreamFailed | UpstreamRefusal) -> str:
 
 
 def is_final(error: UpstreamFailed | UpstreamRefusal) -> bool:
-    """Whether no upstream is to be asked after this: the answer had begun, or the request itself is at fault."""
+    """Whether no other upstream is tried after this: the answer had begun, or the request itself is at fault."""
     if isinstance(error, UpstreamFailed):
         return error.begun
     return error.status != TOO_MANY_REQUESTS
 
 
 def is_unserved(error: UpstreamFailed | UpstreamRefusal) -> bool:
-    """Whether a well upstream refuses the operator, for now or until something is mended. It has done no work then.
+    """Whether a healthy upstream refused the operator, for now or until something is mended; it has done no work then.
 
-    The model there rests next, so that it is passed over; what one customer asks for never opens a breaker.
+    The model then cools down at that upstream. What one customer asks for never opens a breaker.
     """
     if isinstance(error, UpstreamFailed):
         return error.operators

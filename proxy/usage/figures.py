@@ -105,7 +105,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class PeriodUsage:
     """A period: every hour or day of it in order, empty ones too; shares from the dearest down; the sum."""
 
     slices: list[Slice]
@@ -114,7 +114,7 @@ class Usage:
     latency: Latency | None
 
 
-def over(*, user_id: int, period: Period, key_id: int | None = None, model: str | None = None) -> Usage:
+def over(*, user_id: int, period: Period, key_id: int | None = None, model: str | None = None) -> PeriodUsage:
     """What was used in a period: by one key, of one model, or (None) by and of all."""
     parameters = _parameters(user_id, period, key_id, model)
     with connection.cursor() as cursor:
@@ -137,7 +137,7 @@ def over(*, user_id: int, period: Period, key_id: int | None = None, model: str 
     shares.sort(
         key=lambda share: (-share.figures.cost_micro, -share.figures.requests, share.key, share.model)
     )
-    return Usage(
+    return PeriodUsage(
         slices=[
             Slice(start, filled.get(start, Figures()), latencies.get(int(start.timestamp())))
             for start in period.starts

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from proxy.usage import chart
 from proxy.usage import wording as usage_wording
 from proxy.usage.chart import Chart
-from proxy.usage.figures import Slice, Usage
+from proxy.usage.figures import PeriodUsage, Slice
 from proxy.usage.periods import Period
 
 
@@ -38,7 +38,7 @@ class Picture:
     slots: list[tuple[int, str]]
 
 
-def of(used: Usage, *, period: Period) -> list[Picture]:
+def draw(used: PeriodUsage, *, period: Period) -> list[Picture]:
     """Pictures of a period in which something was used."""
     starts = [usage_wording.start(each.starts_at, by=period.by) for each in used.slices]
     pictures = [_requests(used.slices, starts), _cost(used.slices, starts), _tokens(used.slices, starts)]

@@ -39,7 +39,7 @@ def usage(request: HttpRequest) -> HttpResponse:
         "by_hour": period.by == "hour",
         "usage": used,
         "used_slices": [each for each in reversed(used.slices) if each.figures.requests],
-        "pictures": pictures.of(used, period=period) if used.total.requests else [],
+        "pictures": pictures.draw(used, period=period) if used.total.requests else [],
     }
     return _page(request, "proxy/usage.html", form, context)
 

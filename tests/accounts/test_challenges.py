@@ -161,7 +161,7 @@ def test_another_browser_cannot_even_try() -> None:
 @pytest.mark.django_db
 def test_the_sixth_try_is_refused() -> None:
     issued = issue(new_mobile())
-    assert [try_code(issued).tries_left for _ in range(5)] == [4, 3, 2, 1, 0]
+    assert [try_code(issued).tries_remaining for _ in range(5)] == [4, 3, 2, 1, 0]
     with pytest.raises(challenges.NotValid):
         try_code(issued)
 
@@ -177,7 +177,7 @@ def test_the_database_refuses_a_sixth_try() -> None:
 def test_guesses_in_parallel_have_five_tries_together() -> None:
     issued = issue(new_mobile())
     results = in_threads(12, lambda: try_code(issued))
-    assert sorted(result.tries_left for result in results if isinstance(result, challenges.Try)) == [
+    assert sorted(result.tries_remaining for result in results if isinstance(result, challenges.Try)) == [
         0,
         1,
         2,
@@ -281,11 +281,11 @@ def test_while_many_codes_are_wrong_each_is_tried_three_times(monkeypatch: pytes
     try_code(right)
     challenges.consume(challenge_id=right.id, now=NOW)
     guessed, other = issue(new_mobile()), issue(new_mobile())
-    assert [try_code(guessed).tries_left for _ in range(4)] == [4, 3, 2, 1]
+    assert [try_code(guessed).tries_remaining for _ in range(4)] == [4, 3, 2, 1]
     with pytest.raises(challenges.NotValid):
         try_code(guessed)
     tries = [try_code(other) for _ in range(3)]
-    assert [(each.tries_left, each.max_tries) for each in tries] == [(2, 3), (1, 3), (0, 3)]
+    assert [(each.tries_remaining, each.max_tries) for each in tries] == [(2, 3), (1, 3), (0, 3)]
     with pytest.raises(challenges.NotValid):
         try_code(other)
     later = issue(new_mobile(), seconds=601)

@@ -89,7 +89,7 @@ def test_no_key_is_given_out_for_three_days_and_every_page_says_until_when(custo
     change = NumberChange(
         user=customer, new_mobile=new_mobile(), reason="r", requested_by=UserFactory.create()
     )
-    number_changes.ask(change=change)
+    number_changes.request(change=change)
     number_changes.approve(change_id=change.pk, admin_id=UserFactory.create().pk)
     customer.refresh_from_db()
     until = customer.no_new_keys_until

@@ -88,7 +88,7 @@ def test_all_others_are_ended_at_once(user: User) -> None:
 
 def test_nobody_ends_the_session_of_somebody_else(user: User) -> None:
     here, stranger = signed_in(user), signed_in(opening.open_account(mobile=new_mobile()))
-    [listed] = sessions.of(user_id=user.pk, current_key=None)
+    [listed] = sessions.listing(user_id=user.pk, current_key=None)
     assert stranger.get(f"/settings/sessions/{listed.id}/end/").status_code == 404
     stranger.post(f"/settings/sessions/{listed.id}/end/")
     assert here.get("/keys/").status_code == 200
@@ -96,7 +96,7 @@ def test_nobody_ends_the_session_of_somebody_else(user: User) -> None:
 
 def test_the_present_session_is_not_ended_from_the_list(user: User) -> None:
     here = signed_in(user)
-    [listed] = sessions.of(user_id=user.pk, current_key=here.session.session_key)
+    [listed] = sessions.listing(user_id=user.pk, current_key=here.session.session_key)
     assert here.get(f"/settings/sessions/{listed.id}/end/").status_code == 404
 
 
@@ -129,7 +129,7 @@ def test_a_sign_in_that_has_only_begun_is_nobodys_session() -> None:
 def test_an_expired_session_is_not_listed_and_then_purged(user: User) -> None:
     signed_in(user)
     Session.objects.filter(user=user).update(expire_date=timezone.now() - timedelta(seconds=1))
-    assert sessions.of(user_id=user.pk, current_key=None) == []
+    assert sessions.listing(user_id=user.pk, current_key=None) == []
     purge_sessions()
     assert not Session.objects.filter(user=user).exists()
 

@@ -38,13 +38,13 @@ def outbox(monkeypatch: pytest.MonkeyPatch) -> Outbox:
 
 
 def ask(mobile: str, *, seconds: int = 0) -> challenges.Issued:
-    return sign_in.ask(mobile=mobile, address=new_address(), now=NOW + timedelta(seconds=seconds))
+    return sign_in.send_code(mobile=mobile, address=new_address(), now=NOW + timedelta(seconds=seconds))
 
 
 def answer(
     issued: challenges.Issued, *, code: str | None = None, seconds: int = 1, browser_secret: str | None = None
 ) -> User:
-    return sign_in.answer(
+    return sign_in.verify_code(
         challenge_id=issued.id,
         browser_secret=browser_secret or issued.browser_secret,
         code=code or issued.code,
@@ -95,7 +95,7 @@ def test_a_wrong_code_says_how_many_tries_are_left_and_the_fifth_is_the_last(out
     for left in (4, 3, 2, 1, 0):
         with pytest.raises(sign_in.WrongCode) as wrong:
             answer(issued, code=another(issued.code))
-        assert wrong.value.tries_left == left
+        assert wrong.value.tries_remaining == left
     with pytest.raises(challenges.NotValid):
         answer(issued)
 

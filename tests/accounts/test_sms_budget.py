@@ -15,13 +15,13 @@ from tests.accounts.people import new_address, new_mobile
 @pytest.mark.django_db
 def test_messages_of_every_kind_share_it(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     settings.SMS_PER_HOUR = 2
-    sign_in.ask(mobile=new_mobile(), address=new_address(), now=timezone.now())
+    sign_in.send_code(mobile=new_mobile(), address=new_address(), now=timezone.now())
     sending.send_text(mobile=new_mobile(), text="low")
     with pytest.raises(sending.OverBudget):
         sending.send_text(mobile=new_mobile(), text="too many")
     mobile = new_mobile()
     with pytest.raises(sign_in.SendFailed):
-        sign_in.ask(mobile=mobile, address=new_address(), now=timezone.now())
+        sign_in.send_code(mobile=mobile, address=new_address(), now=timezone.now())
     assert Challenge.objects.get(mobile=mobile).voided_at is not None
     said = capsys.readouterr().out
     assert said.count("SMS to") == 2

@@ -22,13 +22,13 @@ def test_a_number_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatc
         env.envint("X", 1)
 
 
-@pytest.mark.parametrize(("value", "least"), [("-1", 0), ("0", 1)])
+@pytest.mark.parametrize(("value", "minimum"), [("-1", 0), ("0", 1)])
 def test_a_number_below_the_least_stops_the_start(
-    monkeypatch: pytest.MonkeyPatch, value: str, least: int
+    monkeypatch: pytest.MonkeyPatch, value: str, minimum: int
 ) -> None:
     monkeypatch.setenv("X", value)
-    with pytest.raises(ImproperlyConfigured, match=f"X must be at least {least}, not '{value}'"):
-        env.envint("X", 5, least=least)
+    with pytest.raises(ImproperlyConfigured, match=f"X must be at least {minimum}, not '{value}'"):
+        env.envint("X", 5, minimum=minimum)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ def account(url: str) -> Account:
     eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 1)
     lifecycle.touch({shop.key_id: timezone.now(), bot.key_id: timezone.now()})
     other, own = _sign_in(user, FIREFOX), _sign_in(user, "Mozilla/5.0 (Android 16; Mobile) Chrome/142.0")
-    elsewhere = next(each.id for each in sessions.of(user_id=user.pk, current_key=own) if not each.is_current)
+    elsewhere = next(
+        each.id for each in sessions.listing(user_id=user.pk, current_key=own) if not each.is_current
+    )
     assert other != own
     ids = {
         "key": str(shop.key_id),

@@ -131,7 +131,7 @@ class AdjustmentAdmin(AskAndDecideAdmin, ReadOnlyAdmin):
 
     def save_model(self, request: HttpRequest, obj: Adjustment, form: Any, change: bool) -> None:
         obj.requested_by_id = admin_id(request)
-        adjustments.ask(adjustment=obj)
+        adjustments.request(adjustment=obj)
         if obj.state == Adjustment.State.PENDING:
             self.message_user(
                 request, gettext("This amount waits for the approval of a second admin."), messages.WARNING

@@ -114,7 +114,7 @@ class TierAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if form.cleaned_data["is_default"] and not obj.is_default:
             default_tier.choose(tier_id=obj.pk)
         if form.waiting_micro is not None:
-            sign_up_credit.ask(tier=obj, amount_micro=form.waiting_micro, admin_id=admin_id(request))
+            sign_up_credit.request(tier=obj, amount_micro=form.waiting_micro, admin_id=admin_id(request))
             said = gettext("The sign-up credit of %(amount)s waits for the approval of a second admin.")
             self.message_user(request, said % {"amount": toman(form.waiting_micro)}, messages.WARNING)
 

@@ -26,7 +26,7 @@ ACCOUNTS = {
 }
 
 
-def ask(*, adjustment: Adjustment) -> None:
+def request(*, adjustment: Adjustment) -> None:
     """Stores an adjustment that an admin filled in, and books it at once where no second admin is needed.
 
     Opens a transaction. Raises ledger.NotCovered for a debit beyond what is available, ledger.WalletFrozen; then

@@ -42,7 +42,7 @@ def is_waiting(tier: Tier) -> bool:
     return bool(tier.pk and SignUpCreditChange.objects.filter(tier_id=tier.pk, state=State.PENDING).exists())
 
 
-def ask(*, tier: Tier, amount_micro: int, admin_id: int) -> None:
+def request(*, tier: Tier, amount_micro: int, admin_id: int) -> None:
     """Lets a new credit of a stored tier wait for a second admin. Opens a transaction. Raises AlreadyWaiting."""
     with transaction.atomic():
         Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)

@@ -1,5 +1,5 @@
-"""Budgets: how much of a wallet something may spend in all. `wallet.ledger.writer` counts what is held and spent of
-them.
+"""Budgets: how much of a wallet something may spend in all. `wallet.ledger.writer` counts
+what is held and spent of each.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class BudgetReport:
     opened_at: datetime
 
     @property
-    def left_micro(self) -> int:
+    def remaining_micro(self) -> int:
         return max(0, self.limit_micro - self.spent_micro - self.held_micro)
 
     @property
@@ -32,7 +32,7 @@ class BudgetReport:
 
 
 def open_budget(*, wallet_id: int, limit_micro: int) -> int:
-    """A new budget of a wallet, nothing of it spent; returns its id."""
+    """Makes a new budget of a wallet, with nothing spent; returns its id."""
     return Budget.objects.create(wallet_id=wallet_id, limit_micro=limit_micro).pk
 
 
@@ -43,7 +43,7 @@ def set_limit(*, wallet_id: int, budget_id: int, limit_micro: int) -> None:
 
 
 def reports(*, wallet_id: int, budget_ids: Iterable[int]) -> dict[int, BudgetReport]:
-    """Where budgets of a wallet stand, by id; what is not this wallet's is left out."""
+    """How far budgets of a wallet are spent, by id; ids of other wallets are ignored."""
     return {
         budget.pk: BudgetReport(budget.limit_micro, budget.spent_micro, budget.held_micro, budget.opened_at)
         for budget in Budget.objects.filter(pk__in=list(budget_ids), wallet_id=wallet_id)

@@ -1,7 +1,7 @@
 """Group commit: what arrives while one batch is in flight forms the next, and a caller resumes after COMMIT.
 
-One durable commit then serves everybody who waits for one, so throughput grows with load and a hot wallet is as
-fast as many (bench/README.md). One instance owns one autocommit connection; a batch is one statement.
+One durable commit then serves all that wait for one, so throughput grows with load and one busy wallet is as fast
+as many (bench/README.md). One instance owns one autocommit connection; a batch is one statement.
 """
 
 import asyncio
@@ -62,11 +62,11 @@ class _Waiting(Generic[Item, Result]):
     item: Item
     done: "asyncio.Future[Result]"
     since: float
-    left: "Callable[[], None] | None"
+    on_abandoned: "Callable[[], None] | None"
 
-    def caller_left(self) -> None:
-        if self.left is not None:
-            self.left()
+    def abandon(self) -> None:
+        if self.on_abandoned is not None:
+            self.on_abandoned()
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -102,29 +102,30 @@ class GroupCommit(Generic[Item, Result]):
     def start(self) -> None:
         self._worker = asyncio.create_task(self._work(), name=f"group-commit-{self._name}")
 
-    async def submit(self, item: Item, *, left: "Callable[[], None] | None" = None) -> Result:
+    async def submit(self, item: Item, *, on_abandoned: "Callable[[], None] | None" = None) -> Result:
         """Returns the item's result once it is durable. Raises LedgerUnavailable, or what its statement raised.
 
-        What was submitted is carried out even if its caller is cancelled meanwhile; then `left` is called after it.
+        What was submitted is carried out even if its caller is cancelled; `on_abandoned` is then called after it.
         """
         full = not self._keeps_trying and len(self._waiting) >= MAX_WAITING
         if full or self._worker is None or self._worker.done():
             raise LedgerUnavailable(f"{self._name}: {len(self._waiting)} waiting")
-        waiting = self._queue(item, left)
+        waiting = self._queue(item, on_abandoned)
         try:
             return await waiting.done
         except asyncio.CancelledError:
-            if left is not None and not waiting.done.cancelled():  # it was carried out a moment ago
-                left()
+            # Not cancelled, though its caller is: it was carried out a moment ago.
+            if on_abandoned is not None and not waiting.done.cancelled():
+                on_abandoned()
             raise
 
     def submit_later(self, item: Item) -> "asyncio.Future[Result]":
         """Queues an item whatever waits already, for callers that cannot take no for an answer."""
         return self._queue(item, None).done
 
-    def _queue(self, item: Item, left: "Callable[[], None] | None") -> _Waiting[Item, Result]:
+    def _queue(self, item: Item, on_abandoned: "Callable[[], None] | None") -> _Waiting[Item, Result]:
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(item, done, time.perf_counter(), left)
+        waiting = _Waiting(item, done, time.perf_counter(), on_abandoned)
         self._waiting.append(waiting)
         self._idle.clear()
         self._arrived.set()
@@ -202,7 +203,7 @@ class GroupCommit(Generic[Item, Result]):
                 self._wait_seconds.observe(time.perf_counter() - batch[0].since)
                 for waiting, result in zip(batch, results, strict=True):
                     if waiting.done.cancelled():
-                        waiting.caller_left()
+                        waiting.abandon()
                     elif not waiting.done.done():
                         waiting.done.set_result(result)
                 return None
@@ -210,10 +211,10 @@ class GroupCommit(Generic[Item, Result]):
     def _fail(self, batch: list[_Waiting[Item, Result]], error: Exception) -> None:
         for waiting in batch:
             if waiting.done.cancelled():
-                waiting.caller_left()
+                waiting.abandon()
             elif not waiting.done.done():
                 waiting.done.set_exception(error)
-                waiting.done.exception()  # seen: a caller that left must not raise a warning
+                waiting.done.exception()  # retrieved, or asyncio warns where the caller has gone
 
     async def _connect(self) -> "psycopg.AsyncConnection[Any]":
         async with asyncio.timeout(5):

@@ -64,7 +64,7 @@ class Holds:
         self._settle.start()
 
     async def close(self, *, timeout_seconds: float) -> None:
-        """Carries out what waits, then lets go of the connections."""
+        """Carries out what waits, then closes the connections."""
         await self._authorise.close(timeout_seconds=timeout_seconds)
         await self._settle.close(timeout_seconds=timeout_seconds)
 
@@ -83,9 +83,9 @@ class Holds:
         seconds: int,
         budget_id: int | None = None,
     ) -> int:
-        """Holds `amount_micro`, or all that is left if that is at least `minimum_micro`; returns what is held.
+        """Holds `amount_micro`, or all that remains if that is at least `minimum_micro`; returns what is held.
 
-        With a budget, what is left of it as well; what is captured of the hold is spent of it.
+        A budget has to cover the hold too; what is captured of the hold then counts as spent.
 
         Durable on return. Raises NotCovered; BudgetReached; WalletFrozen; LedgerUnavailable, after which no hold
         stays open: also while settlements are late, so that no more is served than can be written down.
@@ -93,26 +93,30 @@ class Holds:
         assert 0 <= minimum_micro <= amount_micro
         if self.settlements_are_late:
             raise LedgerUnavailable("settlements are late")
-        asked = writer.Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id)
+        authorisation = writer.Authorisation(
+            hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id
+        )
         while True:
             try:
-                granted = await self._authorise.submit(asked, left=lambda: self._void(asked))
+                granted = await self._authorise.submit(
+                    authorisation, on_abandoned=lambda: self._void(authorisation)
+                )
             except LedgerUnavailable as error:
                 if error.in_doubt:  # its reply may be what was lost, or its statement may still be under way
-                    self._void(asked)
-                    asyncio.get_running_loop().call_later(VOID_AGAIN_SECONDS, self._void, asked)
+                    self._void(authorisation)
+                    asyncio.get_running_loop().call_later(VOID_AGAIN_SECONDS, self._void, authorisation)
                 raise
             if granted.amount_micro is not None:
                 return granted.amount_micro
             if granted.frozen:
                 raise WalletFrozen(wallet_id)
-            if granted.left_micro < minimum_micro:
+            if granted.remaining_micro < minimum_micro:
                 raise NotCovered(wallet_id)
-            if granted.budget_left_micro is not None and granted.budget_left_micro < minimum_micro:
+            if granted.budget_remaining_micro is not None and granted.budget_remaining_micro < minimum_micro:
                 raise BudgetReached(budget_id)
 
-    def _void(self, asked: writer.Authorisation) -> None:
-        self._settle.submit_later(writer.Settlement(asked.hold_id, asked.wallet_id, 0))
+    def _void(self, authorisation: writer.Authorisation) -> None:
+        self._settle.submit_later(writer.Settlement(authorisation.hold_id, authorisation.wallet_id, 0))
 
     async def settle(
         self, *, hold_id: uuid.UUID, wallet_id: int, cost_micro: int, record: dict[str, Any] | None = None
@@ -130,7 +134,7 @@ class Holds:
                     _freeze, wallet_id, f"settlement refused: {error.diag.constraint_name}"
                 )
             raise
-        if cost_micro and not resolved.booked:
+        if cost_micro and not resolved.in_journal:
             logger.error("hold gone before its capture", extra={"hold": hold_id, "cost_micro": cost_micro})
             raise HoldGone(hold_id)
 

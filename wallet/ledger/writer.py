@@ -1,7 +1,7 @@
 """The only writer of balances: every rule of the money is one of these statements.
 
-All lock wallets in id order first, so that no two of them can wait for each other. A budget belongs to one wallet
-and is locked only by who has that wallet, so it adds no way to.
+All lock wallets in id order first, so that no two of them can wait for each other. Budgets add no deadlock: each
+belongs to one wallet, and is locked only after it.
 """
 
 import logging
@@ -33,7 +33,7 @@ class BudgetReached(Exception):
 
 
 class WalletFrozen(Exception):
-    """A rule of this wallet's money is broken: nothing moves until somebody has looked at it."""
+    """A rule of this wallet's money is broken: nothing moves until an admin has looked at it."""
 
 
 POST = """
@@ -105,9 +105,9 @@ def post(
 
 @dataclass(frozen=True, slots=True)
 class Authorisation:
-    """A hold asked for: `amount_micro`, or what is left of the wallet if that is at least `minimum_micro`.
+    """A hold to place: `amount_micro`, or all that remains in the wallet if that is at least `minimum_micro`.
 
-    With a budget of that wallet, what is left of both counts.
+    With a budget of that wallet, both have to cover it.
     """
 
     hold_id: uuid.UUID
@@ -122,13 +122,13 @@ class Authorisation:
 class Granted:
     """`amount_micro` is None where nothing was held.
 
-    `left_micro` is what the wallet still has available, `budget_left_micro` what the budget has (None: no budget).
+    `remaining_micro` is still available in the wallet, `budget_remaining_micro` in the budget (None: there is none).
     """
 
     amount_micro: int | None
-    left_micro: int
+    remaining_micro: int
     frozen: bool = False
-    budget_left_micro: int | None = None
+    budget_remaining_micro: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +143,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """`now`: by this very call. `booked`: the journal has a capture of this hold, from this call or an earlier."""
+    """Whether a hold was resolved `by_this_call`, and whether its capture is `in_journal`, from this call or before."""
 
-    now: bool
-    booked: bool
+    by_this_call: bool
+    in_journal: bool
 
 
 # `{record}` is the INSERT of the caller's own record, reading `settled`; it shares the statement, so that there is
@@ -196,7 +196,7 @@ def settle_sql(record_sql: str | None = None) -> str:
 async def authorise(
     connection: "psycopg.AsyncConnection[Any]", items: Sequence[Authorisation]
 ) -> list[Granted]:
-    """Places the holds that their wallets and budgets cover, durably. What does not exist covers nothing."""
+    """Places the holds that their wallets and budgets cover, durably. An unknown wallet or budget covers none."""
     budgeted = any(item.budget_id is not None for item in items)
     cursor = await connection.execute(
         authorise_sql.WITH_BUDGETS if budgeted else authorise_sql.PLAIN,
@@ -217,13 +217,14 @@ async def authorise(
             ).decode()
         },
     )
-    results = [Granted(None, -1)] * len(items)  # no such wallet: it does not even cover nothing
-    for n, amount_micro, left_micro, frozen, budget_left_micro in await cursor.fetchall():
+    # No row comes back for a wallet that does not exist; -1 refuses even a hold of nothing.
+    results = [Granted(None, -1)] * len(items)
+    for n, amount_micro, remaining_micro, frozen, budget_remaining_micro in await cursor.fetchall():
         results[n] = Granted(
             amount_micro,
-            int(left_micro),
+            int(remaining_micro),
             frozen,
-            None if budget_left_micro is None else int(budget_left_micro),
+            None if budget_remaining_micro is None else int(budget_remaining_micro),
         )
     return results
 
@@ -249,11 +250,11 @@ def _settle_items(items: Sequence[Settlement]) -> dict[str, str]:
 async def settle(
     connection: "psycopg.AsyncConnection[Any]", sql: str, items: Sequence[Settlement]
 ) -> list[Resolved]:
-    """Resolves holds, each at most once however often it is asked. `sql` comes from `settle_sql`."""
+    """Resolves holds, each at most once however often this is called. `sql` comes from `settle_sql`."""
     cursor = await connection.execute(sql, _settle_items(items))
-    results = [Resolved(False, False)] * len(items)
-    for n, now, booked in await cursor.fetchall():
-        results[n] = Resolved(now, booked)
+    results = [Resolved(by_this_call=False, in_journal=False)] * len(items)
+    for n, by_this_call, in_journal in await cursor.fetchall():
+        results[n] = Resolved(by_this_call, in_journal)
     return results
 
 
@@ -270,7 +271,7 @@ def freeze(*, wallet_id: int, because: str) -> None:
 
 
 def unfreeze(*, wallet_id: int) -> None:
-    """Lets the money move again, once somebody has found out what was wrong and put it right."""
+    """Lets the money move again, after an admin has found out what was wrong and put it right."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE wallet_wallet SET frozen_at = NULL, frozen_because = '' WHERE user_id = %s", [wallet_id]
@@ -289,4 +290,4 @@ def expire(*, limit: int) -> int:
         if not found:
             return 0
         cursor.execute(settle_sql(), _settle_items(found))
-        return sum(now for _n, now, _booked in cursor.fetchall())
+        return sum(by_this_call for _n, by_this_call, _in_journal in cursor.fetchall())

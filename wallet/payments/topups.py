@@ -55,11 +55,11 @@ class AmountOutOfRange(Exception):
 
 
 class DailyLimitReached(Exception):
-    """More than the user may pay in today; `left_micro` is what today still allows."""
+    """More than the user may pay in today; `remaining_micro` is what today still allows."""
 
-    def __init__(self, left_micro: int) -> None:
-        super().__init__(left_micro)
-        self.left_micro = left_micro
+    def __init__(self, remaining_micro: int) -> None:
+        super().__init__(remaining_micro)
+        self.remaining_micro = remaining_micro
 
 
 class TooManyStarted(Exception):
@@ -145,9 +145,9 @@ def _create(*, user_id: int, gateway: str, price: vat.Quote) -> TopUp:
         if not Wallet.objects.select_for_update(no_key=True).filter(pk=user_id).exists():
             raise NoWallet(user_id)
         _refuse_too_many(user_id)
-        left_micro = left_today_micro(user_id)
-        if price.net_micro > left_micro:
-            raise DailyLimitReached(left_micro)
+        remaining_micro = remaining_today_micro(user_id)
+        if price.net_micro > remaining_micro:
+            raise DailyLimitReached(remaining_micro)
         return TopUp.objects.create(
             user_id=user_id,
             gateway=gateway,
@@ -159,15 +159,15 @@ def _create(*, user_id: int, gateway: str, price: vat.Quote) -> TopUp:
 
 def _refuse_too_many(user_id: int) -> None:
     """Each start costs a call to the gateway, and one that nobody completes is asked about for a day."""
-    most = settings.TOPUP_STARTS_PER_HOUR
+    max_starts = settings.TOPUP_STARTS_PER_HOUR
     since = timezone.now() - STARTS_COUNT_FOR
     started = TopUp.objects.filter(user_id=user_id, created_at__gt=since).exclude(status=Status.CREDITED)
-    newest = started.order_by("-created_at").values_list("created_at", flat=True)[:most]
-    if len(newest) == most:
-        raise TooManyStarted(newest[most - 1] + STARTS_COUNT_FOR)
+    newest = started.order_by("-created_at").values_list("created_at", flat=True)[:max_starts]
+    if len(newest) == max_starts:
+        raise TooManyStarted(newest[max_starts - 1] + STARTS_COUNT_FOR)
 
 
-def left_today_micro(user_id: int) -> int:
+def remaining_today_micro(user_id: int) -> int:
     """What a user may still start to pay today in Tehran; what was credited counts, and what may still be."""
     midnight = timezone.localtime(timezone=timezone.get_default_timezone()).replace(
         hour=0, minute=0, second=0, microsecond=0

@@ -1,7 +1,7 @@
 """One streamed answer on its way through: what the client gets, what was used, how it ended. Pure.
 
 Events are relayed one by one, verbatim but for the model's name. Each is decoded once (a microsecond) to see text,
-usage, errors and the end. What carries usage, ends a choice in a word of its own or needs mending is written anew.
+usage, errors and the end. What carries usage, ends a choice in a word of its own or needs repair is written anew.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from proxy.api.chat_completions.answers import (
     makes_calls,
     said_in,
 )
-from proxy.api.chat_completions.mending import ChunkMender
+from proxy.api.chat_completions.repairs import ChunkRepairs
 from proxy.catalogue.pricing import Usage
 from proxy.catalogue.tokens import TextSize
 from proxy.errors import APIError
@@ -52,7 +52,7 @@ class AnswerStream:
         include_usage: bool,
         model: str | None = None,
         choices: int = 1,
-        mends: bool = False,
+        repairs: bool = False,
         output_bound: int = 0,
     ) -> None:
         self._include_usage = include_usage
@@ -62,7 +62,7 @@ class AnswerStream:
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._calling: set[int] = set()
-        self._mender = ChunkMender() if mends else None
+        self._repairs = ChunkRepairs() if repairs else None
         self._splitter = sse.EventSplitter()
         self._report: Report | None = None
         self._choice_reports: dict[int, Report] = {}
@@ -161,7 +161,7 @@ class AnswerStream:
                 raise BadAnswer("an end without an answer")
             self.done = True
             return b""
-        if plain and data and self._choices == 1 and self._mender is None:
+        if plain and data and self._choices == 1 and self._repairs is None:
             relayed = self._plain(event, data)
             if relayed is not None:
                 return relayed
@@ -243,7 +243,7 @@ class AnswerStream:
             changes["choices"] = chunk["choices"]
         if self.is_cut:
             return b""
-        if self._mender is not None and self._mender.mend(chunk):
+        if self._repairs is not None and self._repairs.repair(chunk):
             changes["choices"] = chunk["choices"]
         given = chunk.get("model")
         if self._model is not None and given is not None and given != self._model:

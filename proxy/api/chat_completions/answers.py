@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import msgspec
 import orjson
 
-from proxy.api.chat_completions.mending import mend_whole
+from proxy.api.chat_completions.repairs import repair_whole
 from proxy.catalogue.pricing import Usage
 from proxy.catalogue.tokens import TextSize
 from proxy.metering import reported_usage
@@ -193,7 +193,7 @@ class ChatAnswer:
     answer: dict[str, Any]
     report: Report | None
     size: TextSize
-    mended: bool
+    repaired: bool
     model: str | None
 
     def for_customer(self, *, billed: Usage, cost_toman: float) -> bytes:
@@ -203,13 +203,13 @@ class ChatAnswer:
         changes["usage"] = reported_usage.for_customers(said, billed, cost_toman)
         if self.model is not None and self.answer.get("model") is not None:
             changes["model"] = self.model
-        if self.mended:
+        if self.repaired:
             changes["choices"] = self.answer["choices"]
         return edited(self.body, self.answer, changes)
 
 
-def whole_answer(body: bytes, *, model: str | None = None, mends: bool = False) -> ChatAnswer:
-    """Reads a whole answer. `model`: the name that was asked for; `mends`: see proxy.catalogue.quirks.
+def whole_answer(body: bytes, *, model: str | None = None, repairs: bool = False) -> ChatAnswer:
+    """Reads a whole answer. `model`: the name that was asked for; `repairs`: see proxy.catalogue.quirks.
 
     Raises BadAnswer.
     """
@@ -222,28 +222,28 @@ def whole_answer(body: bytes, *, model: str | None = None, mends: bool = False) 
     report = reported_usage.report_of(answer) or reported_usage.combined(
         [report for choice in choices if (report := reported_usage.report_of(choice)) is not None]
     )
-    size, begun, mended = TextSize(), False, mends
+    size, begun, repaired = TextSize(), False, repairs
     for choice in choices:
         check_choice(choice)
         size.add(said_in(choice, "message"))
         size.deltas = 0  # it came as one
         begun = begun or bool(choice.get("message") or choice.get("finish_reason"))
-        mended = _mend_choice(choice) or mended
+        repaired = _repair_choice(choice) or repaired
     if not begun:
         raise BadAnswer("no choices")
-    if mends:
-        mend_whole(answer)
-    if mended or _raw_members(body) is None:
+    if repairs:
+        repair_whole(answer)
+    if repaired or _raw_members(body) is None:
         encode(answer)  # what cannot be written must fail before it is paid for
-    return ChatAnswer(body, answer, report, size, mended, model)
+    return ChatAnswer(body, answer, report, size, repaired, model)
 
 
-def _mend_choice(choice: dict[str, Any]) -> bool:
+def _repair_choice(choice: dict[str, Any]) -> bool:
     """Gives a finished choice one of OpenAI's words for its end, and takes usage out of it; whether it had to."""
     calls = makes_calls(choice.get("message"))
     word = finish_reason(choice, calls=calls) or ("tool_calls" if calls else "stop")
-    mended = choice.pop("usage", None) is not None
+    repaired = choice.pop("usage", None) is not None
     if choice.get("finish_reason") != word:
         choice["finish_reason"] = word
-        mended = True
-    return mended
+        repaired = True
+    return repaired

@@ -122,14 +122,14 @@ class ChatRequest:
         return self.answers == 1 or not route.quirks.reports_one_choice
 
     def read_whole(self, body: bytes, route: ServedRoute) -> ChatAnswer:
-        return whole_answer(body, model=self.model, mends=route.quirks.mends_answers)
+        return whole_answer(body, model=self.model, repairs=route.quirks.repairs_answers)
 
     def read_stream(self, route: ServedRoute, *, output_bound: int) -> AnswerStream:
         return AnswerStream(
             include_usage=self.include_usage,
             model=self.model,
             choices=self.answers,
-            mends=route.quirks.mends_answers,
+            repairs=route.quirks.repairs_answers,
             output_bound=output_bound,
         )
 

@@ -92,7 +92,7 @@ class Reference:
     slow_reader_seconds: int
 
 
-def of(*, user_id: int | None, example: str | None, now: datetime, language: str | None) -> Reference:
+def build(*, user_id: int | None, example: str | None, now: datetime, language: str | None) -> Reference:
     """The reference for whoever reads it (None: a stranger), opened at the example that was chosen before."""
     served = list(catalogue.load(now).values())
     model_id, price = (served[0].model_id, served[0].price) if served else (starter.MODEL_ID, starter.PRICE)

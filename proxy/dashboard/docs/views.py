@@ -14,7 +14,7 @@ EXAMPLE_COOKIE = "hamiran_example"  # docs.js writes it
 
 @require_safe
 def reference(request: HttpRequest) -> HttpResponse:
-    shown = references.of(
+    shown = references.build(
         user_id=request.user.pk,
         example=request.COOKIES.get(EXAMPLE_COOKIE),
         now=timezone.now(),

@@ -71,8 +71,9 @@ class Command(OperatorCommand):
                 upstream_url=options["upstream_url"],
                 upstream_key=options["upstream_key"],
                 upstream_model=options["upstream_model"],
-                input_rial_per_million=required(options, "input_toman_per_million", least=0) * RIAL_PER_TOMAN,
-                output_rial_per_million=required(options, "output_toman_per_million", least=0)
+                input_rial_per_million=required(options, "input_toman_per_million", minimum=0)
+                * RIAL_PER_TOMAN,
+                output_rial_per_million=required(options, "output_toman_per_million", minimum=0)
                 * RIAL_PER_TOMAN,
                 context_tokens=whole(options, "context_tokens"),
                 max_output_tokens=whole(options, "max_output_tokens"),

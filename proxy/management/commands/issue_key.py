@@ -28,7 +28,7 @@ class Command(OperatorCommand):
             issued = operators.issue_key(
                 mobile=mobile(options),
                 name=options["name"],
-                credit_toman=whole(options, "credit_toman", least=0) or 0,
+                credit_toman=whole(options, "credit_toman", minimum=0) or 0,
                 tier=options["tier"],
             )
         except operators.UnknownTier as error:

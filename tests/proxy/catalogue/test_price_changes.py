@@ -206,7 +206,7 @@ def test_a_price_for_later_holds_from_its_moment_on(model: LanguageModel) -> Non
     later = timezone.now() + timedelta(days=9)
     asker, other = UserFactory.create(), UserFactory.create()
     free = PriceQuote(0, 0)
-    price_changes.ask(model_id=model.pk, price=free, valid_from=later, admin_id=asker.pk)
+    price_changes.request(model_id=model.pk, price=free, valid_from=later, admin_id=asker.pk)
     price_changes.approve(change_id=PriceChange.objects.get(model=model).pk, admin_id=other.pk)
     assert served(model) == OLD
     assert catalogue.load(later)[model.model_id].price == free
@@ -215,7 +215,7 @@ def test_a_price_for_later_holds_from_its_moment_on(model: LanguageModel) -> Non
 @pytest.mark.django_db
 def test_two_prices_of_one_moment_are_refused_in_words(model: LanguageModel) -> None:
     later = timezone.now() + timedelta(days=9)
-    price_changes.ask(
+    price_changes.request(
         model_id=model.pk, price=PriceQuote(0, 0), valid_from=later, admin_id=UserFactory.create().pk
     )
     PriceFactory.create(model=model, valid_from=later)
@@ -227,7 +227,7 @@ def test_two_prices_of_one_moment_are_refused_in_words(model: LanguageModel) -> 
 
 def test_of_many_approvals_at_once_one_makes_the_price(committed_db: None) -> None:
     model = LanguageModelFactory.create()
-    price_changes.ask(
+    price_changes.request(
         model_id=model.pk, price=PriceQuote(1, 1), valid_from=NOW, admin_id=UserFactory.create().pk
     )
     change, others = PriceChange.objects.get(model=model), [UserFactory.create() for _ in range(4)]
@@ -264,7 +264,7 @@ def test_all_admins_are_told_of_an_approval(
 
     monkeypatch.setattr(sending, "provider", Telephone)
     asker, other = (UserFactory.create(is_staff=True, is_superuser=True) for _ in range(2))
-    price_changes.ask(model_id=model.pk, price=PriceQuote(5, 50), valid_from=NOW, admin_id=asker.pk)
+    price_changes.request(model_id=model.pk, price=PriceQuote(5, 50), valid_from=NOW, admin_id=asker.pk)
     with django_capture_on_commit_callbacks(execute=True):
         price_changes.approve(change_id=PriceChange.objects.get(model=model).pk, admin_id=other.pk)
     assert {asker.mobile, other.mobile} <= set(sent)
@@ -292,9 +292,9 @@ def waiting(model: LanguageModel, asker: User, **fields: Any) -> PriceChange:
 @pytest.mark.django_db
 def test_changes_cannot_be_edited_deleted_or_made_past_the_prices(model: LanguageModel) -> None:
     asker = UserFactory.create()
-    price_changes.ask(model_id=model.pk, price=PriceQuote(1, 1), valid_from=NOW, admin_id=asker.pk)
+    price_changes.request(model_id=model.pk, price=PriceQuote(1, 1), valid_from=NOW, admin_id=asker.pk)
     with pytest.raises(price_changes.AlreadyWaiting):
-        price_changes.ask(model_id=model.pk, price=PriceQuote(1, 1), valid_from=NOW, admin_id=asker.pk)
+        price_changes.request(model_id=model.pk, price=PriceQuote(1, 1), valid_from=NOW, admin_id=asker.pk)
     change, browser = PriceChange.objects.get(model=model), admin_browser()
     assert browser.get(address(PriceChange, "change", change.pk)).status_code == 200
     for page in ("change", "delete"):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.api.chat_completions.mending import ChunkMender, mend_whole
+from proxy.api.chat_completions.repairs import ChunkRepairs, repair_whole
 from proxy.catalogue import quirks
 from proxy.catalogue.models import Upstream
 from proxy.catalogue.quirks import NEEDED_FIELDS, QUIRKS
@@ -17,18 +17,20 @@ def test_every_kind_that_an_admin_can_choose_has_its_rules() -> None:
 
 def test_no_rule_leaves_out_what_bounds_or_bills_an_answer() -> None:
     assert all(not rules.strip_fields & NEEDED_FIELDS for rules in QUIRKS.values())
-    assert quirks.of(kind="openai", strip_fields="max_tokens, seed, n").strip_fields == LEFT_OUT | {"seed"}
+    assert quirks.rules_for(kind="openai", strip_fields="max_tokens, seed, n").strip_fields == LEFT_OUT | {
+        "seed"
+    }
 
 
 def test_an_admins_fields_come_on_top_of_the_kinds() -> None:
-    rules = quirks.of(kind="gemini", strip_fields="logprobs top_logprobs")
+    rules = quirks.rules_for(kind="gemini", strip_fields="logprobs top_logprobs")
     assert rules.strip_fields == QUIRKS["gemini"].strip_fields | {"logprobs", "top_logprobs"}
-    assert rules.mends_answers
+    assert rules.repairs_answers
 
 
 def test_a_kind_that_this_version_does_not_know_is_no_kind() -> None:
     with pytest.raises(quirks.UnknownKind, match="'of tomorrow'"):
-        quirks.of(kind="of tomorrow", strip_fields="")
+        quirks.rules_for(kind="of tomorrow", strip_fields="")
 
 
 INVALID_KEY = {
@@ -82,10 +84,10 @@ def call(name: str = "", arguments: str = "{}", **fields: Any) -> dict[str, Any]
 
 
 def numbers(*chunks: dict[str, Any]) -> list[int]:
-    """The indexes of all deltas after mending, in order."""
-    mender = ChunkMender()
+    """The indexes of all deltas after repairs, in order."""
+    repairs = ChunkRepairs()
     for one in chunks:
-        mender.mend(one)
+        repairs.repair(one)
     return [delta["index"] for one in chunks for delta in one["choices"][0]["delta"]["tool_calls"]]
 
 
@@ -115,35 +117,35 @@ def test_calls_without_an_id_are_told_apart_by_their_names() -> None:
 
 
 def test_each_choice_has_numbers_of_its_own() -> None:
-    mender = ChunkMender()
+    repairs = ChunkRepairs()
     first, second = chunk(call("f", id="a")), chunk(call("f", id="b"), choice=1)
-    assert mender.mend(first)
-    assert mender.mend(second)
+    assert repairs.repair(first)
+    assert repairs.repair(second)
     assert second["choices"][0]["delta"]["tool_calls"][0]["index"] == 0
 
 
 def test_stop_becomes_tool_calls_only_where_calls_were_made() -> None:
-    mender, end = ChunkMender(), {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    assert not mender.mend(end)
-    mender.mend(chunk(call("f", id="a")))
-    assert mender.mend(end)
+    repairs, end = ChunkRepairs(), {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    assert not repairs.repair(end)
+    repairs.repair(chunk(call("f", id="a")))
+    assert repairs.repair(end)
     assert end["choices"][0]["finish_reason"] == "tool_calls"
 
 
 def test_what_is_right_already_is_left_as_it_is() -> None:
-    mender = ChunkMender()
-    assert not mender.mend(chunk(call("f", id="a", index=0), call("f", id="b", index=1)))
-    assert not mender.mend(chunk({"index": 1, "function": {"arguments": "{"}}))
-    assert not mender.mend(chunk(finish="length"))
+    repairs = ChunkRepairs()
+    assert not repairs.repair(chunk(call("f", id="a", index=0), call("f", id="b", index=1)))
+    assert not repairs.repair(chunk({"index": 1, "function": {"arguments": "{"}}))
+    assert not repairs.repair(chunk(finish="length"))
 
 
 def test_a_role_stands_in_the_first_delta_of_a_choice_only() -> None:
-    mender = ChunkMender()
+    repairs = ChunkRepairs()
     chunks: list[dict[str, Any]] = [
         {"choices": [{"index": number, "delta": {"role": "assistant", "content": "a"}}]}
         for number in (0, 0, 1)
     ]
-    assert [mender.mend(one) for one in chunks] == [False, True, False]
+    assert [repairs.repair(one) for one in chunks] == [False, True, False]
     assert ["role" in one["choices"][0]["delta"] for one in chunks] == [True, False, True]
 
 
@@ -157,8 +159,8 @@ def test_a_role_stands_in_the_first_delta_of_a_choice_only() -> None:
     ],
 )
 def test_odd_chunks_pass(odd: dict[str, Any]) -> None:
-    assert not ChunkMender().mend(odd)
-    mend_whole(odd)
+    assert not ChunkRepairs().repair(odd)
+    repair_whole(odd)
 
 
 def test_a_whole_answer_with_calls_ends_in_tool_calls() -> None:
@@ -169,5 +171,5 @@ def test_a_whole_answer_with_calls_ends_in_tool_calls() -> None:
             {"message": {"tool_calls": [call("f", id="a")]}, "finish_reason": "length"},
         ]
     }
-    mend_whole(answer)
+    repair_whole(answer)
     assert [choice["finish_reason"] for choice in answer["choices"]] == ["tool_calls", "stop", "length"]

@@ -110,7 +110,7 @@ def test_all_active_routes_serve_in_order_with_their_weights_and_their_upstreams
     RouteFactory.create(model=model, upstream=UpstreamFactory.create(is_active=False), priority=0)
     first, second = catalogue.load(timezone.now())[model.model_id].routes
     assert (first.upstream_id, first.priority, first.weight, first.max_in_flight) == (gemini.pk, 1, 5, 7)
-    assert first.quirks == quirks.of(kind="gemini", strip_fields="logprobs")
+    assert first.quirks == quirks.rules_for(kind="gemini", strip_fields="logprobs")
     assert (second.priority, second.weight, second.max_in_flight) == (2, 1, None)
     assert second.quirks == quirks.QUIRKS["openai"]
 

@@ -44,7 +44,7 @@ def test_today_and_the_month_are_summed_apart() -> None:
     wallet = WalletFactory.create(credit_micro=TOMAN)
     for at in (NOW, MIDNIGHT, MIDNIGHT - timedelta(seconds=1), MIDNIGHT - timedelta(days=3, seconds=1)):
         UsageRecordFactory.create(user_id=wallet.pk, created_at=at, outcome="upstream_failed")
-    found = overview.of(user_id=wallet.pk, now=NOW, month_start=date(2026, 11, 18))
+    found = overview.load(user_id=wallet.pk, now=NOW, month_start=date(2026, 11, 18))
     assert (found.today.requests, found.month.requests) == (2, 3)
     assert found.month.errors == 3
     assert found.month.cost_micro == 3 * 30_000
@@ -120,7 +120,7 @@ def test_the_keys_that_are_nearest_to_a_limit_are_shown(client: Client, windows:
     windows[keys["b"].pk] = Window(requests=0, tokens=1_200, running=0)
     windows[keys["c"].pk] = Window(requests=0, tokens=0, running=8)
     windows[revoked.pk] = Window(requests=100, tokens=0, running=0)
-    found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
+    found = overview.load(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
     assert found.fullest is not None
     assert [(each.key and each.key.name, each.percent) for each in found.fullest] == [
         ("b", 100),
@@ -139,7 +139,7 @@ def test_of_a_key_with_limits_of_its_own_the_lower_ones_are_shown(windows: dict[
     wallet = WalletFactory.create(user__tier=TierFactory.create(rpm=100, tpm=1_000, concurrency=None))
     key = APIKeyFactory.create(user=wallet.user, rpm=8, tpm=5_000, concurrency=2)
     windows[key.pk] = Window(requests=4, tokens=10, running=1)
-    found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
+    found = overview.load(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
     assert found.fullest is not None
     [limits, _together] = found.fullest
     assert limits.running is not None
@@ -151,7 +151,7 @@ def test_all_keys_together_have_a_ceiling_of_their_own(client: Client, windows: 
     wallet = WalletFactory.create(user__tier=tier)
     APIKeyFactory.create(user=wallet.user)
     windows[wallet.pk * ACCOUNT] = Window(requests=350, tokens=6_300, running=3)
-    found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
+    found = overview.load(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
     assert found.fullest is not None
     together = found.fullest[-1]
     assert together.running is not None
@@ -166,7 +166,7 @@ def test_the_playground_and_what_has_expired_are_no_working_keys(windows: dict[i
     wallet = WalletFactory.create()
     lifecycle.session_key(user_id=wallet.pk)
     APIKeyFactory.create(user=wallet.user, expires_at=timezone.now() - timedelta(seconds=1))
-    found = overview.of(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
+    found = overview.load(user_id=wallet.pk, now=timezone.now(), month_start=timezone.localdate())
     assert (found.working_keys, found.fullest) == (0, [])
 
 

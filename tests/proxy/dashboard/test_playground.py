@@ -155,7 +155,7 @@ def test_the_key_ends_when_a_browser_is_signed_out_from_another_one(browser: Cli
     lost.post(SESSION)
     [listed] = [
         each
-        for each in sessions.of(user_id=user.pk, current_key=browser.session.session_key)
+        for each in sessions.listing(user_id=user.pk, current_key=browser.session.session_key)
         if not each.is_current
     ]
     browser.post(f"/settings/sessions/{listed.id}/end/")

@@ -5,6 +5,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,7 +14,8 @@ from django.conf import settings
 from prometheus_client import REGISTRY
 
 from proxy.catalogue.served import ServedRoute
-from proxy.upstreams.breakers import FAILURES_IN_A_ROW, FAILURES_MIN, Breakers, Pass
+from proxy.upstreams.breaker_state import FAILURES_IN_A_ROW, FAILURES_MIN
+from proxy.upstreams.breakers import Breakers, Permit, PermitKind
 from tests.live import eventually, free_port
 from tests.proxy.factories import served_route
 
@@ -50,11 +52,25 @@ def process(valkey: redis.asyncio.Redis, clock: Clock) -> Callable[[], Breakers]
     return lambda: Breakers(valkey, probe_seconds=20, clock=clock)
 
 
-async def call(breakers: Breakers, route: ServedRoute, *, well: bool) -> Pass | None:
-    how = await breakers.admit(route)
-    if how is not None:
-        (breakers.succeeded if well else breakers.failed)(route, how)
-    return how
+async def admitted(breakers: Breakers, route: ServedRoute) -> Permit:
+    permit = await breakers.admit(route)
+    assert permit is not None
+    return permit
+
+
+async def probe(breakers: Breakers, route: ServedRoute) -> Permit:
+    permit = await admitted(breakers, route)
+    assert permit.kind is PermitKind.PROBE
+    return permit
+
+
+async def call(breakers: Breakers, route: ServedRoute, *, well: bool) -> PermitKind:
+    permit = await admitted(breakers, route)
+    if well:
+        permit.succeeded()
+    else:
+        permit.failed()
+    return permit.kind
 
 
 async def open_it(breakers: Breakers, route: ServedRoute) -> None:
@@ -75,7 +91,7 @@ async def test_five_failures_in_ten_seconds_open_a_breaker(
 ) -> None:
     breakers = process()
     for _ in range(FAILURES_MIN - 1):
-        assert await call(breakers, route, well=False) is Pass.ORDINARY
+        assert await call(breakers, route, well=False) is PermitKind.ORDINARY
     assert (breakers.is_open(route), gauge(route)) == (False, 0)
     await call(breakers, route, well=False)
     assert (breakers.is_open(route), gauge(route)) == (True, 1)
@@ -124,11 +140,11 @@ async def test_after_its_time_one_call_tries_and_a_success_closes(
     clock.now += 4.9
     assert await breakers.admit(route) is None
     clock.now += 0.2
-    assert await breakers.admit(route) is Pass.PROBE
+    trial = await probe(breakers, route)
     assert await breakers.admit(route) is None
-    breakers.succeeded(route, Pass.PROBE)
+    trial.succeeded()
     assert (breakers.is_open(route), gauge(route)) == (False, 0)
-    assert await breakers.admit(route) is Pass.ORDINARY
+    assert (await admitted(breakers, route)).kind is PermitKind.ORDINARY
 
 
 async def test_each_failed_try_doubles_the_time_up_to_a_minute(
@@ -140,7 +156,7 @@ async def test_each_failed_try_doubles_the_time_up_to_a_minute(
         clock.now += seconds - 0.1
         assert await breakers.admit(route) is None
         clock.now += 0.2
-        assert await call(breakers, route, well=False) is Pass.PROBE
+        assert await call(breakers, route, well=False) is PermitKind.PROBE
         await breakers.sync()  # gives the lease back
 
 
@@ -150,11 +166,11 @@ async def test_an_upstream_may_stay_away_for_weeks(
     breakers = process()
     await open_it(breakers, route)
     for _ in range(2_000):
-        breakers.failed(route, Pass.PROBE)
+        Permit(breakers, route, PermitKind.PROBE).failed()
     clock.now += 59.9
     assert await breakers.admit(route) is None
     clock.now += 0.2
-    assert await breakers.admit(route) is Pass.PROBE
+    await probe(breakers, route)
 
 
 @pytest.mark.parametrize(("broken", "opens"), [(8, True), (4, False)])
@@ -183,7 +199,7 @@ async def test_a_stream_that_breaks_off_while_its_upstream_is_left_alone_changes
     await open_it(breakers, route)
     breakers.broke_off(route)
     clock.now += 5.1
-    assert await breakers.admit(route) is Pass.PROBE
+    await probe(breakers, route)
 
 
 async def test_a_try_that_says_nothing_leaves_the_place_to_the_next(
@@ -192,19 +208,62 @@ async def test_a_try_that_says_nothing_leaves_the_place_to_the_next(
     breakers = process()
     await open_it(breakers, route)
     clock.now += 6
-    assert await breakers.admit(route) is Pass.PROBE
-    breakers.dropped(route, Pass.PROBE)
+    (await probe(breakers, route)).dropped()
     await breakers.sync()
-    assert await breakers.admit(route) is Pass.PROBE
+    await probe(breakers, route)
+
+
+@pytest.mark.parametrize("first", ["succeeded", "failed", "dropped"])
+@pytest.mark.parametrize("second", ["succeeded", "failed", "dropped"])
+async def test_a_permit_is_settled_once(
+    process: Callable[[], Breakers], route: ServedRoute, clock: Clock, first: str, second: str
+) -> None:
+    breakers = process()
+    await open_it(breakers, route)
+    clock.now += 6
+    trial = await probe(breakers, route)
+    getattr(trial, first)()
+    is_open = breakers.is_open(route)
+    with pytest.raises(RuntimeError):
+        getattr(trial, second)()
+    assert breakers.is_open(route) is is_open
+
+
+async def test_whoever_is_cancelled_while_the_lease_is_asked_for_gives_it_back(
+    process: Callable[[], Breakers], route: ServedRoute, clock: Clock, valkey: redis.asyncio.Redis
+) -> None:
+    """Valkey has granted the lease, but its answer has not arrived."""
+    breakers = process()
+    await open_it(breakers, route)
+    await breakers.sync()
+    clock.now += 6
+    granted, set_ = asyncio.Event(), valkey.set
+
+    async def set_and_stay(*arguments: Any, **options: Any) -> None:
+        await set_(*arguments, **options)
+        granted.set()
+        await asyncio.Event().wait()
+
+    valkey.set = set_and_stay  # type: ignore[method-assign]
+    asking = asyncio.create_task(breakers.admit(route))
+    await granted.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    valkey.set = set_  # type: ignore[method-assign]
+    assert await valkey.exists(f"hamiran:breaker:{route.upstream_id}:probe") == 1
+    await breakers.sync()
+    await probe(breakers, route)
 
 
 async def test_a_late_answer_from_before_the_opening_does_not_close(
     process: Callable[[], Breakers], route: ServedRoute
 ) -> None:
     breakers = process()
+    good, bad = await admitted(breakers, route), await admitted(breakers, route)
     await open_it(breakers, route)
-    breakers.succeeded(route, Pass.ORDINARY)
-    breakers.failed(route, Pass.ORDINARY)
+    good.succeeded()
+    bad.failed()
     assert breakers.is_open(route)
 
 
@@ -213,21 +272,21 @@ async def test_a_call_for_want_of_another_closes_if_it_goes_well_and_changes_not
 ) -> None:
     breakers = process()
     await open_it(breakers, route)
-    breakers.failed(route, Pass.FORCED)
+    breakers.force([route]).failed()
     clock.now += 5.1  # not prolonged
-    assert await breakers.admit(route) is Pass.PROBE
-    breakers.succeeded(route, Pass.FORCED)
+    await probe(breakers, route)
+    breakers.force([route]).succeeded()
     assert not breakers.is_open(route)
 
 
-async def test_the_least_bad_is_the_one_that_is_due_first(
+async def test_the_call_for_want_of_another_goes_to_the_upstream_that_is_due_first(
     process: Callable[[], Breakers], route: ServedRoute, clock: Clock
 ) -> None:
     breakers, later = process(), served_route(next(upstream_ids))
     await open_it(breakers, route)
     clock.now += 1
     await open_it(breakers, later)
-    assert breakers.least_bad([later, route]) is route
+    assert breakers.force([later, route]).route is route
 
 
 async def test_each_change_of_state_is_one_line_in_the_log(
@@ -237,7 +296,9 @@ async def test_each_change_of_state_is_one_line_in_the_log(
     await open_it(breakers, route)
     clock.now += 6
     await call(breakers, route, well=True)
-    lines = [record.getMessage() for record in caplog.records if record.name == "proxy.upstreams.breakers"]
+    lines = [
+        record.getMessage() for record in caplog.records if record.name == "proxy.upstreams.breaker_state"
+    ]
     assert lines == ["breaker open", "breaker closed"]
 
 
@@ -248,16 +309,16 @@ async def test_an_opening_and_its_end_reach_the_other_processes(
     process: Callable[[], Breakers], route: ServedRoute, clock: Clock
 ) -> None:
     one, other = process(), process()
-    assert await other.admit(route) is Pass.ORDINARY
+    assert (await admitted(other, route)).kind is PermitKind.ORDINARY
     await open_it(one, route)
     await one.sync()
     await other.sync()
     assert await other.admit(route) is None
     clock.now += 6
-    assert await call(other, route, well=True) is Pass.PROBE
+    assert await call(other, route, well=True) is PermitKind.PROBE
     await other.sync()
     await one.sync()
-    assert await one.admit(route) is Pass.ORDINARY
+    assert (await admitted(one, route)).kind is PermitKind.ORDINARY
 
 
 async def test_one_process_at_a_time_tries_a_half_open_upstream(
@@ -269,16 +330,17 @@ async def test_one_process_at_a_time_tries_a_half_open_upstream(
     await one.sync()
     await other.sync()
     clock.now += 6
-    passes = await asyncio.gather(one.admit(route), other.admit(route))
-    assert sorted(passes, key=str) == [Pass.PROBE, None] or sorted(passes, key=str) == [None, Pass.PROBE]
-    trying, waiting = (one, other) if passes[0] else (other, one)
-    trying.failed(route, Pass.PROBE)
+    permits = await asyncio.gather(one.admit(route), other.admit(route))
+    trying, waiting = (one, other) if permits[0] else (other, one)
+    [trial] = [permit for permit in permits if permit is not None]
+    assert trial.kind is PermitKind.PROBE
+    trial.failed()
     await trying.sync()
     await waiting.sync()
     clock.now += 9.9
     assert await waiting.admit(route) is None  # it knows of the doubling
     clock.now += 0.2
-    assert await waiting.admit(route) is Pass.PROBE
+    await probe(waiting, route)
 
 
 async def test_a_process_that_starts_later_learns_how_much_time_is_left(
@@ -293,7 +355,7 @@ async def test_a_process_that_starts_later_learns_how_much_time_is_left(
     clock.now += 4
     assert await late.admit(route) is None
     clock.now += 1.1
-    assert await late.admit(route) is Pass.PROBE
+    await probe(late, route)
 
 
 async def test_an_opening_here_is_not_undone_by_what_valkey_said_before(
@@ -304,14 +366,14 @@ async def test_an_opening_here_is_not_undone_by_what_valkey_said_before(
     await open_it(breakers, route)
     await breakers.sync()
     clock.now += 6
-    assert await breakers.admit(route) is Pass.PROBE
+    trial = await probe(breakers, route)
     await valkey.delete(f"hamiran:breaker:{route.upstream_id}")
     get = valkey.get
 
     async def get_late(name: str) -> object:
-        told = await get(name)
-        breakers.failed(route, Pass.PROBE)
-        return told
+        value = await get(name)
+        trial.failed()
+        return value
 
     valkey.get = get_late  # type: ignore[method-assign, assignment]
     await breakers.sync()
@@ -356,8 +418,8 @@ async def test_a_process_that_stops_while_it_tries_leaves_the_place_to_another(
     breakers.start()
     await open_it(breakers, route)
     clock.now += 6
-    assert await breakers.admit(route) is Pass.PROBE
-    breakers.dropped(route, Pass.PROBE)
+    trial = await probe(breakers, route)
+    trial.dropped()
     await breakers.close()
     assert await valkey.exists(f"hamiran:breaker:{route.upstream_id}:probe") == 0
 
@@ -374,9 +436,9 @@ async def test_without_valkey_each_process_has_its_own_breakers(
         await breakers.sync()
         assert breakers.is_open(route)
         clock.now += 6
-        assert await breakers.admit(route) is Pass.PROBE
+        trial = await probe(breakers, route)
         assert await breakers.admit(route) is None
-        breakers.succeeded(route, Pass.PROBE)
+        trial.succeeded()
         await breakers.sync()
         assert not breakers.is_open(route)
     lines = [record.getMessage() for record in caplog.records if "valkey" in record.getMessage()]

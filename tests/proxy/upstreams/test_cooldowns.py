@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.upstreams.cooldowns import REST_MAX_SECONDS, REST_SECONDS, TRY_SECONDS, Rests
+from proxy.upstreams.cooldowns import COOLDOWN_MAX_SECONDS, COOLDOWN_SECONDS, TRY_SECONDS, Cooldowns
 from tests.proxy.factories import served_route
 
 ROUTE = served_route(1)
@@ -21,43 +21,43 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def rests(clock: Clock) -> Rests:
-    return Rests(clock)
+def cooldowns(clock: Clock) -> Cooldowns:
+    return Cooldowns(clock)
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds"), [(None, REST_SECONDS), (7, 7), (REST_MAX_SECONDS + 1, REST_MAX_SECONDS)]
+    ("asked", "seconds"), [(None, COOLDOWN_SECONDS), (7, 7), (COOLDOWN_MAX_SECONDS + 1, COOLDOWN_MAX_SECONDS)]
 )
-def test_a_rest_lasts_as_long_as_was_asked_for_within_reason(
-    rests: Rests, clock: Clock, asked: float | None, seconds: float
+def test_a_cooldown_lasts_as_long_as_was_asked_for_within_reason(
+    cooldowns: Cooldowns, clock: Clock, asked: float | None, seconds: float
 ) -> None:
-    assert rests.admits(ROUTE)
-    rests.begin(ROUTE, seconds=asked)
+    assert cooldowns.admits(ROUTE)
+    cooldowns.begin(ROUTE, seconds=asked)
     clock.now += seconds - 0.1
-    assert not rests.admits(ROUTE)
+    assert not cooldowns.admits(ROUTE)
     clock.now += 0.2
-    assert rests.admits(ROUTE)
+    assert cooldowns.admits(ROUTE)
 
 
-def test_after_a_rest_one_call_goes_ahead_and_its_success_lets_in_the_others(
-    rests: Rests, clock: Clock
+def test_after_a_cooldown_one_call_goes_ahead_and_its_success_lets_in_the_others(
+    cooldowns: Cooldowns, clock: Clock
 ) -> None:
-    rests.begin(ROUTE, seconds=1)
+    cooldowns.begin(ROUTE, seconds=1)
     clock.now += 1
-    assert [rests.admits(ROUTE) for _ in range(3)] == [True, False, False]
-    rests.end(ROUTE)
-    assert [rests.admits(ROUTE) for _ in range(3)] == [True, True, True]
+    assert [cooldowns.admits(ROUTE) for _ in range(3)] == [True, False, False]
+    cooldowns.end(ROUTE)
+    assert [cooldowns.admits(ROUTE) for _ in range(3)] == [True, True, True]
 
 
-def test_a_call_that_tells_nothing_leaves_its_place_to_the_next(rests: Rests, clock: Clock) -> None:
-    rests.begin(ROUTE, seconds=1)
+def test_a_call_that_tells_nothing_leaves_its_place_to_the_next(cooldowns: Cooldowns, clock: Clock) -> None:
+    cooldowns.begin(ROUTE, seconds=1)
     clock.now += 1
-    assert rests.admits(ROUTE)
+    assert cooldowns.admits(ROUTE)
     clock.now += TRY_SECONDS
-    assert [rests.admits(ROUTE) for _ in range(2)] == [True, False]
+    assert [cooldowns.admits(ROUTE) for _ in range(2)] == [True, False]
 
 
-def test_what_asks_to_be_left_alone_is_one_model_at_one_upstream(rests: Rests) -> None:
-    rests.begin(ROUTE, seconds=None)
-    assert rests.admits(served_route(2))
-    assert rests.admits(served_route(1, upstream_model="another"))
+def test_what_cools_down_is_one_model_at_one_upstream(cooldowns: Cooldowns) -> None:
+    cooldowns.begin(ROUTE, seconds=None)
+    assert cooldowns.admits(served_route(2))
+    assert cooldowns.admits(served_route(1, upstream_model="another"))

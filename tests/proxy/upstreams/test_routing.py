@@ -1,6 +1,7 @@
 """Which route a call takes, and where it goes on a failure, with attempts that fail as they are told."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import random
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 
 from proxy.catalogue.served import ServedRoute
 from proxy.upstreams import routing
-from proxy.upstreams.breakers import FAILURES_MIN, Breakers
+from proxy.upstreams.breaker_state import FAILURES_MIN
+from proxy.upstreams.breakers import Breakers, Permit
 from proxy.upstreams.calls import AllFull, UpstreamFailed, UpstreamRefusal, Upstreams
 from proxy.upstreams.routing import RetryBudget, Router, in_order
 from tests.proxy.factories import served_route
@@ -118,10 +120,22 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "BACKOFF_SECONDS", 0.0)
 
 
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest_asyncio.fixture
-async def breakers() -> AsyncIterator[Breakers]:
+async def breakers(clock: Clock) -> AsyncIterator[Breakers]:
     async with redis.asyncio.Redis.from_url(django_settings.REDIS_URL) as client:
-        yield Breakers(client, probe_seconds=20)
+        yield Breakers(client, probe_seconds=20, clock=clock)
 
 
 @pytest.fixture
@@ -140,9 +154,9 @@ def soon() -> float:
 
 async def open_breaker(breakers: Breakers, route: ServedRoute) -> None:
     for _ in range(FAILURES_MIN):
-        how = await breakers.admit(route)
-        assert how is not None
-        breakers.failed(route, how)
+        permit = await breakers.admit(route)
+        assert permit is not None
+        permit.failed()
 
 
 @pytest.fixture
@@ -261,9 +275,15 @@ async def test_an_upstream_whose_breaker_is_open_is_passed_over(
 
 
 async def test_never_all_are_passed_over(
-    router: Router, attempts: Attempts, breakers: Breakers, first: ServedRoute, second: ServedRoute
+    router: Router,
+    attempts: Attempts,
+    breakers: Breakers,
+    clock: Clock,
+    first: ServedRoute,
+    second: ServedRoute,
 ) -> None:
     await open_breaker(breakers, second)
+    clock.now += 1
     await open_breaker(breakers, first)
     assert await router.call([first, second], attempts, deadline=soon()) == second.upstream_id
     assert not breakers.is_open(second)
@@ -277,6 +297,101 @@ async def test_an_open_upstream_that_is_tried_for_want_of_another_is_tried_once(
     with pytest.raises(UpstreamFailed):
         await router.call([first], attempts, deadline=soon())
     assert len(attempts.made) == 1
+
+
+async def test_a_try_of_a_half_open_upstream_whose_caller_is_cancelled_leaves_its_place_to_the_next(
+    router: Router,
+    attempts: Attempts,
+    breakers: Breakers,
+    clock: Clock,
+    first: ServedRoute,
+    second: ServedRoute,
+) -> None:
+    await open_breaker(breakers, first)
+    clock.now += 6
+    called = asyncio.Event()
+
+    async def attempt(_route: ServedRoute) -> int:
+        called.set()
+        await asyncio.Event().wait()
+        return 0
+
+    trying = asyncio.create_task(router.call([first, second], attempt, deadline=soon()))
+    await called.wait()
+    assert await router.call([first, second], attempts, deadline=soon()) == second.upstream_id
+    trying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trying
+    await breakers.sync()  # gives the lease back
+    assert await router.call([first, second], attempts, deadline=soon()) == first.upstream_id
+    assert not breakers.is_open(first)
+
+
+async def test_a_half_open_upstream_that_the_budget_does_not_reach_is_left_to_the_next_call(
+    router: Router,
+    attempts: Attempts,
+    breakers: Breakers,
+    clock: Clock,
+    first: ServedRoute,
+    second: ServedRoute,
+) -> None:
+    await open_breaker(breakers, second)
+    clock.now += 6
+    while router._budget.spend():
+        pass
+    attempts.fail(first, BROKEN)
+    with pytest.raises(UpstreamFailed):
+        await router.call([first, second], attempts, deadline=soon())
+    await breakers.sync()  # gives the lease back
+    other = a_route(priority=3)
+    assert await router.call([second, other], attempts, deadline=soon()) == second.upstream_id
+
+
+REFUSALS = [UpstreamRefusal(400, {}), UpstreamRefusal(429, {})]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        BROKEN,
+        HALF_SAID,
+        WRONG_KEY,
+        *REFUSALS,
+        AllFull(),
+        asyncio.CancelledError(),
+        RuntimeError("ours"),
+    ],
+    ids=repr,
+)
+async def test_however_a_call_ends_each_of_its_permits_is_settled(
+    router: Router,
+    attempts: Attempts,
+    breakers: Breakers,
+    first: ServedRoute,
+    second: ServedRoute,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException | None,
+) -> None:
+    permits: list[Permit] = []
+    admit = breakers.admit
+
+    async def admit_and_note(route: ServedRoute) -> Permit | None:
+        permit = await admit(route)
+        assert permit is not None
+        permits.append(permit)
+        return permit
+
+    monkeypatch.setattr(breakers, "admit", admit_and_note)
+    if error is not None:
+        attempts.fail(first, error)
+        attempts.fail(second, error)
+    with contextlib.suppress(BaseException):
+        await router.call([first, second], attempts, deadline=soon())
+    assert permits
+    for permit in permits:
+        with pytest.raises(RuntimeError, match="settled once"):
+            permit.dropped()
 
 
 @pytest.mark.parametrize(
@@ -319,7 +434,7 @@ async def test_calls_that_were_under_way_when_the_quota_ended_all_go_on(
 
 
 @pytest.mark.parametrize("error", [UpstreamRefusal(429, {}), WRONG_KEY], ids=["429", "wrong key"])
-async def test_a_rest_opens_no_breaker_and_is_kept_to_its_model(
+async def test_a_cooldown_opens_no_breaker_and_is_kept_to_its_model(
     router: Router,
     attempts: Attempts,
     breakers: Breakers,
@@ -335,7 +450,7 @@ async def test_a_rest_opens_no_breaker_and_is_kept_to_its_model(
     assert not breakers.is_open(first)
 
 
-async def test_an_upstream_that_rests_is_called_for_want_of_another_and_serves_on_from_there(
+async def test_an_upstream_that_cools_down_is_called_for_want_of_another_and_serves_on_from_there(
     router: Router, attempts: Attempts, first: ServedRoute, second: ServedRoute
 ) -> None:
     attempts.fail(first, UpstreamRefusal(429, {}, retry_after_seconds=60))

@@ -41,7 +41,7 @@ def asked(
         reason="asked by telephone",
         requested_by=by or UserFactory.create(is_staff=True),
     )
-    adjustments.ask(adjustment=adjustment)
+    adjustments.request(adjustment=adjustment)
     return adjustment
 
 
@@ -117,7 +117,7 @@ def test_what_an_admin_booked_a_day_ago_counts_no_more() -> None:
             wallet=wallet, kind="refund", amount_micro=-SMALL, reason="r", requested_by=admin,
             created_at=timezone.now() - timedelta(hours=hours),
         )  # fmt: skip
-        adjustments.ask(adjustment=adjustment)
+        adjustments.request(adjustment=adjustment)
         assert adjustment.state == state
 
 

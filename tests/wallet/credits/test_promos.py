@@ -206,7 +206,7 @@ def test_many_small_codes_and_adjustments_of_one_admin_count_together() -> None:
     admin, wallet = UserFactory.create(), WalletFactory.create()
     assert not asked(admin, max_uses=100).waits
     gift = Adjustment(wallet=wallet, kind="gift", amount_micro=100 * AMOUNT, reason="r", requested_by=admin)
-    adjustments.ask(adjustment=gift)
+    adjustments.request(adjustment=gift)
     assert gift.state == "booked"
     assert asked(admin, max_uses=1).waits
     assert not asked(UserFactory.create(), max_uses=1).waits

@@ -134,9 +134,9 @@ def test_a_new_tier_gives_nothing_above_the_limit_before_it_is_approved() -> Non
 @pytest.mark.django_db
 def test_changes_cannot_be_edited_deleted_or_made_past_the_tier() -> None:
     browser, tier = admin_browser(), default()
-    sign_up_credit.ask(tier=tier, amount_micro=10**13, admin_id=UserFactory.create().pk)
+    sign_up_credit.request(tier=tier, amount_micro=10**13, admin_id=UserFactory.create().pk)
     with pytest.raises(sign_up_credit.AlreadyWaiting):
-        sign_up_credit.ask(tier=tier, amount_micro=10**13, admin_id=UserFactory.create().pk)
+        sign_up_credit.request(tier=tier, amount_micro=10**13, admin_id=UserFactory.create().pk)
     change = SignUpCreditChange.objects.get()
     assert browser.get(f"{LIST}{change.pk}/change/").status_code == 200
     for page in (f"{change.pk}/change/", f"{change.pk}/delete/", "add/"):

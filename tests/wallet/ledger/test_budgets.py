@@ -203,10 +203,10 @@ def test_a_report_says_what_is_left() -> None:
     budget = open_budget(wallet_id=wallet.pk, limit_micro=50)
     Budget.objects.filter(pk=budget).update(spent_micro=20, held_micro=10)
     report = budgets.reports(wallet_id=wallet.pk, budget_ids=[budget])[budget]
-    assert (report.left_micro, report.is_reached) == (20, False)
+    assert (report.remaining_micro, report.is_reached) == (20, False)
     set_limit(wallet_id=wallet.pk, budget_id=budget, limit_micro=10)
     report = budgets.reports(wallet_id=wallet.pk, budget_ids=[budget])[budget]
-    assert (report.left_micro, report.is_reached) == (0, True)
+    assert (report.remaining_micro, report.is_reached) == (0, True)
 
 
 # --- any order of anything ----------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ async def test_a_caller_cancelled_in_the_moment_of_the_commit_is_told_of_it(comm
         return items
 
     async with running(statement) as queue:
-        caller = asyncio.create_task(queue.submit(1, left=left.set))
+        caller = asyncio.create_task(queue.submit(1, on_abandoned=left.set))
         await in_flight.wait()
         go.set()
         caller.cancel()  # before the worker runs again, in which the batch ends

@@ -451,11 +451,11 @@ def test_a_day_has_a_limit_of_what_was_paid_and_what_may_still_be(settings: Any)
     come_back(credited)
     with pytest.raises(topups.DailyLimitReached) as refused:
         started(wallet)
-    assert refused.value.left_micro == micro_from_toman(20_000)
+    assert refused.value.remaining_micro == micro_from_toman(20_000)
     started(WalletFactory.create())  # each user has a limit of their own
     sandbox.decide(str(under_way.authority), pays=False)
     come_back(under_way)
-    assert topups.left_today_micro(wallet.pk) == micro_from_toman(70_000)
+    assert topups.remaining_today_micro(wallet.pk) == micro_from_toman(70_000)
     started(wallet)
 
 
@@ -489,7 +489,7 @@ def test_the_day_of_the_limit_is_tehrans(settings: Any, monkeypatch: pytest.Monk
     TopUp.objects.filter(pk=topup.pk).update(created_at=datetime(2026, 11, 23, 20, 29, tzinfo=UTC))
     for now, left in ((datetime(2026, 11, 23, 20, 29, 59, tzinfo=UTC), 0), (MIDNIGHT_IN_TEHRAN, 50_000)):
         monkeypatch.setattr(timezone, "now", lambda now=now: now)
-        assert topups.left_today_micro(topup.user_id) == micro_from_toman(left)
+        assert topups.remaining_today_micro(topup.user_id) == micro_from_toman(left)
 
 
 def test_the_last_of_a_day_is_taken_once(committed_db: None, settings: Any) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.api.chat_completions.request import ChatRequest, read_request, required_model
-from proxy.catalogue.quirks import QUIRKS, of
+from proxy.catalogue.quirks import QUIRKS, rules_for
 from proxy.catalogue.request_fields import LEFT_OUT, client_tools, thinking_only
 from proxy.catalogue.tokens import DEFAULT_RATES, MEDIA_PART_TOKENS, TokenRates, expansion_bytes
 from proxy.errors import APIError
@@ -42,7 +42,7 @@ def bound(
 
 
 def sent(asked: ChatRequest, *, kind: str = "openai", **rules: Any) -> dict[str, Any]:
-    route = served_route(1, upstream_model="up", quirks=of(kind=kind, strip_fields="", **rules))
+    route = served_route(1, upstream_model="up", quirks=rules_for(kind=kind, strip_fields="", **rules))
     body = asked.body_for(route, output_limit=9)
     decoded: dict[str, Any] = orjson.loads(body)
     return decoded

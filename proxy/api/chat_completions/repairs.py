@@ -7,7 +7,7 @@ from proxy.catalogue.quirks import dicts
 
 
 @dataclass(slots=True)
-class ChunkMender:
+class ChunkRepairs:
     """Gives a stream's chunks the form that OpenAI's SDKs can put together again.
 
     Gemini's endpoint leaves `index` out of tool deltas, or repeats one for calls side by side; may end an answer that
@@ -17,26 +17,26 @@ class ChunkMender:
 
     _calls: dict[Any, list[Any]] = field(default_factory=dict)  # ids of the calls so far, in order, by choice
 
-    def mend(self, chunk: dict[str, Any]) -> bool:
-        """Mends a decoded chunk in place; false where nothing was to be done."""
-        mended = False
+    def repair(self, chunk: dict[str, Any]) -> bool:
+        """Repairs a decoded chunk in place; false where nothing was to be done."""
+        repaired = False
         for choice in dicts(chunk.get("choices")):
             number = choice.get("index") if isinstance(choice.get("index"), int) else 0
             delta = choice.get("delta")
             if isinstance(delta, dict):
                 if number in self._calls and delta.pop("role", None) is not None:
-                    mended = True
+                    repaired = True
                 calls = self._calls.setdefault(number, [])
                 for call in dicts(delta.get("tool_calls")):
-                    mended |= _number(call, calls)
+                    repaired |= _number(call, calls)
             if choice.get("finish_reason") == "stop" and self._calls.get(number):
                 choice["finish_reason"] = "tool_calls"
-                mended = True
-        return mended
+                repaired = True
+        return repaired
 
 
-def mend_whole(answer: dict[str, Any]) -> None:
-    """Mends a decoded whole answer in place."""
+def repair_whole(answer: dict[str, Any]) -> None:
+    """Repairs a decoded whole answer in place."""
     for choice in dicts(answer.get("choices")):
         message = choice.get("message")
         if choice.get("finish_reason") == "stop" and isinstance(message, dict) and message.get("tool_calls"):
