@@ -176,9 +176,8 @@ def purchase_nanodollars(said: dict[str, Any], answer: dict[str, Any]) -> int | 
         for path in PURCHASE_PRICES:
             dollars = _dollars(_at(place, path))
             if dollars is not None:
-                if (
-                    said.get("is_byok") is True
-                ):  # OpenRouter: its fee alone, what the model's maker takes is beside it
+                if said.get("is_byok") is True:
+                    # OpenRouter's fee alone; what the model's maker takes stands beside it.
                     dollars += _dollars(_at(said, ("cost_details", "upstream_inference_cost"))) or 0
                 return min(int(dollars * NANO), DOLLARS_MAX * NANO)
     return None
