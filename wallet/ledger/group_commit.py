@@ -117,6 +117,9 @@ class GroupCommit(Generic[Item, Result]):
             if left is not None and not waiting.done.cancelled():  # it was carried out a moment ago
                 left()
             raise
+        finally:
+            # Its exception holds this frame: together they would wait for the garbage collector.
+            del waiting
 
     def submit_later(self, item: Item) -> "asyncio.Future[Result]":
         """Queues an item whatever waits already, for callers that cannot take no for an answer."""
@@ -192,7 +195,7 @@ class GroupCommit(Generic[Item, Result]):
                     continue
                 if len(batch) == 1:
                     logger.exception("ledger item failed", extra={"queue": self._name})
-                    return self._fail(batch, error)
+                    return self._fail(batch, error.with_traceback(None))  # whose frames hold the batch
                 # One bad item must not take its neighbours along: halve until it stands alone.
                 middle = len(batch) // 2
                 await self._commit(batch[:middle])
