@@ -105,6 +105,8 @@ class APIRequest(ASGIRequest):
             return working.result()
         finally:
             leaving.cancel()
+            # Its exception holds this frame: together they would wait for the garbage collector.
+            del working
 
     async def _until_left(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

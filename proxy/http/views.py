@@ -53,6 +53,8 @@ class AsyncAPIView(APIView):
             response = self.handle_exception(error)
             if key is not None and 400 <= response.status_code < 500 and not request.is_counted:
                 throttling.count_refusal(key)
+        finally:
+            wrapped.parser_context.clear()  # DRF's request holds itself by it, until the garbage collector comes
         return response
 
     async def perform_authentication(self, request: Request) -> None:  # type: ignore[override]

@@ -13,7 +13,7 @@ from proxy.deadline import Deadline
 from proxy.errors import APIError, failed
 from proxy.metering.endpoint import BadAnswer, StreamedAnswer
 from proxy.metering.settlement import Bill, Metered, Outcome
-from proxy.upstreams.calls import UpstreamCall, UpstreamFailed, UpstreamRefusal, judged
+from proxy.upstreams.calls import UpstreamCall, UpstreamFailed, UpstreamRefusal, drop_tracebacks, judged
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
 USAGE_WAIT_SECONDS = 3.0
@@ -201,6 +201,7 @@ class Relay:
             if self._silence and answer.finished:  # it did not break: it neither ends nor says more
                 answer.stop()
                 return b""
+            drop_tracebacks(error)
             raise UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence) from error
         finally:
             self._patience.stop()

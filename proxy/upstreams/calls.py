@@ -187,6 +187,7 @@ class Upstreams:
                     "no connection can be opened: %s", errno.errorcode[error.errno]
                 )
                 raise AllFull(f"no connection can be opened: {errno.errorcode[error.errno]}") from error
+            drop_tracebacks(error)
             raise UpstreamFailed(type(error).__name__, passing=True) from error
 
 
@@ -204,8 +205,18 @@ async def read_all(
     except TimeoutError:
         raise UpstreamFailed("took too long", begun=bool(body)) from None
     except (aiohttp.ClientError, OSError) as error:
+        drop_tracebacks(error)
         raise UpstreamFailed(type(error).__name__, passing=True, begun=bool(body)) from error
     return bytes(body)
+
+
+def drop_tracebacks(error: BaseException | None) -> None:
+    """Cuts a failure loose from the frames it came through: aiohttp's hold it in turn, so that all of them, and with
+    them a request that is over, would wait for the garbage collector.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _by(seconds: float, deadline: float) -> float:

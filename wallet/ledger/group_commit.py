@@ -118,6 +118,9 @@ class GroupCommit(Generic[Item, Result]):
             if on_abandoned is not None and not waiting.done.cancelled():
                 on_abandoned()
             raise
+        finally:
+            # Its exception holds this frame: together they would wait for the garbage collector.
+            del waiting
 
     def submit_later(self, item: Item) -> "asyncio.Future[Result]":
         """Queues an item whatever waits already, for callers that cannot take no for an answer."""
@@ -193,7 +196,7 @@ class GroupCommit(Generic[Item, Result]):
                     continue
                 if len(batch) == 1:
                     logger.exception("ledger item failed", extra={"queue": self._name})
-                    return self._fail(batch, error)
+                    return self._fail(batch, error.with_traceback(None))  # whose frames hold the batch
                 # One bad item must not take its neighbours along: halve until it stands alone.
                 middle = len(batch) // 2
                 await self._commit(batch[:middle])

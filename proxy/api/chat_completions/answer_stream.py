@@ -149,7 +149,7 @@ class AnswerStream:
             try:
                 relayed.append(self._read(event))
             except BadAnswer as error:
-                self.failure = error
+                self.failure = error.with_traceback(None)  # whose frames hold this answer
                 break
         return b"".join(relayed)
 

@@ -1,6 +1,9 @@
 """Group commit: batches form under load, a poisoned item fails alone, a lost connection loses nothing."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -57,6 +60,34 @@ async def test_a_poisoned_item_fails_alone(committed_db: None) -> None:
         results = await asyncio.gather(*(queue.submit(n) for n in [1, 2, 0, 4, 5]), return_exceptions=True)
     assert isinstance(results[2], psycopg.errors.DivisionByZero)
     assert [result for result in results if isinstance(result, int)] == [100, 50, 25, 20]
+
+
+async def test_an_item_that_failed_is_free_without_the_garbage_collector(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit.logger, "disabled", True)  # pytest would keep what it logs
+
+    class Item:
+        pass
+
+    async def statement(_database: Connection, _items: Sequence[Item]) -> list[int]:
+        raise ValueError
+
+    async def submit(queue: GroupCommit[Item, int], item: Item) -> None:
+        with contextlib.suppress(ValueError):
+            await queue.submit(item)
+
+    async with running(statement) as queue:
+        gc.disable()
+        try:
+            item = Item()
+            is_alive = weakref.ref(item)
+            await submit(queue, item)
+            del item
+            await submit(queue, Item())  # the queue itself lets go of a batch with the next one
+            assert not is_alive()
+        finally:
+            gc.enable()
 
 
 async def cut(database: Connection) -> None:

@@ -1,0 +1,151 @@
+"""A request leaves nothing to the garbage collector: what it used is free once it has ended, not minutes later."""
+
+import json
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from tests.fake_upstream import STREAM, FakeUpstream, respond, stream_events
+from tests.live import WebProcess, eventually, web_process
+from tests.proxy.api.conftest import DEAD_MODEL, DRAINED_MODEL, HELLO, MODEL, Caller
+from wallet.ledger.models import Hold
+
+REQUESTS = 200
+SILENT_SECONDS = 1
+
+
+@pytest.fixture(scope="module")
+def collected(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> Iterator[WebProcess]:
+    """A web process that collects only when it is told to; beside the run's own, which made what is on sale."""
+    patience = {
+        "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": str(SILENT_SECONDS),
+        "UPSTREAM_IDLE_TIMEOUT_SECONDS": str(SILENT_SECONDS),
+    }
+    with django_db_blocker.unblock(), web_process(env=patience, module="tests.collected_web") as process:
+        yield process
+
+
+def collect(web: WebProcess) -> dict[str, Any]:
+    before = web.log.count('"logger":"collected"')
+    web.process.send_signal(signal.SIGUSR2)
+    eventually(lambda: web.log.count('"logger":"collected"') > before)
+    last = [line for line in web.log.splitlines() if '"logger":"collected"' in line][-1]
+    found: dict[str, Any] = json.loads(json.loads(last)["message"])
+    return found
+
+
+def ask(client: httpx.Client, caller: Caller, **fields: Any) -> int:
+    body = {"model": MODEL, "messages": HELLO, **fields}
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    return client.post("/v1/chat/completions", json=body, headers=headers).status_code
+
+
+def leave(web: WebProcess, caller: Caller, *, begun: bool = True, **fields: Any) -> None:
+    """Asks, and resets the connection once the answer has begun, or (not `begun`) before."""
+    body = json.dumps({"model": MODEL, "messages": HELLO, **fields}).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {caller.key}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", web.port), timeout=10) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(head.encode() + body)
+        if begun:
+            client.recv(64)
+
+
+ANSWERED: dict[str, tuple[int, Any, dict[str, Any]]] = {
+    "whole": (200, None, {}),
+    "streamed": (200, stream_events(*STREAM), {"stream": True}),
+    "refused by upstream": (400, respond(400, {"error": {"message": "no"}}), {}),
+    "a stream refused by upstream": (400, respond(400, {"error": {"message": "no"}}), {"stream": True}),
+    "failed upstream": (502, respond(500, {"error": {"message": "no"}}), {}),
+    "failed upstream, streamed": (502, respond(500, {"error": {"message": "no"}}), {"stream": True}),
+    "nobody at upstream": (502, None, {"model": DEAD_MODEL}),
+    "broken stream": (200, stream_events(*STREAM[:2], cut=True), {"stream": True}),
+    "error in a stream": (
+        200,
+        stream_events(*STREAM[:2], b'data: {"error":{"message":"no"}}\n\n'),
+        {"stream": True},
+    ),
+    "no usable answer": (502, respond(200, b"<html>"), {}),
+    "silent upstream": (502, stream_events(SILENT_SECONDS + 0.5), {"stream": True}),
+    "silence in a stream": (200, stream_events(*STREAM[:2], SILENT_SECONDS + 0.5), {"stream": True}),
+    "malformed": (400, None, {"messages": 3}),
+    "unknown model": (404, None, {"model": "nothing"}),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERED)
+def test_an_answer_leaves_no_garbage(
+    kind: str, collected: WebProcess, make_caller: Any, upstream: FakeUpstream
+) -> None:
+    status, script, fields = ANSWERED[kind]
+    caller = make_caller(rpm=100_000, tpm=100_000_000)
+    upstream.script = script or upstream.script
+    with httpx.Client(base_url=collected.url, timeout=30) as client:
+        assert_free(collected, partial(ask, client, caller, **fields), status)
+
+
+def test_a_refusal_of_a_key_leaves_no_garbage(collected: WebProcess, make_caller: Any) -> None:
+    caller = make_caller()
+    caller.key = "hm-nonsense"
+    with httpx.Client(base_url=collected.url, timeout=30) as client:
+        assert_free(collected, partial(ask, client, caller), 401)
+
+
+def test_a_refusal_for_want_of_money_leaves_no_garbage(collected: WebProcess, make_caller: Any) -> None:
+    caller = make_caller(credit_micro=1, rpm=100_000, tpm=100_000_000)
+    with httpx.Client(base_url=collected.url, timeout=30) as client:
+        assert_free(collected, partial(ask, client, caller), 402)
+
+
+def test_a_refusal_of_too_many_leaves_no_garbage(collected: WebProcess, make_caller: Any) -> None:
+    caller = make_caller(rpm=1)
+    with httpx.Client(base_url=collected.url, timeout=30) as client:
+        ask(client, caller)
+        assert_free(collected, partial(ask, client, caller), 429)
+
+
+@pytest.mark.parametrize("model", [MODEL, DRAINED_MODEL])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_client_that_leaves_a_stream_leaves_no_garbage(
+    model: str, begun: bool, collected: WebProcess, make_caller: Any, upstream: FakeUpstream
+) -> None:
+    caller = make_caller(rpm=100_000, tpm=100_000_000)
+    upstream.script = stream_events(*STREAM[: 2 * begun], 0.1, *STREAM[2 * begun :])
+    assert_free(collected, partial(leave, collected, caller, begun=begun, model=model, stream=True), None)
+
+
+def test_a_client_that_leaves_a_whole_answer_leaves_no_garbage(
+    collected: WebProcess, make_caller: Any, upstream: FakeUpstream
+) -> None:
+    caller = make_caller(rpm=100_000, tpm=100_000_000)
+    assert_free(collected, partial(leave, collected, caller, begun=False), None)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/nothing", "/healthz"])
+def test_other_paths_leave_no_garbage(path: str, collected: WebProcess, caller: Caller) -> None:
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    with httpx.Client(base_url=collected.url, timeout=30, headers=headers) as client:
+        status = client.get(path).status_code
+        assert_free(collected, lambda: client.get(path).status_code, status)
+
+
+def assert_free(web: WebProcess, request: Callable[[], int | None], status: int | None) -> None:
+    """A full collection after many requests of a kind finds less than one object for each."""
+    request()  # what is made once
+    collect(web)
+    with ThreadPoolExecutor(50) as pool:
+        assert {one.result() for one in [pool.submit(request) for _ in range(REQUESTS)]} == {status}
+    eventually(lambda: not Hold.objects.exists())  # also of those whose clients did not wait for the end
+    found = collect(web)
+    assert found["found"] <= REQUESTS, found
