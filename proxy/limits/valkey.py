@@ -1,6 +1,6 @@
 """Lua scripts in Valkey: what is asked while one pipeline is under way goes with the next.
 
-A call of its own costs 61 µs of this process, one of sixteen in a pipeline 22 (CONTRIBUTING.md, Decisions).
+A Cluster is asked by redis-py, one server over a connection of our own (proxy.wire.valkey).
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
@@ -16,22 +16,36 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
+from proxy.wire.valkey import Pipelines
+
 CLUSTER_SCHEMES = {"valkey+cluster": "redis", "redis+cluster": "redis", "rediss+cluster": "rediss"}
 TIMEOUT_SECONDS = 1.0
 MAX_BATCH = 256
-
-Client = redis.asyncio.Redis | RedisCluster
 
 
 class Unavailable(Exception):
     """A script was not carried out, as far as anybody knows; the client's own exception is the cause."""
 
 
-def connect_server(url: str) -> redis.asyncio.Redis:
+class Server(redis.asyncio.Redis):
+    """redis-py's client of one server, with a connection beside its pool for what is asked all the time."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.pipelines = Pipelines(self.connection_pool.make_connection())  # type: ignore[no-untyped-call]
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        self.pipelines.close()
+        await super().aclose(close_connection_pool)
+
+
+Client = Server | RedisCluster
+
+
+def connect_server(url: str) -> Server:
     """A client that fails at once instead of trying again: who uses it has another answer without Valkey."""
-    return redis.asyncio.Redis.from_url(
-        url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=TIMEOUT_SECONDS
-    )
+    made = Server.from_url(url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=TIMEOUT_SECONDS)
+    return cast("Server", made)
 
 
 def connect(url: str) -> Client:
@@ -113,6 +127,8 @@ class ScriptQueue:
         return replies
 
     async def _pipeline(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        if isinstance(self._client, Server):
+            return await self._client.pipelines.run(commands)
         pipeline: Any = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
