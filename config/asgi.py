@@ -1,4 +1,4 @@
-"""The web process: two doors. The API goes to a lean handler, pages to Django's own."""
+"""The web process: two doors. The connection (config.protocol) brings the API to a lean handler, and pages here."""
 
 import gc
 import os
@@ -55,17 +55,17 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     forwarded.apply(scope)
     if settings.SANDBOX and scope["path"].startswith(SANDBOX_UPSTREAM):
         await sandbox_upstream(scope, receive, send)
-    elif _is_for_the_api(scope["path"]):
-        await api(scope, receive, send)
     else:
         scope["hamiran.front_pages"] = front_pages
         await pages(scope, receive, send)
 
 
-def _is_for_the_api(path: str) -> bool:
+def is_for_the_api(path: str) -> bool:
     root = path.lstrip("/").partition("/")[0]
     if root in API_ROOTS:
         return True
+    if settings.SANDBOX and path.startswith(SANDBOX_UPSTREAM):
+        return False
     return root.lower() in API_ROOTS | MISTAKEN_ROOTS or path.rstrip("/").lower().endswith(
         "/chat/completions"
     )

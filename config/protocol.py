@@ -19,9 +19,11 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from config import asgi, forwarded
 from proxy.deadline import Deadline
 from proxy.errors import APIError
 from proxy.http.responses import error_response
+from proxy.wire.exchange import Exchange
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +147,6 @@ class Protocol(HttpToolsProtocol):
         self._in_head = True
         self._head_deadline.start(self.loop.time() + settings.BODY_IDLE_TIMEOUT_SECONDS)
         super().on_message_begin()
-        # Asked to close, a transport first waits for a reader who may never read on.
-        self.scope["hamiran.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -164,10 +164,33 @@ class Protocol(HttpToolsProtocol):
         self.scope["query_string"] = url.query or b""
         self._in_head, self._in_body, self._idle_bytes = False, True, 0
         self._head_deadline.stop()
-        has_chunks = version == "1.1"
         previous = self.cycle
-        self.cycle = (RequestResponseCycle if has_chunks else UntilClose)(
-            scope=self.scope,
+        self.cycle, app = self._exchange(has_chunks=version == "1.1")
+        if previous is None or previous.response_complete:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+
+    def _exchange(self, *, has_chunks: bool) -> tuple[RequestResponseCycle, ASGI3Application]:
+        """The request's own object and who serves it: the API without ASGI, all else with uvicorn's cycle."""
+        scope, keep_alive = self.scope, has_chunks and self.parser.should_keep_alive()
+        if asgi.is_for_the_api(scope["path"]):
+            forwarded.apply(cast("dict[str, Any]", scope))
+            exchange = Exchange(
+                cast("dict[str, Any]", scope),
+                transport=self.transport,
+                flow=self.flow,
+                default_headers=self.server_state.default_headers,
+                has_chunks=has_chunks,
+                expects_continue=self.expect_100_continue,
+                keep_alive=keep_alive,
+                on_response=self.on_response_complete,
+            )
+            # It has what is used here of a cycle, and so has the handler of an application.
+            return cast(RequestResponseCycle, exchange), cast("ASGI3Application", asgi.api)
+        cycle = (RequestResponseCycle if has_chunks else UntilClose)(
+            scope=scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -176,14 +199,10 @@ class Protocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=has_chunks and self.parser.should_keep_alive(),
+            keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
-        if previous is None or previous.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
-        else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+        return cycle, self.app
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle

@@ -46,9 +46,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     accepted = request.headers.get("Accept")
     if "text/html" in (accepted or "") or (accepted is None and request.method in {"GET", "HEAD"}):
         return page_not_found(request, exception)
-    response = error_response(no_such_endpoint(request.path, base_url=settings.BASE_URL))
-    response["x-request-id"] = uuid.uuid7().hex
-    return response
+    reply = error_response(no_such_endpoint(request.path, base_url=settings.BASE_URL))
+    headers = reply.headers | {"x-request-id": uuid.uuid7().hex}
+    return HttpResponse(reply.content, status=reply.status_code, headers=headers)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

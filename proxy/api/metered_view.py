@@ -1,18 +1,12 @@
 """What the views of all metered endpoints do: parse, ask once, answer."""
 
-from typing import cast
-
-from django.http import HttpResponse
-from django.http.response import HttpResponseBase
-from rest_framework.request import Request
-
 from keys.lookup import KeyIdentity
 from proxy import runtime
 from proxy.errors import busy
 from proxy.http import throttling
 from proxy.http.parsing import JSONObjectParser, Payload
-from proxy.http.request import underlying
-from proxy.http.responses import COST_HEADER
+from proxy.http.request import APIRequest
+from proxy.http.responses import COST_HEADER, JSON, Reply
 from proxy.http.streaming import EventStream
 from proxy.http.views import AsyncAPIView
 from proxy.metering import admission
@@ -36,8 +30,8 @@ class MeteredView(AsyncAPIView):
         """Raises APIError."""
         raise NotImplementedError
 
-    async def post(self, request: Request) -> HttpResponseBase:
-        now, raw, key = runtime.current(), underlying(request), cast(KeyIdentity, request.auth)
+    async def post(self, request: APIRequest) -> Reply | EventStream:
+        now, key = runtime.current(), request.key
         if now.upstreams.is_full():
             raise busy()
         try:
@@ -45,19 +39,19 @@ class MeteredView(AsyncAPIView):
             self.prompt_estimate = priced.request.prompt_estimate
             await self.check_throttles(request)
         except BaseException:
-            throttling.release(raw, key)  # a large body was counted before it was read
+            throttling.release(request, key)  # a large body was counted before it was read
             raise
-        call = MeteredCall(now, priced, key=key, request_id=raw.id)
+        call = MeteredCall(now, priced, key=key, request_id=request.id)
         if priced.ends_with_its_client:
-            answer = await raw.while_connected(call.answer(), on_left=call.client_left)
+            answer = await request.while_connected(call.answer(), on_left=call.client_left)
         else:
             answer = await call.answer()
-        if isinstance(answer, PaidAnswer):
-            raw.extra_headers[COST_HEADER] = f"{answer.cost_toman:.7f}".rstrip("0").rstrip(".")
-            return HttpResponse(answer.body, content_type="application/json")
-        return EventStream(answer)
+        if not isinstance(answer, PaidAnswer):
+            return EventStream(answer)
+        cost = f"{answer.cost_toman:.7f}".rstrip("0").rstrip(".")
+        return Reply(answer.body, content_type=JSON, headers={COST_HEADER: cost})
 
-    async def _read(self, request: Request, key: KeyIdentity) -> PricedRequest:
+    async def _read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         now, body = runtime.current(), await self.read_body(request)
         async with now.intake.turn(len(body)):
             return self.priced(self.parse(body), key=key)

@@ -1,14 +1,9 @@
 """GET /v1/models: what a key may use."""
 
-from typing import cast
-
-from django.http import HttpResponse
-from rest_framework.request import Request
-
-from keys.lookup import KeyIdentity
 from proxy import runtime
 from proxy.catalogue.served import ServedModel
-from proxy.http.responses import json_response
+from proxy.http.request import APIRequest
+from proxy.http.responses import Reply, json_response
 from proxy.http.views import AsyncAPIView
 from proxy.metering.admission import find_model, on_sale
 
@@ -16,8 +11,8 @@ from proxy.metering.admission import find_model, on_sale
 class Models(AsyncAPIView):
     """GET /v1/models: what the key may use."""
 
-    async def get(self, request: Request) -> HttpResponse:
-        key = cast(KeyIdentity, request.auth)
+    async def get(self, request: APIRequest) -> Reply:
+        key = request.key
         models = [model for model in on_sale(runtime.current()).all() if key.may_use(model.model_id)]
         return json_response({"object": "list", "data": [_model(model) for model in models]})
 
@@ -27,8 +22,8 @@ class Models(AsyncAPIView):
 class Model(AsyncAPIView):
     """GET /v1/models/{id}; an id can contain slashes."""
 
-    async def get(self, request: Request, model_id: str) -> HttpResponse:
-        model = find_model(runtime.current(), model_id, key=cast(KeyIdentity, request.auth))
+    async def get(self, request: APIRequest, model_id: str) -> Reply:
+        model = find_model(runtime.current(), model_id, key=request.key)
         return json_response(_model(model))
 
     head = get

@@ -5,15 +5,13 @@ import hmac
 
 import prometheus_client
 from django.conf import settings
-from django.http import HttpResponse, HttpResponseNotModified
-from rest_framework.request import Request
 
 from proxy import runtime
 from proxy.api import health
 from proxy.catalogue import starter
 from proxy.errors import APIError
-from proxy.http.request import underlying
-from proxy.http.responses import json_response
+from proxy.http.request import APIRequest
+from proxy.http.responses import JSON, Reply, json_response
 from proxy.http.views import AsyncAPIView
 
 
@@ -27,13 +25,13 @@ class OpenView(AsyncAPIView):
 class OpenAPI(OpenView):
     """GET /v1/openapi.json"""
 
-    async def get(self, request: Request) -> HttpResponse:
+    async def get(self, request: APIRequest) -> Reply:
         models = runtime.current().catalogue.all()
         content, etag = await asyncio.to_thread(_document, models[0].model_id if models else starter.MODEL_ID)
         headers = {"ETag": etag, "Cache-Control": "public, max-age=300"}
-        if etag in underlying(request).header(b"if-none-match"):
-            return HttpResponseNotModified(headers=headers)
-        return HttpResponse(content, content_type="application/json", headers=headers)
+        if etag in request.header(b"if-none-match"):
+            return Reply(status=304, headers=headers)
+        return Reply(content, content_type=JSON, headers=headers)
 
     head = get
 
@@ -47,21 +45,19 @@ def _document(model_id: str) -> tuple[bytes, str]:
 class Metrics(OpenView):
     """GET /metrics for Prometheus, of this process; there only with METRICS_TOKEN set, and for who has it."""
 
-    async def get(self, request: Request) -> HttpResponse:
-        given = underlying(request).header(b"authorization").encode()
+    async def get(self, request: APIRequest) -> Reply:
+        given = request.header(b"authorization").encode()
         if not settings.METRICS_TOKEN or not hmac.compare_digest(
             given, b"Bearer " + settings.METRICS_TOKEN.encode()
         ):
             raise APIError("not_found")
-        return HttpResponse(
-            prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST
-        )
+        return Reply(prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
 class Healthz(OpenView):
     """GET /healthz: the process answers."""
 
-    async def get(self, request: Request) -> HttpResponse:
+    async def get(self, request: APIRequest) -> Reply:
         return json_response({"status": "ok"})
 
     head = get
@@ -76,7 +72,7 @@ class Readyz(OpenView):
     Valkey is reported, but without it requests are still served, so a process stays in the load balancer.
     """
 
-    async def get(self, request: Request) -> HttpResponse:
+    async def get(self, request: APIRequest) -> Reply:
         checks = await health.check(runtime.current())
         ready = health.is_ready(checks)
         return json_response({"ready": ready, "checks": checks}, status=200 if ready else 503)

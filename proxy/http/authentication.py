@@ -6,12 +6,11 @@ from typing import ClassVar
 import psycopg
 import psycopg_pool
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.request import Request
 
 from keys.lookup import KeyIdentity, TooManyFailures
 from proxy import runtime
 from proxy.errors import APIError, rate_limited, unavailable
-from proxy.http.request import underlying
+from proxy.http.request import APIRequest
 
 # Whoever tries keys is answered late: a loop of tries then costs next to nothing, and each still gets its 429.
 REFUSAL_DELAY_SECONDS = 1.0
@@ -24,16 +23,17 @@ class KeyAuthentication(BaseAuthentication):
 
     _delayed: ClassVar[int] = 0
 
-    async def authenticate(self, request: Request) -> tuple[None, KeyIdentity]:  # type: ignore[override]
+    async def authenticate(self, request: APIRequest) -> tuple[None, KeyIdentity]:  # type: ignore[override]
         """Raises APIError missing_api_key, invalid_api_key, rate_limit_exceeded, network_not_allowed,
         service_unavailable.
         """
-        raw = underlying(request)
-        scheme, _space, secret = raw.header(b"authorization").strip().partition(" ")
+        scheme, _space, secret = request.header(b"authorization").strip().partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise APIError("missing_api_key", headers=CHALLENGE)
         try:
-            identity = await runtime.current().keys.authenticate(secret.strip(), address=raw.client_address)
+            identity = await runtime.current().keys.authenticate(
+                secret.strip(), address=request.client_address
+            )
         except TooManyFailures as error:
             await self._delay()
             raise rate_limited(error.wait_seconds) from None
@@ -41,7 +41,7 @@ class KeyAuthentication(BaseAuthentication):
             raise unavailable() from error
         if identity is None:
             raise APIError("invalid_api_key", headers=CHALLENGE)
-        if identity.allowed_networks and not identity.may_come_from(raw.client_address):
+        if identity.allowed_networks and not identity.may_come_from(request.client_address):
             raise APIError("network_not_allowed")
         return None, identity
 

@@ -1,30 +1,46 @@
 """How whole answers leave: JSON, errors, and the header that says what an answer cost."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from django.http import HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
 from proxy.errors import APIError, failed
 
 COST_HEADER = "x-hamiran-cost-toman"
+JSON = "application/json"
 
 
-def json_response(body: object, *, status: int = 200) -> HttpResponse:
-    return HttpResponse(orjson.dumps(body), status=status, content_type="application/json")
+class Reply:
+    """A whole answer; `exception` is DRF's to set."""
+
+    __slots__ = ("content", "exception", "headers", "status_code")
+
+    def __init__(
+        self,
+        content: bytes = b"",
+        *,
+        status: int = 200,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.content = content
+        self.status_code = status
+        self.headers: dict[str, str] = {} if content_type is None else {"content-type": content_type}
+        if headers:
+            self.headers.update(headers)
 
 
-def error_response(error: APIError) -> HttpResponse:
-    return HttpResponse(
-        orjson.dumps(error.body()),
-        status=error.status,
-        content_type="application/json",
-        headers=error.headers,
-    )
+def json_response(body: object, *, status: int = 200) -> Reply:
+    return Reply(orjson.dumps(body), status=status, content_type=JSON)
 
 
-def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse:
+def error_response(error: APIError) -> Reply:
+    return Reply(orjson.dumps(error.body()), status=error.status, content_type=JSON, headers=error.headers)
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Reply:
     """DRF's EXCEPTION_HANDLER: whatever a view raises becomes one of the contract's errors."""
     if isinstance(exc, APIError):
         return error_response(exc)

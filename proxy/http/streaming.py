@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from django.conf import settings
-from django.http import HttpResponse
 
 from proxy.deadline import Deadline
-from proxy.http.request import Receive, Send
+from proxy.wire.exchange import Exchange
 
 EVENT_STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),
 ]
 
 
@@ -26,49 +25,45 @@ class Delivery(Protocol):
     async def abandon(self, reason: str) -> None: ...
 
 
-class EventStream(HttpResponse):
+class EventStream:
     """A 200 whose body is a delivery's."""
 
+    __slots__ = ("relay",)
+    status_code = 200
+
     def __init__(self, relay: Delivery) -> None:
-        super().__init__()
         self.relay = relay
 
 
 class StreamClient:
     """The client of an event stream: written to under a deadline, and noticed when it leaves.
 
-    `abort` cuts its connection at once, whatever still waits to be sent; who reads too slowly meets it.
+    Who reads too slowly is cut off at once, whatever still waits to be sent.
     """
 
-    def __init__(self, receive: Receive, send: Send, *, abort: Callable[[], None]) -> None:
-        self._receive, self._send, self._abort = receive, send, abort
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
         self._loop = asyncio.get_running_loop()
         self._write_seconds = settings.CLIENT_WRITE_TIMEOUT_SECONDS
         self._patience = Deadline(self._too_slow)
-        self.gone = False
+        self.gone = exchange.disconnected
         self.on_gone: Callable[[], None] | None = None
+        exchange.on_left = self._leave
 
     async def write(self, data: bytes, *, by: float = math.inf, last: bool = False) -> None:
         if self.gone:
             return
         self._patience.start(min(self._loop.time() + self._write_seconds, by))
-        try:
-            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
-        except OSError:
-            self._leave()
+        await self._exchange.write(data, last=last)
         self._patience.stop()
-
-    async def watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._leave()
 
     def close(self) -> None:
         self._patience.close()
+        self._exchange.on_left = None
 
     def _too_slow(self) -> None:
         self._leave()
-        self._abort()  # which also ends the write that waits
+        self._exchange.abort()  # which also ends the write that waits
 
     def _leave(self) -> None:
         if not self.gone:

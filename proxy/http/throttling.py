@@ -1,6 +1,6 @@
 """The key's limits as a DRF throttle, awaited: RPM, TPM and requests at once, its own and its account's."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from rest_framework.throttling import BaseThrottle
@@ -8,7 +8,7 @@ from rest_framework.throttling import BaseThrottle
 from keys.lookup import KeyIdentity
 from proxy import runtime
 from proxy.errors import rate_limited
-from proxy.http.request import APIRequest, underlying
+from proxy.http.request import APIRequest
 from proxy.limits.intake import max_bytes, max_refusals
 from proxy.limits.local_window import Limits
 
@@ -20,24 +20,24 @@ class KeyThrottle(BaseThrottle):
     What it lets in has to be ended (`Limiter.finish`), with the true number of tokens.
     """
 
-    async def allow_request(self, request: Any, view: Any) -> bool:  # type: ignore[override]
+    async def allow_request(self, request: APIRequest, view: Any) -> bool:  # type: ignore[override]
         """True. Raises APIError rate_limit_exceeded with the true wait."""
-        key, raw = cast(KeyIdentity, request.auth), underlying(request)
+        key = request.key
         limits = Limits(key.rpm, key.tpm, key.concurrency)
-        is_counted, raw.is_counted = raw.is_counted, False
+        is_counted, request.is_counted = request.is_counted, False
         admission = await runtime.current().limiter.admit(
             user_id=key.user_id,
             key_id=key.key_id,
-            request_id=raw.id.hex,
+            request_id=request.id.hex,
             limits=limits,
             ceiling=ceiling(key),
             tokens=view.prompt_estimate,
             is_counted=is_counted,
         )
-        raw.extra_headers.update(admission.headers(limits))
+        request.extra_headers.update(admission.headers(limits))
         if admission.retry_after_ms:
             raise rate_limited(admission.retry_after_ms / 1000 if admission.retry_after_ms > 0 else None)
-        raw.is_counted = True
+        request.is_counted = True
         return True
 
 

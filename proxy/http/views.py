@@ -1,22 +1,22 @@
-"""DRF's APIView for the lean door: its steps, awaited, without the content negotiation that JSON needs not."""
+"""DRF's APIView for the lean door: its steps, awaited, on requests of our own, with no content negotiation."""
 
 import io
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
-from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.parsers import BaseParser
-from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from keys.lookup import KeyIdentity
 from proxy.errors import rate_limited
 from proxy.http import throttling
 from proxy.http.authentication import KeyAuthentication
-from proxy.http.request import APIRequest, ClientDisconnected, underlying
+from proxy.http.request import APIRequest
+from proxy.http.responses import Reply
+from proxy.http.streaming import EventStream
+from proxy.wire.exchange import ClientLeft
 
 
 class AsyncAPIView(APIView):
@@ -28,51 +28,47 @@ class AsyncAPIView(APIView):
     """
 
     authentication_classes: Sequence[type[KeyAuthentication]] = (KeyAuthentication,)
+    throttle_classes: Sequence[type[throttling.KeyThrottle]] = ()
 
-    async def dispatch(self, request: APIRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
-        self.args, self.kwargs = args, kwargs
-        self.request = wrapped = Request(request, authenticators=self.get_authenticators())
-        self.headers = {}
+    async def dispatch(self, request: APIRequest, *args: Any, **kwargs: Any) -> Reply | EventStream:  # type: ignore[override]
         key: KeyIdentity | None = None
         try:
             if request.method == "OPTIONS":
-                return HttpResponse(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
-            method = str(request.method).lower()
+                return Reply(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
+            method = request.method.lower()
             handler = getattr(self, method, None) if method in self.http_method_names else None
             if handler is None:
-                raise MethodNotAllowed(str(request.method))  # noqa: TRY301 - DRF's own way to say it
-            await self.perform_authentication(wrapped)
-            key = cast(KeyIdentity, wrapped.auth) if self.authentication_classes else None
+                raise MethodNotAllowed(request.method)  # noqa: TRY301 - DRF's own way to say it
+            await self.perform_authentication(request)
+            key = request.auth
             if key is not None and (wait_seconds := throttling.refusals_wait_seconds(key)):
                 key = None  # not counted once more, or whoever polls would stay shut out for ever
                 raise rate_limited(wait_seconds)  # noqa: TRY301 - as everything else is refused
-            response: HttpResponseBase = await handler(wrapped, *args, **kwargs)
-        except ClientDisconnected:
+            response: Reply | EventStream = await handler(request, *args, **kwargs)
+        except ClientLeft:
             raise
         except Exception as error:
-            response = self.handle_exception(error)
+            response = cast(Reply, self.handle_exception(error))
             if key is not None and 400 <= response.status_code < 500 and not request.is_counted:
                 throttling.count_refusal(key)
-        finally:
-            wrapped.parser_context.clear()  # DRF's request holds itself by it, until the garbage collector comes
         return response
 
-    async def perform_authentication(self, request: Request) -> None:  # type: ignore[override]
-        for authenticator in request.authenticators or ():
-            request.user, request.auth = await authenticator.authenticate(request)  # type: ignore[misc]
+    async def perform_authentication(self, request: APIRequest) -> None:  # type: ignore[override]
+        for authenticator in self.authentication_classes:
+            _user, request.auth = await authenticator().authenticate(request)
 
-    async def check_throttles(self, request: Request) -> None:  # type: ignore[override]
-        for throttle in self.get_throttles():
-            await throttle.allow_request(request, self)  # type: ignore[misc]
+    async def check_throttles(self, request: APIRequest) -> None:  # type: ignore[override]
+        for throttle in self.throttle_classes:
+            await throttle().allow_request(request, self)
 
-    async def read_body(self, request: Request) -> bytes:
+    async def read_body(self, request: APIRequest) -> bytes:
         """The body, under its caps; a large one is counted before it is read. Raises APIError."""
-        return await underlying(request).read_body(partial(self._may_read, request))
+        return await request.read_body(partial(self._may_read, request))
 
-    async def _may_read(self, request: Request, more_bytes: int) -> None:
-        raw, key = underlying(request), cast(KeyIdentity, request.auth)
+    async def _may_read(self, request: APIRequest, more_bytes: int) -> None:
+        key = request.key
         throttling.take_bytes(key, more_bytes)
-        if raw.is_counted:
+        if request.is_counted:
             return
         try:
             await self.check_throttles(request)

@@ -302,4 +302,4 @@ def test_an_answer_whose_hold_is_gone_is_an_outage_and_costs_nothing(
 def test_what_passes_is_told_with_503_and_a_defect_with_500(failure: Exception, status: int) -> None:
     response = exception_handler(failure, {})
     assert response.status_code == status
-    assert ("Retry-After" in response) == (status == 503)
+    assert ("Retry-After" in response.headers) == (status == 503)

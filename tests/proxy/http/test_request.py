@@ -1,43 +1,62 @@
 """Work for a client: ended when it leaves, and never lost when the server stops in the moment in which it is done."""
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from proxy.http.request import APIRequest, ClientDisconnected
+from proxy.http.request import APIRequest
+from proxy.wire.exchange import ClientLeft, Exchange
 
 
-class Client:
-    """Stays until `left` is set."""
-
-    def __init__(self) -> None:
-        self.left = asyncio.Event()
-
-    async def receive(self) -> dict[str, Any]:
-        await self.left.wait()
-        return {"type": "http.disconnect"}
+def exchange() -> Exchange:
+    scope = {"type": "http", "method": "POST", "path": "/v1/x", "headers": []}
+    transport, flow = cast(Any, SimpleNamespace()), cast(Any, SimpleNamespace())
+    return Exchange(
+        scope, transport=transport, flow=flow, default_headers=[], has_chunks=True, expects_continue=False,
+        keep_alive=True, on_response=lambda: None,
+    )  # fmt: skip
 
 
-def request_of(client: Client) -> APIRequest:
-    scope = {"type": "http", "method": "POST", "path": "/v1/x", "headers": [], "hamiran.abort": lambda: None}
-    return APIRequest(scope, client.receive)
+def leave(of: Exchange) -> None:
+    """As the protocol says it of a connection that is lost."""
+    of.disconnected = True
+    of.message_event.set()
 
 
 async def test_work_is_told_and_cancelled_when_its_client_leaves() -> None:
-    client, told = Client(), []
+    client, told = exchange(), []
+    begun = asyncio.Event()
 
     async def work() -> None:
         try:
+            begun.set()
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             told.append("cancelled")
             raise
 
-    client.left.set()
-    with pytest.raises(ClientDisconnected):
-        await request_of(client).while_connected(work(), on_left=lambda: told.append("left"))
+    serving = asyncio.create_task(
+        APIRequest(client).while_connected(work(), on_left=lambda: told.append("left"))
+    )
+    await begun.wait()
+    leave(client)
+    with pytest.raises(ClientLeft):
+        await serving
     assert told == ["left", "cancelled"]
+
+
+async def test_work_for_a_client_that_has_left_before_is_not_begun() -> None:
+    client, told = exchange(), []
+    leave(client)
+
+    async def work() -> None:
+        told.append("begun")
+
+    with pytest.raises(ClientLeft):
+        await APIRequest(client).while_connected(work(), on_left=lambda: told.append("left"))
+    assert told == ["left"]
 
 
 async def test_work_that_a_stop_cancels_is_not_told_that_its_client_left() -> None:
@@ -49,7 +68,7 @@ async def test_work_that_a_stop_cancels_is_not_told_that_its_client_left() -> No
         await asyncio.Event().wait()
 
     serving = asyncio.create_task(
-        request_of(Client()).while_connected(work(), on_left=lambda: told.append("left"))
+        APIRequest(exchange()).while_connected(work(), on_left=lambda: told.append("left"))
     )
     await begun.wait()
     serving.cancel()
@@ -68,7 +87,7 @@ async def test_a_result_of_the_very_moment_of_a_stop_reaches_the_caller_who_is_c
         return "a relay with a hold behind it"
 
     async def serve() -> None:
-        has.append(await request_of(Client()).while_connected(work(), on_left=lambda: None))
+        has.append(await APIRequest(exchange()).while_connected(work(), on_left=lambda: None))
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
