@@ -1,4 +1,4 @@
-"""What the audit log knows of admins beyond changes of rows: who came in by the admin's door, and who tried to."""
+"""What the audit log knows of admins beyond changes of rows: who signed in to the admin site, and who tried to."""
 
 from auditlog.models import LogEntry
 

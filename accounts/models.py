@@ -77,7 +77,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """Somebody with an Iranian mobile number. Developers have no password; admins have one, and a TOTP device."""
+    """A person with an Iranian mobile number. Developers have no password; admins have one, and a TOTP device."""
 
     mobile = models.CharField(_("mobile number"), max_length=16, unique=True, help_text="E.164")
     tier = models.ForeignKey(Tier, verbose_name=_("tier"), on_delete=models.PROTECT, related_name="users")

@@ -22,7 +22,7 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class UnknownSession(Exception):
-    """There is no such session of this user, or not any more."""
+    """The user has no such session, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ListedSession:
 
 
 def sign_in(request: HttpRequest, user: User) -> None:
-    """Signs a user in in this browser, under a new session key."""
+    """Signs a user in here, in this browser, under a new session key."""
     login(request, user, backend=BACKEND)
     note_browser(request)
 

@@ -69,14 +69,14 @@ CUSTOMERS = [
     Customer("honest, whole", Engine(), asks(), honest=True),
     Customer("honest, streamed", Engine(), STREAM, honest=True),
     Customer(
-        "honest Persian, 6 bytes a token, whole",
+        "honest Persian, 6 bytes per token, whole",
         Engine(token=PERSIAN, prompt_bytes_per_token=6), asks(messages=PERSIAN_HELLO), honest=True,
     ),
     Customer(
-        "honest Persian, 6 bytes a token, streamed",
+        "honest Persian, 6 bytes per token, streamed",
         Engine(token=PERSIAN, prompt_bytes_per_token=6), asks(messages=PERSIAN_HELLO, stream=True), honest=True,
     ),
-    Customer("honest runs of spaces, 16 bytes a token", Engine(token=SPACES), asks(), honest=True),
+    Customer("honest runs of spaces, 16 bytes per token", Engine(token=SPACES), asks(), honest=True),
     Customer(
         "honest, sent on letter by letter, at its cap",
         Engine(makes=5_000, letters=True, burst=100), asks(max_tokens=1_000, stream=True), honest=True,

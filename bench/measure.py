@@ -42,7 +42,7 @@ def refusals(contender: Contender, *, seconds: float) -> Sample:
 
 
 def streams(contender: Contender, *, at_once: int, seconds: float) -> Sample:
-    """Answers streamed faster than anybody relays them, to `at_once` clients; a chunk is an event with a word."""
+    """Answers streamed faster than any gateway relays them, to `at_once` clients; a chunk is an event with a word."""
     target = Target(contender.url, contender.headers, *AS_FAST_AS_IT_GOES)
     with contender.thawed():
         return uvloop.run(_run(contender, target, at_once=at_once, seconds=seconds))

@@ -186,7 +186,7 @@ def _busy(run: Run) -> str:
 
 
 def _troubles(run: Run) -> str:
-    """Broken streams and failed requests of everybody, one line each; whoever is not named had none."""
+    """Broken streams and failed requests, one line per contender; one that is not named had none."""
     found = [
         f"- {who}, `{row}`: " + ", ".join(f"{count:,} × {what}" for what, count in trouble.most_common())
         for row, measured in run.results.items()

@@ -109,7 +109,7 @@ def secrets_in(text: str, *, name: str) -> list[str]:
 
 
 def versions_in(text: str, *, name: str) -> dict[int, bytes]:
-    """Likewise, each with its version: `2:new,1:old`. One alone may go without and has version 1."""
+    """Likewise, each with its version: `2:new,1:old`. A single one may omit it, and has version 1."""
     read: dict[int, str] = {}
     for part in text.split(","):
         version, colon, secret = part.strip().partition(":")

@@ -49,12 +49,12 @@ def address_of(request: HttpRequest) -> str | None:
 
 
 def counted_address(request: HttpRequest) -> str:
-    """What a client's guesses are counted under: whoever has an IPv6 address has the 2^64 beside it, too."""
+    """What a client's guesses are counted under: a client with one IPv6 address has the 2^64 around it, too."""
     return addresses.counted(request.META.get("REMOTE_ADDR", ""))
 
 
 class AuditMiddleware(AuditlogMiddleware):
-    """The audit log's own, which would believe these headers from anybody."""
+    """For the audit log, whose own would believe these headers from any client."""
 
     @staticmethod
     def _get_remote_addr(request: HttpRequest) -> str | None:

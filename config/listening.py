@@ -71,7 +71,10 @@ class Acceptor:
         for _ in range(at_most):
             try:
                 accepted, _address = self._listening.accept()
-            except (BlockingIOError, ConnectionAbortedError):  # another process took it, or its client left
+            except (
+                BlockingIOError,
+                ConnectionAbortedError,
+            ):  # another process took it, or its client went away
                 return
             except OSError as error:
                 if error.errno not in EXHAUSTED:

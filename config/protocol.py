@@ -69,7 +69,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._idle_since = self.loop.time()
-        # From the connection's or the head's first byte on: who dribbles keeps a descriptor from others.
+        # From the connection's or the head's first byte on: a client that sends slowly keeps a descriptor from others.
         self._head_deadline = Deadline(self._no_head)
         self._head_deadline.start(self._idle_since + settings.BODY_IDLE_TIMEOUT_SECONDS)
         super().connection_made(transport)
@@ -138,14 +138,14 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if self._wanted_upgrade is not None:
-            # It might be the other protocol's after all, sent by somebody who did not wait to be let in.
+            # It may belong to the other protocol after all, sent by a client that did not wait for the upgrade.
             if not self._wanted_upgrade.response_complete:
                 raise NotServed
             self._wanted_upgrade = None
         self._in_head = True
         self._head_deadline.start(self.loop.time() + settings.BODY_IDLE_TIMEOUT_SECONDS)
         super().on_message_begin()
-        # Asked to close, a transport first waits for a reader who may never read on.
+        # A transport that is asked to close first waits for its reader, which may never read on.
         self.scope["hamiran.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
@@ -220,7 +220,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()  # answered without its body
         else:
             if broke_off and last is not None:
-                last.disconnected = True  # for whoever waits for its body
+                last.disconnected = True  # for the code that waits for its body
                 last.message_event.set()
             if not self.transport.is_closing():
                 self._send_refusal(APIError(code), reason=reason)

@@ -21,7 +21,7 @@ def csv_bytes(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def harmless(text: str) -> str:
-    """Text that somebody chose, made so that a spreadsheet shows it and does not reckon with it.
+    """A text of a user's choice, written so that a spreadsheet shows it instead of evaluating it.
 
     >>> harmless("=1+1"), harmless("shop")
     ("'=1+1", 'shop')

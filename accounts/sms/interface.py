@@ -20,7 +20,7 @@ class NumberRefused(SMSError):
 
 
 class NeedsOperator(SMSError):
-    """Whoever asks, nothing is sent until the operator has acted; the subclass says on what."""
+    """Nothing is sent to anyone until the operator has acted; the subclass says on what."""
 
 
 class KeyRefused(NeedsOperator):

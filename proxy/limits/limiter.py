@@ -2,8 +2,8 @@
 windows of our own without it.
 
 Both follow the same rule. The request log and the token log of a key hold what happened in the last 60 seconds, those
-of its account what all of its keys did; a request is admitted when one more fits all of them. Nothing is counted for
-a refused request. Tokens are counted as an estimate at admission and corrected when the answer's usage is known: in
+of its account what all of its keys did; a request is admitted when one more fits all of them. A refused request does
+not count. Tokens are counted as an estimate at admission and corrected when the answer's usage is known: in
 place while the estimate is still in the window, else (an answer that took longer) as tokens used when it ended. A
 request whose body is large is counted before that is read, and brings its tokens afterwards.
 """
@@ -56,11 +56,11 @@ class Limiter:
         """Counts one request of an estimated number of tokens, or refuses it.
 
         `limits` are the key's, `ceiling` is what all keys of the account may do together. A request that
-        `is_counted` was admitted before, with no tokens: it brings them now. If these are refused, it counts no more.
+        `is_counted` was admitted before, without its tokens, and brings them now; if refused, it counts no more.
         """
         now = time.monotonic()
         if now >= self._away_until:
-            if self._away_until:  # one tries it, and the others are not kept waiting
+            if self._away_until:  # this one tries Valkey; the others do not wait for it
                 self._away_until = now + VALKEY_RETRY_SECONDS
             arguments = (
                 *(request_id, tokens, self._running_seconds, int(is_counted)),
@@ -95,7 +95,7 @@ class Limiter:
     ) -> "asyncio.Future[None]":
         """Ends a request: frees its place and counts its true tokens instead of the estimate.
 
-        The future is done, and never fails, once others can see it; what Valkey does not hear now it is told later.
+        The future is done, and never fails, once others can see it. What Valkey cannot be told now, it is told later.
         """
         if (windows := self._local.get(user_id)) is not None:
             windows.finish(key_id, request_id, estimate, tokens, now_ms=_now_ms())
@@ -137,7 +137,7 @@ class Limiter:
             for ended in owed:  # frees places and counts tokens of what ended meanwhile
                 self._tell(ended)
         elif self._local and now >= self._local_until:
-            # Not earlier: a server that comes and goes, or one of a Cluster, would give a new minute every time.
+            # Not earlier: a server that comes and goes, or a part of a Cluster, would grant a new minute every time.
             self._local.clear()
 
 

@@ -103,10 +103,9 @@ class ScriptQueue:
                 try:
                     async with asyncio.timeout(TIMEOUT_SECONDS):
                         replies = await self._send(batch)
-                except (
-                    Exception
-                ) as error:  # a Cluster's client has some that are no RedisError: nobody may hang
-                    # Who came meanwhile would wait for the same fault.
+                except Exception as error:
+                    # Any exception: a Cluster's client has some that are no RedisError, and no caller may hang. Calls
+                    # that came meanwhile would wait for the same fault.
                     batch += self._waiting
                     self._waiting.clear()
                     replies = [error] * len(batch)
