@@ -71,11 +71,8 @@ class Acceptor:
         for _ in range(at_most):
             try:
                 accepted, _address = self._listening.accept()
-            except (
-                BlockingIOError,
-                ConnectionAbortedError,
-            ):  # another process took it, or its client went away
-                return
+            except (BlockingIOError, ConnectionAbortedError):
+                return  # another process took it, or its client went away
             except OSError as error:
                 if error.errno not in EXHAUSTED:
                     raise

@@ -59,12 +59,11 @@ class Protocol(HttpToolsProtocol):
     """Ends a connection that sends HEAD_MAX_BYTES without a byte of body: in a head (431), trailers, chunk lines."""
 
     _in_head = _in_body = False
-    _is_deaf = False  # nothing that still comes is read as a request
+    _is_deaf = False  # nothing more is read as a request
     _idle_bytes = 0
-    _idle_since = 0.0  # by the event loop's clock; of meaning only while nothing runs
-    _running: RequestResponseCycle | None = (
-        None  # whose answer is being made; `cycle` is the newest, and may wait
-    )
+    _idle_since = 0.0  # by the event loop's clock; meaningful only while nothing runs
+    # The one whose answer is being made; `cycle` is the newest, and may wait.
+    _running: RequestResponseCycle | None = None
     _wanted_upgrade: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -77,9 +76,8 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_deadline.close()
         if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = (
-                True  # uvicorn tells the newest alone, which may still be waiting behind it
-            )
+            # uvicorn tells only the newest, which may still be waiting behind this one.
+            self._running.disconnected = True
             self._running.message_event.set()
         self._running = self._wanted_upgrade = None
         super().connection_lost(exc)

@@ -264,7 +264,7 @@ def snapshot() -> Iterator[None]:
 
 
 def run(checks: Iterable[Check]) -> list[Finding]:
-    """The violations that the checks find, at most `DETAILS_MAX` a check, and then a line that says so."""
+    """The violations that the checks find, at most `DETAILS_MAX` per check, then a line that says so."""
     return [Finding(invariant, detail) for invariant, sql in checks for detail in _details(sql)]
 
 

@@ -27,7 +27,7 @@ WITHOUT_VALKEY = Counter(
 )
 
 VALKEY_RETRY_SECONDS = 1.0
-OWED_MAX = 100_000
+UNREPORTED_MAX = 100_000
 
 
 class Limiter:
@@ -39,8 +39,8 @@ class Limiter:
         self._away_until = 0.0
         self._away_requests = 0
         self._local: dict[int, LocalWindows] = {}  # by account
-        self._local_until = 0.0  # when nothing is left in them
-        self._owed: deque[_Ended] = deque(maxlen=OWED_MAX)
+        self._local_until = 0.0  # when the last of them has run empty
+        self._unreported: deque[_Ended] = deque(maxlen=UNREPORTED_MAX)  # for Valkey, when it is back
 
     async def admit(
         self,
@@ -102,23 +102,23 @@ class Limiter:
         seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ended = _Ended(_windows(user_id, key_id), (request_id, estimate, tokens), seen)
         if time.monotonic() < self._away_until:
-            self._owe(ended)
+            self._postpone(ended)
         else:
-            self._tell(ended)
+            self._report(ended)
         return seen
 
-    def _tell(self, ended: "_Ended") -> None:
+    def _report(self, ended: "_Ended") -> None:
         def told(reply: "asyncio.Future[object]") -> None:
             if (error := reply.exception()) is not None:
                 self._lost(error)
-                self._owe(ended)
+                self._postpone(ended)
             elif not ended.seen.done():
                 ended.seen.set_result(None)
 
         self._scripts.submit(FINISH, ended.windows, ended.arguments).add_done_callback(told)
 
-    def _owe(self, ended: "_Ended") -> None:
-        self._owed.append(ended)
+    def _postpone(self, ended: "_Ended") -> None:
+        self._unreported.append(ended)
         if not ended.seen.done():
             ended.seen.set_result(None)
 
@@ -133,9 +133,9 @@ class Limiter:
                 "valkey back: limits are shared again", extra={"served_without": self._away_requests}
             )
             self._away_until, self._away_requests = 0.0, 0
-            owed, self._owed = self._owed, deque(maxlen=OWED_MAX)
-            for ended in owed:  # frees places and counts tokens of what ended meanwhile
-                self._tell(ended)
+            unreported, self._unreported = self._unreported, deque(maxlen=UNREPORTED_MAX)
+            for ended in unreported:  # frees places and counts tokens of what ended meanwhile
+                self._report(ended)
         elif self._local and now >= self._local_until:
             # Not earlier: a server that comes and goes, or a part of a Cluster, would grant a new minute every time.
             self._local.clear()

@@ -136,7 +136,7 @@ async def test_an_end_whose_answer_was_lost_is_told_again_and_counts_once(
         proxy.heal()
         await come_true(lambda: time.monotonic() >= limiter._away_until)
         await admit(limiter, key_id, "b")
-        await come_true(lambda: not limiter._owed)
+        await come_true(lambda: not limiter._unreported)
         await finish(limiter, key_id, "b", 5)
         assert set(direct.zrange(tokens, 0, -1)) == {b"ra:50", b"rb:5", b"rtaught:0"}
         assert (direct.get(total), direct.zcard(running)) == (b"55", 0)
