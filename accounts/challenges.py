@@ -55,7 +55,7 @@ class TooMany(Refused):
 
 
 class TooManyNearby(Refused):
-    """Strangers of this network, or for numbers like this one, have had their codes for now."""
+    """Strangers have used up the codes of this network, or of numbers like this one, for now."""
 
 
 class OverBudget(Refused):
@@ -116,7 +116,7 @@ def issue(*, mobile: str, address: str, now: datetime, is_known_browser: bool = 
 
 
 def void(*, challenge_id: uuid.UUID, now: datetime) -> None:
-    """Takes a challenge back whose code was not sent. It still counts against the limits."""
+    """Takes back a challenge whose code was not sent. It still counts against the limits."""
     Challenge.objects.filter(id=challenge_id, consumed_at=None, voided_at=None).update(voided_at=now)
 
 

@@ -53,7 +53,7 @@ def sign_out(request: HttpRequest) -> None:
 
 
 def note_browser(request: HttpRequest) -> None:
-    """Keeps with a session that has just been signed in where it is: at which address, in which browser."""
+    """Notes the address and the browser of a session that has just been signed in."""
     request.session[BROWSER] = {
         "user_agent": request.headers.get("User-Agent", "").replace("\0", "")[:300],
         "address": address_of(request),

@@ -32,7 +32,7 @@ class Run:
     load_before: float
 
     def series(self, row: str, who: str, figure: str) -> list[float]:
-        """One value a round; empty where it was not measured."""
+        """One value per round; empty if it was not measured."""
         return [sample.figures.get(figure, math.nan) for sample in self.results.get(row, {}).get(who, [])]
 
     def trouble(self, row: str, who: str) -> Counter[str]:

@@ -18,7 +18,7 @@ MAX_HOPS = 30  # no chain of proxies is as long; a header can hold thousands
 
 
 def apply(scope: dict[str, Any]) -> None:
-    """Puts the client's address and scheme into an ASGI scope. An entry that is no address ends the way back."""
+    """Puts the client's address and scheme into an ASGI scope. The first entry that is no address ends the search."""
     client = scope.get("client")
     if client is None:  # a Unix socket
         return

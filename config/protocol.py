@@ -250,7 +250,7 @@ class Protocol(HttpToolsProtocol):
     # --- the end of the process -----------------------------------------------------------------------------------
 
     def begin_to_leave(self) -> None:
-        """Makes an answer that has not begun the last one, and say so.
+        """Makes an answer that has not begun the last of its connection, and has it say so.
 
         One that has begun promised to keep the connection, and its client may use it again at once: it stays.
         """

@@ -76,7 +76,7 @@ class KeyIdentity:
 
 
 class TooManyFailures(Exception):
-    """So many keys from this address were wrong that another unknown one is not even looked up for `wait_seconds`."""
+    """Too many keys from this address were wrong: for `wait_seconds`, unknown ones are not even looked up."""
 
     def __init__(self, wait_seconds: float) -> None:
         super().__init__(wait_seconds)

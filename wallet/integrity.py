@@ -48,7 +48,7 @@ TRIGGERS: tuple[tuple[type[Model], str], ...] = (
 
 
 def _values(rows: Iterable[tuple[str, str]]) -> str:
-    """Rows for VALUES, of names that stand in our own code."""
+    """Rows for VALUES, made of names from our own code."""
     return ", ".join(f"('{one}', '{other}')" for one, other in rows)
 
 
@@ -256,7 +256,7 @@ class Finding:
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """One moment of the database for the length of a block, in which nothing can be written. Opens a transaction."""
+    """One snapshot of the database for the length of a block, in which nothing can be written. Opens a transaction."""
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -14,7 +14,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_bytes(rows: Iterable[Sequence[str]]) -> bytes:
-    """Rows of a file, every cell in quotation marks, so that a separator of any kind in it separates nothing."""
+    """Rows of a file, with every cell in quotation marks, so that separators in it do no harm."""
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue().encode()

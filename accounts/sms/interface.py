@@ -12,7 +12,7 @@ class Unreachable(SMSError):
 
 
 class NoAnswer(SMSError):
-    """No answer came that can be read; the message may have been sent all the same."""
+    """No readable answer came; the message may have been sent all the same."""
 
 
 class NumberRefused(SMSError):

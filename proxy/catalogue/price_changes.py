@@ -56,7 +56,7 @@ def request(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id:
 
 
 def approve(*, change_id: int, admin_id: int) -> None:
-    """Prices the model from the moment that was asked for, or from now on where that is past. Opens a transaction.
+    """Prices the model from the requested moment on, or from now on if that is past. Opens a transaction.
 
     Raises MomentTaken and approvals' exceptions; then nothing changes.
     """

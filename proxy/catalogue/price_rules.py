@@ -41,7 +41,7 @@ def jumps(before: PriceQuote | None, after: PriceQuote) -> list[Jump]:
 
 
 def free(after: PriceQuote) -> list[str]:
-    """The components that cost nothing."""
+    """The components that are free."""
     return [name for name in _components(after) if not getattr(after, name)]
 
 

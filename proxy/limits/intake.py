@@ -79,7 +79,7 @@ class PerMinute:
 
 
 class Intake:
-    """One per event loop."""
+    """What one process takes in; one per event loop."""
 
     def __init__(self) -> None:
         self.bytes = PerMinute()

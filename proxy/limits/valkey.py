@@ -49,7 +49,7 @@ def connect_server(url: str) -> Server:
 
 
 def connect(url: str) -> Client:
-    """Likewise for one server, or for a Cluster of which `redis+cluster://` names any node."""
+    """Likewise for one server, or for a Cluster, of which `redis+cluster://` names any node."""
     scheme, _colon, rest = url.partition("://")
     if scheme in CLUSTER_SCHEMES:
         return RedisCluster.from_url(

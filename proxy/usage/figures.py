@@ -80,7 +80,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One hour or day; `latency` is that of answers that came whole, None without any."""
+    """One hour or day; `latency` counts completed answers, None without any."""
 
     starts_at: datetime
     figures: Figures

@@ -83,7 +83,7 @@ def change(*, promo: PromoCode, admin_id: int) -> None:
 
 
 def approve(*, promo_code_id: int, admin_id: int) -> None:
-    """Lets a code that waits be used. Opens a transaction. Raises accounts.approvals' exceptions."""
+    """Approves a waiting code, so that it can be used. Opens a transaction. Raises accounts.approvals' exceptions."""
     with transaction.atomic():
         promo = PromoCode.objects.select_for_update(no_key=True).get(pk=promo_code_id)
         if not promo.waits:

@@ -282,7 +282,7 @@ def _wait_for_answer(topup: TopUp, claim: datetime, error: GatewayError, *, give
 
 
 def _claim(topup: TopUp) -> datetime | None:
-    """Takes the top-up, as it was read, for asking about it; None where another has it or had it meanwhile."""
+    """Claims the top-up, as it was read, to ask about it; None if another process has, or had, claimed it meanwhile."""
     now = timezone.now()
     if topup.status == Status.VERIFYING and topup.claimed_at and topup.claimed_at > now - CLAIM_LASTS:
         return None
@@ -300,7 +300,7 @@ def _release(topup_id: UUID, claim: datetime, status: Status | None = None) -> N
 
 
 def _credit(topup_id: UUID, paid: Verified) -> None:
-    """State and journal in one transaction, under the row's lock: the second of two callers finds it done."""
+    """Writes state and journal in one transaction, under the row's lock: of two callers, the second finds it done."""
     try:
         with transaction.atomic():
             topup = TopUp.objects.select_for_update(no_key=True).get(pk=topup_id)

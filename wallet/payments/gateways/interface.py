@@ -41,7 +41,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class AmountDiffers:
-    """Paid, but the gateway's amount is not ours: for a human to look at."""
+    """Paid, but the gateway names another amount: a human has to look at it."""
 
     detail: str
 
