@@ -45,7 +45,7 @@ def watched(request: HttpRequest) -> Iterator[None]:
 
 
 class WatchedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Pages that can give rights or take them: whoever gets some is noted, and all admins are told."""
+    """Pages that can give or take rights: new rights are noted, and all admins are told."""
 
     def changeform_view(
         self,
@@ -157,7 +157,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(WatchedAdmin, DjangoGroupAdmin):
-    """Whoever may change a group could give its rights to themselves, so that only superusers may."""
+    """For superusers only: an admin who may change a group could give its rights to themselves."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)
@@ -171,7 +171,7 @@ class GroupAdmin(WatchedAdmin, DjangoGroupAdmin):
 
 @admin.register(Authenticator)
 class AuthenticatorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Who has one since when. Made and replaced by `create_admin` alone, which shows the seed once."""
+    """Shows which admin has one, and since when. Only `create_admin` makes them, and shows the seed once."""
 
     list_display = ("user", "created_at", "last_used_at")
     list_select_related = ("user",)

@@ -121,7 +121,7 @@ def notify(message: Promise, *, to: frozenset[str], **values: str) -> None:
 
 
 def name(mobile: str) -> str:
-    """How admins call somebody of this number in an SMS."""
+    """How an SMS to admins names the owner of this number."""
     return digits_text(phone.local(mobile), language=settings.LANGUAGE_CODE)
 
 

@@ -45,7 +45,7 @@ def refusal(error: Exception) -> str | None:
 
 
 class AskAndDecideAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """Rows are asked for, never edited; approved or rejected by somebody with `approve_permission`.
+    """Rows are requests and never edited; an admin with `approve_permission` approves or rejects them.
 
     Subclasses say in `approve_row` and `reject_row` what that is, in `owner_of` whose account it is about, and in
     `own_refusal` which exceptions are refusals of their own.

@@ -1,4 +1,4 @@
-"""Who may approve what another admin asked for: somebody else, and nobody who has only just been given the power to."""
+"""Who may approve what an admin asked for: another admin, unless the right to approve is too new."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.models import User
 
-# Long enough for the other admins, who are told by SMS, to notice an admin that should not be one.
+# Long enough for the other admins, who are told by SMS, to notice one who should not be an admin.
 SETTLING_HOURS = 48
 SETTLING = timedelta(hours=SETTLING_HOURS)
 
@@ -16,7 +16,7 @@ class AlreadyDecided(Exception):
 
 
 class NeedsSecondAdmin(Exception):
-    """Whoever asked for it cannot approve it."""
+    """The admin who asked for it cannot approve it."""
 
 
 class TooNew(Exception):

@@ -1,4 +1,4 @@
-"""What the audit log knows of admins beyond changes of rows: who came in by the admin's door, and who tried to."""
+"""What the audit log knows of admins beyond changes of rows: who signed in to the admin site, and who tried to."""
 
 from auditlog.models import LogEntry
 
@@ -14,7 +14,7 @@ def hidden(_secret: str) -> str:
 
 
 def note_sign_in(*, user: User, address: str | None, succeeded: bool) -> None:
-    """One entry about the account. A number that is no admin's leaves none: django-axes counts those."""
+    """Writes one entry about the account. Numbers of non-admins leave none: django-axes counts those."""
     LogEntry.objects.log_create(
         user,
         action=LogEntry.Action.ACCESS,

@@ -31,7 +31,7 @@ PER_NUMBER_HOUR = 5
 PER_NUMBER_DAY = 10
 # Strangers: browsers that have not signed in with the number before.
 NETWORK_BITS = {4: 24, 6: 48}
-ADDRESSES_PER_NETWORK = 5  # whose codes an hour its strangers may have together
+ADDRESSES_PER_NETWORK = 5  # all strangers of a network get as many codes per hour as five addresses
 NUMBER_PREFIX_LENGTH = len("+98") + 7  # a thousand numbers
 PER_PREFIX_HOUR = 100
 KNOWN_BROWSERS_TENTHS = 3  # of the budget, which no stranger can use up
@@ -55,11 +55,11 @@ class TooMany(Refused):
 
 
 class TooManyNearby(Refused):
-    """Strangers of this network, or for numbers like this one, have had their codes for now."""
+    """Strangers have used up the codes of this network, or of numbers like this one, for now."""
 
 
 class OverBudget(Refused):
-    """All numbers together have: somebody is pumping SMS, or the budget is too small."""
+    """All numbers together have used up the codes of the hour: this is SMS pumping, or the budget is too small."""
 
 
 class NotValid(Exception):
@@ -116,7 +116,7 @@ def issue(*, mobile: str, address: str, now: datetime, is_known_browser: bool = 
 
 
 def void(*, challenge_id: uuid.UUID, now: datetime) -> None:
-    """Takes a challenge back whose code was not sent. It still counts against the limits."""
+    """Takes back a challenge whose code was not sent. It still counts against the limits."""
     Challenge.objects.filter(id=challenge_id, consumed_at=None, voided_at=None).update(voided_at=now)
 
 
@@ -191,7 +191,7 @@ def _check_number(*, mobile: str, now: datetime) -> int:
     _check_window(last_hour, limit=PER_NUMBER_HOUR, window=HOUR, now=now)
     in_a_row = 0
     for _created_at, consumed_at in sent[: len(last_hour)]:
-        if consumed_at is not None:  # that one was answered: its owner is here, and begins anew
+        if consumed_at is not None:  # the code was used: its owner is here, and the row begins anew
             break
         in_a_row += 1
     if in_a_row and now < times[0] + _cool_down(in_a_row):

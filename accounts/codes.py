@@ -41,5 +41,5 @@ def browser_digest(secret: str) -> bytes:
 
 
 def sms_text(*, line: str, host: str, code: str) -> str:
-    """The SMS: a line for people, and last the line by which browsers offer the code on `host` alone (WebOTP)."""
+    """The SMS: a line for people, then the line by which browsers offer the code, on `host` alone (WebOTP)."""
     return f"{line}\n\n@{host} #{code}"

@@ -6,7 +6,7 @@ from accounts.models import Tier
 
 
 def choose(*, tier_id: int) -> None:
-    """Makes a tier that of new accounts in place of the present one. Opens a transaction."""
+    """Makes a tier the one of new accounts, in place of the present one. Opens a transaction."""
     with transaction.atomic():
         # All of them under their locks, so that of two choices at once the second finds the first.
         tiers = list(Tier.objects.select_for_update().order_by("pk"))

@@ -1,4 +1,4 @@
-"""A cookie by which a browser that has signed in with a number is known again: for a year, naming nobody in clear."""
+"""A cookie that recognises a browser in which a number has signed in: for a year, without the number in clear."""
 
 from datetime import timedelta
 

@@ -77,7 +77,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """Somebody with an Iranian mobile number. Developers have no password; admins have one, and a TOTP device."""
+    """A person with an Iranian mobile number. Developers have no password; admins have one, and a TOTP device."""
 
     mobile = models.CharField(_("mobile number"), max_length=16, unique=True, help_text="E.164")
     tier = models.ForeignKey(Tier, verbose_name=_("tier"), on_delete=models.PROTECT, related_name="users")
@@ -148,7 +148,7 @@ class Challenge(models.Model):
 
 
 class SentSMS(models.Model):
-    """That one message went out, of whatever kind, for the budget of all; neither to whom nor what it said."""
+    """One message of any kind that went out, for the budget of all. Says neither to whom it went nor what it said."""
 
     sent_at = models.DateTimeField(db_index=True)
 
@@ -157,7 +157,7 @@ class SentSMS(models.Model):
 
 
 class Session(AbstractBaseSession):
-    """One browser's session, of Django's kind, with what its owner needs to tell it from others.
+    """A session of Django's kind, with what its owner needs to tell its browser from others.
 
     `accounts.session_store` writes it, with a digest in place of the key. Without a user nobody has signed in there
     (yet).

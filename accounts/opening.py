@@ -1,4 +1,4 @@
-"""How accounts come to be: one a number, whole with all that the apps above give to a new one."""
+"""How accounts are opened: one per number, with all that the apps above give to a new one."""
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
@@ -9,7 +9,7 @@ from accounts.models import Tier, User
 
 
 def open_account(*, mobile: str) -> User:
-    """The account of an E.164 number, made with the default tier where there is none. Opens a transaction.
+    """The account of an E.164 number, opened with the default tier if there is none. Opens a transaction.
 
     Of two first sign-ins at once, one makes the account and the other waits for it.
     """

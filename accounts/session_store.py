@@ -15,7 +15,7 @@ from django.utils import timezone
 if TYPE_CHECKING:  # settings name this module before models can be imported
     from accounts.models import Session
 
-SEEN_EVERY = timedelta(minutes=5)  # a row is not written anew for every page
+SEEN_EVERY = timedelta(minutes=5)  # so that not every page writes the row
 BROWSER, SIGNED_IN_AT = "browser", "signed_in_at"
 
 
@@ -39,7 +39,7 @@ class SessionStore(db.SessionStore):
         rows = self.get_model_class().objects
         session = key and rows.filter(pk=digest(key), expire_date__gt=now).first()
         if not session:
-            self._session_key = None  # a key that nobody gave out names no new session
+            self._session_key = None  # a key that this site did not issue names no new session
             return {}
         if session.user_id is not None and session.last_seen_at < now - SEEN_EVERY:
             self.get_model_class().objects.filter(pk=session.pk).update(last_seen_at=now)

@@ -22,7 +22,7 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class UnknownSession(Exception):
-    """There is no such session of this user, or not any more."""
+    """The user has no such session, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ListedSession:
 
 
 def sign_in(request: HttpRequest, user: User) -> None:
-    """Signs a user in in this browser, under a new session key."""
+    """Signs a user in here, in this browser, under a new session key."""
     login(request, user, backend=BACKEND)
     note_browser(request)
 
@@ -53,7 +53,7 @@ def sign_out(request: HttpRequest) -> None:
 
 
 def note_browser(request: HttpRequest) -> None:
-    """Keeps with a session that has just been signed in where it is: at which address, in which browser."""
+    """Notes the address and the browser of a session that has just been signed in."""
     request.session[BROWSER] = {
         "user_agent": request.headers.get("User-Agent", "").replace("\0", "")[:300],
         "address": address_of(request),

@@ -25,7 +25,7 @@ class SendFailed(Exception):
 
 
 class WrongCode(Exception):
-    """The code does not match; of `max_tries`, `tries_remaining` are left."""
+    """The code does not match; `tries_remaining` of `max_tries` remain."""
 
     def __init__(self, tries_remaining: int, max_tries: int) -> None:
         super().__init__(tries_remaining, max_tries)
@@ -72,7 +72,7 @@ def send_code(
 
 
 def verify_code(*, challenge_id: uuid.UUID, browser_secret: str, code: str, now: datetime) -> User:
-    """The user who answered a challenge rightly; the first time, the account is opened.
+    """The user whose code it is; the first time, the account is opened.
 
     `code` is six ASCII digits. Raises WrongCode, challenges.NotValid, AccountClosed.
     """

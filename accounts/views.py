@@ -119,7 +119,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 
 def _send(request: HttpRequest, *, mobile: str, destination: str) -> HttpResponse:
-    # REMOTE_ADDR is the client's: the server in front rewrites it from a trusted proxy's header, nobody else.
+    # REMOTE_ADDR is the client's: only our own server rewrites it, from a trusted proxy's header.
     address = addresses.counted(request.META.get("REMOTE_ADDR", ""))
     issued = sign_in.send_code(
         mobile=mobile,

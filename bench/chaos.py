@@ -100,12 +100,12 @@ async def sweep(stack: "Stack") -> None:
     """Makes what is left over old enough, and waits for the worker, after all it went through, to deal with it."""
     from tests.chaos import faults
 
-    await asyncio.sleep(2)  # settlements that nobody waits for any more
+    await asyncio.sleep(2)  # for settlements whose callers have gone
     left = await faults.age(stack.database_url, faults.AGE_HOLDS)
     returns = await faults.age(stack.database_url, AGE_RETURNS)
     print(f"  {left} holds and {returns} top-ups were left to the sweeps", flush=True)
     await _done(stack, HOLDS_LEFT, None if ROUNDS >= ROUNDS_FOR_BEAT else "wallet.sweep_expired_holds")
-    # The reconciler takes 50 a time and comes twice a minute, which is too slow to wait for.
+    # The reconciler takes 50 at a time, twice per minute, which is too slow to wait for.
     await _done(stack, PAYMENTS_LEFT, "wallet.settle_returned_topups")
 
 

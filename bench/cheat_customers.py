@@ -43,11 +43,11 @@ class Customer:
     offer: dict[str, Any] = field(default_factory=dict)
 
 
-def asks(**changes: Any) -> tuple[Body, ...]:
+def bodies(**changes: Any) -> tuple[Body, ...]:
     return ({"messages": HELLO, "max_tokens": 2_000, **changes},)
 
 
-STREAM = asks(stream=True)
+STREAM = bodies(stream=True)
 CANCEL, DRAIN = {"on_disconnect": "cancel"}, {"on_disconnect": "drain"}
 DECLARED = {"max_output_tokens": 4_096}
 
@@ -66,33 +66,33 @@ def _dearer(body: Body) -> float:
 
 CUSTOMERS = [
     # Nobody cheats: what an upstream reports is billed to the token.
-    Customer("honest, whole", Engine(), asks(), honest=True),
+    Customer("honest, whole", Engine(), bodies(), honest=True),
     Customer("honest, streamed", Engine(), STREAM, honest=True),
     Customer(
-        "honest Persian, 6 bytes a token, whole",
-        Engine(token=PERSIAN, prompt_bytes_per_token=6), asks(messages=PERSIAN_HELLO), honest=True,
+        "honest Persian, 6 bytes per token, whole",
+        Engine(token=PERSIAN, prompt_bytes_per_token=6), bodies(messages=PERSIAN_HELLO), honest=True,
     ),
     Customer(
-        "honest Persian, 6 bytes a token, streamed",
-        Engine(token=PERSIAN, prompt_bytes_per_token=6), asks(messages=PERSIAN_HELLO, stream=True), honest=True,
+        "honest Persian, 6 bytes per token, streamed",
+        Engine(token=PERSIAN, prompt_bytes_per_token=6), bodies(messages=PERSIAN_HELLO, stream=True), honest=True,
     ),
-    Customer("honest runs of spaces, 16 bytes a token", Engine(token=SPACES), asks(), honest=True),
+    Customer("honest runs of spaces, 16 bytes per token", Engine(token=SPACES), bodies(), honest=True),
     Customer(
         "honest, sent on letter by letter, at its cap",
-        Engine(makes=5_000, letters=True, burst=100), asks(max_tokens=1_000, stream=True), honest=True,
+        Engine(makes=5_000, letters=True, burst=100), bodies(max_tokens=1_000, stream=True), honest=True,
     ),
     # More than was asked for.
     *[
         Customer(
             f"asks for {name} beyond max_tokens",
-            Engine(makes=5_000, caps=(name, "max_tokens")), asks(max_tokens=10, **{name: 5_000}), refusable=True,
+            Engine(makes=5_000, caps=(name, "max_tokens")), bodies(max_tokens=10, **{name: 5_000}), refusable=True,
         )
         for name in ("n_predict", "max_new_tokens")
     ],
     *[
         Customer(
             f"asks for {name} beyond n",
-            Engine(counts=("n", name)), asks(max_tokens=500, **{name: 8}), refusable=True,
+            Engine(counts=("n", name)), bodies(max_tokens=500, **{name: 8}), refusable=True,
         )
         for name in ("n_cmpl", "best_of")
     ],
@@ -104,7 +104,7 @@ CUSTOMERS = [
     Customer(
         "max_tokens where only max_completion_tokens is obeyed",
         Engine(caps=("max_completion_tokens",)),
-        asks(max_tokens=10), offer={"limit_field": "max_completion_tokens"},
+        bodies(max_tokens=10), offer={"limit_field": "max_completion_tokens"},
     ),
     # Claims of the catalogue that are wrong.
     Customer(
@@ -126,29 +126,29 @@ CUSTOMERS = [
     ),
     Customer(
         "a prompt of 5,000 tokens in a declared context of 2,500",
-        Engine(makes=100), asks(messages=[{"role": "user", "content": "nice cat " * 2_222}], max_tokens=100),
+        Engine(makes=100), bodies(messages=[{"role": "user", "content": "nice cat " * 2_222}], max_tokens=100),
         offer={"context_tokens": 2_500}, teaches=1, refusable=True,
     ),
     Customer(
         "a prompt of 30,000 tokens in a declared context of 2,500",
-        Engine(makes=100), asks(messages=[{"role": "user", "content": "nice cat " * 13_333}], max_tokens=100),
+        Engine(makes=100), bodies(messages=[{"role": "user", "content": "nice cat " * 13_333}], max_tokens=100),
         offer={"context_tokens": 2_500}, refusable=True,
     ),
     Customer(
         "a prompt of 900 U+FDFA, 9 tokens each",
         Engine(makes=100, prompt_bytes_per_token=1 / 3),
-        asks(messages=[{"role": "user", "content": "\ufdfa" * 900}], max_tokens=100), teaches=1,
+        bodies(messages=[{"role": "user", "content": "\ufdfa" * 900}], max_tokens=100), teaches=1,
     ),
     # Reports that are none.
-    Customer("reports zeros beside text, whole", Engine(report="zeros"), asks()),
+    Customer("reports zeros beside text, whole", Engine(report="zeros"), bodies()),
     Customer("reports zeros beside text, streamed", Engine(report="zeros"), STREAM),
-    Customer("reports nothing, whole", Engine(report="none"), asks()),
+    Customer("reports nothing, whole", Engine(report="none"), bodies()),
     Customer("reports after the first word, streamed", Engine(report="early"), STREAM),
     Customer(
         "one choice of four reported, whole",
-        Engine(report="one_choice"), asks(n=4), offer={"kind": "llamacpp"},
+        Engine(report="one_choice"), bodies(n=4), offer={"kind": "llamacpp"},
     ),
-    Customer("one choice of four reported, streamed", Engine(report="one_choice"), asks(n=4, stream=True)),
+    Customer("one choice of four reported, streamed", Engine(report="one_choice"), bodies(n=4, stream=True)),
     # Clients that leave, read slowly, or are cut off.
     Customer("leaves in the middle, upstream cancels", Engine(), STREAM, leaves=500, offer=CANCEL),
     Customer(
@@ -170,20 +170,20 @@ CUSTOMERS = [
     ),
     Customer(
         "still streaming at the total deadline",
-        Engine(makes=20_000, burst=1, pause_seconds=0.02), asks(max_tokens=20_000, stream=True), offer=CANCEL,
+        Engine(makes=20_000, burst=1, pause_seconds=0.02), bodies(max_tokens=20_000, stream=True), offer=CANCEL,
     ),
     # What the estimate does not see.
     *[
         Customer(
             f"hides 40 KB in {what}, then leaves",
-            Engine(), asks(stream=True, **hidden), leaves=100, offer=CANCEL, refusable=True,
+            Engine(), bodies(stream=True, **hidden), leaves=100, offer=CANCEL, refusable=True,
         )
         for what, hidden in HIDDEN_IN.items()
     ],
     Customer(
         "an image, 1,500 tokens upstream",
         Engine(prompt_tokens_more=1_500),
-        asks(messages=[{"role": "user", "content": [
+        bodies(messages=[{"role": "user", "content": [
             {"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": PIXEL}},
         ]}]),
         honest=True,

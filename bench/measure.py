@@ -27,7 +27,7 @@ class Sample:
 
 
 def whole(contender: Contender, *, at_once: int, seconds: float) -> Sample:
-    """Answers in one piece, asked for by `at_once` clients that never rest."""
+    """Whole answers, requested by `at_once` clients without a pause."""
     target = Target(contender.url, contender.headers, *AS_FAST_AS_IT_GOES, is_stream=False)
     with contender.thawed():
         return uvloop.run(_run(contender, target, at_once=at_once, seconds=seconds))
@@ -42,7 +42,7 @@ def refusals(contender: Contender, *, seconds: float) -> Sample:
 
 
 def streams(contender: Contender, *, at_once: int, seconds: float) -> Sample:
-    """Answers streamed faster than anybody relays them, to `at_once` clients; a chunk is an event with a word."""
+    """Answers streamed faster than any gateway relays them, to `at_once` clients; a chunk is an event with a word."""
     target = Target(contender.url, contender.headers, *AS_FAST_AS_IT_GOES)
     with contender.thawed():
         return uvloop.run(_run(contender, target, at_once=at_once, seconds=seconds))

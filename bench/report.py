@@ -32,7 +32,7 @@ class Run:
     load_before: float
 
     def series(self, row: str, who: str, figure: str) -> list[float]:
-        """One value a round; empty where it was not measured."""
+        """One value per round; empty if it was not measured."""
         return [sample.figures.get(figure, math.nan) for sample in self.results.get(row, {}).get(who, [])]
 
     def trouble(self, row: str, who: str) -> Counter[str]:
@@ -81,11 +81,11 @@ def ratio(run: Run, line: Line, other: str, *, other_figure: str = "") -> list[f
 
 
 def _at_least(line: Line, **times: float) -> Callable[[Run], bool]:
-    return lambda run: all(_median(ratio(run, line, who)) >= least for who, least in times.items())
+    return lambda run: all(_median(ratio(run, line, who)) >= minimum for who, minimum in times.items())
 
 
-def _at_most(line: Line, most: float) -> Callable[[Run], bool]:
-    return lambda run: line.middle(run, "Hamiran") <= most
+def _at_most(line: Line, maximum: float) -> Callable[[Run], bool]:
+    return lambda run: line.middle(run, "Hamiran") <= maximum
 
 
 def lines() -> Iterator[Line]:
@@ -100,9 +100,9 @@ def lines() -> Iterator[Line]:
         lambda run: _median(ratio(run, everything, "LiteLLM", other_figure="web_us")) <= 0.1,
     )
     yield Line("resident, MB", "whole", "rss_mb")
-    for share, most in (("p50", 4), ("p99", 10)):
+    for share, maximum in (("p50", 4), ("p99", 10)):
         added = Line(f"one at a time: added {share}, ms", "single", f"{share}_ms", 2, added=True)
-        yield _with(added, f"≤ {most}", _at_most(added, most))
+        yield _with(added, f"≤ {maximum}", _at_most(added, maximum))
     chunks = Line("streaming, 300 at once: chunks/s", "stream", "a_second")
     yield _with(chunks, "≥ 20 × LiteLLM", _at_least(chunks, LiteLLM=20))
     cost = Line("CPU of the web process, µs a chunk", "stream", "web_us", 1)
@@ -186,7 +186,7 @@ def _busy(run: Run) -> str:
 
 
 def _troubles(run: Run) -> str:
-    """Broken streams and failed requests of everybody, one line each; whoever is not named had none."""
+    """Broken streams and failed requests, one line per contender; one that is not named had none."""
     found = [
         f"- {who}, `{row}`: " + ", ".join(f"{count:,} × {what}" for what, count in trouble.most_common())
         for row, measured in run.results.items()

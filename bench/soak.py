@@ -85,10 +85,10 @@ def open_holds() -> int:
     from wallet.ledger.models import Hold
 
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (left := Hold.objects.count()) and time.monotonic() < deadline:
+    while (remaining := Hold.objects.count()) and time.monotonic() < deadline:
         time.sleep(0.2)
     connection.close()
-    return left
+    return remaining
 
 
 def judge(direct: list[Span], spans: list[Span], holds: int) -> list[str]:

@@ -111,7 +111,7 @@ def _load(file: Path) -> None:
             _run("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(file), stdout=psql.stdin)
             psql.stdin.write(b"COMMIT;\n")
             psql.stdin.close()
-        except (BackupError, BrokenPipeError) as error:  # the latter: psql has left, and says why
+        except (BackupError, BrokenPipeError) as error:  # the latter: psql has ended, and says why
             failure = error
             with contextlib.suppress(BrokenPipeError):
                 psql.stdin.close()

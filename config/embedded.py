@@ -100,7 +100,7 @@ def prepare_postgres(var_dir: Path) -> list[str]:
         str(binaries / "postgres"), "-D", str(data), "-k", str(sockets),
         "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700",
     ]  # fmt: skip
-    return [*namespace, *leash.argv(serve, when_left=signal.SIGINT, uid=uid)]
+    return [*namespace, *leash.argv(serve, on_parent_death=signal.SIGINT, uid=uid)]
 
 
 def prepare_valkey(var_dir: Path) -> list[str]:

@@ -49,7 +49,7 @@ def envlist(name: str, default: list[str]) -> list[str]:
 
 
 def networks(name: str, values: list[str]) -> list[Network]:
-    """The addresses and networks that a list names; `*` is all there are."""
+    """The addresses and networks that a list names; `*` means all."""
     try:
         return [
             ipaddress.ip_network(network, strict=False)
@@ -102,14 +102,14 @@ def envsecret(name: str, *, generate_in: Path | None = None, default: str | None
 
 
 def secrets_in(text: str, *, name: str) -> list[str]:
-    """Secrets with commas between them, newest first; each long enough to be one, and none twice."""
+    """Secrets separated by commas, newest first; each long enough, and none twice."""
     read = [part.strip() for part in text.split(",")]
     _require_good(name, read)
     return read
 
 
 def versions_in(text: str, *, name: str) -> dict[int, bytes]:
-    """Likewise, each with its version: `2:new,1:old`. One alone may go without and has version 1."""
+    """Likewise, each with its version: `2:new,1:old`. A single one may omit it, and has version 1."""
     read: dict[int, str] = {}
     for part in text.split(","):
         version, colon, secret = part.strip().partition(":")

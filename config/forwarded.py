@@ -18,7 +18,7 @@ MAX_HOPS = 30  # no chain of proxies is as long; a header can hold thousands
 
 
 def apply(scope: dict[str, Any]) -> None:
-    """Puts the client's address and scheme into an ASGI scope. An entry that is no address ends the way back."""
+    """Puts the client's address and scheme into an ASGI scope. The first entry that is no address ends the search."""
     client = scope.get("client")
     if client is None:  # a Unix socket
         return
@@ -49,12 +49,12 @@ def address_of(request: HttpRequest) -> str | None:
 
 
 def counted_address(request: HttpRequest) -> str:
-    """What a client's guesses are counted under: whoever has an IPv6 address has the 2^64 beside it, too."""
+    """What a client's guesses are counted under: a client with one IPv6 address has the 2^64 around it, too."""
     return addresses.counted(request.META.get("REMOTE_ADDR", ""))
 
 
 class AuditMiddleware(AuditlogMiddleware):
-    """The audit log's own, which would believe these headers from anybody."""
+    """For the audit log, whose own would believe these headers from any client."""
 
     @staticmethod
     def _get_remote_addr(request: HttpRequest) -> str | None:

@@ -1,4 +1,4 @@
-"""The front page. A web process keeps it for some seconds in each look, since anybody can ask for it in a loop."""
+"""The front page. A web process keeps it for some seconds in each look, since any client can request it in a loop."""
 
 import time
 from typing import Any
@@ -42,7 +42,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _kept(request: HttpRequest) -> str:
-    """From the web process' memory (config.asgi); anywhere else it is written anew."""
+    """From the web process' memory (config.asgi); anywhere else it is rendered anew."""
     pages: dict[Any, tuple[float, str]] = getattr(request, "scope", {}).get("hamiran.front_pages", {})
     look = get_language(), theme.chosen(request)
     until, written = pages.get(look, (0.0, ""))

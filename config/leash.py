@@ -1,6 +1,6 @@
 """Runs a command that must not outlive the process that started it, kill -9 included: a script of its own, see `argv`.
 
-The kernel forgets the wish when a process changes its user or user namespace, so this has to be the last link of
+The kernel forgets this when a process changes its user or user namespace, so this has to be the last link of
 the chain before the command itself.
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 
 def argv(
-    command: Sequence[str], *, when_left: signal.Signals = signal.SIGKILL, uid: int | None = None
+    command: Sequence[str], *, on_parent_death: signal.Signals = signal.SIGKILL, uid: int | None = None
 ) -> list[str]:
-    """The command, to be started by this very process; it gets the signal `when_left` when this process dies.
+    """The command, to be started by this very process; it gets the signal `on_parent_death` when this process dies.
 
     With `uid` it drops root's rights first and runs as that user.
     """
@@ -23,7 +23,7 @@ def argv(
     script = [sys.executable, "-IS", os.path.abspath(__file__)]
     return [
         *script,
-        str(int(when_left)),
+        str(int(on_parent_death)),
         str(os.getpid()),
         "" if uid is None else str(uid),
         program,
@@ -31,14 +31,14 @@ def argv(
     ]
 
 
-def _main(when_left: str, parent: str, uid: str, *command: str) -> None:
+def _main(on_parent_death: str, parent: str, uid: str, *command: str) -> None:
     if uid:
         os.setgroups([])
         os.setgid(int(uid))
         os.setuid(int(uid))
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
-        ctypes.CDLL(None).prctl(set_parent_death_signal, int(when_left))
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(on_parent_death))
         if os.getppid() != int(parent):
             sys.exit("The process that asked for this one is gone.")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would inherit that

@@ -56,7 +56,7 @@ class Acceptor:
         return bool(self._beginning)
 
     def close(self) -> None:
-        """Takes what waits by now, and nothing more: closed by its last owner, a socket resets what is left there."""
+        """Takes the connections that wait now, and no more: a socket's last owner, closing it, resets those in it."""
         if self._pause is None:
             self._accept(at_most=self._backlog)
         self._loop.remove_reader(self._listening)
@@ -71,8 +71,8 @@ class Acceptor:
         for _ in range(at_most):
             try:
                 accepted, _address = self._listening.accept()
-            except (BlockingIOError, ConnectionAbortedError):  # another process took it, or its client left
-                return
+            except (BlockingIOError, ConnectionAbortedError):
+                return  # another process took it, or its client went away
             except OSError as error:
                 if error.errno not in EXHAUSTED:
                     raise

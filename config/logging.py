@@ -1,4 +1,4 @@
-"""Structured logs on standard error, one JSON object a line, with secrets taken out."""
+"""Structured logs on standard error, one JSON object per line, with secrets taken out."""
 
 import json
 import logging

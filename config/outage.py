@@ -7,7 +7,7 @@ AWAY = ("08", "53", "57")
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether PostgreSQL could not be reached, or has left in the middle. A deadlock, for one, is no outage."""
+    """Whether PostgreSQL could not be reached, or went away in the middle. A deadlock, for one, is no outage."""
     if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, OperationalError):

@@ -21,7 +21,7 @@ from config.context import payment_sandbox
 PAGES_PER_MINUTE = 300
 PATHS = frozenset({"/", "/sign-in/", "/sign-in/code/", "/sign-in/code/again/", "/admin/login/"})
 OTHERS_PER_MINUTE = 1_200  # of all other pages together, those that there are not among them
-OPEN_PATHS = PATHS | {"/models/", "/docs/"}  # made for whoever asks
+OPEN_PATHS = PATHS | {"/models/", "/docs/"}  # rendered for any client
 REFUSAL_DELAY_SECONDS = 1.0  # a loop then costs next to nothing
 DELAYED_MAX = 1_000  # at once; beyond it the answer is immediate
 

@@ -61,17 +61,16 @@ class Protocol(HttpToolsProtocol):
     """Ends a connection that sends HEAD_MAX_BYTES without a byte of body: in a head (431), trailers, chunk lines."""
 
     _in_head = _in_body = False
-    _is_deaf = False  # nothing that still comes is read as a request
+    _is_deaf = False  # nothing more is read as a request
     _idle_bytes = 0
-    _idle_since = 0.0  # by the event loop's clock; of meaning only while nothing runs
-    _running: RequestResponseCycle | None = (
-        None  # whose answer is being made; `cycle` is the newest, and may wait
-    )
+    _idle_since = 0.0  # by the event loop's clock; meaningful only while nothing runs
+    # The one whose answer is being made; `cycle` is the newest, and may wait.
+    _running: RequestResponseCycle | None = None
     _wanted_upgrade: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._idle_since = self.loop.time()
-        # From the connection's or the head's first byte on: who dribbles keeps a descriptor from others.
+        # From the connection's or the head's first byte on: a client that sends slowly keeps a descriptor from others.
         self._head_deadline = Deadline(self._no_head)
         self._head_deadline.start(self._idle_since + settings.BODY_IDLE_TIMEOUT_SECONDS)
         super().connection_made(transport)
@@ -79,9 +78,8 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_deadline.close()
         if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = (
-                True  # uvicorn tells the newest alone, which may still be waiting behind it
-            )
+            # uvicorn tells only the newest, which may still be waiting behind this one.
+            self._running.disconnected = True
             self._running.message_event.set()
         self._running = self._wanted_upgrade = None
         super().connection_lost(exc)
@@ -140,7 +138,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if self._wanted_upgrade is not None:
-            # It might be the other protocol's after all, sent by somebody who did not wait to be let in.
+            # It may belong to the other protocol after all, sent by a client that did not wait for the upgrade.
             if not self._wanted_upgrade.response_complete:
                 raise NotServed
             self._wanted_upgrade = None
@@ -239,7 +237,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()  # answered without its body
         else:
             if broke_off and last is not None:
-                last.disconnected = True  # for whoever waits for its body
+                last.disconnected = True  # for the code that waits for its body
                 last.message_event.set()
             if not self.transport.is_closing():
                 self._send_refusal(APIError(code), reason=reason)
@@ -271,7 +269,7 @@ class Protocol(HttpToolsProtocol):
     # --- the end of the process -----------------------------------------------------------------------------------
 
     def begin_to_leave(self) -> None:
-        """Makes an answer that has not begun the last one, and say so.
+        """Makes an answer that has not begun the last of its connection, and has it say so.
 
         One that has begun promised to keep the connection, and its client may use it again at once: it stays.
         """

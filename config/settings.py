@@ -189,10 +189,10 @@ if SMS_PROVIDER == "smsir" and not (SMSIR_API_KEY and SMSIR_TEMPLATE_ID):
     )
 if not SANDBOX and not all(url.startswith("https://") for url in (KAVENEGAR_BASE_URL, SMSIR_BASE_URL)):
     raise ImproperlyConfigured("SMS providers are asked over https:// in production.")
-# One-time codes an hour: from one client address (many people can share one), and in all, against SMS pumping.
+# One-time codes per hour: per client address (many people can share one), and in all, against SMS pumping.
 CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60, minimum=1)
 CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000, minimum=1)
-# All SMS an hour, of whatever kind: what a fault or an attack can cost at most.
+# All SMS per hour, of whatever kind: what a fault or an attack can cost at most.
 SMS_PER_HOUR = envint("SMS_PER_HOUR", 3_000)
 OTP_TOTP_ISSUER = "Hamiran"
 AXES_FAILURE_LIMIT = 5
@@ -234,7 +234,7 @@ if SANDBOX and any(_real):
     )
 if not SANDBOX and not all(url.startswith("https://") for url in (ZARINPAL_BASE_URL, ZIBAL_BASE_URL)):
     raise ImproperlyConfigured("Payment gateways are asked over https:// in production.")
-# A sandbox credits wallets without anybody paying: right for a trial, wrong for customers.
+# A sandbox credits wallets that nobody paid for: right for a trial, wrong for customers.
 PAYMENT_SANDBOXES = [
     said
     for is_sandbox, said in (
@@ -257,22 +257,21 @@ TOPUP_MIN_TOMAN = envint("TOPUP_MIN_TOMAN", 10_000)
 TOPUP_MAX_TOMAN = envint("TOPUP_MAX_TOMAN", 50_000_000)
 # What one user may start to pay in a day, by Tehran's calendar.
 TOPUP_DAILY_MAX_TOMAN = envint("TOPUP_DAILY_MAX_TOMAN", 200_000_000)
-# How many payments one user may start in an hour without completing one of them.
+# How many payments one user may start per hour without completing one of them.
 TOPUP_STARTS_PER_HOUR = envint("TOPUP_STARTS_PER_HOUR", 10, minimum=1)
 # A refund, correction or gift above this waits for a second admin.
 ADJUSTMENT_APPROVAL_TOMAN = envint("ADJUSTMENT_APPROVAL_TOMAN", 1_000_000)
-# Likewise what a tier gives to a new account; and what all new accounts of a day of Tehran are given together.
+# Likewise what a tier gives to a new account; and what all new accounts of a day in Tehran are given together.
 SIGN_UP_CREDIT_MAX_TOMAN = envint("SIGN_UP_CREDIT_MAX_TOMAN", 50_000)
 SIGN_UP_CREDIT_DAILY_MAX_TOMAN = envint("SIGN_UP_CREDIT_DAILY_MAX_TOMAN", 20_000_000)
-# What one admin may charge per million tokens. A price outside of this, or of nothing, waits for a second one.
+# What one admin may charge per million tokens. A price outside this range, or of zero, waits for a second admin.
 PRICE_MIN_TOMAN = envint("PRICE_MIN_TOMAN", 100)
 PRICE_MAX_TOMAN = envint("PRICE_MAX_TOMAN", 20_000_000, minimum=PRICE_MIN_TOMAN)
 
 # --- API -----------------------------------------------------------------------------------------------------
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024, minimum=1)
-BODIES_MAX_BYTES = envint(
-    "BODIES_MAX_BYTES", 512 * 1024 * 1024
-)  # of all uploads that one process reads at once
+# Of all uploads that one process reads at once.
+BODIES_MAX_BYTES = envint("BODIES_MAX_BYTES", 512 * 1024 * 1024)
 BODY_IDLE_TIMEOUT_SECONDS = envint("BODY_IDLE_TIMEOUT_SECONDS", 30, minimum=1)
 BODY_TOTAL_TIMEOUT_SECONDS = envint("BODY_TOTAL_TIMEOUT_SECONDS", 300, minimum=1)
 UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")

@@ -192,7 +192,7 @@ class _Keeper:
             await asyncio.sleep(0.1 * 2 ** len(deaths))
 
     async def _live(self, ready_fd: int | None) -> str:
-        """Runs one process to its end, and returns how that was; one that cannot begin has ended, too."""
+        """Runs one process to its end and returns how it ended; one that cannot start has ended, too."""
         try:
             self._process = await self._spawn(ready_fd)
         except OSError as error:  # no memory, process or descriptor is left for it now; there may be soon
@@ -283,6 +283,6 @@ def last_lines(log: Path) -> list[str]:
 
 
 def rotate(log: Path) -> None:
-    """Puts a log that has grown large aside; the one before it goes."""
+    """Moves a log that has grown large aside, in place of the one before."""
     if log.exists() and log.stat().st_size > LOG_MAX_BYTES:
         log.replace(log.with_suffix(".log.1"))

@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """For good, and never raised again: having ended in order is no failure."""
+        """Stops for good. The signal is not raised again: an orderly end is no failure."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
         yield
@@ -58,7 +58,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets=[])
         while self._ready_fd is not None and not health.is_ready(await health.check(runtime.current())):
             if self.should_exit:
-                self._hurried = True  # nobody was served, so nobody is waited for
+                self._hurried = True  # no client was served, so there is none to wait for
                 return
             await asyncio.sleep(TICK_SECONDS)
         self._acceptors = [

@@ -39,15 +39,15 @@ WHERE k.id = used.key_id AND (k.last_used_at IS NULL OR k.last_used_at < used.us
 
 
 class TooManyKeys(Exception):
-    """The user has as many active keys as anybody may have."""
+    """The user already has the most active keys that are allowed."""
 
 
 class TooManyToday(Exception):
-    """The user has created as many keys within a day as anybody may create there by forms."""
+    """The user has already created the most keys per day that forms allow."""
 
 
 class AlreadyCreated(Exception):
-    """This form has made its key before; what it made cannot be shown again."""
+    """This form has already made its key, whose secret cannot be shown again."""
 
 
 class UnknownKey(Exception):
@@ -59,7 +59,7 @@ class KeyEnded(Exception):
 
 
 class StillReplacing(Exception):
-    """The key whose place this one took still works; it has to end before the next one takes over."""
+    """The key this one replaced still works; it has to end before this one can be replaced in turn."""
 
 
 class NoNewKeys(Exception):
@@ -109,7 +109,7 @@ class ListedKey:
 def create(
     *, user_id: int, name: str, rules: KeyRules | None = None, creation_token: UUID | None = None
 ) -> CreatedKey:
-    """Makes a key and opens a transaction for it. With a `creation_token`, at most one a token and user.
+    """Makes a key; opens a transaction. With a `creation_token`, at most one key per (user, token).
 
     Raises TooManyKeys, NoNewKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError
     (`apikey_has_name`) without a name.
@@ -125,8 +125,8 @@ def create(
 def rotate(*, user_id: int, key_id: int, grace: timedelta, creation_token: UUID | None = None) -> CreatedKey:
     """A new key with the name and the rules of another one, which stops working after `grace`. Opens a transaction.
 
-    What either of them spends counts towards the same budget. Raises UnknownKey, KeyEnded, StillReplacing (so that
-    there are never more than two keys in the place of one), NoNewKeys, AlreadyCreated, TooManyToday (with a token).
+    What either of them spends counts towards the same budget. Raises UnknownKey, KeyEnded, StillReplacing (at
+    most two keys of a line of replacements work at once), NoNewKeys, AlreadyCreated, TooManyToday (with a token).
     """
     now = timezone.now()
     with transaction.atomic():
@@ -232,7 +232,7 @@ def get(*, user_id: int, key_id: int, now: datetime | None = None) -> ListedKey:
 
 
 def lock_owner(*, user_id: int) -> None:
-    """Lets nobody else make, replace or change the user's keys before the transaction ends, which it needs.
+    """Keeps others from making, replacing or changing the user's keys until the transaction ends, which it needs.
 
     What also locks other rows calls it first, or two of them could wait for each other. Raises User.DoesNotExist.
     """
@@ -240,7 +240,7 @@ def lock_owner(*, user_id: int) -> None:
 
 
 def touch(last_used: Mapping[int, datetime]) -> None:
-    """Moves keys' last use forward to the given moments, never back. Unknown keys are left out."""
+    """Moves keys' last use forward to the given moments, never back. Unknown keys are ignored."""
     with connection.cursor() as cursor:
         cursor.execute(TOUCH, [list(last_used), list(last_used.values())])
 
@@ -262,7 +262,7 @@ def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[AP
     keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
     if creation_token and keys.filter(creation_token=creation_token).exists():
         raise AlreadyCreated
-    # No key is ever deleted, so whoever creates and revokes in turn would fill the table.
+    # Keys are never deleted, so a user who creates and revokes in turn would fill the table.
     if creation_token and keys.filter(created_at__gt=timezone.now() - DAY).count() >= MAX_CREATED_A_DAY:
         raise TooManyToday
     return keys

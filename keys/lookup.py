@@ -76,7 +76,7 @@ class KeyIdentity:
 
 
 class TooManyFailures(Exception):
-    """So many keys from this address were wrong that another unknown one is not even looked up for `wait_seconds`."""
+    """Too many keys from this address were wrong: for `wait_seconds`, unknown ones are not even looked up."""
 
     def __init__(self, wait_seconds: float) -> None:
         super().__init__(wait_seconds)
@@ -115,7 +115,7 @@ class KeyCache:
         # All entries live equally long, so the oldest is always the first to expire and the one to evict.
         self._entries: OrderedDict[bytes, tuple[float, KeyIdentity | None]] = OrderedDict()
         self._fetching: dict[bytes, asyncio.Task[KeyIdentity | None]] = {}
-        # Keys that have worked here, by last use, revoked ones too: whoever has one suffers from no neighbour.
+        # Keys that have worked here, by last use, revoked ones too: a neighbour's guesses never delay their look-ups.
         self._have_worked: OrderedDict[bytes, None] = OrderedDict()
         self._failures = AddressLimit(per_minute=FAILURES_PER_MINUTE, clock=clock)
 
@@ -139,7 +139,7 @@ class KeyCache:
         if task is None:
             task = self._fetching[key] = asyncio.create_task(self._fetch(key, secret))
             task.add_done_callback(_retrieve)
-        # A caller who leaves does not take the answer away from the others who wait for it.
+        # A caller that is cancelled does not take the answer from others that wait for it.
         await asyncio.wait([task], timeout=FETCH_TIMEOUT_SECONDS)
         if not task.done() or task.cancelled():
             # A connection can fall silent without breaking. Cancelled, it is closed, and the next caller asks anew.
@@ -197,7 +197,7 @@ def _keeps_seconds(identity: KeyIdentity | None) -> float:
 
 
 def _retrieve(task: "asyncio.Task[KeyIdentity | None]") -> None:
-    """Keeps asyncio quiet about a failure whose every waiter has left; who still waits gets it raised."""
+    """Keeps asyncio quiet about a failure that no caller waits for any more; callers that do get it raised."""
     if not task.cancelled():
         task.exception()
 

@@ -38,7 +38,7 @@ class APIKey(models.Model):
         editable=False,
     )
     expires_at = models.DateTimeField(_("expires at"), null=True, editable=False)
-    # What the key may do. Empty lists allow everything; of its own limits and its tier's the lower one holds.
+    # What the key may do. Empty lists allow everything; the lower of its own limit and its tier's holds.
     allowed_models = ArrayField(
         models.CharField(max_length=120),
         verbose_name=_("allowed models"),
@@ -56,9 +56,9 @@ class APIKey(models.Model):
     rpm = models.PositiveIntegerField(_("requests per minute"), null=True, editable=False)
     tpm = models.PositiveBigIntegerField(_("tokens per minute"), null=True, editable=False)
     concurrency = models.PositiveIntegerField(_("requests at once"), null=True, editable=False)
-    # A row of the wallet's, which this app knows nothing of: what the key spends counts towards it.
+    # A row of the wallet app, which this app does not know: what the key spends counts towards it.
     budget_id = models.BigIntegerField(_("budget"), null=True, editable=False)
-    # The key whose place this one takes; that one has an expiry or was revoked.
+    # The key this one replaces; that one has an expiry or was revoked.
     replaces = models.ForeignKey(
         "self",
         verbose_name=_("replaces"),

@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 1
 
 
 def announce(digest: bytes) -> None:
-    """Publishes the digest of a key to look up anew. Without Valkey it only warns: processes forget it in seconds."""
+    """Publishes a key's digest, so that it is looked up anew. Without Valkey, only warns: caches expire in seconds."""
     client = redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=TIMEOUT_SECONDS,

@@ -29,11 +29,10 @@ class Deadline:
         self._at = math.inf
 
     def close(self) -> None:
-        """Lets go of the timer and of whoever waits; nothing expires any more."""
+        """Lets go of the timer and of its owner; nothing expires any more."""
         self._at = math.inf
-        self._expired = (
-            _nothing  # or owner and deadline would hold each other until the garbage collector came
-        )
+        # Or owner and deadline would hold each other until the garbage collector came.
+        self._expired = _nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -30,7 +30,7 @@ UPDATE wallet_walletalert a SET alerted_at = NULL
 FROM wallet_wallet w
 WHERE w.user_id = a.wallet_id AND a.alerted_at IS NOT NULL AND w.posted_micro >= a.threshold_micro
 """
-# Claimed before it is sent, and one at a time: whoever dies in between has lost one SMS, and none is sent twice.
+# Claimed before it is sent, and one at a time: a worker that dies in between loses one SMS, and none is sent twice.
 CLAIM = """
 WITH due AS (
     SELECT a.wallet_id, u.mobile, w.posted_micro
@@ -64,7 +64,7 @@ def threshold_micro(user_id: int) -> int | None:
 
 
 def choose(*, user_id: int, threshold_micro: int | None) -> None:
-    """Sets or (None) takes away a user's threshold. A wallet that is below it already is not alerted about.
+    """Sets or (None) removes a user's threshold. A wallet that is already below it causes no alert.
 
     Raises Wallet.DoesNotExist.
     """
@@ -86,8 +86,7 @@ def send_due() -> int:
     """Arms what has recovered, sends what is due and returns how many went out.
 
     Talks to the SMS provider, so it belongs outside transactions. What the provider refuses is tried by the next run.
-    A provider that sends to nobody now is not asked for the others, and a slow one for SECONDS_PER_RUN at most, so
-    that a run is short.
+    A run ends early when the provider can send to nobody, and after SECONDS_PER_RUN when it is slow.
     """
     try:
         sending.provider()

@@ -10,7 +10,7 @@ ZIBAL_SANDBOX_MERCHANT = "zibal"
 
 @register(deploy=True)
 def nobody_pays_with_play_money(**kwargs: Any) -> list[CheckMessage]:
-    """A provider's sandbox credits wallets without anybody paying: right for a trial, wrong for customers."""
+    """A provider's sandbox credits wallets that nobody paid for: right for a trial, wrong for customers."""
     play = []
     if settings.ZARINPAL_SANDBOX:
         play.append("ZARINPAL_SANDBOX is on")

@@ -48,7 +48,7 @@ TRIGGERS: tuple[tuple[type[Model], str], ...] = (
 
 
 def _values(rows: Iterable[tuple[str, str]]) -> str:
-    """Rows for VALUES, of names that stand in our own code."""
+    """Rows for VALUES, made of names from our own code."""
     return ", ".join(f"('{one}', '{other}')" for one, other in rows)
 
 
@@ -256,7 +256,7 @@ class Finding:
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """One moment of the database for the length of a block, in which nothing can be written. Opens a transaction."""
+    """One snapshot of the database for the length of a block, in which nothing can be written. Opens a transaction."""
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -264,7 +264,7 @@ def snapshot() -> Iterator[None]:
 
 
 def run(checks: Iterable[Check]) -> list[Finding]:
-    """The violations that the checks find, at most `DETAILS_MAX` a check, and then a line that says so."""
+    """The violations that the checks find, at most `DETAILS_MAX` per check, then a line that says so."""
     return [Finding(invariant, detail) for invariant, sql in checks for detail in _details(sql)]
 
 

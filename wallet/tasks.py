@@ -31,7 +31,7 @@ def settle_unverified_payments() -> None:
 
 
 def _settle(topup_ids: list[UUID]) -> None:
-    # A gateway that hangs must not keep the worker; what is left is found again by the next run.
+    # A gateway that hangs must not keep the worker; the next run finds the rest.
     deadline = time.monotonic() + SETTLE_SECONDS
     for topup_id in topup_ids:
         if time.monotonic() > deadline:

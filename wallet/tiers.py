@@ -1,4 +1,4 @@
-"""Tiers that are earned: whoever has paid in enough over a lifetime gets the tier that asks for it."""
+"""Tiers that are earned: a user whose top-ups have reached a tier's total gets that tier."""
 
 import logging
 

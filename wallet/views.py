@@ -41,7 +41,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 def review_topup(request: HttpRequest) -> HttpResponse:
-    """What an amount costs with VAT, before anybody pays it."""
+    """What an amount costs with VAT, before the user pays it."""
     form = TopUpForm(request.GET)
     if not form.is_valid():
         return _home(request, form, status=400)
@@ -125,7 +125,7 @@ def topup_return(request: HttpRequest, topup_id: UUID) -> HttpResponse:
 @login_required
 @never_cache
 def topup(request: HttpRequest, topup_id: UUID) -> HttpResponse:
-    """What became of a top-up. Reads only, so it may be loaded as often as one likes."""
+    """What became of a top-up. It only reads, so it may be loaded any number of times."""
     try:
         found = topups.get(user_id=_user_id(request), topup_id=topup_id)
     except topups.UnknownTopUp:

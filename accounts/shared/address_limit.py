@@ -11,7 +11,7 @@ MAX_ADDRESSES = 20_000  # a flood from more of them forgets the oldest; it never
 
 
 class AddressLimit:
-    """So many a minute for each address as `addresses.counted` tells them apart."""
+    """At most `per_minute` per address, told apart as `addresses.counted` does."""
 
     def __init__(
         self,

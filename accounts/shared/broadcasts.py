@@ -1,4 +1,4 @@
-"""Messages on one Valkey channel to every process that follows it. None is kept: who is away misses it."""
+"""Messages on one Valkey channel to every process that follows it. None is kept: a process that is away misses it."""
 
 import asyncio
 import logging

@@ -14,14 +14,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_bytes(rows: Iterable[Sequence[str]]) -> bytes:
-    """Rows of a file, every cell in quotation marks, so that a separator of any kind in it separates nothing."""
+    """Rows of a file, with every cell in quotation marks, so that separators in it do no harm."""
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue().encode()
 
 
 def harmless(text: str) -> str:
-    """Text that somebody chose, made so that a spreadsheet shows it and does not reckon with it.
+    """A text of a user's choice, written so that a spreadsheet shows it instead of evaluating it.
 
     >>> harmless("=1+1"), harmless("shop")
     ("'=1+1", 'shop')

@@ -32,7 +32,7 @@ def post(url: str, **request: Any) -> dict[str, Any] | CallFailed:
 
     `request` are httpx's `json`, `data` and `headers`. Over after TOTAL_SECONDS, whatever the provider does.
     """
-    # httpx bounds each read, not their sum: a server that drips a header byte by byte would never be left.
+    # httpx bounds each read, not their sum: a server that drips a header byte by byte would hold us for ever.
     answered: queue.SimpleQueue[dict[str, Any] | CallFailed | Exception] = queue.SimpleQueue()
     threading.Thread(target=lambda: answered.put(_asked(url, request)), daemon=True).start()
     try:

@@ -12,7 +12,7 @@ class Unreachable(SMSError):
 
 
 class NoAnswer(SMSError):
-    """No answer came that can be read; the message may have been sent all the same."""
+    """No readable answer came; the message may have been sent all the same."""
 
 
 class NumberRefused(SMSError):
@@ -20,7 +20,7 @@ class NumberRefused(SMSError):
 
 
 class NeedsOperator(SMSError):
-    """Whoever asks, nothing is sent until the operator has acted; the subclass says on what."""
+    """Nothing is sent to anyone until the operator has acted; the subclass says on what."""
 
 
 class KeyRefused(NeedsOperator):

@@ -32,7 +32,7 @@ BUDGET_WINDOW = timedelta(hours=1)
 
 
 class NotConfigured(Exception):
-    """No provider is set up, so that nobody can sign in."""
+    """No provider is set up, so nobody can sign in."""
 
 
 class OverBudget(SMSError):
@@ -98,7 +98,7 @@ def send_notice(*, mobile: str, text: str) -> None:
 
 
 def _take_from_budget(*, even_beyond: bool = False) -> None:
-    """Counted before it is sent: whether one has left is not always known."""
+    """Counted before it is sent: it is not always known whether one went out."""
     now = timezone.now()
     if (
         not even_beyond

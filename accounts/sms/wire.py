@@ -26,7 +26,7 @@ def post(
 
 
 def status(value: object, refusals: Mapping[int, type[SMSError]], *, success: int) -> None:
-    """Returns when `value`, the status that the provider reports, is `success`. Else raises SMSError."""
+    """Raises SMSError unless `value`, the status that the provider reports, is `success`."""
     number = value if type(value) is int else None  # `True == 1`
     if number == success:
         return

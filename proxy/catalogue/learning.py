@@ -1,8 +1,8 @@
-"""What upstreams report beyond what was declared of a model: it counts from then on, in all processes.
+"""Figures that an upstream reports above what was declared of a model: they hold from then on, in all processes.
 
-A loss of this kind is to happen once per model, not once per request. The process that meets it goes by the new figure
-at once, stores it beside the declared one, and tells the others, which read the catalogue anew. A declaration is only
-ever exceeded; an admin takes a learned figure back when the upstream has been mended.
+A loss of this kind shall happen once per model, not once per request. The process that meets it uses the new figure at
+once, stores it beside the declared one, and tells the others, which read the catalogue anew. A learned figure only ever
+rises; an admin removes it when the upstream has been repaired.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ EXCEEDED = Counter(
 )
 
 CHANNEL = "hamiran:catalogue"
-TEMPLATE_EXCESS_MAX = 4_096  # a larger one does not come from a template
+TEMPLATE_EXCESS_MAX = 4_096  # a larger excess does not come from a template
 TOKENS_PER_100_BYTES_MAX = 1_000
-# A prompt of ten times its bytes and ten times the context is a slip of the report, which must not close a model.
+# A report of ten times the prompt's bytes and ten times the context is a mistake, and must not close a model.
 LEAP_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a request was bounded by. `output_limit` is the cap that was sent, for each of `n` choices."""
+    """The bounds of a request. `output_limit` is the cap that was sent, for each of `n` choices."""
 
     model: ServedModel
     prompt: PromptSize
@@ -48,7 +48,7 @@ class Expected:
 def exceeded(expected: Expected, usage: Usage) -> dict[str, int]:
     """The figures that a believed report shows to be too low, as columns of LanguageModel with what they become."""
     model, found = expected.model, {}
-    # No answer is longer than the context, whatever is reported: a slip there must not close a model for good.
+    # No answer is longer than the context, whatever is reported: a mistake must not close a model for good.
     answer_tokens = min(-(-usage.completion_tokens // expected.n), model.longest_prompt_tokens)
     if answer_tokens > max(expected.output_limit, model.learned_output_tokens or 0):
         found["learned_output_tokens"] = answer_tokens
@@ -80,7 +80,7 @@ def _rates_exceeded(model: ServedModel, prompt: PromptSize, prompt_tokens: int) 
 
 
 class Learning:
-    """Of one web process."""
+    """What one web process learns."""
 
     def __init__(
         self,

@@ -33,8 +33,8 @@ class LanguageModel(models.Model):
     takes_audio = models.BooleanField(_("takes sound"), default=True, db_default=True)
     takes_files = models.BooleanField(_("takes files and video"), default=True, db_default=True)
     takes_tools = models.BooleanField(_("takes tools"), default=True, db_default=True)
-    # What makes the bound of a prompt (proxy.catalogue.tokens.TokenRates). What upstreams report above it moves them
-    # up.
+    # What makes the bound of a prompt (proxy.catalogue.tokens.TokenRates). Reports of upstreams above it raise
+    # them.
     template_tokens = models.PositiveIntegerField(
         _("most tokens of the chat template"),
         default=DEFAULT_RATES.template_tokens,
@@ -126,7 +126,7 @@ class PerMillion(models.Model):
 
 
 class Price(PerMillion):
-    """What a model costs from a moment on. Never edited: a new price is a new row (the database refuses else)."""
+    """What a model costs from a moment on. Never edited (the database refuses it): a new price is a new row."""
 
     model = models.ForeignKey(
         LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices"
@@ -148,7 +148,7 @@ class Price(PerMillion):
 class PriceChange(PerMillion, Decision):
     """A price that one admin may not set alone; it becomes a Price once another one has approved it.
 
-    What was asked for is never changed, and what was decided neither (the database refuses both).
+    Neither the request nor the decision is ever changed (the database refuses both).
     """
 
     class State(models.TextChoices):

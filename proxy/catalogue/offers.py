@@ -62,7 +62,7 @@ def add_model(
     price_rules.NotConfirmed for one that has to be meant, and is not.
     """
     price = PriceQuote(input_rial_per_million, output_rial_per_million)
-    base_url = validate_upstream_url(upstream_url)  # asks the resolver: before the transaction
+    base_url = validate_upstream_url(upstream_url)  # calls the resolver, so before the transaction
     with transaction.atomic():
         model = LanguageModel.objects.select_for_update(no_key=True).filter(model_id=model_id).first()
         if model is None:
@@ -111,7 +111,7 @@ def current_price(*, model: LanguageModel, now: datetime) -> Price | None:
 
 
 def set_price(*, model: LanguageModel, price: PriceQuote, valid_from: datetime | None = None) -> bool:
-    """Prices a model from `valid_from` (now) on; False where that price holds then already. A price is a new row.
+    """Prices a model from `valid_from` (now) on, with a new row; False if that price holds then already.
 
     Needs an open transaction that locks the model.
     """
@@ -132,9 +132,9 @@ def set_price(*, model: LanguageModel, price: PriceQuote, valid_from: datetime |
 
 
 def point_route(*, model: LanguageModel, upstream: Upstream, upstream_model: str | None = None) -> Route:
-    """Makes the model's first route lead to `upstream`; its other routes stay behind it as they are.
+    """Makes the model's first route lead to `upstream`; its other routes stay as they are, behind it.
 
-    Without `upstream_model`, a route that leads there already keeps its name, another one gets the model's own.
+    Without `upstream_model`, a route that already leads there keeps its name; any other gets the model's own.
     """
     first = Route.objects.filter(model=model).order_by("priority", "id").first() or Route(model=model)
     same = Route.objects.filter(model=model, upstream=upstream).first()
@@ -173,13 +173,13 @@ def _upstream(base_url: str, api_key: str) -> Upstream:
 
 
 def disconnect_rule(kind: str) -> Upstream.OnDisconnect:
-    """What a new upstream of this kind does when a client leaves, unless somebody says otherwise."""
+    """What a new upstream of this kind does when a client disconnects, unless the admin says otherwise."""
     rules = quirks.QUIRKS.get(kind)
     bills_after_disconnect = rules is not None and rules.bills_after_disconnect
     return Upstream.OnDisconnect.DRAIN if bills_after_disconnect else Upstream.OnDisconnect.CANCEL
 
 
 def limit_name(base_url: str) -> Upstream.LimitField:
-    """By which name a new upstream at this URL obeys the cap on an answer, unless somebody says otherwise."""
+    """The name of the cap that a new upstream at this URL obeys, unless the admin says otherwise."""
     is_openai = urlsplit(base_url).hostname == OPENAI_HOST
     return Upstream.LimitField.MAX_COMPLETION_TOKENS if is_openai else Upstream.LimitField.MAX_TOKENS

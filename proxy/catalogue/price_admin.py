@@ -1,4 +1,4 @@
-"""Prices in the admin, in Toman. One outside of the bounds waits for a second admin."""
+"""Prices in the admin, in Toman. One outside the bounds waits for a second admin."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from proxy.catalogue.served import quote
 
 
 class AddOnly:
-    """Rows that are evidence: they can be added and read."""
+    """Rows that are evidence: they can be added and read, and not changed."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

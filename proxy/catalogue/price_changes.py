@@ -1,4 +1,4 @@
-"""Prices outside of the bounds of the settings: they hold once a second admin has approved them."""
+"""Prices outside the bounds of the settings: they hold once a second admin has approved them."""
 
 from datetime import datetime
 
@@ -40,7 +40,7 @@ def is_waiting(model_id: int | None) -> bool:
 
 
 def request(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id: int) -> None:
-    """Lets a price wait for a second admin. Opens a transaction. Raises AlreadyWaiting."""
+    """Stores a price that waits for a second admin. Opens a transaction. Raises AlreadyWaiting."""
     with transaction.atomic():
         LanguageModel.objects.select_for_update(no_key=True).get(pk=model_id)
         if is_waiting(model_id):
@@ -56,7 +56,7 @@ def request(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id:
 
 
 def approve(*, change_id: int, admin_id: int) -> None:
-    """Prices the model from the moment that was asked for, or from now on where that is past. Opens a transaction.
+    """Prices the model from the requested moment on, or from now on if that is past. Opens a transaction.
 
     Raises MomentTaken and approvals' exceptions; then nothing changes.
     """

@@ -1,4 +1,4 @@
-"""The form of a new price, in Toman: one that is far off the last, or nothing, has to be ticked as meant."""
+"""The form of a new price, in Toman: one that is far from the last, or zero, has to be confirmed by a tick."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which new prices have to be meant, far off the last one or of nothing, and which a second admin decides on.
+"""Which new prices have to be confirmed (far from the last one, or zero), and which a second admin decides on.
 
 Pure: no Django.
 """
@@ -13,7 +13,7 @@ JUMP_FACTOR = 5  # a Toman typed as a Rial, or the other way round, is off by te
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A component (a field of PriceQuote) that is `JUMP_FACTOR` times the last one or more, or as much less."""
+    """A component (a field of PriceQuote) that rose or fell by a factor of `JUMP_FACTOR` or more."""
 
     component: str
     before: int
@@ -21,7 +21,7 @@ class Jump:
 
 
 class NotConfirmed(ValueError):
-    """A price that has to be meant and was not said to be."""
+    """A price that has to be confirmed and was not."""
 
     def __init__(self, *, jumps: Sequence[Jump] = (), free: Sequence[str] = ()) -> None:
         super().__init__(jumps, free)
@@ -29,7 +29,7 @@ class NotConfirmed(ValueError):
 
 
 def jumps(before: PriceQuote | None, after: PriceQuote) -> list[Jump]:
-    """What is far off; without a last price nothing. A price of nothing is `free`'s business."""
+    """What is far from the last price; without one, nothing. A price of zero is left to `free`."""
     if before is None:
         return []
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in _components(before, after)]
@@ -41,7 +41,7 @@ def jumps(before: PriceQuote | None, after: PriceQuote) -> list[Jump]:
 
 
 def free(after: PriceQuote) -> list[str]:
-    """The components that cost nothing."""
+    """The components that are free."""
     return [name for name in _components(after) if not getattr(after, name)]
 
 
@@ -54,7 +54,7 @@ def check(before: PriceQuote | None, after: PriceQuote, *, jump_meant: bool, fre
 
 
 def needs_second(price: PriceQuote, *, min_rial: int, max_rial: int) -> bool:
-    """Whether one admin cannot set this alone: it is outside of the bounds, or something of it is free.
+    """Whether one admin cannot set this alone: it is outside the bounds, or a component is free.
 
     Cached input may cost less than the minimum.
     """
@@ -63,7 +63,7 @@ def needs_second(price: PriceQuote, *, min_rial: int, max_rial: int) -> bool:
 
 
 def _components(*prices: PriceQuote) -> list[str]:
-    """Those with a price of their own: cached input that costs what input costs is no more than input."""
+    """Those with a price of their own: cached input at the price of input has none."""
     has_cached = any(price.cached_input_rial_per_million != price.input_rial_per_million for price in prices)
     names = [field.name for field in fields(PriceQuote)]
     return [name for name in names if has_cached or name != "cached_input_rial_per_million"]

@@ -78,13 +78,13 @@ def worst_case_micro(prompt_tokens: int, output_tokens: int, price: PriceQuote) 
 
 
 def affordable_output_tokens(amount_micro: int, prompt_tokens: int, price: PriceQuote) -> int | None:
-    """How many output tokens `amount_micro` covers after the prompt; 0 where it does not cover the prompt.
+    """How many output tokens `amount_micro` covers after the prompt; 0 if it does not cover the prompt.
 
     None: output is free and the prompt is covered, so the amount bounds nothing.
     """
-    left = amount_micro - prompt_tokens * price.input_rial_per_million
-    if left < 0:
+    remaining_micro = amount_micro - prompt_tokens * price.input_rial_per_million
+    if remaining_micro < 0:
         return 0
     if not price.output_rial_per_million:
         return None
-    return left // price.output_rial_per_million
+    return remaining_micro // price.output_rial_per_million

@@ -37,12 +37,12 @@ class UnknownKind(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """`strip_fields`: top-level request fields that are left out. `reduced_fields`: those of them of which a part is
-    sent on. `limit_fields`: the names by which the cap on an answer is sent. `repairs_answers`: see ChunkRepairs.
+    """`strip_fields`: top-level request fields that are left out; `reduced_fields`: those of which a part is sent on.
+    `limit_fields`: the names under which the cap on an answer is sent. `repairs_answers`: see ChunkRepairs.
 
-    `reports_one_choice`: of several choices, its usage counts one. `bills_after_disconnect`: it goes on, and bills,
-    when its reader has left. `operators_faults`: what a refusal of a request names as its status or reason when the
-    operator is at fault.
+    `reports_one_choice`: of several choices, its usage counts one. `bills_after_disconnect`: it generates and bills to
+    the end although its reader has disconnected. `operators_faults`: the status or reason that its refusal of a
+    request names when the operator is at fault.
     `requests_faults`: patterns of messages about the request that come with a 404 or a 5xx all the same.
     """
 
@@ -86,12 +86,12 @@ def field_names(text: str) -> list[str]:
 
 
 def unfit_fields(text: str) -> list[str]:
-    """Those of `field_names` that are no plain names, or that are needed."""
+    """Those of `field_names` that are not plain names, or that are needed."""
     return [name for name in field_names(text) if name in NEEDED_FIELDS or FIELD_NAME.fullmatch(name) is None]
 
 
 def rules_for(*, kind: str, strip_fields: str, limit_field: str = "max_tokens") -> Quirks:
-    """The rules of one upstream: those of its kind, and the fields that its admin named. Raises UnknownKind.
+    """The rules of one upstream: those of its kind, and the fields that an admin named. Raises UnknownKind.
 
     `limit_field`: the name of the cap that it obeys, or `both`.
     """

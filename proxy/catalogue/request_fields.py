@@ -1,7 +1,7 @@
 """What a request's fields and parts are: those that change how much is made, who serves it, or what it costs. Pure.
 
 A hold and a bill rest on the model, the number of choices and the cap that we send; a key's list of models and the
-operator's choice of upstreams rest on the model alone. What would change one of these behind our back is left out
+operator's choice of upstreams rest on the model alone. A field that could change one of these unnoticed is left out
 of every upstream's body, unless its kind is known to need it (proxy/catalogue/quirks.py). Any other field passes
 unread. Sources: the API references of the services and the servers' own request classes, as of November 2026.
 """
@@ -67,7 +67,7 @@ WHAT_IT_COSTS = frozenset(
 )  # fmt: skip
 LEFT_OUT = HOW_MUCH_IS_MADE | WHO_SERVES | WHAT_IT_COSTS
 
-# What is read of a request, as far as it would mislead an upstream if it stood there twice.
+# Fields that we read, and that would mislead an upstream if they stood there twice.
 READ = frozenset({"model", "messages", "stream", "stream_options", "n", "tools", "functions", *LIMIT_FIELDS})
 _KNOWN = READ | LEFT_OUT
 _FOLDED = frozenset(name.casefold() for name in _KNOWN)
@@ -123,9 +123,9 @@ def _is_clients(tool: msgspec.Raw) -> bool:
 
 
 def thinking_only(extra_body: msgspec.Raw) -> msgspec.Raw | None:
-    """Of Gemini's `extra_body`, how it thinks, which counts towards the cap; None where it says nothing of that.
+    """The thinking options in Gemini's `extra_body`, whose tokens count towards the cap; None if there are none.
 
-    `cached_content`, beside it, would prepend a prompt that nobody has bounded.
+    `cached_content`, beside them, would prepend a prompt that no bound covers.
     """
     kept = _member(_member(extra_body, "google"), "thinking_config")
     return None if kept is None else _nested(("google", "thinking_config"), kept)

@@ -1,4 +1,4 @@
-"""What is on sale right now, as the API reads it: models with the price that holds and the routes that serve them."""
+"""What is on sale now, as the API reads it: models with their current price and the routes that serve them."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ class ServedRoute:
     """Where a model is served. `base_url` has no trailing slash; `on_disconnect` is `cancel` or `drain`.
 
     Routes of the lowest `priority` share the traffic by `weight`; the others wait behind them. `max_in_flight` is
-    the most calls that one process has there at once.
+    the limit of calls that one process has there at once.
     """
 
     upstream_id: int
@@ -42,10 +42,10 @@ class ServedRoute:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model on sale. `created` is in Unix seconds. Whoever keeps this object keeps its price.
+    """A model on sale. `created` is in Unix seconds. A request that keeps this object keeps its price.
 
     `takes`: the inputs beside text (proxy.api.chat_completions.request). `learned_…`: what an upstream reported
-    beyond what is declared here, or beyond the cap that it was sent. `routes`: at least one, by priority.
+    above what is declared here, or above the cap that it was sent. `routes`: at least one, by priority.
     """
 
     model_id: str
@@ -72,7 +72,7 @@ class ServedModel:
 def load(now: datetime) -> dict[str, ServedModel]:
     """Every active model that has a price valid at `now` and an active upstream, by model id. Three queries.
 
-    A route that cannot be used (a secret that no key decrypts, a kind of a newer version) is left out, loudly.
+    A route that cannot be used (a secret that no key decrypts, a kind of a newer version) is left out, and logged.
     """
     models = LanguageModel.objects.filter(is_active=True).in_bulk()
     prices = {
@@ -144,7 +144,7 @@ class CatalogueCache:
                     served[model_id] = _with_learned(served[model_id], found)
             self._served, self.is_loaded = served, True
         except Exception:
-            # Whatever it was: the loop has to live, and what was on sale a moment ago still is.
+            # Whatever it was, the loop has to go on, and what was on sale a moment ago still is.
             logger.exception("The catalogue could not be read; the last one stays in use.")
 
     def refresh_soon(self) -> None:
@@ -152,9 +152,9 @@ class CatalogueCache:
         self._wanted.set()
 
     def learn(self, model_id: str, found: dict[str, int]) -> bool:
-        """Goes by these figures at once (columns of LanguageModel), until the database has them: `stored`.
+        """Uses these figures (columns of LanguageModel) at once, until the database has them: `stored`.
 
-        False where as much is known already.
+        False if as much is known already.
         """
         model = self._served.get(model_id)
         if model is None or (learned := _with_learned(model, found)) == model:
@@ -165,7 +165,7 @@ class CatalogueCache:
         return True
 
     def stored(self, model_id: str, found: dict[str, int]) -> None:
-        """The database has these figures: what it says counts again."""
+        """The database now has these figures, so that its own count again."""
         known = self._learned.get(model_id, {})
         for name, value in found.items():
             if known.get(name) == value:

@@ -17,7 +17,7 @@ from proxy.catalogue.upstream_url import validate_upstream_url
 
 MODEL_ID = "gemini-3.1-flash-lite-preview"
 CONTEXT_TOKENS = 128_000
-# Who sends no max_tokens has this much held: a longer one would ask for more money than a new wallet has to spare.
+# Held for requests without max_tokens: more than this would ask too much of a new wallet.
 MAX_OUTPUT_TOKENS = 8_192
 PRICE = PriceQuote(
     input_rial_per_million=300_000, output_rial_per_million=1_800_000, cached_input_rial_per_million=75_000
@@ -87,7 +87,7 @@ def _upstream(name: str, base_url: str, api_key: str) -> Upstream:
             if upstream.pk is None:
                 upstream.on_disconnect = disconnect_rule(upstream.kind)
         upstream.base_url = base_url
-        # Anew in any case: the database refuses to send a key elsewhere that was not given with its new server.
+        # Always set with the URL: the database refuses a new server with a key that was given for another.
         upstream.api_key_encrypted = secrets.encrypt(api_key)
         upstream.save()
     return upstream
@@ -101,7 +101,7 @@ def _key(upstream: Upstream) -> str | None:
 
 
 def _follow_settings(model: LanguageModel, upstream: Upstream) -> None:
-    """Leads the route that this module made to `upstream`; routes that an admin made are left alone."""
+    """Points the route that this module made at `upstream`; routes that an admin made are left alone."""
     routes = Route.objects.filter(model=model)
     own = list(routes.filter(upstream__name__in=(PRIMARY, SANDBOX)).order_by("priority", "id"))
     if not own and not routes.exists():

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-# Without a limit of its own a request is served if wallet and budget cover this much of an answer.
+# A request without a limit of its own is served if wallet and budget cover an answer of this length.
 OUTPUT_FLOOR_TOKENS = 256
 
-# What the estimate takes; vendors' own figures lie around these.
+# For the estimate; vendors' own figures are near these.
 MEDIA_PART_TOKENS = 300
 BYTES_PER_TOKEN = 4  # English text; Persian runs at 5 to 6 in UTF-8, so this leans to the high side there
 ASCII = bytes(range(128))
@@ -66,8 +66,8 @@ class PromptSize:
     ) -> int:
         """Never below the truth, in tokens.
 
-        No prompt is longer than the context, where that can be trusted; it is also the bound of media parts that
-        nobody has put a number to.
+        No prompt is longer than the context, where that can be trusted. The context is also the bound of media parts
+        for which no number is declared.
         """
         plain_bytes = self.text_bytes - self.tools_bytes + self.expansion_bytes
         bound = (
@@ -106,7 +106,7 @@ def _growth(char: str) -> int:
 
 
 def completion_estimate(text_bytes: int, deltas: int) -> int:
-    """`deltas`: stream events that carried text, each of at least one token."""
+    """`deltas`: stream events that carried text, each at least one token."""
     return max(deltas, -(-text_bytes // BYTES_PER_TOKEN))
 
 
@@ -154,7 +154,7 @@ class TextSize:
     deltas: int = 0
 
     def add(self, texts: Iterable[str]) -> int:
-        """Counts the texts of one event; how many bytes they are."""
+        """Counts the texts of one event; returns how many bytes they have."""
         bytes_before, characters_before = self.text_bytes, self.characters
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
@@ -166,12 +166,12 @@ class TextSize:
         return self.text_bytes - bytes_before
 
     def figures(self) -> tuple[int, int, int, int]:
-        """To come back to: `TextSize(*figures)`."""
+        """To restore this size later: `TextSize(*figures)`."""
         return self.text_bytes, self.characters, self.marks, self.deltas
 
     def exceeds(self, tokens: int) -> bool:
         """Whether it is certainly longer than so many tokens."""
-        # The first condition is cheap, and true of whatever `at_least` can find longer.
+        # The first condition is cheap, and true whenever `at_least` is above `tokens`.
         may = self.deltas > tokens or self.characters > LETTERS_PER_TOKEN * tokens
         return may and self.at_least > tokens
 

@@ -1,4 +1,4 @@
-"""All upstream keys at once: what a change of FIELD_KEYS asks for."""
+"""Re-encrypts all upstream keys, as a change of FIELD_KEYS requires."""
 
 from django.db import transaction
 

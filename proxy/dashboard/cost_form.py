@@ -1,4 +1,4 @@
-"""The cost calculator of the models page: what is asked, in figures of any keyboard, and what it costs."""
+"""The cost calculator of the models page: the figures that are typed, in the digits of any keyboard, and their cost."""
 
 import re
 from collections.abc import Sequence

@@ -14,11 +14,12 @@ from proxy.catalogue import served as catalogue
 from proxy.catalogue.price_list import price_list
 from proxy.dashboard.keys.wording import no_new_keys_text
 
+# Of the code that playground.js writes.
 LANGUAGES = (
     ("curl", "cURL"),
     ("python", "Python"),
     ("node", "Node.js"),
-)  # of the code that playground.js writes
+)
 
 
 @require_safe

@@ -35,7 +35,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Of all keys of an account together, and of each that was asked for."""
+    """Those of all keys of an account together, and of each key that was asked for."""
 
     account: Window
     keys: dict[int, Window]

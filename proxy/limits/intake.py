@@ -1,6 +1,6 @@
-"""What one key may make this process read and refuse per minute, and whose large body is parsed next.
+"""What one key may make this process read and refuse per minute, and which large body is parsed next.
 
-Kept by each process for itself: it is its own time and memory that are guarded, and counting costs nothing there.
+Each process counts for itself, since it guards its own time and memory.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ MINUTE_SECONDS = 60.0
 # Bodies up to here are bounded by RPM alone; larger ones are counted before they are read.
 SMALL_BODY_BYTES = 64 * 1024
 LARGE_BODY_BYTES = 1024 * 1024
-# Of text, no tokenizer makes less than a token of this many bytes; of media, a megabyte goes with each request.
+# No tokenizer makes less than one token of this many bytes of text; for media, each request brings a megabyte.
 BYTES_PER_TOKEN = 16
 MEDIA_BYTES_PER_REQUEST = 1024 * 1024
 MIN_REFUSALS = 100
@@ -37,7 +37,7 @@ class PerMinute:
         return len(self._minutes)
 
     def wait_seconds(self, key_id: int, amount: int, *, limit: int) -> float:
-        """0 where that much more fits, else how long until it does (an amount above the limit: until all has left)."""
+        """0 if `amount` fits, else how long until it does (for one above the limit: until the window is empty)."""
         minute = self._minutes.get(key_id)
         if minute is None:
             return 0.0
@@ -79,7 +79,7 @@ class PerMinute:
 
 
 class Intake:
-    """One per event loop."""
+    """What one process takes in; one per event loop."""
 
     def __init__(self) -> None:
         self.bytes = PerMinute()
@@ -89,7 +89,7 @@ class Intake:
 
     @asynccontextmanager
     async def turn(self, body_bytes: int) -> AsyncIterator[None]:
-        """Large bodies one at a time, and between two of them as long a pause as the first took: for all others."""
+        """Large bodies one at a time, each followed by a pause as long as it took, in which other requests run."""
         if body_bytes <= LARGE_BODY_BYTES:
             yield
             return
@@ -106,11 +106,11 @@ class Intake:
 def max_refusals(rpm: int) -> int:
     """How many requests of a key may be refused per minute before it is refused unread.
 
-    Never below RPM, so that whoever is told to wait and does so never meets it.
+    Never below RPM, so that a client that waits as it is told never meets it.
     """
     return max(MIN_REFUSALS, rpm)
 
 
 def max_bytes(*, rpm: int, tpm: int, body_max_bytes: int) -> int:
-    """How much of larger bodies a key may send per minute; one of the largest always passes."""
+    """How many bytes of larger bodies a key may send per minute; one body of the largest size always passes."""
     return max(body_max_bytes, BYTES_PER_TOKEN * tpm, MEDIA_BYTES_PER_REQUEST * rpm)

@@ -2,8 +2,8 @@
 windows of our own without it.
 
 Both follow the same rule. The request log and the token log of a key hold what happened in the last 60 seconds, those
-of its account what all of its keys did; a request is admitted when one more fits all of them. Nothing is counted for
-a refused request. Tokens are counted as an estimate at admission and corrected when the answer's usage is known: in
+of its account what all of its keys did; a request is admitted when one more fits all of them. A refused request does
+not count. Tokens are counted as an estimate at admission and corrected when the answer's usage is known: in
 place while the estimate is still in the window, else (an answer that took longer) as tokens used when it ended. A
 request whose body is large is counted before that is read, and brings its tokens afterwards.
 """
@@ -27,7 +27,7 @@ WITHOUT_VALKEY = Counter(
 )
 
 VALKEY_RETRY_SECONDS = 1.0
-OWED_MAX = 100_000
+UNREPORTED_MAX = 100_000
 
 
 class Limiter:
@@ -39,8 +39,8 @@ class Limiter:
         self._away_until = 0.0
         self._away_requests = 0
         self._local: dict[int, LocalWindows] = {}  # by account
-        self._local_until = 0.0  # when nothing is left in them
-        self._owed: deque[_Ended] = deque(maxlen=OWED_MAX)
+        self._local_until = 0.0  # when the last of them has run empty
+        self._unreported: deque[_Ended] = deque(maxlen=UNREPORTED_MAX)  # for Valkey, when it is back
 
     async def admit(
         self,
@@ -56,11 +56,11 @@ class Limiter:
         """Counts one request of an estimated number of tokens, or refuses it.
 
         `limits` are the key's, `ceiling` is what all keys of the account may do together. A request that
-        `is_counted` was admitted before, with no tokens: it brings them now. If these are refused, it counts no more.
+        `is_counted` was admitted before, without its tokens, and brings them now; if refused, it counts no more.
         """
         now = time.monotonic()
         if now >= self._away_until:
-            if self._away_until:  # one tries it, and the others are not kept waiting
+            if self._away_until:  # this one tries Valkey; the others do not wait for it
                 self._away_until = now + VALKEY_RETRY_SECONDS
             arguments = (
                 *(request_id, tokens, self._running_seconds, int(is_counted)),
@@ -95,30 +95,30 @@ class Limiter:
     ) -> "asyncio.Future[None]":
         """Ends a request: frees its place and counts its true tokens instead of the estimate.
 
-        The future is done, and never fails, once others can see it; what Valkey does not hear now it is told later.
+        The future is done, and never fails, once others can see it. What Valkey cannot be told now, it is told later.
         """
         if (windows := self._local.get(user_id)) is not None:
             windows.finish(key_id, request_id, estimate, tokens, now_ms=_now_ms())
         seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ended = _Ended(_windows(user_id, key_id), (request_id, estimate, tokens), seen)
         if time.monotonic() < self._away_until:
-            self._owe(ended)
+            self._postpone(ended)
         else:
-            self._tell(ended)
+            self._report(ended)
         return seen
 
-    def _tell(self, ended: "_Ended") -> None:
+    def _report(self, ended: "_Ended") -> None:
         def told(reply: "asyncio.Future[object]") -> None:
             if (error := reply.exception()) is not None:
                 self._lost(error)
-                self._owe(ended)
+                self._postpone(ended)
             elif not ended.seen.done():
                 ended.seen.set_result(None)
 
         self._scripts.submit(FINISH, ended.windows, ended.arguments).add_done_callback(told)
 
-    def _owe(self, ended: "_Ended") -> None:
-        self._owed.append(ended)
+    def _postpone(self, ended: "_Ended") -> None:
+        self._unreported.append(ended)
         if not ended.seen.done():
             ended.seen.set_result(None)
 
@@ -133,11 +133,11 @@ class Limiter:
                 "valkey back: limits are shared again", extra={"served_without": self._away_requests}
             )
             self._away_until, self._away_requests = 0.0, 0
-            owed, self._owed = self._owed, deque(maxlen=OWED_MAX)
-            for ended in owed:  # frees places and counts tokens of what ended meanwhile
-                self._tell(ended)
+            unreported, self._unreported = self._unreported, deque(maxlen=UNREPORTED_MAX)
+            for ended in unreported:  # frees places and counts tokens of what ended meanwhile
+                self._report(ended)
         elif self._local and now >= self._local_until:
-            # Not earlier: a server that comes and goes, or one of a Cluster, would give a new minute every time.
+            # Not earlier: a server that comes and goes, or a part of a Cluster, would grant a new minute every time.
             self._local.clear()
 
 

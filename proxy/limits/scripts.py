@@ -10,8 +10,8 @@ def window_keys(user_id: int, key_id: int | None = None) -> list[str]:
 
 
 # KEYS: the windows of the key, then those of the account.
-# ARGV: request, tokens, seconds that it may run, 1 where it is counted already and brings its tokens; then RPM, TPM
-# and requests at once (0: any number) of the key, and of the account. A token entry is "<request>:<tokens>".
+# ARGV: request, tokens, seconds that it may run, 1 if it is already counted and brings its tokens; then RPM, TPM and
+# requests at once (0: any number) of the key, then of the account. A token entry is "<request>:<tokens>".
 # Carried out twice (a reply can be lost, and a Cluster's client tries again), each script counts once.
 ADMIT = Script(
     """
@@ -96,7 +96,7 @@ return {wait, requests[1], used[1], reset(KEYS[1]), reset(KEYS[2])}
 """
 )
 
-# ARGV: request, tokens that it was thought to have, its true ones.
+# ARGV: request, its estimated tokens, its true tokens.
 FINISH = Script(
     """
 local id, estimate, tokens = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -110,7 +110,7 @@ for k = 0, 4, 4 do
         redis.call('ZADD', KEYS[k + 2], score, added)
         redis.call('INCRBY', KEYS[k + 3], tokens - estimate)
     elseif tokens > estimate and not redis.call('ZSCORE', KEYS[k + 2], added) then
-        -- Beside the estimate, which leaves by itself.
+        -- Beside the estimate, which leaves the window by itself.
         local more = tokens - estimate
         if redis.call('ZADD', KEYS[k + 2], 'NX', now, id .. '+:' .. more) == 1 then
             redis.call('INCRBY', KEYS[k + 3], more)
@@ -123,8 +123,8 @@ return 1
 """
 )
 
-# How full windows are; KEYS: of as many as one likes. What has left a window may still lie in its logs, until its
-# next request tidies up.
+# How full windows are; KEYS: those of any number of windows. What a window no longer holds may still lie in its logs
+# until its next request tidies up.
 NOW = """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 local edge, found = now - 60000, {}

@@ -49,7 +49,7 @@ def connect_server(url: str) -> Server:
 
 
 def connect(url: str) -> Client:
-    """Likewise for one server, or for a Cluster of which `redis+cluster://` names any node."""
+    """Likewise for one server, or for a Cluster, of which `redis+cluster://` names any node."""
     scheme, _colon, rest = url.partition("://")
     if scheme in CLUSTER_SCHEMES:
         return RedisCluster.from_url(
@@ -103,10 +103,9 @@ class ScriptQueue:
                 try:
                     async with asyncio.timeout(TIMEOUT_SECONDS):
                         replies = await self._send(batch)
-                except (
-                    Exception
-                ) as error:  # a Cluster's client has some that are no RedisError: nobody may hang
-                    # Who came meanwhile would wait for the same fault.
+                except Exception as error:
+                    # Any exception: a Cluster's client has some that are no RedisError, and no caller may hang. Calls
+                    # that came meanwhile would wait for the same fault.
                     batch += self._waiting
                     self._waiting.clear()
                     replies = [error] * len(batch)

@@ -32,7 +32,7 @@ class DemoKey:
 
 
 def demo_key() -> DemoKey:
-    """The demo key, made anew where its file is gone or it was revoked. Opens a transaction. Raises NotSandbox."""
+    """The demo key, made anew if its file is gone or it was revoked. Opens a transaction. Raises NotSandbox."""
     if not settings.SANDBOX:
         raise NotSandbox
     path = settings.VAR_DIR / "secrets" / "demo_key"

@@ -152,9 +152,8 @@ def text_of(message: dict[str, Any]) -> str:
 def _choice(body: dict[str, Any], limit: int | None) -> Choice:
     messages = body["messages"]
     said = next((text_of(m) for m in reversed(messages) if m.get("role") == "user"), "")[:ECHO_CHARACTERS]
-    answered = (
-        messages[-1].get("role") == "tool"
-    )  # the calls were made: now comes text, or agents would never end
+    # Once the calls were made, text follows, or agents would never end.
+    answered = messages[-1].get("role") == "tool"
     if body.get("tools") and body.get("tool_choice") != "none" and not answered:
         calls = [
             (function["name"], json.dumps(_sample(function.get("parameters"), said), ensure_ascii=False))

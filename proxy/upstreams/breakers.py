@@ -43,7 +43,7 @@ class PermitKind(Enum):
 
 
 class Permit:
-    """Leave to call `route` once. Whoever gets one settles it, exactly once, by what the call says of the upstream."""
+    """Permission to call `route` once. Its holder settles it, exactly once, by what the call says of the upstream."""
 
     __slots__ = ("_breakers", "kind", "route")
 
@@ -114,7 +114,7 @@ class Breakers:
         return bool(self._breaker(route).opening)
 
     async def admit(self, route: ServedRoute) -> Permit | None:
-        """Leave to call `route` now, or None while it is left alone."""
+        """Permission to call `route` now; None while it is left alone."""
         breaker = self._breaker(route)
         if not breaker.opening:
             return Permit(self, route, PermitKind.ORDINARY)
@@ -133,7 +133,7 @@ class Breakers:
         return probe
 
     def force(self, routes: Iterable[ServedRoute]) -> Permit:
-        """Leave to call one of `routes` though none is admitted: the one that would be admitted first."""
+        """Permission to call one of `routes` though none is admitted: the one that would be admitted first."""
         return Permit(self, min(routes, key=lambda route: self._breaker(route).open_until), PermitKind.FORCED)
 
     def broke_off(self, route: ServedRoute) -> None:
@@ -186,7 +186,7 @@ class Breakers:
         self._wake.set()
 
     async def _lease(self, upstream_id: int, breaker: Breaker) -> bool:
-        """Takes the one place for a call that tries a half-open upstream. Without Valkey it is free."""
+        """Takes the one place for a call that tries a half-open upstream. Without Valkey every process has one."""
         now = self._clock()
         if now < breaker.lease_asked_at + SYNC_SECONDS:
             return False  # it was taken a moment ago

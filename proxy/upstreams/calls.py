@@ -1,6 +1,6 @@
-"""Calls to upstreams: one connection pool a process, and what their answers mean before the first byte.
+"""Calls to upstreams: one connection pool per process, and what their answers mean before the first byte.
 
-aiohttp, not httpx: 90 against 1,870 µs CPU a call at 32 at once (CONTRIBUTING.md, Decisions).
+aiohttp, not httpx: 90 against 1,870 µs of CPU per call, 32 at once (CONTRIBUTING.md, Decisions).
 """
 
 import asyncio
@@ -33,7 +33,7 @@ FULL_CONTEXT = "context_length_exceeded"
 
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 ERROR_MAX_BYTES = 64 * 1024
-ERROR_SECONDS = 5.0  # what an upstream has to say of a failure is not worth waiting for longer
+ERROR_SECONDS = 5.0  # an upstream's words about a failure are not worth a longer wait
 
 
 # This process or machine can open no more connections.
@@ -63,15 +63,15 @@ class UpstreamRefusal(APIError):
 
 
 class AllFull(Exception):
-    """No call can be made now, and no upstream is to blame: each has as many as it may, or this process has."""
+    """No call can be made now, and no upstream is to blame: they, or this process, have as many as they may."""
 
 
 class UpstreamFailed(Exception):
     """No usable answer: unreachable, too slow, broken off, or an error that is not the client's.
 
     `passing`: the next call to the same upstream may well go through. `begun`: a part of the answer had come.
-    `operators`: the upstream is well, but refuses the operator: a wrong key, an unpaid bill, a model that it does not
-    have. `retry_after_seconds`: what it asked for, if anything.
+    `operators`: the upstream is well, but refuses the operator (a wrong key, an unpaid bill, a model it does not
+    have). `retry_after_seconds`: what it asked for, if anything.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Upstreams:
             await self._session.close()
 
     def is_full(self, route: ServedRoute | None = None) -> bool:
-        """Whether one call more is one too many, for this process or for the route's upstream."""
+        """Whether this process or the route's upstream has no room for another call."""
         if self._places.total() >= settings.IN_FLIGHT_MAX:
             return True
         if route is None or route.max_in_flight is None:
@@ -147,7 +147,7 @@ class Upstreams:
     ) -> UpstreamCall:
         """POSTs a request and waits for a 200's headers. Raises UpstreamFailed, UpstreamRefusal, AllFull.
 
-        A stream has to begin soon; whole answers may come when they are made, at the last moment.
+        A stream has to begin soon; a whole answer may come at the last moment.
         `deadline`, here and below, is the event loop's time at which the whole call must be over.
         """
         headers_by = _by(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS, deadline) if stream else deadline
@@ -281,7 +281,7 @@ def _told(error: dict[str, Any], route: ServedRoute) -> dict[str, str | None]:
 
 
 class PublicResolver(aiohttp.abc.AbstractResolver):
-    """Resolves upstreams' names to public addresses only, also when a name changes its mind after it was checked."""
+    """Resolves upstreams' names to public addresses only, even if a name points elsewhere after it was checked."""
 
     def __init__(self) -> None:
         self._resolver = aiohttp.ThreadedResolver()

@@ -13,11 +13,10 @@ from proxy.catalogue import quirks
 from proxy.catalogue.quirks import Quirks
 from proxy.upstreams import redaction
 
-# Where an error that is no object of OpenAI's has its words: vLLM, FastAPI, problem+json, and whoever has a word of
-# their own for it.
+# Where errors of other shapes than OpenAI's have their words: vLLM, FastAPI, problem+json, and others.
 WORDS = ("message", "detail", "msg", "error_message", "error_msg", "errorMessage", "title")
 STATUS_NAMES = ("status_code", "status", "code", "http_status")
-# Names of errors that come with no status, and what it would be.
+# Types of errors that come without a status, and the status each stands for.
 TYPES = {
     "invalid_request_error": 400,
     "badrequesterror": 400,
@@ -68,7 +67,7 @@ def _error_of(answer: Any, depth: int) -> dict[str, Any] | None:
     if isinstance(answer.get("errors"), list) and answer["errors"]:
         return _error(answer["errors"][0], depth)
     if answer.get("choices") or ("choices" in answer and isinstance(answer.get("usage"), dict)):
-        return None  # some say "Success" in each chunk, the last one included
+        return None  # some servers say "Success" in every chunk
     if "error" in (answer.get("object"), answer.get("type")) or any(
         answer.get(name) for name in WORDS if name != "message"
     ):
@@ -77,7 +76,7 @@ def _error_of(answer: Any, depth: int) -> dict[str, Any] | None:
 
 
 def _error(error: Any, depth: int) -> dict[str, Any]:
-    """Of the error itself."""
+    """From the error itself, without what is around it."""
     if isinstance(error, str):
         inner = _decoded(error, depth)
         return {"message": error} if inner is None else inner
@@ -105,7 +104,7 @@ def _words(words: Any, depth: int) -> dict[str, Any]:
 
 
 def _decoded(text: Any, depth: int) -> dict[str, Any] | None:
-    """The error in a text that is JSON, or in what stands in its place decoded already."""
+    """The error in a JSON text, or in a value that is decoded already."""
     if isinstance(text, str):
         if not depth or not text.lstrip().startswith(("{", "[")):
             return None
@@ -131,12 +130,12 @@ def _validation(faults: list[Any]) -> dict[str, Any]:
 
 
 def error_in(body: bytes) -> dict[str, Any]:
-    """The error in the body of an answer that is no success; empty where it says nothing that can be read."""
+    """The error in the body of a failed answer; empty if nothing in it can be read."""
     try:
         return error_of(json.loads(body)) or {}
     except (ValueError, RecursionError):
         text = body.decode(errors="replace").strip()
-        # Some servers refuse in plain words; pages are no words.
+        # Some servers refuse in plain text; a page is not read.
         return {} if not text or text[0] in "<{[" else {"message": text}
 
 
@@ -153,7 +152,7 @@ def status_of(error: dict[str, Any]) -> int | None:
 
 # --- faults ----------------------------------------------------------------------------------------------------
 
-# Between an upstream and the operator unless the words say otherwise: key, money, permission, address, model.
+# The operator's fault unless the words say otherwise: key, money, permission, address, model.
 OPERATORS_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 410})
 # The upstream did not get or take the request in time.
 UNTIMELY_STATUSES = frozenset({408, 425})
@@ -170,7 +169,7 @@ UNKNOWN_MODEL = re.compile(
     r"(?:is |was )?(?:does ?n.t exist|does not exist|not found|not exist|not available)",
     re.IGNORECASE,
 )
-# With any 4xx: what was said was refused, not who said it.
+# With any 4xx: the content was refused, not the operator.
 CONTENT = re.compile(
     r"flagged|moderation|content[ _-]?(?:policy|filter|management|violat)|usage (?:polic|guideline)|safety"
     r"|prohibited|inappropriate|sensitive|violat|harmful|data_?inspection",

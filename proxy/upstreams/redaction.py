@@ -8,7 +8,7 @@ MAX_CHARACTERS = 2_000  # nobody reads more, and the patterns below stay quick
 
 QUOTED = re.compile(r"""(?<!\w)'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`\n]*`|\b[a-z]{2,8}://\S+""")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-# Sentences about the operator's dealings with the upstream. What a request quotes of itself is no such sentence.
+# Sentences about the operator's dealings with the upstream. What stands in quotes comes from the request.
 ACCOUNT = re.compile(
     r"\bbilling\b|\bupgrad|\byour (?:current )?plan\b|\bplans (?:&|and) |\bcredits?\b|\bcredit balance|\bquotas?\b"
     r"|\bapi[ _-]?keys?\b|\bdashboard\b|\bconsole\b|\bhelp cent|\bcontact (?:us|sales|support|your)\b"
@@ -36,14 +36,14 @@ NAMES = re.compile(
         (
             r"\b[a-z]{2,8}://[^\s'\"`<>]{1,500}(?<![.,;:!?)\]}])",
             r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}",
-            # Keys: by what they begin with, or what was starred out of them.
+            # Keys: by their prefix, or by the stars in them.
             r"\b(?:sk|pk|rk|gsk|xai|hf|nvapi|pplx|csk|tgp|fw|r8|ak)[-_][\w*.\u2026-]{3,200}(?<!\.)",
             r"\bAIza[\w-]{10,100}",
             r"\beyJ[\w.-]{20,1000}",
             r"\bBearer\s+[^\s'\"`]{4,500}",
             r"[\w-]{0,60}\*{3,100}[\w*-]{0,60}|\bending (?:in|with)\s+[\w-]{2,20}",
             r"\b\w{2,60}(?:\.{3}|\u2026)\w{2,60}\b",
-            # Ids that are nobody's words.
+            # Ids.
             r"\b(?:org|proj|prj)[-_][\w-]{1,80}",
             r"\b(?:user|acct|req|team|ws|wrk)[-_](?=(?-i:[\w-]*[0-9A-Z]))[\w-]{4,80}",
             r"\brequest[ _-]?id\W{1,3}[\w-]{4,80}",
@@ -73,12 +73,12 @@ CALLED = re.compile(
 
 
 def bounded(text: str) -> str:
-    """The beginning of a text, without halves of surrogates: no answer could carry them."""
+    """The beginning of a text, without lone surrogates, which no answer could carry."""
     return text[:MAX_CHARACTERS].encode(errors="replace").decode()
 
 
 def without_account(text: str) -> str:
-    """Without the sentences about the operator's dealings with the upstream; empty where it has no others."""
+    """Without the sentences about the operator's dealings with the upstream; empty if there are no others."""
     sentences = (sentence.strip() for sentence in SENTENCE_END.split(bounded(text)))
     return " ".join(
         sentence for sentence in sentences if sentence and not ACCOUNT.search(QUOTED.sub("", sentence))
@@ -86,9 +86,9 @@ def without_account(text: str) -> str:
 
 
 def redacted(text: str, *, key: str, hosts: Iterable[str], model: str) -> str:
-    """What of an upstream's words a customer may read.
+    """The part of an upstream's words that a customer may read.
 
-    `hosts`: as they stand in its address, with and without a port. `model`: what it is called there.
+    `hosts`: those in its address, with and without a port. `model`: its name there.
     """
     text = WRAPPING.sub("", bounded(text))
     for secret in filter(None, (key, *hosts)):

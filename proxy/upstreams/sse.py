@@ -56,7 +56,7 @@ class EventSplitter:
         return events
 
     def flush(self) -> list[bytes]:
-        """What is left when the stream ends: a last event whose blank line never came."""
+        """The last event of a stream that ended without its blank line, if any."""
         rest, self._rest = bytes(self._rest).rstrip(b"\n"), bytearray()
         return [rest + b"\n\n"] if rest else []
 

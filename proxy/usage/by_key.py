@@ -1,4 +1,4 @@
-"""What each key of a user was used for since a day began: roll-ups, then the records that they do not have yet."""
+"""How much each key of a user was used since a day began: from roll-ups, and records that are not in them yet."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ class KeyUsage:
 
 
 def since(*, user_id: int, start: datetime) -> dict[int, KeyUsage]:
-    """By key; keys that were not used are left out. `start` is a midnight of settings.TIME_ZONE."""
+    """By key id; keys without usage are left out. `start` is a midnight of settings.TIME_ZONE."""
     rolled = rolled_up_until() or EPOCH
     parameters: dict[str, Any] = {
         "user_id": user_id,

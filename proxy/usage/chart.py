@@ -1,6 +1,6 @@
 """Geometry of small charts, as whole numbers and paths for SVG. Pure.
 
-Slots stand side by side, one for each hour or day. In a right-to-left page they run from right to left, as its text
+Slots stand side by side, one per hour or day. In a right-to-left page they run from right to left, as its text
 and its tables do, so that "older" is on the side where reading begins.
 """
 
@@ -21,7 +21,7 @@ class Chart:
 
 
 def bars(series: Sequence[Sequence[int]], *, rtl: bool) -> Chart:
-    """Stacked bars: `series[0]` lies at the bottom. What is not nothing is never drawn as nothing."""
+    """Stacked bars: `series[0]` lies at the bottom. A value above zero always has a visible height."""
     count = len(series[0]) if series else 0
     peak = max((sum(stack) for stack in zip(*series, strict=True)), default=0)
     slots = _slots(count, rtl=rtl)

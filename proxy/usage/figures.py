@@ -1,4 +1,4 @@
-"""What a user used, for the pages: roll-ups for what is past, the records themselves for the hours after them.
+"""What a user used, for the pages: from roll-ups, and from the records themselves for the hours after them.
 
 So the figures are complete at every moment, whether Celery runs or not, and stay fast over millions of records.
 """
@@ -19,7 +19,7 @@ from proxy.usage.rollups import rolled_up_until
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Days: whole days from their roll-ups, the day that is under way from its hours, what no hour has yet from records.
+# Whole days come from their roll-ups, the current day from its hours, and what no hour has yet from records.
 WANTED = """user_id = %(user_id)s AND (%(key_id)s::bigint IS NULL OR key_id = %(key_id)s)
       AND (%(model)s::text IS NULL OR model = %(model)s)"""
 WHOLE_DAYS = f"""
@@ -80,7 +80,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One hour or day; `latency` is that of answers that came whole, None without any."""
+    """One hour or day; `latency` counts completed answers, None without any."""
 
     starts_at: datetime
     figures: Figures
@@ -89,7 +89,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, order=True)
 class KeyLabel:
-    """How a key is called on pages: its name and the end of its secret (empty where the key is not known)."""
+    """How pages name a key: its name and the end of its secret (empty if the key is unknown)."""
 
     name: str
     last_four: str = ""
@@ -106,7 +106,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class PeriodUsage:
-    """A period: every hour or day of it in order, empty ones too; shares from the dearest down; the sum."""
+    """What was used in a period: per hour or day, empty ones included; per key and model, dearest first; in sum."""
 
     slices: list[Slice]
     shares: list[Share]
@@ -158,10 +158,10 @@ def pairs(
 
 
 def key_names(user_id: int) -> dict[int, KeyLabel]:
-    """How a user's keys are called on pages, by id, the newest first; revoked ones and the playground's, too."""
+    """How pages name a user's keys, by id, newest first; with revoked ones and the playground's."""
     keys = APIKey.objects.filter(user_id=user_id).only("name", "last_four", "kind")
     return {
-        key.pk: KeyLabel(_("Playground"))  # its secret was another one at the time
+        key.pk: KeyLabel(_("Playground"))  # its secret has changed since
         if key.kind == APIKey.Kind.SESSION
         else KeyLabel(key.name, key.last_four)
         for key in keys

@@ -28,7 +28,7 @@ OUTCOMES = [("", _("every outcome")), (FAILED, _("failed, whatever the cause")),
 
 
 class UsageForm(forms.Form):
-    """Read from an address, so what is missing or unknown there has a default; only what was typed can be wrong."""
+    """Read from a URL: what is missing or unknown there gets a default; only days that were typed can be wrong."""
 
     period = forms.ChoiceField(label=_("Period"), required=False, choices=PERIODS, widget=forms.RadioSelect)
     since = DayField(label=_("From the day"))
@@ -66,7 +66,7 @@ class UsageForm(forms.Form):
             self.add_error("until", _("Choose at most a year at once."))
 
     def chosen_period(self) -> Period:
-        """What a valid form asks for; days are meant whole, and none of them has still to come."""
+        """The period of a valid form; its days are whole days, and none lies in the future."""
         since, until = self.cleaned_data["since"], self.cleaned_data["until"]
         if self.cleaned_data["period"] != DAYS:
             return periods.preset(self.cleaned_data["period"], now=self.now)
@@ -82,7 +82,7 @@ class UsageForm(forms.Form):
         return self.cleaned_data["model"] or None
 
     def offer_models(self, models: list[str]) -> None:
-        """What to choose from: these, and what is chosen now."""
+        """Offers these models, and the one that is chosen now."""
         chosen = self.data.get("model")
         names = sorted({*models, chosen} if chosen else {*models})
         self.fields["model"].widget.choices = [("", _("all models")), *((name, name) for name in names)]

@@ -23,7 +23,7 @@ class Latency:
 
 
 def latency(counts: Mapping[int, int]) -> Latency | None:
-    """From how many answers fell into which bucket; None: there were none."""
+    """From the number of answers in each bucket; None: there were none."""
     total = sum(counts.values())
     if total == 0:
         return None

@@ -1,8 +1,8 @@
 """The request log: a user's records from the newest down, by period, key, model and outcome. Read by cursor.
 
-A filter is turned into the ranges of an index that hold all of it, one for each key and model that were used in the
-period (the roll-ups know them), and the newest of each are merged. So a page costs the same whether what is asked
-for is every second request of a million or one of them.
+A filter becomes ranges of an index, one for each pair of key and model that was used in the period (the roll-ups know
+them), and the newest rows of each are merged. So a page costs the same whether the filter finds half of a million
+requests or one.
 """
 
 import uuid
@@ -58,7 +58,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """A record, and how its key is called."""
+    """A record, and how pages name its key."""
 
     record: UsageRecord
     key: KeyLabel
@@ -73,7 +73,7 @@ class LogPage:
 
 
 def page(*, user_id: int, wanted: Filter, cursor: str | None = None, size: int = PAGE) -> LogPage:
-    """A page of the log. A cursor that makes no sense gives the first page."""
+    """A page of the log. A malformed cursor gives the first page."""
     found = _records(user_id, wanted, cursor, size + 1)
     return LogPage(
         requests=_labelled(user_id, found[:size]),

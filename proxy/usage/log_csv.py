@@ -14,7 +14,7 @@ BATCH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The texts of a file, for it is written when the language of the page is no longer known."""
+    """The texts of a file, which is written when the page's language is no longer known."""
 
     header: tuple[str, ...]
     outcomes: dict[str, str]

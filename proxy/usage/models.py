@@ -94,7 +94,7 @@ class UsageRecord(models.Model):
 
 
 class UsageRollup(models.Model):
-    """Usage of one key and model in one hour or one day (Tehran's), made from the records and remade at will."""
+    """Usage of one key and model in one hour or one day (Tehran's), made from the records, and remade if needed."""
 
     class Period(models.TextChoices):
         HOUR = "hour", _("hour")

@@ -45,7 +45,7 @@ def of_days(first: date, last: date) -> Period:
 
 
 def of_days_by_day(first: date, last: date) -> Period:
-    """Likewise, cut into days however few they are."""
+    """Likewise, but always cut into days."""
     return Period("day", *_days(first, (last - first).days + 1))
 
 

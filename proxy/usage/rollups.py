@@ -27,7 +27,7 @@ UPSERT = f"""
 ON CONFLICT (period, starts_at, key_id, model) DO UPDATE SET ({SUMS}) = ({EXCLUDED})
 WHERE ({", ".join(f"u.{name}" for name in SUMS.split(", "))}) IS DISTINCT FROM ({EXCLUDED})
 """
-# Latency is that of answers that came whole: what failed or was left early says nothing of it.
+# Latency counts completed answers only: a failed or abandoned one says nothing of it.
 HOURS = f"""
 INSERT INTO proxy_usagerollup AS u (period, starts_at, user_id, key_id, model, {SUMS})
 SELECT 'hour', hour, user_id, key_id, model,
@@ -77,9 +77,9 @@ FROM proxy_usagerollup WHERE latency_counts IS NULL
 
 
 def roll_up() -> datetime | None:
-    """Sums what came in since the hour before the last one that is rolled up; returns that moment. Own transaction.
+    """Sums the records from an hour before the last rolled-up hour on; returns that moment. Opens a transaction.
 
-    However long it was not called, nothing is left out; called twice, it changes nothing. None: nothing was used yet.
+    It misses nothing however long ago it last ran, and changes nothing if run twice. None: nothing was used yet.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
@@ -94,9 +94,9 @@ def roll_up() -> datetime | None:
 
 
 def add_latency() -> datetime | None:
-    """Remakes the newest day whose roll-ups were made before they had latencies; returns it. Own transaction.
+    """Remakes the newest day whose roll-ups date from before latencies; returns it. Opens a transaction.
 
-    None: there is no such day (any more).
+    None: no such day remains.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
@@ -105,7 +105,7 @@ def add_latency() -> datetime | None:
         if day is None:
             return None
         _remake(cursor, since=day, until=until)
-        # A roll-up whose records are gone stays as it is, and is not asked for again.
+        # A roll-up whose records are gone stays as it is, and is not tried again.
         UsageRollup.objects.filter(
             starts_at__gte=day, starts_at__lt=until, latency_counts__isnull=True
         ).update(latency_buckets=[], latency_counts=[])
@@ -120,7 +120,7 @@ def _remake(cursor: CursorWrapper, *, since: datetime, until: datetime | str) ->
 
 
 def rolled_up_until() -> datetime | None:
-    """The beginning of the last hour that has a roll-up: what came before it is summed, it itself may not be yet."""
+    """The start of the last hour with a roll-up: all before it is summed, the hour itself perhaps not yet."""
     last: datetime | None = UsageRollup.objects.filter(period=UsageRollup.Period.HOUR).aggregate(
         last=Max("starts_at")
     )["last"]
@@ -128,7 +128,7 @@ def rolled_up_until() -> datetime | None:
 
 
 def flush_last_used() -> Mapping[int, datetime]:
-    """Tells `keys` when each key was last used, from the records since the last use that it knows; returns that."""
+    """Tells `keys` when each key was last used, from the records after the last use it knows; returns those times."""
     records = UsageRecord.objects.order_by()
     known = APIKey.objects.aggregate(last=Max("last_used_at"))["last"]
     if known is not None:

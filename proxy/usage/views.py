@@ -111,7 +111,7 @@ def _page(request: HttpRequest, template: str, form: UsageForm, context: dict[st
 
 def _refused(request: HttpRequest, template: str, form: UsageForm) -> HttpResponse:
     form.offer_models([])
-    # htmx shows only what succeeded, and the form itself, with its errors, stays as it is.
+    # htmx shows successful answers only; the form itself, with its errors, stays as it is.
     is_part = "HX-Request" in request.headers
     response = render(request, template, {"form": form, "is_part": is_part}, status=200 if is_part else 400)
     response["HX-Push-Url"] = "false"
@@ -119,7 +119,7 @@ def _refused(request: HttpRequest, template: str, form: UsageForm) -> HttpRespon
 
 
 def _parts(record: UsageRecord) -> list[tuple[str, int, int, int]]:
-    """What a cost is made of: (name, tokens, price of a million of them, their price; both in micro-Rial)."""
+    """The parts of a cost: (name, tokens, price per million tokens, their price), prices in micro-Rial."""
     lines = [
         (_("Tokens in"), record.prompt_tokens - record.cached_tokens, record.input_rial_per_million),
         (_("Tokens in, cached"), record.cached_tokens, record.cached_input_rial_per_million),

@@ -17,14 +17,14 @@ class Pages:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.running = self.most = 0
+        self.running = self.peak = 0
         self.may_end = asyncio.Event()
         self.may_end.set()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         self.asked.append(scope["path"])
         self.running += 1
-        self.most = max(self.most, self.running)
+        self.peak = max(self.peak, self.running)
         await self.may_end.wait()
         self.running -= 1
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -115,7 +115,7 @@ async def test_few_are_made_at_once_and_a_form_waits_for_none(
     await until(lambda: len(pages.asked) == page_limit.AT_ONCE + 1)
     pages.may_end.set()
     await asyncio.gather(*waiting, form)
-    assert pages.most == page_limit.AT_ONCE + 1
+    assert pages.peak == page_limit.AT_ONCE + 1
     assert len(pages.asked) == 21
 
 

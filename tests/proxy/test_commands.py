@@ -319,9 +319,8 @@ def test_load_catalogue_keeps_the_name_that_an_admin_gave_the_model_upstream(
 def test_load_catalogue_knows_gemini_by_its_host_and_leaves_later_choices_alone(
     no_catalogue: None, settings: Any
 ) -> None:
-    settings.UPSTREAM_ALLOWED_HOSTS = [
-        "generativelanguage.googleapis.com"
-    ]  # spares the look-up of its address
+    # Spares the look-up of its address.
+    settings.UPSTREAM_ALLOWED_HOSTS = ["generativelanguage.googleapis.com"]
     settings.UPSTREAM_BASE_URL = "https://generativelanguage.googleapis.com/v1beta/openai/"
     call_command("load_catalogue", "--json")
     assert served().routes[0].quirks == QUIRKS["gemini"]

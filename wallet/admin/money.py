@@ -1,4 +1,4 @@
-"""Money for admins: everything to see, nothing to change but the gateway and what the next invoices say.
+"""Money for admins: all of it can be seen, and only the gateway and the texts of coming invoices changed.
 
 Amounts are shown in Toman.
 """
@@ -59,7 +59,7 @@ class WalletAdmin(ReadOnlyAdmin):
 
 @admin.register(Budget)
 class BudgetAdmin(ReadOnlyAdmin):
-    """What caps keys; who owns the wallet sets and raises it on the key's page."""
+    """What caps keys; the wallet's owner sets and raises it on the key's page."""
 
     list_display = ("id", "owner", "limit", "spent", "held", "opened_at")
     list_select_related = ("wallet__user",)

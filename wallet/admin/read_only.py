@@ -1,4 +1,4 @@
-"""How money is shown to admins: to be seen and found, not to be touched. Amounts are in Toman."""
+"""How money is shown to admins, who can find and read it but not change it. Amounts are in Toman."""
 
 import contextlib
 

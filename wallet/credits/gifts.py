@@ -20,9 +20,8 @@ def give(*, wallet_id: int, amount_micro: int) -> int:
 def give_sign_up_credit(*, wallet_id: int, amount_micro: int) -> int:
     """Likewise, booked as sign-up credit."""
     return writer.post(
-        transaction_id=uuid.uuid5(
-            uuid.NAMESPACE_OID, f"hamiran:sign-up:{wallet_id}"
-        ),  # once a wallet, whatever happens
+        # At most once per wallet, whatever happens.
+        transaction_id=uuid.uuid5(uuid.NAMESPACE_OID, f"hamiran:sign-up:{wallet_id}"),
         kind=JournalEntry.Kind.SIGN_UP_CREDIT,
         wallet_id=wallet_id,
         amount_micro=amount_micro,

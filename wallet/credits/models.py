@@ -235,7 +235,7 @@ class SignUpCreditChange(Decision):
 
 
 class SignUpCreditDay(models.Model):
-    """What new accounts were given on one day of Tehran, and how many opened without, as the day's ceiling was reached.
+    """What new accounts were given on one day in Tehran, and how many got nothing as the day's ceiling was reached.
 
     Sign-ups wait for each other at this row, so that the ceiling is exact.
     """

@@ -33,7 +33,7 @@ RETURNING tries, since
 
 
 class UnknownCode(Exception):
-    """There is no such code, or none yet that was approved."""
+    """There is no such code, or it is not approved yet."""
 
 
 class Expired(Exception):
@@ -69,7 +69,7 @@ def make(*, promo: PromoCode, admin_id: int) -> None:
 
 
 def change(*, promo: PromoCode, admin_id: int) -> None:
-    """Stores a new `max_uses` or `expires_at`. Raising how often it may be used is asking for the code anew.
+    """Stores a new `max_uses` or `expires_at`. Raising `max_uses` is a new request for approval.
 
     Opens a transaction.
     """
@@ -83,7 +83,7 @@ def change(*, promo: PromoCode, admin_id: int) -> None:
 
 
 def approve(*, promo_code_id: int, admin_id: int) -> None:
-    """Lets a code that waits be used. Opens a transaction. Raises accounts.approvals' exceptions."""
+    """Approves a waiting code, so that it can be used. Opens a transaction. Raises accounts.approvals' exceptions."""
     with transaction.atomic():
         promo = PromoCode.objects.select_for_update(no_key=True).get(pk=promo_code_id)
         if not promo.waits:
@@ -104,7 +104,7 @@ def redeem(*, user_id: int, typed: str, now: datetime | None = None) -> int:
     now = now or timezone.now()
     _count_try(user_id, now)
     with transaction.atomic():
-        # Under its lock, so that of several users at once only as many get it as are left.
+        # Under its lock, so that users who redeem it at once never exceed its uses.
         promo = PromoCode.objects.select_for_update(no_key=True).filter(code=normalised(typed)).first()
         if promo is None or promo.waits:
             raise UnknownCode

@@ -43,7 +43,7 @@ def is_waiting(tier: Tier) -> bool:
 
 
 def request(*, tier: Tier, amount_micro: int, admin_id: int) -> None:
-    """Lets a new credit of a stored tier wait for a second admin. Opens a transaction. Raises AlreadyWaiting."""
+    """Stores a new credit of a tier, which waits for a second admin. Opens a transaction. Raises AlreadyWaiting."""
     with transaction.atomic():
         Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
         if is_waiting(tier):
@@ -52,7 +52,10 @@ def request(*, tier: Tier, amount_micro: int, admin_id: int) -> None:
 
 
 def approve(*, change_id: int, admin_id: int) -> None:
-    """Puts a credit that waits in force. Opens a transaction. Raises approvals' exceptions; then nothing changes."""
+    """Approves a waiting credit, which holds from then on. Opens a transaction.
+
+    Raises approvals' exceptions; then nothing changes.
+    """
     with transaction.atomic():
         change = _waiting(change_id)
         approvals.check(requested_by_id=change.requested_by_id, admin_id=admin_id)

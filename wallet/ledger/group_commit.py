@@ -123,7 +123,7 @@ class GroupCommit(Generic[Item, Result]):
             del waiting
 
     def submit_later(self, item: Item) -> "asyncio.Future[Result]":
-        """Queues an item whatever waits already, for callers that cannot take no for an answer."""
+        """Queues an item however many wait already, for callers that cannot be refused."""
         return self._queue(item, None).done
 
     def _queue(self, item: Item, on_abandoned: "Callable[[], None] | None") -> _Waiting[Item, Result]:

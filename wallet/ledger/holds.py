@@ -38,7 +38,7 @@ LEDGER_TABLES = frozenset({"wallet_wallet", "wallet_hold", "wallet_journalentry"
 
 
 class HoldGone(Exception):
-    """The hold was resolved before, by its expiry: nothing can be captured any more."""
+    """The hold has expired: nothing can be captured any more."""
 
 
 class Holds:

@@ -43,7 +43,7 @@ class Wallet(models.Model):
 
 
 class Budget(models.Model):
-    """A part of a wallet that something may spend in all, and how far it has: `limit` can change at any time.
+    """How much of a wallet something may spend in all, and how much it has spent; `limit` can change at any time.
 
     Nothing is held for it beyond the limit; lowered below what is spent already, it lets nothing more through.
     """

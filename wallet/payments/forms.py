@@ -16,7 +16,7 @@ class TopUpForm(forms.Form):
 
 
 class ParticularsForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Who somebody is on an invoice."""
+    """How a buyer is named on an invoice."""
 
     economic_code = DigitsField(
         label=_("Economic code"),

@@ -12,7 +12,7 @@ BASIS_POINTS_MAX = 10_000
 
 
 class VATRate(models.Model):
-    """The rate that holds from a day on, in Tehran. Never edited: a new rate is a new row (the database refuses else).
+    """The rate that holds from a day on, in Tehran. Never edited (the database refuses it): a new rate is a new row.
 
     Of two rows for one day the later one holds, so that a slip can be put right.
     """
@@ -39,7 +39,7 @@ class VATRate(models.Model):
 
 
 class Particulars(models.Model):
-    """Who somebody is on an invoice."""
+    """How a seller or buyer is named on an invoice."""
 
     name = models.CharField(_("name of the person or company"), max_length=200, blank=True)
     economic_code = models.CharField(_("economic code"), max_length=16, blank=True)

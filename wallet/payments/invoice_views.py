@@ -40,7 +40,7 @@ def invoice(request: HttpRequest, topup_id: UUID) -> HttpResponse:
 @login_required
 @never_cache
 def details(request: HttpRequest) -> HttpResponse:
-    """The buyer's own particulars, for the invoices to come."""
+    """The buyer's own particulars, for coming invoices."""
     form = BuyerForm(request.POST or None, instance=invoices.buyer_details(_user_id(request)))
     if request.method == "POST" and form.is_valid():
         form.save()

@@ -11,12 +11,12 @@ from wallet.payments.models import TopUp
 
 PAGE_SIZE = 50
 FIELDS = ("name", "economic_code", "national_id", "address", "postal_code")
-# One statement, which also locks the row until the transaction ends: who rolls back gives the number back.
+# One statement, which also locks the row until the transaction ends: a rollback gives the number back.
 NEXT_NUMBER = "UPDATE wallet_invoicecounter SET last_number = last_number + 1 RETURNING last_number"
 
 
 class UnknownInvoice(Exception):
-    """This top-up has no invoice, or is somebody else's."""
+    """This top-up has no invoice, or belongs to another user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class TopUp(models.Model):
 
 
 class GatewayChoice(models.Model):
-    """An admin's choice among the gateways that the settings know; one row at most, and without it the settings rule.
+    """An admin's choice among the gateways that the settings know; at most one row, without which the settings decide.
 
     Top-ups that were started keep the gateway that they were started with.
     """

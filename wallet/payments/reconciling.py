@@ -1,4 +1,4 @@
-"""Which top-ups have to be settled although nobody came back for them; `topups.settle` then asks their gateway."""
+"""Which top-ups have to be settled although their payer never came back; `topups.settle` then asks their gateway."""
 
 import logging
 from datetime import timedelta

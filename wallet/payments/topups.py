@@ -83,7 +83,7 @@ class NoWallet(Exception):
 
 
 class UnknownTopUp(Exception):
-    """There is no such top-up, or it is somebody else's."""
+    """There is no such top-up, or it belongs to another user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _create(*, user_id: int, gateway: str, price: vat.Quote) -> TopUp:
 
 
 def _refuse_too_many(user_id: int) -> None:
-    """Each start costs a call to the gateway, and one that nobody completes is asked about for a day."""
+    """Each start costs a call to the gateway, which is asked about unfinished ones for a day."""
     max_starts = settings.TOPUP_STARTS_PER_HOUR
     since = timezone.now() - STARTS_COUNT_FOR
     started = TopUp.objects.filter(user_id=user_id, created_at__gt=since).exclude(status=Status.CREDITED)
@@ -168,7 +168,7 @@ def _refuse_too_many(user_id: int) -> None:
 
 
 def remaining_today_micro(user_id: int) -> int:
-    """What a user may still start to pay today in Tehran; what was credited counts, and what may still be."""
+    """How much more a user may start to pay today in Tehran. Counts what was credited, and what still may be."""
     midnight = timezone.localtime(timezone=timezone.get_default_timezone()).replace(
         hour=0, minute=0, second=0, microsecond=0
     )
@@ -282,7 +282,7 @@ def _wait_for_answer(topup: TopUp, claim: datetime, error: GatewayError, *, give
 
 
 def _claim(topup: TopUp) -> datetime | None:
-    """Takes the top-up, as it was read, for asking about it; None where another has it or had it meanwhile."""
+    """Claims the top-up, as it was read, to ask about it; None if another process has, or had, claimed it meanwhile."""
     now = timezone.now()
     if topup.status == Status.VERIFYING and topup.claimed_at and topup.claimed_at > now - CLAIM_LASTS:
         return None
@@ -300,7 +300,7 @@ def _release(topup_id: UUID, claim: datetime, status: Status | None = None) -> N
 
 
 def _credit(topup_id: UUID, paid: Verified) -> None:
-    """State and journal in one transaction, under the row's lock: the second of two callers finds it done."""
+    """Writes state and journal in one transaction, under the row's lock: of two callers, the second finds it done."""
     try:
         with transaction.atomic():
             topup = TopUp.objects.select_for_update(no_key=True).get(pk=topup_id)
@@ -309,7 +309,7 @@ def _credit(topup_id: UUID, paid: Verified) -> None:
             topup.status, topup.credited_at = Status.CREDITED, timezone.now()
             topup.ref_id, topup.card_pan = paid.ref_id, paid.card_pan
             topup.save(update_fields=["status", "credited_at", "ref_id", "card_pan"])
-            # The invoice first: who waits for its number must not hold a wallet that requests wait for.
+            # The invoice first: while this waits for a number, it must not hold a wallet that requests wait for.
             invoices.issue(topup=topup)
             writer.post(
                 transaction_id=topup.pk,

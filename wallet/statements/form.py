@@ -19,7 +19,7 @@ class StatementForm(forms.Form):
     until = DayField(label=_("To the day"))
 
     def wanted(self) -> Filter:
-        """What a valid form asks for; both days are meant whole."""
+        """What a valid form asks for; both days are whole days."""
         kind, since, until = (self.cleaned_data[name] for name in ("kind", "since", "until"))
         return Filter(
             kind=JournalEntry.Kind(kind) if kind else None,

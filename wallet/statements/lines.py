@@ -60,7 +60,7 @@ def page(
 
 @dataclass(frozen=True, slots=True)
 class CSVWording:
-    """The texts of a CSV file, for it is written when the language of the page is no longer known."""
+    """The texts of a CSV file, which is written when the page's language is no longer known."""
 
     header: tuple[str, ...]
     kinds: dict[str, str]

@@ -57,7 +57,7 @@ def booking(*, user_id: int, transaction_id: UUID) -> Booking | None:
 
 
 def balance(*, user_id: int) -> Balance:
-    """What a user has, without counting anything: cheap however long the history. Raises UnknownWallet."""
+    """What a user has, read and not summed: cheap however long the history. Raises UnknownWallet."""
     wallet = Wallet.objects.filter(pk=user_id).first()
     if wallet is None:
         raise UnknownWallet(user_id)

@@ -1,4 +1,4 @@
-"""`manage.py create_admin`: makes somebody an admin, with a password and an authenticator app."""
+"""`manage.py create_admin`: makes a person an admin, with a password and an authenticator app."""
 
 import contextlib
 import getpass
@@ -37,9 +37,8 @@ class Command(BaseCommand):
     def handle(self, *, mobile: str, password_file: str | None, json: bool, **options: Any) -> None:
         password, is_generated = self._password(password_file)
         try:
-            with contextlib.redirect_stdout(
-                sys.stderr
-            ):  # the sandbox prints its SMS, which is no part of the answer
+            # The sandbox prints its SMS, which is no part of the answer.
+            with contextlib.redirect_stdout(sys.stderr):
                 made = admins.make(mobile=phone.normalise(mobile), password=password)
         except phone.InvalidMobile:
             raise CommandError(f"{mobile!r} is not an Iranian mobile number.") from None

@@ -87,7 +87,7 @@ async def _serve(host: str, listening: socket.socket) -> None:
             await supervisor.restart(name)
         _say(f"Reloaded in {time.monotonic() - began:.1f} s.")
 
-    # The web processes have the socket, too. Held here any longer it would take connections that nobody serves.
+    # The web processes have the socket, too. If it stayed open here, connections would queue that nobody serves.
     await supervisor.run(start, reload=reload, on_stop=listening.close)
 
 

@@ -78,8 +78,8 @@ def web(
         for number in range(MODELS):
             add_model(f"pair-{number}", upstream.url, second.url)
             add_model(f"single-{number}", upstream.url)
-            add_model(f"capped-{number}", upstream.url, most=1)
-            add_model(f"capped-pair-{number}", upstream.url, second.url, most=1)
+            add_model(f"capped-{number}", upstream.url, max_in_flight=1)
+            add_model(f"capped-pair-{number}", upstream.url, second.url, max_in_flight=1)
     env = {
         "METRICS_TOKEN": "scraper",
         "UPSTREAM_CONNECT_TIMEOUT_SECONDS": "1",
@@ -90,8 +90,8 @@ def web(
         yield process
 
 
-def add_model(model_id: str, *urls: str, most: int | None = None) -> None:
-    """Served at these URLs in this order; `most` caps the first, and the last one bills on when a client leaves."""
+def add_model(model_id: str, *urls: str, max_in_flight: int | None = None) -> None:
+    """Served at these URLs in this order; `max_in_flight` caps the first; the last bills on when a client leaves."""
     model = LanguageModel.objects.create(
         model_id=model_id, context_tokens=100_000, max_output_tokens=MAX_OUTPUT
     )
@@ -104,7 +104,7 @@ def add_model(model_id: str, *urls: str, most: int | None = None) -> None:
             base_url=url,
             api_key_encrypted=secrets.encrypt(f"sk-{number}"),
             on_disconnect="drain" if number else "cancel",
-            max_in_flight=None if number else most,
+            max_in_flight=None if number else max_in_flight,
         )
         Route.objects.create(model=model, upstream=upstream, upstream_model=f"name-{number}", priority=number)
 

@@ -77,9 +77,8 @@ def test_a_large_request_counts_once_with_its_tokens(
     assert len(upstream.requests) == 1
     second = caller.ask()
     assert second.headers["x-ratelimit-remaining-requests"] == "8"
-    assert (
-        int(second.headers["x-ratelimit-remaining-tokens"]) > 1_000_000 - 1_000
-    )  # corrected to the true ones
+    # Corrected to the true ones.
+    assert int(second.headers["x-ratelimit-remaining-tokens"]) > 1_000_000 - 1_000
 
 
 def test_a_large_request_whose_tokens_are_refused_is_not_counted(make_caller: Any) -> None:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def configured() -> PaymentGateway | None:
-    """The gateway of new payments: what an admin chose, else settings.PAYMENT_GATEWAY; None where none is taken."""
+    """The gateway of new payments: what an admin chose, else settings.PAYMENT_GATEWAY; None: no payments."""
     chosen = GatewayChoice.objects.values_list("gateway", flat=True).first()
     if chosen and chosen != NONE and chosen not in available():
         logger.error("the gateway that an admin chose is not in the settings", extra={"gateway": chosen})

@@ -29,7 +29,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Paid, the amount that was asked for, now or before: a repeated answer is what a lost first one looks like.
+    """The amount that was asked for is paid, now or earlier: a repeated answer stands for a first one that was lost.
 
     `card_pan` is the payer's card, masked, where the gateway tells it.
     """
@@ -41,7 +41,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class AmountDiffers:
-    """Paid, but the gateway's amount is not ours: for a human to look at."""
+    """Paid, but the gateway names another amount: a human has to look at it."""
 
     detail: str
 
@@ -87,7 +87,7 @@ class PaymentGateway(Protocol):
         """Authorities that were paid and not verified yet, as far as the gateway lists them."""
 
     def returned_authority(self, query: Mapping[str, str]) -> str | None:
-        """Which payment the payer's browser says to come back from. What else it says is not even read."""
+        """Which payment the payer's browser says to come back from. Nothing else of it is read."""
 
 
 def masked_pan(pan: object) -> str:

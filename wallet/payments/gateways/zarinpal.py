@@ -83,7 +83,7 @@ class ZarinpalGateway:
                 return GatewayError(f"verify: code {code}")
 
     def _unpaid(self, authority: str) -> NotPaid | Pending | GatewayError:
-        """-51 is said of a payment that failed, and of one whose payer is still at the bank: ask which it is."""
+        """-51 means a failed payment, or a payer who is still at the bank: ask which it is."""
         reply = self._post("inquiry", authority=authority)
         if isinstance(reply, GatewayError):
             return reply

@@ -68,9 +68,8 @@ def test_it_is_valid_openapi_31_and_its_schemas_are_valid_json_schema(document: 
 def test_every_reference_leads_to_a_component_and_every_component_is_named(document: Document) -> None:
     named = {reference.removeprefix("#/components/schemas/") for reference in references(document)}
     assert named <= set(document["components"]["schemas"])
-    assert set(document["components"]["schemas"]) - named == {
-        "ChatCompletionChunk"
-    }  # inside the event stream
+    # Inside the event stream.
+    assert set(document["components"]["schemas"]) - named == {"ChatCompletionChunk"}
 
 
 def test_every_address_that_asks_for_a_key_is_in_it_and_no_other(document: Document) -> None:
