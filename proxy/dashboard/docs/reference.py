@@ -32,17 +32,17 @@ ADVICE: dict[str, Promise] = {
     "insufficient_balance": _("Top up your wallet, or ask for a shorter answer with max_tokens."),
     "rate_limit_exceeded": _("Wait as long as Retry-After says."),
     "invalid_json": _("Send one JSON object as the body."),
-    "method_not_allowed": _("Use a method that the Allow header names."),
+    "method_not_allowed": _("Use one of the methods in the Allow header."),
     "model_required": _("Name one of the models on sale."),
     "messages_required": _("Send at least one message."),
     "model_not_found": _("Name one of the models on sale."),
-    "invalid_messages": _("The param field says which message is meant."),
+    "invalid_messages": _("The param field names the message at fault."),
     "not_found": _("Check the address: the base URL ends with /v1."),
     "upstream_error": _("Try again. Nothing was charged."),
-    "internal_error": _("Try again. If it stays so, tell support the x-request-id."),
-    "invalid_value": _("The message and the param field say which field is meant and what it may be."),
+    "internal_error": _("Try again. If it keeps happening, send support the x-request-id."),
+    "invalid_value": _("The message and the param field say which field is wrong and what it may be."),
     "input_not_supported": _(
-        "Leave out the part that the param field names, or choose a model that takes it."
+        "Leave out the part named in the param field, or choose a model that accepts it."
     ),
     "context_length_exceeded": _("Shorten the prompt, or choose a model with a longer context."),
     "request_exceeds_limit": _("Shorten the prompt, or ask support for a higher tier."),
@@ -55,7 +55,7 @@ ADVICE: dict[str, Promise] = {
     "network_not_allowed": _("Call from a network that the key allows, or allow this one in its settings."),
     "service_unavailable": _("Wait as long as Retry-After says, then try again."),
     "bad_request": _("Send the request with an HTTP library, not by hand."),
-    "headers_too_large": _("Send what is long in the body."),
+    "headers_too_large": _("Send long values in the body instead."),
 }
 
 

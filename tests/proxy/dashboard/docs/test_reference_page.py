@@ -155,7 +155,9 @@ def test_tiers_are_those_of_the_database(english: Client) -> None:
     Tier.objects.create(name="Partner", rpm=5_000, tpm=9_000_000)
     shown = page(english)
     assert shown.say("Free 10 requests/min 20,000 tokens/min no limit new accounts")
-    assert shown.say("Standard 77 requests/min 1,234,567 tokens/min 9 who has paid in 100,000 Toman or more")
+    assert shown.say(
+        "Standard 77 requests/min 1,234,567 tokens/min 9 accounts that have paid in 100,000 Toman or more"
+    )
     assert shown.say("Partner 5,000 requests/min 9,000,000 tokens/min no limit by agreement")
 
 
