@@ -1,4 +1,4 @@
-"""All settings, each from the environment; README.md lists them. Production has no insecure default."""
+"""All settings, each from the environment; deploy/README.md lists them. Production has no insecure default."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Tier, User
-from keys import lifecycle
+from keys import lifecycle, lookup
 from keys.lifecycle import ListedKey
 from proxy.api.openapi import samples
 from proxy.catalogue import served as catalogue
@@ -21,7 +21,10 @@ from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
 from proxy.dashboard.docs import examples
 from proxy.dashboard.docs.examples import Example
 from proxy.errors import ERRORS, APIError
+from proxy.http import json_bounds
 from proxy.http.responses import COST_HEADER
+from proxy.limits import intake
+from proxy.metering.relay import USAGE_WAIT_SECONDS
 
 # code: what somebody who meets it can do. Every code of the API has its words here.
 ADVICE: dict[str, Promise] = {
@@ -69,6 +72,24 @@ class ErrorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """The sizes and times of "What you can rely on", as they are set here."""
+
+    account_factor: int
+    answer_seconds: int
+    usage_wait_seconds: int
+    body_idle_seconds: int
+    body_total_seconds: int
+    containers: int
+    values: int
+    depth: int
+    small_body_kilobytes: int
+    bytes_per_token: int
+    refusals: int
+    key_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """`key` is what the examples have in a key's place. What ends in `_example` is JSON, written for people."""
 
@@ -87,6 +108,7 @@ class Reference:
     examples: Sequence[Example]
     example: str
     cost_header: str
+    bounds: Bounds
     output_floor: int
     body_max_megabytes: int
     slow_reader_seconds: int
@@ -98,10 +120,12 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
     model_id, price = (served[0].model_id, served[0].price) if served else (starter.MODEL_ID, starter.PRICE)
     own_key = None if user_id is None else lifecycle.newest_working(user_id=user_id)
     key = f"hm-…{own_key.last_four}" if own_key else examples.KEY
+    tiers = list(Tier.objects.all())
+    own_tier = None if user_id is None else User.objects.select_related("tier").get(pk=user_id).tier
     return Reference(
         models=price_list(served, language=language),
-        tiers=list(Tier.objects.all()),
-        own_tier=None if user_id is None else User.objects.select_related("tier").get(pk=user_id).tier,
+        tiers=tiers,
+        own_tier=own_tier,
         own_key=own_key,
         key=key,
         model_id=model_id,
@@ -116,9 +140,27 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
         ],
         example=example if example in {each.slug for each in examples.EXAMPLES} else examples.CURL.slug,
         cost_header=COST_HEADER,
+        bounds=_bounds(own_tier or next(tier for tier in tiers if tier.is_default)),
         output_floor=OUTPUT_FLOOR_TOKENS,
         body_max_megabytes=settings.BODY_MAX_BYTES // 2**20,
         slow_reader_seconds=settings.CLIENT_WRITE_TIMEOUT_SECONDS,
+    )
+
+
+def _bounds(tier: Tier) -> Bounds:
+    return Bounds(
+        account_factor=tier.account_factor,
+        answer_seconds=settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS,
+        usage_wait_seconds=round(USAGE_WAIT_SECONDS),
+        body_idle_seconds=settings.BODY_IDLE_TIMEOUT_SECONDS,
+        body_total_seconds=settings.BODY_TOTAL_TIMEOUT_SECONDS,
+        containers=json_bounds.CONTAINERS_MAX,
+        values=json_bounds.VALUES_MAX,
+        depth=json_bounds.DEPTH_MAX,
+        small_body_kilobytes=intake.SMALL_BODY_BYTES // 1024,
+        bytes_per_token=intake.BYTES_PER_TOKEN,
+        refusals=intake.MIN_REFUSALS,
+        key_seconds=round(lookup.MAX_AGE_SECONDS),
     )
 
 
