@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from proxy.usage.records import RECORD_SQL
+from proxy.usage import records
 from tests.factories import WalletFactory
 from tests.proxy.factories import APIKeyFactory, PriceFactory, UpstreamFactory, UsageRecordFactory
 from tests.wallet.ledger.test_group_commit import conninfo
@@ -42,12 +42,12 @@ def place(
     *,
     settles: dict[str, Any] | None = None,
     cost_micro: int = 0,
-    record_sql: str | None = RECORD_SQL,
+    writes_record: bool = True,
 ) -> uuid.UUID:
     """A request's hold of 50 Toman, and its settlement with that record."""
 
     async def run() -> None:
-        holds = Holds(conninfo=conninfo(), record_sql=record_sql)
+        holds = Holds(conninfo=conninfo(), record_sql=records.record_sql() if writes_record else None)
         holds.start()
         held = {"amount_micro": 50 * TOMAN, "minimum_micro": 1, "seconds": 600}
         await holds.place(hold_id=request_id, wallet_id=wallet.pk, **held)
@@ -63,11 +63,11 @@ def place(
 def record(wallet: Wallet, **fields: Any) -> dict[str, Any]:
     """What settlement writes beside the ids and the cost."""
     key = APIKeyFactory.create(user=wallet.user, name="the shop")
-    made = UsageRecordFactory.build(key_id=key.pk, upstream_id=UpstreamFactory.create(name=f"up-{key.pk}").pk)
+    made = UsageRecordFactory.build(
+        user_id=wallet.pk, key_id=key.pk, upstream_id=UpstreamFactory.create(name=f"up-{key.pk}").pk
+    )
     columns = {field.attname: getattr(made, field.attname) for field in made._meta.concrete_fields}
-    for name in ("id", "created_at", "user_id", "cost_micro"):
-        del columns[name]
-    return columns | fields
+    return {name: columns[name] for name in columns.keys() - records.SETTLED_COLUMNS} | fields
 
 
 def data(request_id: uuid.UUID | str) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_what_exceeded_the_hold_is_said(wallet: Wallet) -> None:
 
 
 def test_a_journal_entry_without_a_record_is_called_broken(wallet: Wallet) -> None:
-    request_id = place(wallet, settles={}, cost_micro=10, record_sql=None)
+    request_id = place(wallet, settles={}, cost_micro=10, writes_record=False)
     assert data(request_id)["state"] == "broken"
     assert "Run check_ledger" in text(request_id)
 

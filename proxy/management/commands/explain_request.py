@@ -82,7 +82,7 @@ def _record(found: Explanation, record: UsageRecord) -> list[str]:
     first = "" if record.first_byte_ms is None else f"first byte after {record.first_byte_ms:,} ms, "
     lines = [
         f"Key:       {key}, number {record.key_id}",
-        f"Route:     model {record.model} at upstream {route}, number {record.upstream_id}",
+        f"Route:     endpoint {record.endpoint}, model {record.model} at upstream {route}, number {record.upstream_id}",
         f"Answer:    {record.get_outcome_display()}, HTTP status {record.status}, {sent}",
         f"Timings:   {first}{record.total_ms:,} ms in all, settled {_time(record.created_at)}",
         f"Tokens:    {record.prompt_tokens:,} prompt tokens, {record.cached_tokens:,} of them cached, and "
