@@ -12,7 +12,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run backup restore test chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
+.PHONY: help run backup restore test coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,13 @@ restore: $(VENV)/runtime  ## bring FILE back into a fresh data folder or databas
 
 test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+coverage: $(VENV)/dev  ## all tests with every branch counted, in all processes; fails below the floor of pyproject.toml
+	@rm -rf var/coverage && mkdir -p var/coverage
+	$(PY) -m coverage run -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage html -q -d var/coverage/html
+	$(PY) -m coverage report
 
 chaos: $(VENV)/dev  ## kill everything at random under load, then compare all books; CHAOS_ROUNDS, CHAOS_SEED
 	$(PY) bench/chaos.py
