@@ -12,13 +12,17 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run backup restore test coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
+.PHONY: help run dev backup restore test coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve  # ends when make is killed, too
+
+dev: $(VENV)/dev  ## as `make run`, but changed code, templates and styles are seen at once, and logs are shown here
+	@DJANGO_SETTINGS_MODULE=config.settings_development exec \
+		$(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve
 
 backup: $(VENV)/runtime  ## write a dated backup of the database into var/backups, beside the running service; INTO
 	@$(PY) manage.py backup $(if $(INTO),--into "$(INTO)")
