@@ -12,7 +12,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
+.PHONY: help run dev backup restore test test-fast coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ restore: $(VENV)/runtime  ## bring FILE back into a fresh data folder or databas
 
 test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-fast: $(VENV)/dev  ## the pure tests and those of pages, in half a minute
+	$(PY) -m pytest -m fast -n 2 --dist loadgroup $(ARGS)
 
 coverage: $(VENV)/dev  ## all tests with every branch counted, in all processes; fails below the floor of pyproject.toml
 	@rm -rf var/coverage && mkdir -p var/coverage

@@ -9,6 +9,8 @@ import pytest
 
 from tests.live import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -28,7 +28,7 @@ class Command(OperatorCommand):
         if days > DAYS_MAX:
             raise CommandError(f"--days must be at most {DAYS_MAX}, not {days}.")
         try:
-            made = history.seed(mobile=number, number=required(options, "seed", least=0), days=days)
+            made = history.seed(mobile=number, number=required(options, "seed", minimum=0), days=days)
         except demo.NotSandbox:
             raise CommandError("A demo account belongs in the sandbox: HAMIRAN_MODE=sandbox.") from None
         except history.AlreadySeeded:
