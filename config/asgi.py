@@ -58,7 +58,8 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     elif _is_for_the_api(scope["path"]):
         await api(scope, receive, send)
     else:
-        scope["hamiran.front_pages"] = front_pages
+        if not settings.DEVELOPMENT:
+            scope["hamiran.front_pages"] = front_pages
         await pages(scope, receive, send)
 
 
