@@ -12,13 +12,17 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run backup restore test chaos cheat bench bench-tools soak check messages lock audit clean
+.PHONY: help run dev backup restore test test-fast coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve  # ends when make is killed, too
+
+dev: $(VENV)/dev  ## as `make run`, but changed code, templates and styles are seen at once, and logs are shown here
+	@DJANGO_SETTINGS_MODULE=config.settings_development exec \
+		$(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve
 
 backup: $(VENV)/runtime  ## write a dated backup of the database into var/backups, beside the running service; INTO
 	@$(PY) manage.py backup $(if $(INTO),--into "$(INTO)")
@@ -29,6 +33,16 @@ restore: $(VENV)/runtime  ## bring FILE back into a fresh data folder or databas
 
 test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
 	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-fast: $(VENV)/dev  ## the pure tests and those of pages, in half a minute
+	$(PY) -m pytest -m fast -n 2 --dist loadgroup $(ARGS)
+
+coverage: $(VENV)/dev  ## all tests with every branch counted, in all processes; fails below the floor of pyproject.toml
+	@rm -rf var/coverage && mkdir -p var/coverage
+	$(PY) -m coverage run -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage html -q -d var/coverage/html
+	$(PY) -m coverage report
 
 chaos: $(VENV)/dev  ## kill everything at random under load, then compare all books; CHAOS_ROUNDS, CHAOS_SEED
 	$(PY) bench/chaos.py
@@ -65,7 +79,14 @@ lock:  ## pin what pyproject.toml asks for, with hashes (needs uv: `pip install 
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
 		pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
+		`sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt` \
 		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+check-locks:  ## install what each lock file holds, alone and afresh, and see that nothing is missing; takes minutes
+	@rm -rf var/locks
+	@$(MAKE) --no-print-directory VENV=var/locks/runtime var/locks/runtime/runtime
+	@$(MAKE) --no-print-directory VENV=var/locks/dev var/locks/dev/dev
+	@$(MAKE) --no-print-directory BENCH=var/locks/bench var/locks/bench/litellm/ready
 
 audit: $(VENV)/dev  ## known holes in what is locked
 	@grep -q '==' requirements.txt || { echo "requirements.txt locks nothing, so nothing was audited."; exit 1; }
@@ -77,13 +98,14 @@ clean:  ## remove the virtual environment and caches; data under var/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# requirements-dev.txt holds every pin of requirements.txt, so both live in one environment.
+# requirements-dev.txt holds only what requirements.txt does not. Both live in one environment, and what is there for
+# development stays in step with an update of the rest.
 $(VENV)/runtime: requirements.txt
-	@$(call install,requirements.txt)
-	@touch $@
+	@$(call install,requirements.txt $(if $(wildcard $(VENV)/dev),requirements-dev.txt))
+	@touch $@ $(wildcard $(VENV)/dev)
 
-$(VENV)/dev: requirements-dev.txt
-	@$(call install,requirements-dev.txt)
+$(VENV)/dev: requirements.txt requirements-dev.txt
+	@$(call install,requirements.txt requirements-dev.txt)
 	@touch $@ $(VENV)/runtime
 
 # The others of `make bench`, each in an environment of its own; their install scripts are not run.
@@ -104,7 +126,9 @@ $(BENCH)/portkey/ready: bench/portkey/package.json bench/portkey/package-lock.js
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# A dot a package, and pip's errors as they are: its own output is either silent or a flood.
+# A lock file names everything that is installed, so pip has nothing to resolve, and must not: it would look for the
+# newest release of any `package[extra]` that it meets, which has no hash here. `pip check` then compares.
+# A dot per package, and pip's errors as they are: its own output is either silent or a flood.
 # Debian's python3 comes without ensurepip; the system's pip can fill an environment from outside.
 define install
 set -e; \
@@ -121,8 +145,8 @@ elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
 else \
 	echo "$(PYTHON) has neither ensurepip nor pip; install one of them (Debian: python3-venv)."; exit 1; \
 fi; \
-echo "Installing the `grep -c '==' $(1)` packages of $(1) into $(VENV); the first time takes a minute or two."; \
-{ $$pip install --require-hashes --progress-bar off -r $(1) 2>&1 && echo "=done" || echo "=failed"; } | { \
+echo "Installing the `cat $(1) | grep -c '=='` packages of $(strip $(1)) into $(VENV); the first time takes a minute or two."; \
+{ $$pip install --no-deps --require-hashes --progress-bar off $(addprefix -r ,$(1)) 2>&1 && echo "=done" || echo "=failed"; } | { \
 	shown=no; \
 	while IFS= read -r line; do \
 		case "$$line" in \
@@ -134,5 +158,7 @@ echo "Installing the `grep -c '==' $(1)` packages of $(1) into $(VENV); the firs
 			WARNING:*Retrying*) printf '\n%s\n' "$$line" ;; \
 			*) test $$shown = no || printf '%s\n' "$$line" ;; \
 		esac; \
-	done; }
+	done; }; \
+broken=`$$pip check 2>&1` || { printf '%s\n' "$$broken"; \
+	echo "What is installed in $(VENV) does not fit together. If it is older than this checkout, make clean first."; exit 1; }
 endef

@@ -107,7 +107,7 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
             {
                 "fields": ["is_staff", *PRIVILEGES, "empowered_at"],
                 "description": _(
-                    "Password and authenticator of an admin are set on the server, by the command create_admin."
+                    "An admin's password and authenticator are set on the server, with the command create_admin."
                 ),
             },
         ),
@@ -117,7 +117,7 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     list_filter = ("tier", "is_staff", "is_active")
     list_select_related = ("tier",)
     search_fields = ("mobile",)
-    search_help_text = _("A mobile number, or a part of one")
+    search_help_text = _("A mobile number or part of one")
     ordering = ("-joined_at",)
     filter_horizontal = ("groups", "user_permissions")
 
@@ -190,7 +190,7 @@ class AuthenticatorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class NumberChangeForm(forms.ModelForm):  # type: ignore[type-arg]
     request: HttpRequest  # set by AskAndDecideAdmin
     old = forms.CharField(
-        label=_("Present number"),
+        label=_("Current number"),
         max_length=phone.MAX_TYPED_LENGTH,
         widget=forms.TextInput(attrs={"inputmode": "tel", "autocomplete": "off", "dir": "ltr"}),
     )
@@ -213,7 +213,7 @@ class NumberChangeForm(forms.ModelForm):  # type: ignore[type-arg]
         if not may_touch(self.request, user):
             raise forms.ValidationError(staff_only())
         if NumberChange.objects.filter(user=user, state=NumberChange.State.PENDING).exists():
-            raise forms.ValidationError(_("A change of this number is waiting already."))
+            raise forms.ValidationError(_("A change of this number is already waiting."))
         self.instance.user = user
         return mobile
 

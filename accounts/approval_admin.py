@@ -29,7 +29,7 @@ def refusal(error: Exception) -> str | None:
     """Why an approval was refused, for people; None: it is none of the refusals that all approvals have."""
     match error:
         case approvals.AlreadyDecided():
-            return gettext("It was approved or rejected before.")
+            return gettext("It has already been approved or rejected.")
         case approvals.NeedsSecondAdmin():
             return gettext("You asked for it yourself; another admin has to approve it.")
         case approvals.TooNew(since=since):

@@ -60,5 +60,5 @@ class CodeForm(forms.Form):
     def clean_code(self) -> str:
         code = "".join(ascii_digits(self.cleaned_data["code"].translate(phone.INVISIBLE)).split())
         if not codes.is_code(code):
-            raise forms.ValidationError(_("The code has six digits. Look at the SMS once more."))
+            raise forms.ValidationError(_("The code has six digits. Check the SMS again."))
         return code

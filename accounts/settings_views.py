@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import sessions
+from accounts.shared import signed_in
 from accounts.shared.formats import number_text
 
 
@@ -27,11 +28,11 @@ def end_session(request: HttpRequest, session_id: str) -> HttpResponse:
     """Asks first; ends one other session."""
     if request.method == "POST":
         try:
-            sessions.end(user_id=_user_id(request), session_id=session_id)
+            sessions.end(user_id=signed_in.user_id(request), session_id=session_id)
         except sessions.UnknownSession:
-            messages.info(request, _("That browser is signed out already."))
+            messages.info(request, _("That browser was already signed out."))
         else:
-            messages.success(request, _("That browser is signed out."))
+            messages.success(request, _("That browser has been signed out."))
         return redirect("accounts:settings")
     found = [each for each in _sessions(request) if each.id == session_id and not each.is_current]
     if not found:
@@ -45,9 +46,13 @@ def end_session(request: HttpRequest, session_id: str) -> HttpResponse:
 def end_others(request: HttpRequest) -> HttpResponse:
     """Asks first; ends all sessions but this one."""
     if request.method == "POST":
-        count = sessions.end_others(user_id=_user_id(request), current_key=request.session.session_key)
+        count = sessions.end_others(
+            user_id=signed_in.user_id(request), current_key=request.session.session_key
+        )
         text = ngettext(
-            "%(count)s other browser is signed out.", "%(count)s other browsers are signed out.", count
+            "%(count)s other browser has been signed out.",
+            "%(count)s other browsers have been signed out.",
+            count,
         )
         messages.success(request, text % {"count": number_text(count, language=get_language())})
         return redirect("accounts:settings")
@@ -55,9 +60,4 @@ def end_others(request: HttpRequest) -> HttpResponse:
 
 
 def _sessions(request: HttpRequest) -> list[sessions.ListedSession]:
-    return sessions.listing(user_id=_user_id(request), current_key=request.session.session_key)
-
-
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None, "login_required stands before every view here"
-    return int(request.user.pk)
+    return sessions.listing(user_id=signed_in.user_id(request), current_key=request.session.session_key)

@@ -10,7 +10,7 @@ from accounts.shared import formats
 def refusal(error: challenges.Refused) -> str:
     wait = {"wait": _wait(error.wait_seconds)}
     if isinstance(error, challenges.TooSoon):
-        return _("A code went to this number a moment ago. You can ask for another in %(wait)s.") % wait
+        return _("A code was sent to this number a moment ago. You can ask for another in %(wait)s.") % wait
     if isinstance(error, challenges.TooMany):
         return _("Too many codes were asked for. You can ask for another in %(wait)s.") % wait
     if isinstance(error, challenges.TooManyNearby):
@@ -34,8 +34,8 @@ def wrong_code(error: sign_in.WrongCode) -> str:
             return _("The code was wrong five times. Ask for a new one below.")
         return _("The code was wrong three times. Ask for a new one below.")
     text = ngettext(
-        "This code is not right. You have %(count)s more try.",
-        "This code is not right. You have %(count)s more tries.",
+        "This code is not right. You have %(count)s try left.",
+        "This code is not right. You have %(count)s tries left.",
         error.tries_remaining,
     )
     return text % {"count": _number(error.tries_remaining)}

@@ -56,7 +56,8 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     if settings.SANDBOX and scope["path"].startswith(SANDBOX_UPSTREAM):
         await sandbox_upstream(scope, receive, send)
     else:
-        scope["hamiran.front_pages"] = front_pages
+        if not settings.DEVELOPMENT:
+            scope["hamiran.front_pages"] = front_pages
         await pages(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""Backups of the database by PostgreSQL's own tools, and the way back; deploy/backup.md is the operator's manual."""
+"""Backups of the database by PostgreSQL's own tools, and the way back; deploy/README.md, Backups, is the manual."""
 
 import contextlib
 import os

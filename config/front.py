@@ -16,8 +16,10 @@ from django.views.decorators.http import require_safe
 from accounts.models import Tier
 from config import theme
 from proxy.catalogue import served as catalogue
+from proxy.catalogue import starter
+from proxy.dashboard.docs.examples import CURL, NODE, PYTHON
 
-STARTER_MODEL = "gemini-3.1-flash-lite-preview"
+EXAMPLES = (PYTHON, NODE, CURL)
 KEPT_SECONDS = 5.0
 MODELS_SHOWN = 8  # the page of models has them all
 # Stands in the kept page where each visitor's own token belongs.
@@ -54,8 +56,9 @@ def _kept(request: HttpRequest) -> str:
 
 def _written(request: HttpRequest) -> str:
     models = list(catalogue.load(timezone.now()).values())
+    model_id = models[0].model_id if models else starter.MODEL_ID
     context = {
-        "model_id": models[0].model_id if models else STARTER_MODEL,
+        "examples": [each.written(base_url=settings.BASE_URL, model_id=model_id) for each in EXAMPLES],
         "models": models[:MODELS_SHOWN],
         "tiers": Tier.objects.all(),
         "csrf_token": TOKEN,

@@ -1,4 +1,4 @@
-"""All settings, each from the environment; README.md lists them. Production has no insecure default."""
+"""All settings, each from the environment; deploy/README.md lists them. Production has no insecure default."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ PORT = envint("PORT", 8000)
 LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 
 DEBUG = False
+DEVELOPMENT = False  # config.settings_development: `make dev`
 _secrets_dir = VAR_DIR / "secrets" if SANDBOX else None
 SECRET_KEY = envsecret("SECRET_KEY", generate_in=_secrets_dir)
 # Peppers of key digests and one-time codes: "version:secret", newest first, so that a new one can be brought in.

@@ -13,6 +13,9 @@ from django.test import override_settings
 from django.test.utils import setup_databases
 from pytest_django import DjangoDbBlocker
 
+# Fixtures of what runs beside the tests, or is committed for it.
+RUNNING = {"committed_db", "web", "upstream", "valkey"}
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> None:
@@ -35,3 +38,14 @@ def plain_static_files() -> Iterator[None]:
     storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     with override_settings(STORAGES={**settings.STORAGES, "staticfiles": storage}):
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as `fast` the tests that need no database and those of pages, but for those that start processes."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        starts_processes = item.get_closest_marker("xdist_group") or item.get_closest_marker("slow")
+        needs_database = item.get_closest_marker("django_db") or fixtures & {"db", "django_db_setup"}
+        is_of_a_page = item.path.name == "test_pages.py" or "dashboard" in item.path.parts
+        if not (starts_processes or fixtures & RUNNING) and (is_of_a_page or not needs_database):
+            item.add_marker("fast")

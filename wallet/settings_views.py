@@ -9,15 +9,16 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from accounts.shared.formats import figure_text, number_text
+from accounts.shared import signed_in
+from accounts.shared.formats import number_text
 from accounts.shared.redirects import local_path
-from wallet import alerts
+from wallet import alerts, wording
 from wallet.credits import promos
 from wallet.credits.forms import PromoForm
 from wallet.forms import AlertForm
 from wallet.ledger import writer
 from wallet.ledger.models import Wallet
-from wallet.money import micro_from_toman, toman_text
+from wallet.money import micro_from_toman
 
 
 @require_POST
@@ -28,13 +29,13 @@ def redeem(request: HttpRequest) -> HttpResponse:
         messages.error(request, _("Enter a promo code."))
         return redirect("wallet:home")
     try:
-        amount_micro = promos.redeem(user_id=_user_id(request), typed=form.cleaned_data["code"])
+        amount_micro = promos.redeem(user_id=signed_in.user_id(request), typed=form.cleaned_data["code"])
     except promos.TooManyTries as error:
         messages.error(request, _too_many(error))
     except promos.UnknownCode:
         messages.error(request, _("There is no such promo code. Please check how it is written."))
     except promos.AlreadyRedeemed:
-        messages.error(request, _("You have used this promo code before."))
+        messages.error(request, _("You have already used this promo code."))
     except promos.Expired:
         messages.error(request, _("This promo code has expired."))
     except promos.UsedUp:
@@ -43,11 +44,12 @@ def redeem(request: HttpRequest) -> HttpResponse:
         messages.error(request, _("This account has no wallet."))
     except writer.WalletFrozen:
         messages.error(
-            request, _("Your wallet is being checked and takes nothing right now. Please try again later.")
+            request,
+            _("Your wallet is being checked and cannot be credited right now. Please try again later."),
         )
     else:
-        amount = figure_text(toman_text(amount_micro), language=get_language())
-        messages.success(request, _("%(amount)s Toman has been added to your wallet.") % {"amount": amount})
+        added = {"amount": wording.toman(amount_micro)}
+        messages.success(request, _("%(amount)s has been added to your wallet.") % added)
     return redirect("wallet:home")
 
 
@@ -62,17 +64,17 @@ def choose_alert(request: HttpRequest) -> HttpResponse:
         return back
     toman = form.cleaned_data["threshold"]
     try:
-        alerts.choose(user_id=_user_id(request), threshold_micro=micro_from_toman(toman) if toman else None)
+        alerts.choose(
+            user_id=signed_in.user_id(request), threshold_micro=micro_from_toman(toman) if toman else None
+        )
     except Wallet.DoesNotExist:
         messages.error(request, _("This account has no wallet."))
         return back
     if toman:
-        amount = number_text(toman, language=get_language())
-        messages.success(
-            request, _("You get one SMS when less than %(amount)s Toman is available.") % {"amount": amount}
-        )
+        limit = {"amount": wording.toman(micro_from_toman(toman))}
+        messages.success(request, _("You will get one SMS when less than %(amount)s is available.") % limit)
     else:
-        messages.success(request, _("You get no SMS about your balance."))
+        messages.success(request, _("You will get no SMS about your balance."))
     return back
 
 
@@ -84,8 +86,3 @@ def _too_many(error: promos.TooManyTries) -> str:
         minutes,
     )
     return text % {"count": number_text(minutes, language=get_language())}
-
-
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None, "login_required stands before every view here"
-    return int(request.user.pk)

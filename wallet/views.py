@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.shared import signed_in
 from accounts.shared.formats import number_text
 from wallet import alerts
 from wallet.credits.forms import PromoForm
@@ -63,7 +64,7 @@ def start_topup(request: HttpRequest) -> HttpResponse:
         return _home(request, form, status=400)
     try:
         address = topups.start(
-            user_id=_user_id(request),
+            user_id=signed_in.user_id(request),
             amount_micro=micro_from_toman(form.cleaned_data["amount"]),
             callback_url=lambda topup_id: request.build_absolute_uri(
                 reverse("wallet:topup_return", args=[topup_id])
@@ -78,7 +79,9 @@ def start_topup(request: HttpRequest) -> HttpResponse:
     except topups.GatewayUnavailable:
         form.add_error(
             None,
-            _("The payment gateway does not answer. Nothing was charged; please try again in a few minutes."),
+            _(
+                "The payment gateway is not answering. Nothing was charged; please try again in a few minutes."
+            ),
         )
         return _home(request, form, status=502)
     return redirect(address)
@@ -91,7 +94,9 @@ def _beyond_a_limit(
         left = number_text(toman_from_micro(error.remaining_micro), language=get_language())
         form.add_error(
             "amount",
-            _("With this you would pay more than is possible in one day. Today %(left)s Toman are left.")
+            _(
+                "This would take you past the most you can pay in one day. You can still pay %(left)s Toman today."
+            )
             % {"left": left},
         )
         return _home(request, form, status=400)
@@ -127,7 +132,7 @@ def topup_return(request: HttpRequest, topup_id: UUID) -> HttpResponse:
 def topup(request: HttpRequest, topup_id: UUID) -> HttpResponse:
     """What became of a top-up. It only reads, so it may be loaded any number of times."""
     try:
-        found = topups.get(user_id=_user_id(request), topup_id=topup_id)
+        found = topups.get(user_id=signed_in.user_id(request), topup_id=topup_id)
     except topups.UnknownTopUp:
         raise Http404 from None
     return render(request, "wallet/topup.html", {"topup": found, "balance": _balance(request)})
@@ -138,7 +143,7 @@ def topup(request: HttpRequest, topup_id: UUID) -> HttpResponse:
 def check_topup(request: HttpRequest, topup_id: UUID) -> HttpResponse:
     """The payer asks us to ask the gateway."""
     try:
-        topups.check(user_id=_user_id(request), topup_id=topup_id)
+        topups.check(user_id=signed_in.user_id(request), topup_id=topup_id)
     except topups.UnknownTopUp:
         raise Http404 from None
     return redirect("wallet:topup", topup_id)
@@ -154,7 +159,7 @@ def _out_of_range(request: HttpRequest, form: TopUpForm) -> HttpResponse:
 
 
 def _home(request: HttpRequest, form: TopUpForm, *, status: int = 200) -> HttpResponse:
-    user_id = _user_id(request)
+    user_id = signed_in.user_id(request)
     gateway = gateways.configured()
     allowed = range(settings.TOPUP_MIN_TOMAN, settings.TOPUP_MAX_TOMAN + 1)
     context = {
@@ -189,11 +194,6 @@ def _chosen_threshold(user_id: int) -> str:
 
 def _balance(request: HttpRequest) -> reports.Balance | None:
     try:
-        return reports.balance(user_id=_user_id(request))
+        return reports.balance(user_id=signed_in.user_id(request))
     except reports.UnknownWallet:
         return None  # an admin's account, for one
-
-
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None, "login_required stands before every view here"
-    return int(request.user.pk)

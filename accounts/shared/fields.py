@@ -34,7 +34,7 @@ class TomanField(forms.CharField):
         match = (SIGNED if self.signed else UNSIGNED).fullmatch(IGNORED.sub("", given))
         if match is None:
             raise forms.ValidationError(
-                _("Write the amount as a whole number of Toman, for example 100,000.")
+                _("Enter the amount as a whole number of Toman, for example 100,000.")
             )
         if len(match["digits"]) > DIGITS_MAX:
             raise forms.ValidationError(_("This amount is too large."))
@@ -78,7 +78,7 @@ class DayField(forms.CharField):
         except ValueError:  # the 31st of a shorter month
             day = None
         if day is None:
-            raise forms.ValidationError(_("Write a day like 1405/09/02 or 2026-11-23."))
+            raise forms.ValidationError(_("Enter a day such as 1405/09/02 or 2026-11-23."))
         return day
 
 

@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
-from django.utils.translation import gettext as _
 
 from accounts.shared import formats
-from wallet.money import micro_from_rial, toman_text
+from wallet import wording
+from wallet.money import micro_from_rial
 
 register = template.Library()
 NOTHING = "—"
@@ -20,9 +21,7 @@ NOTHING = "—"
 @register.filter
 def toman(micro: int | None) -> str:
     """Micro-Rial as Toman with the unit: `1,234.5 Toman`."""
-    if micro is None:
-        return NOTHING
-    return _("%(amount)s Toman") % {"amount": formats.figure_text(toman_text(micro), language=get_language())}
+    return NOTHING if micro is None else wording.toman(micro)
 
 
 @register.filter
@@ -34,9 +33,7 @@ def rial_as_toman(rial: int) -> str:
 @register.filter
 def toman_change(micro: int) -> str:
     """Likewise for what came or went, with its sign: `+1,234.5 Toman`."""
-    sign = "+" if micro > 0 else ""
-    change = formats.figure_text(sign + toman_text(micro), language=get_language())
-    return _("%(amount)s Toman") % {"amount": change}
+    return wording.toman_change(micro)
 
 
 @register.filter
@@ -82,6 +79,19 @@ def mobile_text(mobile: str) -> SafeString:
     """An E.164 mobile number the way people here write it, `0912…`, kept left to right."""
     local = "0" + mobile.removeprefix("+98") if mobile.startswith("+98") else mobile
     return format_html('<bdi dir="ltr">{}</bdi>', formats.digits_text(local, language=get_language()))
+
+
+@register.simple_block_tag
+def table(content: str, *, labelledby: str = "", label: str = "", modifier: str = "") -> SafeString:
+    """A table that scrolls by itself where it is too wide; named by the id of a heading or by a text of its own."""
+    shown = {"content": content, "labelledby": labelledby, "label": label, "modifier": modifier}
+    return render_to_string("table.html", shown)
+
+
+@register.simple_block_tag
+def empty_state(content: str, *, heading: str = "") -> SafeString:
+    """What stands where there is nothing to list: why, and what to do next."""
+    return render_to_string("empty_state.html", {"content": content, "heading": heading})
 
 
 @register.simple_tag(takes_context=True)

@@ -40,7 +40,7 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     fieldsets = (
         (None, {"fields": ["model_id", "description", "description_fa", "owned_by", "is_active"]}),
         (
-            _("What it takes and makes"),
+            _("What it accepts and produces"),
             {
                 "fields": [
                     "context_tokens",
@@ -52,9 +52,7 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         (
             _("What bounds a prompt"),
             {
-                "description": _(
-                    "Safe for the tokenizers and templates that are known; seldom to be changed."
-                ),
+                "description": _("Safe for all known tokenizers and templates; rarely needs changing."),
                 "fields": [
                     "media_part_tokens",
                     "template_tokens",
@@ -64,7 +62,7 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             },
         ),
         (
-            _("What upstreams reported beyond it"),
+            _("What upstreams reported beyond its limits"),
             {"fields": ["learned_context_tokens", "learned_output_tokens"]},
         ),
     )
@@ -84,10 +82,10 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         label=_("API key"),
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=_("Kept encrypted and never shown. Empty: the present one stays."),
+        help_text=_("Stored encrypted and never shown. Leave empty to keep the current one."),
     )
     no_api_key = forms.BooleanField(
-        label=_("Needs no API key"), required=False, help_text=_("Forgets the present one.")
+        label=_("Needs no API key"), required=False, help_text=_("Deletes the stored one.")
     )
     # (URL, error) of what was posted; UpstreamAdmin fills it in.
     checked_url: tuple[str, str] = ("", "")
@@ -117,7 +115,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         data: dict[str, Any] = super().clean() or self.cleaned_data
         key, is_keyless = data.get("api_key"), data.get("no_api_key")
         if key and is_keyless:
-            self.add_error("no_api_key", _("Either a key or none."))
+            self.add_error("no_api_key", _("Enter a key or tick that none is needed, not both."))
         is_elsewhere = "base_url" in data and origin(data["base_url"]) != origin(self.instance.base_url)
         if self.instance.api_key_encrypted and is_elsewhere and not key and not is_keyless:
             self.add_error(

@@ -11,14 +11,14 @@ from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.fields import DIGITS_MAX, IGNORED, LTR
-from accounts.shared.formats import figure_text, number_text
+from accounts.shared.formats import number_text
 from proxy.catalogue import offers, price_changes, price_rules
 from proxy.catalogue.models import LanguageModel, PerMillion, Price
 from proxy.catalogue.price_rules import Jump
 from proxy.catalogue.pricing import PriceQuote
 from proxy.catalogue.served import quote
-from wallet.admin.read_only import toman
-from wallet.money import RIAL_PER_TOMAN, micro_from_rial, micro_from_toman, toman_text
+from wallet.money import RIAL_PER_TOMAN, micro_from_rial, micro_from_toman
+from wallet.wording import toman
 
 COMPONENTS = {
     "input_rial_per_million": _("input"),
@@ -50,7 +50,7 @@ class TomanPriceField(forms.CharField):
         match = AMOUNT.fullmatch(IGNORED.sub("", given))
         if match is None or DECIMAL_COMMA.search(given):
             raise ValidationError(
-                _("Write the price in Toman, with one decimal digit at most, for example 30,000 or 12.5.")
+                _("Enter the price in Toman, with at most one decimal digit, for example 30,000 or 12.5.")
             )
         return int(match["toman"]) * RIAL_PER_TOMAN + int(match["tenth"] or 0)
 
@@ -64,10 +64,10 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
         label=CACHED_INPUT, required=False, help_text=_("Empty: cached input costs what input costs.")
     )
     confirm_jump = forms.BooleanField(
-        label=_("Yes, this price is meant"), required=False, widget=forms.HiddenInput
+        label=_("Yes, this price is intended"), required=False, widget=forms.HiddenInput
     )
     confirm_free = forms.BooleanField(
-        label=_("Yes, this is to be free"), required=False, widget=forms.HiddenInput
+        label=_("Yes, this is meant to be free"), required=False, widget=forms.HiddenInput
     )
     waits = False
 
@@ -104,7 +104,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
             self._ask("confirm_free", free_text(free))
         self.waits = price_changes.needs_second(price)
         if self.waits and price_changes.is_waiting(self._model_id(data)):
-            self.add_error(None, _("A price of this model is waiting for a second admin already."))
+            self.add_error(None, _("A price of this model is already waiting for a second admin."))
         return data
 
     def save(self, commit: bool = True) -> Price:
@@ -157,13 +157,14 @@ def jump_text(jumps: list[Jump]) -> str:
         for jump in jumps
     )
     return gettext(
-        "That is five times off the last price or more, per million tokens: %(changes)s. Tick here if it is meant."
+        "This is at least five times the last price, or a fifth of it or less, per million tokens: %(changes)s. "
+        "Tick here if that is intended."
     ) % {"changes": changes}
 
 
 def free_text(free: list[str]) -> str:
     names = gettext(", ").join(str(COMPONENTS[name]) for name in free)
-    return gettext("Nothing would be charged for %(components)s. Tick here if it is meant.") % {
+    return gettext("Nothing would be charged for %(components)s. Tick here if that is intended.") % {
         "components": names
     }
 
@@ -194,7 +195,7 @@ class ShownPrices:
 def _both_units(rial: int | None) -> str:
     if rial is None:
         return "-"
-    return gettext("%(toman)s Toman (%(rial)s Rial)") % {
-        "toman": figure_text(toman_text(micro_from_rial(rial)), language=get_language()),
+    return gettext("%(toman)s (%(rial)s Rial)") % {
+        "toman": toman(micro_from_rial(rial)),
         "rial": number_text(rial, language=get_language()),
     }

@@ -37,7 +37,7 @@ class FigureField(forms.CharField):
     def clean(self, value: Any) -> int:
         figure = IGNORED.sub("", super().clean(value))
         if not figure.isdecimal():
-            raise forms.ValidationError(_("Write a whole number, for example 1,000."))
+            raise forms.ValidationError(_("Enter a whole number, for example 1,000."))
         number = int(figure)  # reads the digits of every script
         if number < self.minimum:
             raise forms.ValidationError(_("This figure is too small."))
@@ -50,9 +50,9 @@ class CostForm(forms.Form):
     """Tokens are those of one request; `cached` is the share of its input in percent."""
 
     model = forms.ChoiceField(label=_("Model"))
-    input = FigureField(label=_("Input tokens of a request"), minimum=0, maximum=FIGURE_MAX)
-    cached = FigureField(label=_("Of these from the cache, in percent"), minimum=0, maximum=100)
-    output = FigureField(label=_("Output tokens of a request"), minimum=0, maximum=FIGURE_MAX)
+    input = FigureField(label=_("Input tokens per request"), minimum=0, maximum=FIGURE_MAX)
+    cached = FigureField(label=_("Share of them from the cache, in percent"), minimum=0, maximum=100)
+    output = FigureField(label=_("Output tokens per request"), minimum=0, maximum=FIGURE_MAX)
     requests = FigureField(label=_("Number of requests"), minimum=1, maximum=FIGURE_MAX)
 
     def __init__(self, given: dict[str, str], *, models: Sequence[ServedModel]) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
@@ -13,9 +14,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.models import Tier, User
-from accounts.shared import formats
+from accounts.shared import formats, signed_in
 from keys.models import APIKey
 from proxy.catalogue.models import LanguageModel
+from proxy.dashboard.docs import examples
+from proxy.dashboard.gauge import Gauge
 from proxy.limits import fullness
 from proxy.usage import figures, periods
 from proxy.usage import log as usage_log
@@ -41,23 +44,6 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Fullness:
-    """How much of a limit is used at this moment."""
-
-    used: int
-    limit: int
-
-    @property
-    def percent(self) -> int:
-        """From 0 to 100, cut; what is over the limit (tokens can be) counts as full."""
-        return min(self.used * 100 // self.limit, 100)
-
-    @property
-    def is_high(self) -> bool:
-        return self.percent >= 80
-
-
-@dataclass(frozen=True, slots=True)
 class UsedLimits:
     """What was used of the limits of a key, or of all keys together (`key` is None).
 
@@ -65,9 +51,9 @@ class UsedLimits:
     """
 
     key: figures.KeyLabel | None
-    requests: Fullness
-    tokens: Fullness
-    running: Fullness | None
+    requests: Gauge
+    tokens: Gauge
+    running: Gauge | None
 
     @property
     def percent(self) -> int:
@@ -93,7 +79,7 @@ class Overview:
     fullest: list[UsedLimits] | None
     steps: Steps
     recent: list[usage_log.LoggedRequest]
-    model_id: str | None
+    example: str | None
 
 
 def load(*, user_id: int, now: datetime, month_start: date) -> Overview:
@@ -121,8 +107,14 @@ def load(*, user_id: int, now: datetime, month_start: date) -> Overview:
             has_called=bool(recent),
         ),
         recent=recent,
-        model_id=LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True).first(),
+        example=_example(),
     )
+
+
+def _example() -> str | None:
+    """A first call, from a terminal; None while no model is on sale."""
+    model_id = LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True).first()
+    return model_id and examples.CURL.written(base_url=settings.BASE_URL, model_id=model_id).first
 
 
 def _days_left(available_micro: int, spent_micro: int, *, days: int) -> int | None:
@@ -149,9 +141,9 @@ def _of_key(key: APIKey, window: fullness.Window, tier: Tier) -> UsedLimits:
     at_once = [limit for limit in (key.concurrency, tier.concurrency) if limit]
     return UsedLimits(
         key=figures.KeyLabel(key.name, key.last_four),
-        requests=Fullness(window.requests, min(key.rpm or tier.rpm, tier.rpm)),
-        tokens=Fullness(window.tokens, min(key.tpm or tier.tpm, tier.tpm)),
-        running=Fullness(window.running, min(at_once)) if at_once else None,
+        requests=Gauge(window.requests, min(key.rpm or tier.rpm, tier.rpm)),
+        tokens=Gauge(window.tokens, min(key.tpm or tier.tpm, tier.tpm)),
+        running=Gauge(window.running, min(at_once)) if at_once else None,
     )
 
 
@@ -159,9 +151,9 @@ def _of_account(window: fullness.Window, tier: Tier) -> UsedLimits:
     factor, at_once = tier.account_factor, tier.concurrency
     return UsedLimits(
         key=None,
-        requests=Fullness(window.requests, tier.rpm * factor),
-        tokens=Fullness(window.tokens, tier.tpm * factor),
-        running=Fullness(window.running, at_once * factor) if at_once else None,
+        requests=Gauge(window.requests, tier.rpm * factor),
+        tokens=Gauge(window.tokens, tier.tpm * factor),
+        running=Gauge(window.running, at_once * factor) if at_once else None,
     )
 
 
@@ -170,7 +162,6 @@ def _of_account(window: fullness.Window, tier: Tier) -> UsedLimits:
 @never_cache
 def overview(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
-    assert request.user.pk is not None, "login_required stands before"
     month_start = formats.month_start(timezone.localdate(now), language=get_language())
-    shown = load(user_id=int(request.user.pk), now=now, month_start=month_start)
+    shown = load(user_id=signed_in.user_id(request), now=now, month_start=month_start)
     return render(request, "proxy/overview.html", {"overview": shown})

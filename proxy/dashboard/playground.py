@@ -1,5 +1,6 @@
 """The playground: a page that calls the API from the browser, with a short-lived key. The conversation stays there."""
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -12,14 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 from keys import lifecycle
 from proxy.catalogue import served as catalogue
 from proxy.catalogue.price_list import price_list
+from proxy.dashboard.docs import examples
 from proxy.dashboard.keys.wording import no_new_keys_text
-
-# Of the code that playground.js writes.
-LANGUAGES = (
-    ("curl", "cURL"),
-    ("python", "Python"),
-    ("node", "Node.js"),
-)
 
 
 @require_safe
@@ -28,7 +23,9 @@ LANGUAGES = (
 def page(request: HttpRequest) -> HttpResponse:
     served = catalogue.load(timezone.now()).values()
     models = price_list(served, language=get_language())
-    return render(request, "proxy/playground.html", {"models": models, "languages": LANGUAGES})
+    # playground_code.js writes the bodies.
+    shown = [each.written(base_url=settings.BASE_URL) for each in examples.EXAMPLES if each.body]
+    return render(request, "proxy/playground.html", {"models": models, "examples": shown})
 
 
 @require_POST

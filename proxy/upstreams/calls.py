@@ -1,6 +1,6 @@
 """Calls to upstreams: one connection pool per process, and what their answers mean before the first byte.
 
-aiohttp, not httpx: 90 against 1,870 µs of CPU per call, 32 at once (CONTRIBUTING.md, Decisions).
+aiohttp, not httpx: 90 against 1,870 µs of CPU per call, 32 at once (proxy/README.md, Decisions).
 """
 
 import asyncio

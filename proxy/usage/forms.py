@@ -24,7 +24,7 @@ PERIODS = [
     ("90d", _("90 days")),
     (DAYS, _("Chosen days")),
 ]
-OUTCOMES = [("", _("every outcome")), (FAILED, _("failed, whatever the cause")), *UsageRecord.Outcome.choices]
+OUTCOMES = [("", _("every outcome")), (FAILED, _("failed, for any reason")), *UsageRecord.Outcome.choices]
 
 
 class UsageForm(forms.Form):
@@ -57,13 +57,13 @@ class UsageForm(forms.Form):
         if since is None and until is None:
             return  # none is chosen yet: the usual period is shown meanwhile
         if since is None:
-            self.add_error("since", _("Write the first day, like 1405/09/02 or 2026-11-23."))
+            self.add_error("since", _("Enter the first day, such as 1405/09/02 or 2026-11-23."))
         elif since > today:
             self.add_error("since", _("This day has not come yet."))
         elif until is not None and until < since:
             self.add_error("until", _("The last day comes before the first one."))
         elif (min(until or today, today) - since).days >= periods.DAYS_MAX:
-            self.add_error("until", _("Choose at most a year at once."))
+            self.add_error("until", _("Choose a year at most."))
 
     def chosen_period(self) -> Period:
         """The period of a valid form; its days are whole days, and none lies in the future."""

@@ -12,6 +12,7 @@ from proxy.usage import wording as usage_wording
 from proxy.usage.chart import Chart
 from proxy.usage.figures import PeriodUsage, Slice
 from proxy.usage.periods import Period
+from wallet.wording import toman
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def _requests(slices: list[Slice], starts: list[str]) -> Picture:
 def _cost(slices: list[Slice], starts: list[str]) -> Picture:
     costs = [each.figures.cost_micro for each in slices]
     drawn = chart.bars([costs], rtl=get_language_bidi())
-    told = [usage_wording.toman(cost) for cost in costs]
+    told = [toman(cost) for cost in costs]
     return _picture(
         "cost",
         _("Cost"),
@@ -79,7 +80,7 @@ def _cost(slices: list[Slice], starts: list[str]) -> Picture:
         looks=[("a", "")],
         starts=starts,
         told=told,
-        peak=usage_wording.toman(drawn.peak),
+        peak=toman(drawn.peak),
     )
 
 

@@ -76,17 +76,18 @@ FROM proxy_usagerollup WHERE latency_counts IS NULL
 """
 
 
-def roll_up() -> datetime | None:
+def roll_up(*, since: datetime | None = None) -> datetime | None:
     """Sums the records from an hour before the last rolled-up hour on; returns that moment. Opens a transaction.
 
     It misses nothing however long ago it last ran, and changes nothing if run twice. None: nothing was used yet.
+    `since` is for records that were made with an earlier time.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        last = rolled_up_until()
+        last = rolled_up_until() if since is None else None
         if last is not None:
-            since: datetime | None = last - LATE
-        else:
+            since = last - LATE
+        elif since is None:
             since = UsageRecord.objects.order_by("created_at").values_list("created_at", flat=True).first()
         if since is not None:
             _remake(cursor, since=since, until=FOREVER)

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from accounts.shared import signed_in
 from accounts.shared.downloads import csv_response
 from proxy.usage import figures, pictures
 from proxy.usage import log as usage_log
@@ -33,7 +34,9 @@ def usage(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _refused(request, "proxy/usage.html", form)
     period = form.chosen_period()
-    used = figures.over(user_id=_user_id(request), period=period, key_id=form.key_id(), model=form.model_id())
+    used = figures.over(
+        user_id=signed_in.user_id(request), period=period, key_id=form.key_id(), model=form.model_id()
+    )
     context = {
         "period": period,
         "by_hour": period.by == "hour",
@@ -54,7 +57,7 @@ def log(request: HttpRequest) -> HttpResponse:
     cursor = request.GET.get("before")
     context = {
         "period": form.chosen_period(),
-        "log": usage_log.page(user_id=_user_id(request), wanted=form.wanted(), cursor=cursor),
+        "log": usage_log.page(user_id=signed_in.user_id(request), wanted=form.wanted(), cursor=cursor),
         "is_first_page": not cursor,
     }
     return _page(request, "proxy/log.html", form, context)
@@ -68,7 +71,7 @@ def log_csv(request: HttpRequest) -> HttpResponseBase:
     form = _form(request, LogForm)
     if not form.is_valid():
         return _refused(request, "proxy/log.html", form)
-    chunks = usage_csv.chunks(user_id=_user_id(request), wanted=form.wanted(), wording=_wording())
+    chunks = usage_csv.chunks(user_id=signed_in.user_id(request), wanted=form.wanted(), wording=_wording())
     return csv_response(chunks, filename=f"requests-{timezone.localdate()}.csv")
 
 
@@ -77,7 +80,7 @@ def log_csv(request: HttpRequest) -> HttpResponseBase:
 @never_cache
 def one_request(request: HttpRequest, request_id: str) -> HttpResponse:
     """By the id that the client saw as `x-request-id`."""
-    user_id = _user_id(request)
+    user_id = signed_in.user_id(request)
     try:
         logged = usage_log.one(user_id=user_id, request_id=UUID(request_id))
     except (ValueError, UsageRecord.DoesNotExist):
@@ -94,11 +97,11 @@ def one_request(request: HttpRequest, request_id: str) -> HttpResponse:
 
 
 def _form(request: HttpRequest, kind: type[Form]) -> Form:
-    return kind(request.GET, now=timezone.now(), keys=figures.key_names(_user_id(request)))
+    return kind(request.GET, now=timezone.now(), keys=figures.key_names(signed_in.user_id(request)))
 
 
 def _page(request: HttpRequest, template: str, form: UsageForm, context: dict[str, Any]) -> HttpResponse:
-    used = figures.pairs(user_id=_user_id(request), period=context["period"])
+    used = figures.pairs(user_id=signed_in.user_id(request), period=context["period"])
     form.offer_models([model for _key_id, model in used])
     chosen = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
     common = {name: value for name, value in chosen.items() if name in UsageForm.base_fields}
@@ -152,8 +155,3 @@ def _wording() -> usage_csv.Wording:
         outcomes={each.value: str(each.label) for each in UsageRecord.Outcome},
         billed_by={each.value: str(each.label) for each in UsageRecord.BilledBy},
     )
-
-
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None, "login_required stands before every view here"
-    return int(request.user.pk)

@@ -1,4 +1,4 @@
-"""How the usage pages write amounts and durations, in the language of the page."""
+"""How the usage pages write numbers, durations and times, in the language of the page."""
 
 from datetime import datetime
 
@@ -6,11 +6,6 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from accounts.shared import formats
-from wallet.money import toman_text
-
-
-def toman(micro: int) -> str:
-    return _("%(amount)s Toman") % {"amount": formats.figure_text(toman_text(micro), language=get_language())}
 
 
 def number(value: int) -> str:

@@ -46,6 +46,6 @@ def test_whoever_has_signed_in_before_is_let_in_when_strangers_have_used_their_p
     while Challenge.objects.count() < 7:
         challenges.issue(mobile=new_mobile(), address="192.0.2.1", now=timezone.now() - timedelta(seconds=30))
     assert Client().post("/sign-in/", {"mobile": new_mobile()}).status_code == 429
-    # Known for its own number alone.
+    # Known for its number alone.
     assert browser.post("/sign-in/", {"mobile": new_mobile()}).status_code == 429
     assert browser.post("/sign-in/", {"mobile": mobile}).status_code == 302

@@ -79,7 +79,7 @@ def test_a_second_admin_approves_and_the_old_number_is_told(
     assert [text for mobile, text in sent if mobile == old]
     assert not Session.objects.filter(user=customer).exists()
     assert signed_in.get("/keys/").status_code == 302
-    assert "approved or rejected before" in decide(second, change)
+    assert "already been approved or rejected" in decide(second, change)
     assert LogEntry.objects.get_for_object(customer).filter(changes__has_key="mobile").count() == 2
     assert LogEntry.objects.get_for_object(change).count() == 2
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_changed_is_said_in_the_form(customer: User) -> None:
         assert words in page.content.decode()
     assert not NumberChange.objects.exists()
     ask(browser, customer, new_mobile())
-    assert "is waiting already" in ask(browser, customer, new_mobile()).content.decode()
+    assert "is already waiting" in ask(browser, customer, new_mobile()).content.decode()
     assert NumberChange.objects.count() == 1
 
 
@@ -143,7 +143,7 @@ def test_a_change_is_rejected_once(customer: User) -> None:
     ask(admin_browser(), customer, new_mobile())
     change, browser = NumberChange.objects.get(), admin_browser()
     assert "1 request was decided." in decide(browser, change, "reject")
-    assert "approved or rejected before" in decide(browser, change)
+    assert "already been approved or rejected" in decide(browser, change)
     customer.refresh_from_db()
     assert customer.mobile == before
 

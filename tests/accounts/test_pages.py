@@ -87,7 +87,7 @@ def test_a_wrong_code_says_so_and_the_field_comes_back_empty(browser: Client) ->
     ask(english(browser), new_mobile())
     wrong = another(code_of(browser))
     page = browser.post("/sign-in/code/", {"code": wrong}).content.decode()
-    assert "This code is not right. You have 4 more tries." in page
+    assert "This code is not right. You have 4 tries left." in page
     assert wrong not in page
 
 

@@ -70,10 +70,10 @@ def test_ending_a_session_asks_first_and_signs_that_browser_out_at_its_next_page
     assert "Safari on iPhone" in asked.content.decode()
     assert there.get("/keys/").status_code == 200
     ended = here.post(link, follow=True)
-    assert "That browser is signed out." in ended.content.decode()
+    assert "That browser has been signed out." in ended.content.decode()
     assert there.get("/keys/").headers["Location"].startswith("/sign-in/")
     assert here.get("/keys/").status_code == 200
-    assert "That browser is signed out already." in here.post(link, follow=True).content.decode()
+    assert "That browser was already signed out." in here.post(link, follow=True).content.decode()
 
 
 def test_all_others_are_ended_at_once(user: User) -> None:
@@ -81,7 +81,7 @@ def test_all_others_are_ended_at_once(user: User) -> None:
     stranger = signed_in(opening.open_account(mobile=new_mobile()))
     assert here.get("/settings/sessions/end-others/").status_code == 200
     ended = here.post("/settings/sessions/end-others/", follow=True)
-    assert "2 other browsers are signed out." in ended.content.decode()
+    assert "2 other browsers have been signed out." in ended.content.decode()
     assert all(other.get("/keys/").status_code == 302 for other in others)
     assert here.get("/keys/").status_code == stranger.get("/keys/").status_code == 200
 

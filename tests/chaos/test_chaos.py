@@ -9,6 +9,8 @@ import pytest
 from tests.chaos import faults
 from tests.live import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(120)
 def test_a_few_rounds_of_chaos_leave_every_book_in_agreement() -> None:

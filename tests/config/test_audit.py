@@ -9,6 +9,8 @@ import pytest
 
 from tests.live import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -43,6 +45,7 @@ def test_a_package_that_could_not_be_looked_up_fails_the_audit(project: Path) ->
 
 def test_a_lock_file_without_packages_fails_the_audit(project: Path) -> None:
     (project / "requirements.txt").write_text("# nothing\n")
+    (project / ".venv" / "dev").touch()  # installed since
     answer = audit(project, status=0)
     assert answer.returncode != 0
     assert "nothing was audited" in answer.stdout

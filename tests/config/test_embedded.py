@@ -14,6 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from config import embedded
 from tests.config.processes import eventually, family, gone
 
+pytestmark = pytest.mark.slow
+
 
 def test_sockets_live_in_the_data_folder() -> None:
     assert embedded.socket_dir(Path("/srv/hamiran")) == Path("/srv/hamiran/run")

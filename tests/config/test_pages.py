@@ -206,7 +206,7 @@ def test_the_front_page_shows_what_is_on_sale_and_the_tiers(client: Client) -> N
     page = client.get("/").content.decode()
     assert "Quick" in page
     assert "180,000 Toman" in page
-    assert f"{tier.rpm} requests a minute" in page
+    assert f"{tier.rpm} requests per minute" in page
 
 
 def test_the_front_page_stands_without_anything_on_sale(client: Client) -> None:
@@ -259,7 +259,7 @@ def test_while_the_database_is_away_pages_ask_for_patience() -> None:
     browser.cookies["hamiran_language"], browser.cookies["hamiran_theme"] = "en", "dark"
     page = browser.get("/outage/")
     assert (page.status_code, page.headers["Retry-After"]) == (503, "30")
-    assert "We are back in a moment" in page.content.decode()
+    assert "We will be back in a moment" in page.content.decode()
     assert 'data-theme="dark"' in page.content.decode()
     assert "connection refused" not in page.content.decode()
 

@@ -17,6 +17,8 @@ import pytest
 from config import supervisor
 from tests.config.processes import eventually, family, gone
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 

@@ -59,3 +59,24 @@ def test_the_navigation_marks_where_one_is(path: str, is_current: bool) -> None:
 def test_a_label_of_the_navigation_is_escaped() -> None:
     link = render('{% nav_link "keys:list" label %}', "en", request=RequestFactory().get("/"), label="<b>")
     assert "&lt;b&gt;" in link
+
+
+def test_a_table_is_named_by_a_heading_or_by_a_text() -> None:
+    rows = "<tbody><tr><td>{{ it }}</td></tr></tbody>"
+    by_id = render('{% table labelledby="ended" %}' + rows + "{% endtable %}", "en", it="<b>")
+    assert 'tabindex="0" role="group"\n  aria-labelledby="ended">' in by_id
+    assert '<table class="table"><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>' in by_id
+    by_text = render(
+        '{% table label=name modifier="table-scroll--tall" %}{% endtable %}', "en", name="“A” & B"
+    )
+    assert 'class="table-scroll table-scroll--tall"' in by_text
+    assert 'aria-label="“A” &amp; B"' in by_text
+
+
+def test_an_empty_place_has_a_heading_where_there_is_more_to_say() -> None:
+    assert "<h2>" not in render("{% empty_state %}<p>Nothing yet.</p>{% endempty_state %}", "en")
+    shown = render(
+        "{% empty_state heading=name %}<p>{{ it }}</p>{% endempty_state %}", "en", name="<i>", it="<b>"
+    )
+    assert "<h2>&lt;i&gt;</h2>" in shown
+    assert "<p>&lt;b&gt;</p>" in shown

@@ -116,7 +116,7 @@ def test_parameters_take_persian_digits_and_only_what_is_in_range(page: Page) ->
         page.locator("#send").click()
     body = body_of(sent.value)
     assert (body["temperature"], body["max_tokens"], "stream" in body) == (0.5, 3, False)
-    expect(page.locator(".turn__facts")).to_contain_text("cut at the longest answer")
+    expect(page.locator(".turn__facts")).to_contain_text("cut off at the longest answer allowed")
 
 
 def test_a_stopped_answer_stays_and_says_that_it_is_paid_for(page: Page) -> None:
@@ -136,10 +136,10 @@ def test_a_stopped_answer_stays_and_says_that_it_is_paid_for(page: Page) -> None
         (400, "invalid_value", "words of invalid_value"),
         (402, "insufficient_balance", "Your wallet does not cover this call."),
         (403, "wallet_frozen", "Your wallet is being checked."),
-        (404, "model_not_found", "This model is not on sale any more."),
+        (404, "model_not_found", "This model is no longer on sale."),
         (413, "request_too_large", "The conversation has become too long."),
         (400, "context_length_exceeded", "The conversation has become too long."),
-        (502, "upstream_error", "The model does not answer right now."),
+        (502, "upstream_error", "The model is not answering right now."),
     ],
 )
 def test_a_refusal_says_what_to_do_next(page: Page, status: int, code: str, words: str) -> None:
@@ -162,7 +162,7 @@ def test_who_asked_too_often_waits_as_long_as_the_answer_says(page: Page) -> Non
     ask(page, "Hello")
     again = page.locator("[data-again]")
     expect(again).to_be_disabled()
-    expect(page.locator("#trouble")).to_contain_text("You can go on in")
+    expect(page.locator("#trouble")).to_contain_text("You can continue in")
     expect(again).to_be_enabled()
     page.unroute(COMPLETIONS)
     again.click()
@@ -173,7 +173,7 @@ def test_who_asked_too_often_waits_as_long_as_the_answer_says(page: Page) -> Non
 def test_a_conversation_beyond_the_limit_of_a_minute_is_not_to_be_sent_again(page: Page) -> None:
     refuse(page, 413, "request_exceeds_limit")
     ask(page, "Hello")
-    expect(page.locator("#trouble")).to_contain_text("more than your tier takes in a minute")
+    expect(page.locator("#trouble")).to_contain_text("more than your tier allows per minute")
     expect(page.locator("[data-again]")).to_have_count(0)
 
 

@@ -141,7 +141,7 @@ def test_another_server_gets_the_key_that_is_entered_with_it_or_none(browser: Cl
     both = browser.post(
         address(Upstream, "change", upstream.pk), upstream_form(name=upstream.name, no_api_key="on")
     )
-    assert "Either a key or none." in both.content.decode()
+    assert "Enter a key or tick that none is needed, not both." in both.content.decode()
     for form, key in (
         (upstream_form(name=upstream.name), "sk-very-secret"),
         (

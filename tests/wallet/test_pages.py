@@ -77,7 +77,7 @@ def test_a_second_click_on_pay_and_the_back_button_change_nothing(browser: Clien
     for choice in ("pay", "cancel"):
         assert "has been added" in browser.post(gateway_page, {"choice": choice}, follow=True).text
     back = browser.get(gateway_page).text
-    assert "This payment was made before." in back
+    assert "This payment has already been made." in back
     found = re.search(r'href="([^"]*Authority=[^"]*)"', back)
     assert found
     assert "has been added" in browser.get(unescape(found[1]), follow=True).text
@@ -112,7 +112,7 @@ def test_a_day_that_is_full_is_pointed_out(browser: Client, settings: Any) -> No
     go_to_pay(browser)
     response = browser.post(reverse("wallet:start_topup"), {"amount": "50000"})
     assert response.status_code == 400
-    assert "Today 10,000 Toman are left" in response.text
+    assert "You can still pay 10,000 Toman today" in response.text
 
 
 @pytest.mark.parametrize(("language", "expected"), [("en", "start a new one in 60 minutes"), ("fa", "۶۰")])

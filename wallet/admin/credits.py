@@ -33,7 +33,9 @@ class AdjustmentForm(forms.ModelForm):  # type: ignore[type-arg]
     amount = TomanField(
         label=_("Amount in Toman"),
         signed=True,
-        help_text=_("Below zero takes money from the wallet. A refund is always below zero, a gift never."),
+        help_text=_(
+            "An amount below zero takes money from the wallet. A refund is always below zero, a gift never."
+        ),
     )
 
     class Meta:
@@ -67,7 +69,9 @@ class AdjustmentForm(forms.ModelForm):  # type: ignore[type-arg]
             or (kind == Adjustment.Kind.REFUND and amount_micro > 0)
             or (kind == Adjustment.Kind.GIFT and amount_micro < 0)
         ):
-            self.add_error("amount", _("A refund is below zero, a gift above, and nothing is exactly zero."))
+            self.add_error(
+                "amount", _("A refund is below zero, a gift above it, and no amount is exactly zero.")
+            )
         elif self.instance.wallet.available_micro + amount_micro < 0:
             self.add_error("amount", not_covered(self.instance.wallet))
         return data
@@ -149,7 +153,7 @@ class AdjustmentAdmin(AskAndDecideAdmin, ReadOnlyAdmin):
     def own_refusal(self, error: Exception, row: Adjustment) -> str | None:
         match error:
             case approvals.AlreadyDecided():
-                return gettext("It was booked or rejected before.")
+                return gettext("It has already been booked or rejected.")
             case writer.NotCovered():
                 return not_covered(row.wallet)
             case writer.WalletFrozen():

@@ -34,7 +34,7 @@ class WalletAdmin(ReadOnlyAdmin):
     actions = ("unfreeze",)
 
     @admin.action(
-        description=_("Lift the freeze, after the cause is found and mended"), permissions=["unfreeze"]
+        description=_("Lift the freeze, once the cause is found and fixed"), permissions=["unfreeze"]
     )
     def unfreeze(self, request: HttpRequest, wallets: QuerySet[Wallet]) -> None:
         for wallet in wallets.exclude(frozen_at=None):

@@ -5,14 +5,12 @@ import contextlib
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import phone
-from accounts.shared.formats import figure_text
+from wallet import wording
 from wallet.credits.models import Adjustment, PromoRedemption
 from wallet.ledger.models import Hold, JournalEntry
-from wallet.money import toman_text
 from wallet.payments.models import TopUp
 
 
@@ -46,6 +44,4 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic 
 
 def toman(micro: int | None) -> str:
     """An amount in micro-Rial as Toman, with the unit."""
-    if micro is None:
-        return "-"
-    return gettext("%(amount)s Toman") % {"amount": figure_text(toman_text(micro), language=get_language())}
+    return "-" if micro is None else wording.toman(micro)

@@ -23,12 +23,12 @@ from wallet.money import micro_from_toman, toman_from_micro
 class TierForm(forms.ModelForm):  # type: ignore[type-arg]
     sign_up_credit = TomanField(label=_("Sign-up credit in Toman"), required=False)
     min_lifetime_topup = TomanField(
-        label=_("Given from a lifetime top-up of, in Toman"),
+        label=_("Given from this lifetime top-up on, in Toman"),
         required=False,
         help_text=_("Empty: given by an admin only, and never taken away by the system."),
     )
     # Not the model's own field: choosing this tier takes the tick from another, which the database has to see first.
-    is_default = forms.BooleanField(label=_("Tier of new accounts"), required=False)
+    is_default = forms.BooleanField(label=_("Tier for new accounts"), required=False)
 
     class Meta:
         model = Tier
@@ -51,7 +51,7 @@ class TierForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.instance.is_default and not chosen:
             raise ValidationError(
                 _(
-                    "There is always a tier of new accounts. Choose another one instead, and this one loses the tick."
+                    "There is always one tier for new accounts. Tick another one instead, and this one loses its tick."
                 )
             )
         return chosen
@@ -59,7 +59,7 @@ class TierForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_sign_up_credit(self) -> int:
         amount: int = self.cleaned_data["sign_up_credit"] or 0
         if self._needs_second(amount) and sign_up_credit.is_waiting(self.instance):
-            raise ValidationError(_("A change of this tier's sign-up credit is waiting already."))
+            raise ValidationError(_("A change of this tier's sign-up credit is already waiting."))
         return amount
 
     def clean_min_lifetime_topup(self) -> int | None:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
+from accounts.shared import signed_in
 from accounts.shared.paging import cursor
 from wallet.payments import invoices
 from wallet.payments.forms import BuyerForm
@@ -20,7 +21,7 @@ from wallet.payments.forms import BuyerForm
 @never_cache
 def listing(request: HttpRequest) -> HttpResponse:
     before = cursor(request)
-    page = invoices.page(user_id=_user_id(request), before=before)
+    page = invoices.page(user_id=signed_in.user_id(request), before=before)
     return render(request, "wallet/invoices.html", {"page": page, "is_first": before is None})
 
 
@@ -30,7 +31,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 def invoice(request: HttpRequest, topup_id: UUID) -> HttpResponse:
     """One invoice, to be read and printed."""
     try:
-        found = invoices.get(user_id=_user_id(request), topup_id=topup_id)
+        found = invoices.get(user_id=signed_in.user_id(request), topup_id=topup_id)
     except invoices.UnknownInvoice:
         raise Http404 from None
     return render(request, "wallet/invoice.html", {"invoice": found})
@@ -40,15 +41,10 @@ def invoice(request: HttpRequest, topup_id: UUID) -> HttpResponse:
 @login_required
 @never_cache
 def details(request: HttpRequest) -> HttpResponse:
-    """The buyer's own particulars, for coming invoices."""
-    form = BuyerForm(request.POST or None, instance=invoices.buyer_details(_user_id(request)))
+    """The buyer's own particulars, for the invoices to come."""
+    form = BuyerForm(request.POST or None, instance=invoices.buyer_details(signed_in.user_id(request)))
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, _("Saved. It stands on your invoices from now on."))
+        messages.success(request, _("Saved. It appears on your invoices from now on."))
         return redirect("wallet:home")
     return render(request, "wallet/invoice_details.html", {"form": form}, status=400 if form.errors else 200)
-
-
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None, "login_required stands before every view here"
-    return int(request.user.pk)

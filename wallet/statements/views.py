@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from accounts.shared import signed_in
 from accounts.shared.downloads import csv_response
 from accounts.shared.paging import cursor
 from wallet.ledger.models import JournalEntry
@@ -25,7 +26,7 @@ def statement(request: HttpRequest) -> HttpResponse:
     form = StatementForm(request.GET)
     if not form.is_valid():
         return _page(request, form, statements.StatementPage(rows=[], older=None), status=400)
-    page = statements.page(user_id=_user_id(request), before=cursor(request), wanted=form.wanted())
+    page = statements.page(user_id=signed_in.user_id(request), before=cursor(request), wanted=form.wanted())
     return _page(request, form, page)
 
 
@@ -37,7 +38,9 @@ def download(request: HttpRequest) -> HttpResponseBase:
     form = StatementForm(request.GET)
     if not form.is_valid():
         return _page(request, form, statements.StatementPage(rows=[], older=None), status=400)
-    chunks = statements.csv_chunks(user_id=_user_id(request), wanted=form.wanted(), wording=_wording())
+    chunks = statements.csv_chunks(
+        user_id=signed_in.user_id(request), wanted=form.wanted(), wording=_wording()
+    )
     return csv_response(chunks, filename=f"statement-{timezone.localdate()}.csv")
 
 
@@ -67,8 +70,3 @@ def _page(
         "query": urlencode(chosen),
     }
     return render(request, "wallet/statement.html", context, status=status)
-
-
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None, "login_required stands before every view here"
-    return int(request.user.pk)

@@ -27,7 +27,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from config import data_folder, embedded
+from config import data_folder, development, embedded
 from config.env import envstr
 from config.listening import bind
 from config.supervisor import Child, KeepsDyingError, Supervisor
@@ -61,6 +61,13 @@ async def _serve(host: str, listening: socket.socket) -> None:
     logs = settings.VAR_DIR / "logs"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     supervisor = Supervisor(logs=logs, say=_say)
+    changed: set[Path] = set()  # code that is newer than what runs; in development only
+    watching: list[asyncio.Task[None]] = []
+
+    def notice(paths: set[Path]) -> None:
+        _say(f"Changed: {', '.join(sorted(str(path.relative_to(settings.BASE_DIR)) for path in paths))}")
+        changed.update(paths)
+        os.kill(os.getpid(), signal.SIGUSR1)
 
     async def start() -> None:
         began = time.monotonic()
@@ -73,15 +80,20 @@ async def _serve(host: str, listening: socket.socket) -> None:
         supervisor.start(*_celery())
         supervisor.start(*[_web(listening)] * settings.WEB_PROCESSES)
         await _step("Web server, Celery worker and beat", lambda: _wait_until_ready(host))
+        if settings.DEVELOPMENT:
+            watching.extend(development.begin(logs=logs, notice=notice, say=_say))
         _welcome(key, time.monotonic() - began)
 
     async def reload() -> None:
         """Each in a process of its own, because this one goes on with the code that it began with."""
         began = time.monotonic()
         _say("Reloading")
-        await _step("Tables", lambda: _manage("migrate", "--noinput", "--verbosity", "0"))
-        # Nothing is cleared: pages that are open, and processes that still run, name the files that were.
-        await _step("Static files", lambda: _manage("collectstatic", "--noinput", "--verbosity", "0"))
+        if not settings.DEVELOPMENT or any("migrations" in path.parts for path in changed):
+            await _step("Tables", lambda: _manage("migrate", "--noinput", "--verbosity", "0"))
+        if not settings.DEVELOPMENT:
+            # Nothing is cleared: pages that are open, and processes that still run, name the files that were.
+            await _step("Static files", lambda: _manage("collectstatic", "--noinput", "--verbosity", "0"))
+        changed.clear()
         await supervisor.replace("web", ready_seconds=READY_TIMEOUT_SECONDS)
         for name in ("worker", "beat"):
             await supervisor.restart(name)
@@ -138,6 +150,9 @@ def _manage(*arguments: str) -> None:
 
 def _collect_static() -> None:
     """Collects when a source file came, went or changed: hashing and compressing them all takes seconds."""
+    if settings.DEVELOPMENT:  # they are served from where they are written
+        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+        return
     seen = hashlib.sha256()
     for finder in get_finders():
         for path, storage in sorted(finder.list([]), key=lambda found: found[0]):

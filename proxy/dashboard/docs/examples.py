@@ -1,32 +1,60 @@
-"""The reference's examples in four languages, whole and streamed, as written for one installation and key. Pure."""
+"""Calls of the API as code in four languages, whole and streamed: all pages that show code take it from here. Pure."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 # What the texts say where an installation has its own.
 BASE_URL, KEY, MODEL = "https://ham-iran.ir", "hm-your-api-key", "gemini-3.1-flash-lite-preview"
+CONVERSATION = re.compile(r"\[\n.*You are a helpful assistant.*\n *(.*Hello!.*)\n *\]")
+BODY = "BODY"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One language: its name in addresses and on its tab, what the code needs, and the code itself."""
+    """One language: its name in addresses and on its tab, what the code needs, and the code itself.
+
+    The body of the request stands in the code between the two texts of `body` (None: nobody asks where).
+    """
 
     slug: str
     label: str
     title: str
+    body: tuple[str, str] | None
     whole: str
     streamed: str
 
-    def written(self, *, base_url: str, key: str, model_id: str) -> "Example":
+    @property
+    def first(self) -> str:
+        """The shortest whole call: without a system message."""
+        return CONVERSATION.sub(r"[\1]", self.whole)
+
+    @property
+    def whole_around(self) -> str:
+        """The code with BODY in place of the body, for a script that writes bodies itself."""
+        return self._around(self.whole)
+
+    @property
+    def streamed_around(self) -> str:
+        return self._around(self.streamed)
+
+    def _around(self, code: str) -> str:
+        assert self.body is not None
+        start, end = self.body
+        before, body = code.split(start)
+        return f"{before}{start}{BODY}{end}{body.partition(end)[2]}"
+
+    def written(self, *, base_url: str, key: str = KEY, model_id: str = MODEL) -> "Example":
         def write(text: str) -> str:
             return text.strip().replace(BASE_URL, base_url).replace(KEY, key).replace(MODEL, model_id)
 
-        return Example(self.slug, self.label, self.title, write(self.whole), write(self.streamed))
+        return replace(self, whole=write(self.whole), streamed=write(self.streamed))
 
 
 CURL = Example(
     "curl",
     "cURL",
     "cURL",
+    ("-d '", "'"),
     r"""
 curl https://ham-iran.ir/v1/chat/completions \
   -H "Content-Type: application/json" \
@@ -56,6 +84,7 @@ PYTHON = Example(
     "python",
     "Python",
     "Python (OpenAI SDK)",
+    ("create(\n", "\n)"),
     """
 from openai import OpenAI
 
@@ -101,6 +130,7 @@ NODE = Example(
     "node",
     "Node.js",
     "Node.js (OpenAI SDK)",
+    ("create(", ");\n"),
     """
 import OpenAI from "openai";
 
@@ -145,6 +175,7 @@ PHP = Example(
     "php",
     "PHP",
     "PHP (cURL)",
+    None,
     """
 <?php
 $ch = curl_init("https://ham-iran.ir/v1/chat/completions");

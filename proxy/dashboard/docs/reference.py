@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Tier, User
-from keys import lifecycle
+from keys import lifecycle, lookup
 from keys.lifecycle import ListedKey
 from proxy.api.openapi import samples
 from proxy.catalogue import served as catalogue
@@ -21,7 +21,10 @@ from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
 from proxy.dashboard.docs import examples
 from proxy.dashboard.docs.examples import Example
 from proxy.errors import ERRORS, APIError
+from proxy.http import json_bounds
 from proxy.http.responses import COST_HEADER
+from proxy.limits import intake
+from proxy.metering.relay import USAGE_WAIT_SECONDS
 
 # code: what somebody who meets it can do. Every code of the API has its words here.
 ADVICE: dict[str, Promise] = {
@@ -32,17 +35,17 @@ ADVICE: dict[str, Promise] = {
     "insufficient_balance": _("Top up your wallet, or ask for a shorter answer with max_tokens."),
     "rate_limit_exceeded": _("Wait as long as Retry-After says."),
     "invalid_json": _("Send one JSON object as the body."),
-    "method_not_allowed": _("Use a method that the Allow header names."),
+    "method_not_allowed": _("Use one of the methods in the Allow header."),
     "model_required": _("Name one of the models on sale."),
     "messages_required": _("Send at least one message."),
     "model_not_found": _("Name one of the models on sale."),
-    "invalid_messages": _("The param field says which message is meant."),
+    "invalid_messages": _("The param field names the message at fault."),
     "not_found": _("Check the address: the base URL ends with /v1."),
     "upstream_error": _("Try again. Nothing was charged."),
-    "internal_error": _("Try again. If it stays so, tell support the x-request-id."),
-    "invalid_value": _("The message and the param field say which field is meant and what it may be."),
+    "internal_error": _("Try again. If it keeps happening, send support the x-request-id."),
+    "invalid_value": _("The message and the param field say which field is wrong and what it may be."),
     "input_not_supported": _(
-        "Leave out the part that the param field names, or choose a model that takes it."
+        "Leave out the part named in the param field, or choose a model that accepts it."
     ),
     "context_length_exceeded": _("Shorten the prompt, or choose a model with a longer context."),
     "request_exceeds_limit": _("Shorten the prompt, or ask support for a higher tier."),
@@ -55,7 +58,7 @@ ADVICE: dict[str, Promise] = {
     "network_not_allowed": _("Call from a network that the key allows, or allow this one in its settings."),
     "service_unavailable": _("Wait as long as Retry-After says, then try again."),
     "bad_request": _("Send the request with an HTTP library, not by hand."),
-    "headers_too_large": _("Send what is long in the body."),
+    "headers_too_large": _("Send long values in the body instead."),
 }
 
 
@@ -66,6 +69,24 @@ class ErrorRow:
     type: str
     message: str
     advice: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The sizes and times of "What you can rely on", as they are set here."""
+
+    account_factor: int
+    answer_seconds: int
+    usage_wait_seconds: int
+    body_idle_seconds: int
+    body_total_seconds: int
+    containers: int
+    values: int
+    depth: int
+    small_body_kilobytes: int
+    bytes_per_token: int
+    refusals: int
+    key_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +108,7 @@ class Reference:
     examples: Sequence[Example]
     example: str
     cost_header: str
+    bounds: Bounds
     output_floor: int
     body_max_megabytes: int
     slow_reader_seconds: int
@@ -98,10 +120,12 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
     model_id, price = (served[0].model_id, served[0].price) if served else (starter.MODEL_ID, starter.PRICE)
     own_key = None if user_id is None else lifecycle.newest_working(user_id=user_id)
     key = f"hm-…{own_key.last_four}" if own_key else examples.KEY
+    tiers = list(Tier.objects.all())
+    own_tier = None if user_id is None else User.objects.select_related("tier").get(pk=user_id).tier
     return Reference(
         models=price_list(served, language=language),
-        tiers=list(Tier.objects.all()),
-        own_tier=None if user_id is None else User.objects.select_related("tier").get(pk=user_id).tier,
+        tiers=tiers,
+        own_tier=own_tier,
         own_key=own_key,
         key=key,
         model_id=model_id,
@@ -116,9 +140,27 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
         ],
         example=example if example in {each.slug for each in examples.EXAMPLES} else examples.CURL.slug,
         cost_header=COST_HEADER,
+        bounds=_bounds(own_tier or next(tier for tier in tiers if tier.is_default)),
         output_floor=OUTPUT_FLOOR_TOKENS,
         body_max_megabytes=settings.BODY_MAX_BYTES // 2**20,
         slow_reader_seconds=settings.CLIENT_WRITE_TIMEOUT_SECONDS,
+    )
+
+
+def _bounds(tier: Tier) -> Bounds:
+    return Bounds(
+        account_factor=tier.account_factor,
+        answer_seconds=settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS,
+        usage_wait_seconds=round(USAGE_WAIT_SECONDS),
+        body_idle_seconds=settings.BODY_IDLE_TIMEOUT_SECONDS,
+        body_total_seconds=settings.BODY_TOTAL_TIMEOUT_SECONDS,
+        containers=json_bounds.CONTAINERS_MAX,
+        values=json_bounds.VALUES_MAX,
+        depth=json_bounds.DEPTH_MAX,
+        small_body_kilobytes=intake.SMALL_BODY_BYTES // 1024,
+        bytes_per_token=intake.BYTES_PER_TOKEN,
+        refusals=intake.MIN_REFUSALS,
+        key_seconds=round(lookup.MAX_AGE_SECONDS),
     )
 
 

@@ -50,7 +50,7 @@ class CountField(forms.CharField):
         if not given:
             return None
         if not given.isdecimal() or not 0 < int(given) <= COUNT_MAX:
-            raise forms.ValidationError(_("Write a whole number above zero, or leave it empty."))
+            raise forms.ValidationError(_("Enter a whole number above zero, or leave it empty."))
         return int(given)
 
 
@@ -70,11 +70,11 @@ class NetworksField(forms.CharField):
                 found[str(networks.parse(text))] = None
             except ValueError:
                 raise forms.ValidationError(
-                    _("“%(text)s” is no network. Write it like 203.0.113.0/24 or 2001:db8::/32."),
+                    _("“%(text)s” is not a network. Enter it like 203.0.113.0/24 or 2001:db8::/32."),
                     params={"text": text[:60]},
                 ) from None
         if len(found) > NETWORKS_MAX:
-            raise forms.ValidationError(_("These are too many networks."))
+            raise forms.ValidationError(_("That is too many networks."))
         return tuple(found)
 
 
@@ -84,27 +84,32 @@ class KeyForm(forms.Form):
     name = forms.CharField(
         label=_("Name"),
         max_length=NAME_MAX_LENGTH,
-        help_text=_("For your own eyes: what the key is used for."),
+        help_text=_("For you alone, to remember what the key is for."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     cap = TomanField(
         label=_("Spending cap in Toman"),
         required=False,
-        help_text=_("The key spends at most this much in all. You can raise it at any time. Empty: no cap."),
+        help_text=_(
+            "The most this key may spend in total. You can raise it at any time. Leave empty for no cap."
+        ),
     )
     life = forms.ChoiceField(label=_("Expires"), required=False, choices=LIVES)
     last_day = DayField(
-        label=_("Last day"), help_text=_("The whole of this day is meant, like 1405/09/02 or 2026-11-23.")
+        label=_("Last day"),
+        help_text=_("The key works until the end of this day, such as 1405/09/02 or 2026-11-23."),
     )
     allowed_models = forms.MultipleChoiceField(
         label=_("Models"),
         required=False,
-        help_text=_("None ticked: all models, those of the future too."),
+        help_text=_("Tick none to allow all models, including future ones."),
         widget=forms.CheckboxSelectMultiple,
     )
     allowed_networks = NetworksField(
         label=_("Networks"),
-        help_text=_("Addresses or networks that may use the key, one a line. Empty: from everywhere."),
+        help_text=_(
+            "Addresses or networks the key may be used from, one per line. Leave empty to allow any."
+        ),
     )
     rpm = CountField(label=_("Requests per minute"))
     tpm = CountField(label=_("Tokens per minute"))
@@ -127,7 +132,7 @@ class KeyForm(forms.Form):
         self.fields["allowed_models"].choices = [(each, each) for each in names]  # type: ignore[attr-defined]
         if self.rules.expires_at is not None:
             day = formats.datetime_text(self.rules.expires_at, language=get_language())
-            lives = [(KEEP, gettext("As now: %(day)s") % {"day": day}), *LIVES]
+            lives = [(KEEP, gettext("Unchanged: %(day)s") % {"day": day}), *LIVES]
             self.fields["life"].choices = lives  # type: ignore[attr-defined]
 
     @property
@@ -145,16 +150,16 @@ class KeyForm(forms.Form):
     def clean_allowed_models(self) -> list[str]:
         chosen: list[str] = self.cleaned_data["allowed_models"]
         if len(chosen) > MODELS_MAX:
-            raise forms.ValidationError(_("These are too many models. Tick none to allow all."))
+            raise forms.ValidationError(_("That is too many models. Tick none to allow all."))
         return chosen
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("life") == ON_DAY and "last_day" in cleaned:
             if cleaned["last_day"] is None:
-                self.add_error("last_day", _("Write the last day on which the key works."))
+                self.add_error("last_day", _("Enter the last day on which the key works."))
             elif cleaned["last_day"] < timezone.localdate():
-                self.add_error("last_day", _("This day is over."))
+                self.add_error("last_day", _("This day has passed."))
         return cleaned
 
     def wanted_rules(self) -> KeyRules:

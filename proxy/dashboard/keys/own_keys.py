@@ -12,6 +12,7 @@ from django.db import transaction
 from keys import lifecycle
 from keys.lifecycle import CreatedKey, ListedKey
 from keys.rules import KeyRules
+from proxy.dashboard.gauge import Gauge
 from proxy.usage import by_key
 from proxy.usage.by_key import KeyUsage
 from wallet.ledger import budgets
@@ -27,15 +28,11 @@ class OwnKey:
     cap: BudgetReport | None
 
     @property
-    def cap_percent(self) -> int:
-        """How much of its cap is spent, 0 to 100."""
+    def cap_gauge(self) -> Gauge | None:
+        """How much of its cap is spent."""
         if self.cap is None:
-            return 0
-        return min(100, 100 * self.cap.spent_micro // self.cap.limit_micro) if self.cap.limit_micro else 100
-
-    @property
-    def is_cap_near(self) -> bool:
-        return self.cap is not None and self.cap_percent >= MANY_PERCENT
+            return None
+        return Gauge(self.cap.spent_micro, self.cap.limit_micro, high_percent=MANY_PERCENT)
 
 
 def listing(*, user_id: int, month_start: datetime) -> list[OwnKey]:

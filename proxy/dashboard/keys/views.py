@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Tier, User
-from accounts.shared import formats
+from accounts.shared import formats, signed_in
 from keys import lifecycle
 from keys.lifecycle import CreatedKey, State
 from proxy.catalogue.models import LanguageModel
@@ -30,7 +30,7 @@ from proxy.dashboard.keys.wording import no_new_keys_text
 @login_required
 @never_cache
 def list_keys(request: HttpRequest) -> HttpResponse:
-    keys = own_keys.listing(user_id=_user_id(request), month_start=_month_start())
+    keys = own_keys.listing(user_id=signed_in.user_id(request), month_start=_month_start())
     working = [each for each in keys if each.key.is_usable]
     return render(
         request,
@@ -68,7 +68,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             created = own_keys.create(
-                user_id=_user_id(request),
+                user_id=signed_in.user_id(request),
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
                 cap_micro=form.cap_micro(),
@@ -84,7 +84,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
             form.add_error(
                 None,
                 _(
-                    "You have %(limit)s active keys, and more are not possible. Revoke one that you no longer use."
+                    "You have %(limit)s active keys, which is the most you can have. Revoke one you no longer use."
                 )
                 % {"limit": formats.number_text(lifecycle.MAX_ACTIVE_KEYS, language=get_language())},
             )
@@ -110,7 +110,7 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             own_keys.change(
-                user_id=_user_id(request),
+                user_id=signed_in.user_id(request),
                 key_id=key_id,
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
@@ -118,7 +118,7 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
             )
         except lifecycle.KeyEnded:  # in this moment
             return redirect("keys:detail", key_id)
-        messages.success(request, _("Saved. The change is in force everywhere within seconds."))
+        messages.success(request, _("Saved. The change takes effect everywhere within seconds."))
         return redirect("keys:detail", key_id)
     return _form_page(request, "keys/edit.html", form, own=own, key=own.key)
 
@@ -134,7 +134,7 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             created = lifecycle.rotate(
-                user_id=_user_id(request),
+                user_id=signed_in.user_id(request),
                 key_id=key_id,
                 grace=form.wanted_grace(),
                 creation_token=form.cleaned_data["token"],
@@ -150,12 +150,10 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
         except lifecycle.StillReplacing:
             form.add_error(
                 None,
-                _(
-                    "The key that this one took the place of still works. Revoke that one first, or wait for its end."
-                ),
+                _("The key this one replaced still works. Revoke it first, or wait until it ends."),
             )
         else:
-            old = lifecycle.get(user_id=_user_id(request), key_id=key_id)
+            old = lifecycle.get(user_id=signed_in.user_id(request), key_id=key_id)
             return _created(request, created, name=own.key.name, old=old)
     if own.key.state is not State.WORKING:
         return redirect("keys:detail", key_id)
@@ -169,7 +167,7 @@ def revoke_key(request: HttpRequest, key_id: int) -> HttpResponse:
     """Asks first (GET), then revokes (POST)."""
     own = _own_key(request, key_id)
     if request.method == "POST":
-        lifecycle.revoke(user_id=_user_id(request), key_id=key_id)
+        lifecycle.revoke(user_id=signed_in.user_id(request), key_id=key_id)
         messages.success(request, _("The key is revoked. It stops working everywhere within seconds."))
         return redirect("keys:list")
     if not own.key.is_usable:
@@ -192,8 +190,8 @@ def _created_before(request: HttpRequest) -> HttpResponse:
     messages.warning(
         request,
         _(
-            "This key was created a moment ago, and a secret is shown only once. "
-            "If you did not copy it, revoke the key and create another."
+            "This key was created a moment ago, and its secret is shown only once. If you did not copy "
+            "it, revoke the key and create another."
         ),
     )
     return redirect("keys:list")
@@ -210,13 +208,13 @@ def _form_page(request: HttpRequest, template: str, form: Any, **context: Any) -
 
 def _own_key(request: HttpRequest, key_id: int) -> OwnKey:
     try:
-        return own_keys.get(user_id=_user_id(request), key_id=key_id, month_start=_month_start())
+        return own_keys.get(user_id=signed_in.user_id(request), key_id=key_id, month_start=_month_start())
     except lifecycle.UnknownKey:
         raise Http404 from None
 
 
 def _relative(request: HttpRequest, key_id: int | None) -> lifecycle.ListedKey | None:
-    return None if key_id is None else lifecycle.get(user_id=_user_id(request), key_id=key_id)
+    return None if key_id is None else lifecycle.get(user_id=signed_in.user_id(request), key_id=key_id)
 
 
 def _models() -> list[str]:
@@ -232,8 +230,3 @@ def _month_start() -> datetime:
 def _tier(request: HttpRequest) -> Tier:
     assert isinstance(request.user, User), "login_required stands before every view here"
     return request.user.tier
-
-
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None, "login_required stands before every view here"
-    return int(request.user.pk)

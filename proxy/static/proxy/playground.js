@@ -320,7 +320,11 @@ root.addEventListener("input", (event) => {
 const writeCode = () => {
   const body = requestBody();
   if (!body.messages.some((message) => message.role !== "system")) body.messages.push({ role: "user", content: "Hello!" });
-  for (const [name, write] of Object.entries(codeOfCall)) byId(`${name}-code`).textContent = write(body, root.dataset.base);
+  for (const [language, write] of Object.entries(bodyAs)) {
+    const code = byId(`${language}-code`);
+    const around = body.stream ? code.dataset.streamed : code.dataset.whole;
+    code.textContent = around.replace("BODY", () => write(body));
+  }
 };
 
 writeCode();

@@ -123,7 +123,7 @@ def test_a_price_outside_of_the_bounds_waits_for_another_admin(
     assert not AdminLogEntry.objects.filter(object_repr__startswith=str(model)).exists()
     change = PriceChange.objects.get(model=model)
     assert served(model) == OLD
-    assert "is waiting for a second admin already" in add(first, model, **fields)
+    assert "is already waiting for a second admin" in add(first, model, **fields)
     assert "1,000 Toman (10,000 Rial)" in second.get(address(PriceChange, "changelist")).content.decode()
     assert "another admin has to approve it" in decide(first, change)
     new = UserFactory.create(is_staff=True, is_superuser=True, empowered_at=timezone.now())
@@ -133,7 +133,7 @@ def test_a_price_outside_of_the_bounds_waits_for_another_admin(
     assert "1 request was decided." in decide(second, change)
     assert served(model) == price
     assert Price.objects.filter(model=model).latest("valid_from").valid_from >= before
-    assert "approved or rejected before" in decide(second, change)
+    assert "already been approved or rejected" in decide(second, change)
     assert Price.objects.filter(model=model).count() == 2
     assert LogEntry.objects.get_for_object(change).count() == 2
 
@@ -143,7 +143,7 @@ def test_a_rejected_price_never_holds(model: LanguageModel) -> None:
     add(admin_browser(), model, input_toman=1, output_toman=1)
     change, second = PriceChange.objects.get(model=model), admin_browser()
     assert "1 request was decided." in decide(second, change, "reject")
-    assert "approved or rejected before" in decide(second, change)
+    assert "already been approved or rejected" in decide(second, change)
     assert served(model) == OLD
     add(admin_browser(), model, input_toman=2, output_toman=2)  # another one may be asked for
     assert PriceChange.objects.filter(model=model, state="pending").count() == 1

@@ -77,3 +77,39 @@ def test_a_size_knows_whether_it_is_certainly_longer() -> None:
 
 def test_a_finished_answer_cut_letter_by_letter_is_estimated_by_its_bytes() -> None:
     assert size_of(*"four words in here").estimate == completion_estimate(18, 0) == 5
+
+
+@pytest.mark.parametrize(
+    ("text_bytes", "deltas", "tokens"),
+    [(0, 0, 0), (1, 0, 1), (4, 0, 1), (5, 0, 2), (4_000, 7, 1_000), (4, 7, 7), (0, 3, 3)],
+)
+def test_a_completion_is_estimated_by_its_bytes_but_at_no_less_than_its_events(
+    text_bytes: int, deltas: int, tokens: int
+) -> None:
+    assert completion_estimate(text_bytes, deltas) == tokens
+
+
+def test_persian_is_estimated_by_its_bytes_and_the_measure_stays_below() -> None:
+    size = size_of("سلام دنیا، حال شما چطور است؟")
+    assert size.text_bytes == len("سلام دنیا، حال شما چطور است؟".encode())
+    assert size.estimate == -(-size.text_bytes // 4)
+    assert size.at_least <= size.estimate
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+def test_an_estimate_is_never_below_the_measure(kind: str) -> None:
+    text = text_of(BY_KIND[kind])
+    for events in ([text], [text[start : start + 7] for start in range(0, len(text), 7)], list(text)):
+        size = size_of(*events)
+        assert size.at_least <= size.estimate
+
+
+def test_half_a_surrogate_is_counted_and_not_refused() -> None:
+    assert size_of("\ud83d", "a").text_bytes == 4
+
+
+def test_a_size_can_be_put_back_to_what_it_was() -> None:
+    size = size_of("some words", "and more")
+    before = size.figures()
+    assert size.add(["and", " yet ", "more"]) == 12
+    assert TextSize(*before) == size_of("some words", "and more") != size

@@ -84,7 +84,7 @@ def test_an_empty_catalogue_says_so_and_has_no_calculator(english: Client) -> No
 def test_the_calculator_begins_with_an_example(english: Client) -> None:
     put_on_sale("m", prices=(300_000, 1_800_000, 75_000))
     shown = words(english)
-    assert "120,000 Toman 120 Toman a request" in shown  # 1,000 × (1,000 × 0.03 + 500 × 0.18 Toman)
+    assert "120,000 Toman 120 Toman per request" in shown  # 1,000 × (1,000 × 0.03 + 500 × 0.18 Toman)
 
 
 @pytest.mark.parametrize(
@@ -103,23 +103,23 @@ def test_the_calculator_begins_with_an_example(english: Client) -> None:
 )
 def test_the_calculator_is_exact(english: Client, asked: dict[str, str], total: str, each: str) -> None:
     put_on_sale("m", prices=(300_000, 1_800_000, 75_000))
-    assert f"{total} {each} a request" in words(english, model="m", **asked)
+    assert f"{total} {each} per request" in words(english, model="m", **asked)
 
 
 def test_the_calculator_takes_the_model_that_was_chosen(english: Client) -> None:
     put_on_sale("a", prices=(10, 0, None))
     put_on_sale("b", prices=(20, 0, None))
     shown = words(english, model="b", input="1000000", cached="0", output="0", requests="1")
-    assert "2 Toman 2 Toman a request" in shown
+    assert "2 Toman 2 Toman per request" in shown
 
 
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("input", "-1", "Write a whole number"),
-        ("input", "1.5", "Write a whole number"),
-        ("output", "many", "Write a whole number"),
-        ("output", "²", "Write a whole number"),
+        ("input", "-1", "Enter a whole number"),
+        ("input", "1.5", "Enter a whole number"),
+        ("output", "many", "Enter a whole number"),
+        ("output", "²", "Enter a whole number"),
         ("input", "", "This field is required"),
         ("cached", "101", "too large"),
         ("output", "1000000001", "too large"),

@@ -190,7 +190,7 @@ def test_without_valkey_the_page_says_so_and_shows_the_rest(
     wallet = WalletFactory.create(credit_micro=1_234 * TOMAN)
     APIKeyFactory.create(user=wallet.user)
     content = shown(signed_in(client, wallet))
-    assert "cannot be read at the moment" in content
+    assert "is not known at the moment" in content
     assert "1,234 Toman" in content
 
 
@@ -225,9 +225,9 @@ def test_a_balance_below_its_owner_s_threshold_is_pointed_out(client: Client) ->
     wallet = WalletFactory.create(credit_micro=50 * TOMAN)
     page = signed_in(client, wallet)
     alerts.choose(user_id=wallet.pk, threshold_micro=50 * TOMAN)
-    assert "wanted to be told" not in shown(page)
+    assert "asked to be warned" not in shown(page)
     alerts.choose(user_id=wallet.pk, threshold_micro=51 * TOMAN)
-    assert "wanted to be told" in shown(page)
+    assert "asked to be warned" in shown(page)
 
 
 @pytest.mark.parametrize("outcome", UsageRecord.Outcome.values)

@@ -288,7 +288,7 @@ def test_an_admin_refunds_and_it_is_in_the_audit_log() -> None:
     [
         ({"amount": "-6,000,000"}, "Only 5,000,000 Toman is available in this wallet."),
         ({"amount": "999999999999", "kind": "gift"}, "This amount is too large."),
-        ({"amount": "+-5"}, "Write the amount as a whole number of Toman"),
+        ({"amount": "+-5"}, "Enter the amount as a whole number of Toman"),
         ({"amount": "5"}, "A refund is below zero"),
         ({"amount": "-5", "kind": "gift"}, "A refund is below zero"),
         ({"amount": "0", "kind": "correction"}, "A refund is below zero"),
@@ -339,7 +339,7 @@ def test_a_second_admin_approves_in_the_list() -> None:
     assert posted(wallet) == CREDIT
     assert "1 adjustment was decided." in second.post(LIST, chosen, follow=True).text
     assert posted(wallet) == CREDIT - micro_from_toman(2_000_000)
-    assert "booked or rejected before" in second.post(LIST, chosen, follow=True).text
+    assert "already been booked or rejected" in second.post(LIST, chosen, follow=True).text
     assert LogEntry.objects.get_for_object(adjustment).count() == 2
 
 

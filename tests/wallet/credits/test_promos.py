@@ -263,7 +263,7 @@ def test_the_wallet_page_redeems_and_explains() -> None:
         return browser.post(reverse("wallet:redeem"), {"code": code}, follow=True).text
 
     assert "5,000 Toman has been added to your wallet." in answer(given.code.lower())
-    assert "used this promo code before" in answer(given.code)
+    assert "already used this promo code" in answer(given.code)
     assert "no such promo code" in answer("nothing")
     assert "Enter a promo code." in answer("")
     assert "has expired" in answer(promo(expires_at=NOW).code)

@@ -105,7 +105,7 @@ def test_a_credit_above_the_limit_waits_for_another_admin() -> None:
     tier.refresh_from_db()
     assert (tier.sign_up_credit_micro, tier.rpm) == (micro_from_toman(10_000), 11)
     change = SignUpCreditChange.objects.get(tier=tier)
-    assert "is waiting already" in save(first, tier, sign_up_credit="60,000").content.decode()
+    assert "is already waiting" in save(first, tier, sign_up_credit="60,000").content.decode()
     assert "50,001 Toman" in second.get(LIST).content.decode()
     assert "another admin has to approve it" in decide(first, change)
     new = UserFactory.create(is_staff=True, is_superuser=True, empowered_at=timezone.now())
@@ -113,7 +113,7 @@ def test_a_credit_above_the_limit_waits_for_another_admin() -> None:
     assert default().sign_up_credit_micro == micro_from_toman(10_000)
     assert "1 request was decided." in decide(second, change)
     assert default().sign_up_credit_micro == micro_from_toman(50_001)
-    assert "approved or rejected before" in decide(second, change)
+    assert "already been approved or rejected" in decide(second, change)
     assert LogEntry.objects.get_for_object(change).count() == 2
     save(first, default(), sign_up_credit="50,000")  # less needs nobody
     assert default().sign_up_credit_micro == micro_from_toman(50_000)
@@ -245,7 +245,7 @@ def test_the_ceiling_is_exact_where_many_sign_up_at_once(committed_db: None, set
 @pytest.mark.django_db
 def test_the_only_default_tier_cannot_lose_its_tick() -> None:
     page = save(admin_browser(), default(), is_default=None).content.decode()
-    assert "There is always a tier of new accounts." in page
+    assert "There is always one tier for new accounts." in page
     assert Tier.objects.filter(is_default=True).count() == 1
 
 

@@ -135,7 +135,9 @@ def test_the_page_keeps_what_was_chosen_from_page_to_page(
     older = client.get(unescape(found[1])).text
     assert older.count("<tr>") == 1 + 60 + 3 - 50
     assert 'value="1405/01/01"' in older
-    assert "Nothing like this" in client.get(reverse("wallet:statement"), {"kind": "topup"}).text
+    assert (
+        "Nothing in the statement matches" in client.get(reverse("wallet:statement"), {"kind": "topup"}).text
+    )
 
 
 def parsed(chunks: Iterable[bytes]) -> list[list[str]]:

@@ -155,7 +155,9 @@ def test_tiers_are_those_of_the_database(english: Client) -> None:
     Tier.objects.create(name="Partner", rpm=5_000, tpm=9_000_000)
     shown = page(english)
     assert shown.say("Free 10 requests/min 20,000 tokens/min no limit new accounts")
-    assert shown.say("Standard 77 requests/min 1,234,567 tokens/min 9 who has paid in 100,000 Toman or more")
+    assert shown.say(
+        "Standard 77 requests/min 1,234,567 tokens/min 9 accounts that have paid in 100,000 Toman or more"
+    )
     assert shown.say("Partner 5,000 requests/min 9,000,000 tokens/min no limit by agreement")
 
 
@@ -164,6 +166,32 @@ def test_the_base_url_is_this_installations(english: Client, settings: Any) -> N
     shown = page(english)
     assert shown.say("curl https://llm.example.ir/v1/chat/completions")
     assert not shown.say("ham-iran.ir")
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        "You never pay more than was held.",
+        "If you leave before the first word, the model is stopped and you pay nothing",
+        "waits up to 3 seconds for the model's own figures",
+        "An answer may take 45 seconds in all.",
+        "after 7 seconds without a byte, or 90 seconds in all, you get 408 request_timeout",
+        "200,000 objects and arrays, 1,000,000 values and 128 levels of nesting",
+        "16 bytes per token or 1 MB per request of the key's limits, whichever is more, and always to at least 20 MB",
+        "takes effect everywhere within 5 seconds; a changed cap does so at once",
+        "Beyond it, requests get 402 key_limit_reached",
+        "A payment is credited once",
+        "Prompts and answers are never stored and never logged.",
+    ],
+)
+def test_it_says_what_users_can_rely_on_with_this_installations_figures(
+    english: Client, settings: Any, promise: str
+) -> None:
+    settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS = 45
+    settings.BODY_IDLE_TIMEOUT_SECONDS, settings.BODY_TOTAL_TIMEOUT_SECONDS = 7, 90
+    shown = page(english)
+    assert shown.say(promise)
+    assert "promises" in shown.ids
 
 
 # --- who reads ---------------------------------------------------------------------------------------------------
@@ -201,6 +229,15 @@ def test_ones_own_tier_is_marked(english: Client, user: User) -> None:
     assert shown.say("Free yours 10 requests/min")
     assert shown.say("Standard 60 requests/min")
     assert shown.say("hm-your-api-key")
+
+
+def test_the_ceiling_of_an_account_is_that_of_ones_own_tier(english: Client, user: User) -> None:
+    Tier.objects.filter(name="Free").update(account_factor=3)
+    user.tier = Tier.objects.create(name="Partner", rpm=5_000, tpm=9_000_000, account_factor=8)
+    user.save()
+    assert page(english).say("all keys of an account may use 3 times")
+    english.force_login(user)
+    assert page(english).say("all keys of an account may use 8 times")
 
 
 @pytest.mark.parametrize(("cookie", "chosen"), [("php", "php"), ("", "curl"), ('"><script>', "curl")])

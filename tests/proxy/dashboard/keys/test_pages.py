@@ -76,7 +76,7 @@ def test_sending_the_same_form_again_makes_no_second_key_and_shows_no_secret(
     browser.post(reverse("keys:create"), form)
     again = browser.post(reverse("keys:create"), form, follow=True)
     assert again.redirect_chain == [(reverse("keys:list"), 302)]
-    assert "a secret is shown only once" in again.text
+    assert "its secret is shown only once" in again.text
     assert not re.search(r"hm-[0-9A-Za-z]{8}", again.text)
     assert len(lifecycle.listing(user.pk)) == 1
 
@@ -233,13 +233,13 @@ def test_a_last_day_is_meant_whole_and_written_by_either_calendar(
     [
         ({"cap": "0"}, "at least 1 Toman"),
         ({"cap": "a lot"}, "whole number of Toman"),
-        ({"life": "day"}, "Write the last day"),
-        ({"life": "day", "last_day": "2020-01-01"}, "This day is over"),
-        ({"life": "day", "last_day": "soon"}, "Write a day like"),
+        ({"life": "day"}, "Enter the last day"),
+        ({"life": "day", "last_day": "2020-01-01"}, "This day has passed"),
+        ({"life": "day", "last_day": "soon"}, "Enter a day such as"),
         ({"life": "forever"}, "Select a valid choice"),
         ({"allowed_models": ["unknown"]}, "Select a valid choice"),
-        ({"allowed_networks": "example.com"}, "“example.com” is no network"),
-        ({"allowed_networks": "<b>"}, "“&lt;b&gt;” is no network"),
+        ({"allowed_networks": "example.com"}, "“example.com” is not a network"),
+        ({"allowed_networks": "<b>"}, "“&lt;b&gt;” is not a network"),
         ({"allowed_networks": " ".join(f"10.0.0.{n}" for n in range(51))}, "too many networks"),
         ({"rpm": "0"}, "whole number above zero"),
         ({"tpm": "-5"}, "whole number above zero"),
@@ -341,7 +341,7 @@ def test_a_key_is_replaced_with_a_grace_and_its_secret_shown_once(browser: Clien
     assert (new.replaces, kept.key_id, kept.state) == (old, old, State.REPLACED)
     assert new.rules.budget_id == kept.rules.budget_id is not None
     again = browser.post(address, {"grace": "24", "token": token}, follow=True)
-    assert "a secret is shown only once" in again.text
+    assert "its secret is shown only once" in again.text
     assert len(lifecycle.listing(user.pk)) == 2
     assert "being replaced" in browser.get(reverse("keys:list")).text
     assert f"hm-…{new.last_four}" in page_of(browser, old)
@@ -367,7 +367,7 @@ def test_a_second_replacement_waits_for_the_end_of_the_first(browser: Client, us
     new = lifecycle.rotate(user_id=user.pk, key_id=old, grace=timedelta(days=1)).key_id
     response = browser.post(reverse("keys:rotate", args=[new]), {"grace": "1", "token": "0" * 32})
     assert response.status_code == 400
-    assert "Revoke that one first" in response.text
+    assert "Revoke it first" in response.text
 
 
 @pytest.mark.parametrize("page", ["edit", "rotate", "revoke"])
@@ -422,7 +422,7 @@ def test_the_page_of_a_key_tells_its_rules_and_the_limits_that_hold(browser: Cli
     for written in ("a/b", "10.0.0.0/8", "of your tier"):
         assert written in text
     free = page_of(browser, make(user))
-    for written in ("all models", "from everywhere", "none: what the wallet has"):
+    for written in ("all models", "from anywhere", "none: up to what the wallet has"):
         assert written in free
 
 

@@ -202,7 +202,7 @@ def test_a_run_that_takes_too_long_leaves_the_rest_for_the_next(
     assert state(topup) == (Status.CREDITED, AMOUNT)
 
 
-# 0: every caller asks the gateway, as if all had lost their claim.
+# With 0 every caller asks the gateway, as if all had lost their claim.
 @pytest.mark.parametrize("claim_seconds", [90, 0])
 def test_parallel_callbacks_credit_once(
     committed_db: None, provider: Provider, monkeypatch: pytest.MonkeyPatch, claim_seconds: int

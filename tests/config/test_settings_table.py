@@ -1,4 +1,4 @@
-"""The README's settings table names every variable of the environment that the service reads."""
+"""The manual's settings table names every variable of the environment that the service reads."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+MANUAL = (ROOT / "deploy" / "README.md").read_text()
 READERS = frozenset({"envbool", "envchoice", "envint", "envlist", "envsecret", "envstr"})
 
 
@@ -24,7 +24,7 @@ def _read_variables() -> Iterator[tuple[str, str]]:
 
 def _listed_variables() -> dict[str, str]:
     """Each variable of the table with what follows its name: `*` where it may be a file."""
-    _before, _heading, table = README.partition("\n## Settings\n")
+    _before, _heading, table = MANUAL.partition("\n## Settings\n")
     names = [
         line.split("|")[1] for line in table.partition("\n## ")[0].splitlines() if line.startswith("| `")
     ]
@@ -36,10 +36,10 @@ LISTED = _listed_variables()
 
 
 @pytest.mark.parametrize(("name", "reader"), READ)
-def test_readme_lists_every_variable_and_stars_those_that_can_be_files(name: str, reader: str) -> None:
-    assert name in LISTED, f"README.md, Settings: {name} is missing"
-    assert (LISTED[name] == "*") == (reader == "envsecret"), f"README.md, Settings: {name}, the star"
+def test_the_manual_lists_every_variable_and_stars_those_that_can_be_files(name: str, reader: str) -> None:
+    assert name in LISTED, f"deploy/README.md, Settings: {name} is missing"
+    assert (LISTED[name] == "*") == (reader == "envsecret"), f"deploy/README.md, Settings: {name}, the star"
 
 
-def test_readme_lists_no_variable_that_nothing_reads() -> None:
+def test_the_manual_lists_no_variable_that_nothing_reads() -> None:
     assert set(LISTED) <= {name for name, _reader in READ}

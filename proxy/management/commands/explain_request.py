@@ -1,0 +1,178 @@
+"""Explains one request from its log line to the journal."""
+
+import json
+import uuid
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from proxy import explaining
+from proxy.explaining import Explanation, State
+from proxy.management.operator_command import Answer, OperatorCommand
+from proxy.usage.models import UsageRecord
+from wallet.ledger.models import Hold, JournalEntry
+from wallet.money import toman_figure
+
+STATES = {
+    State.HELD: "It is running: its money is held and nothing has been charged.",
+    State.OVERDUE: "Its process ended without settling it. The sweeper will give the held money back.",
+    State.CAPTURED: "It was charged once, and the rest of its hold was given back.",
+    State.VOIDED: "It cost nothing: the whole hold was given back.",
+    State.EXPIRED: "No hold, usage record or journal entry is left: its hold expired, and nothing was charged.",
+    State.BROKEN: "The journal has it, yet there is no usage record of it. Run check_ledger.",
+}
+
+
+class Command(OperatorCommand):
+    help = "Explain one request, by the id in its x-request-id header: log line, hold, usage, price, journal."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("id", help="With or without dashes.")
+
+    def answer(self, options: dict[str, Any]) -> Answer:
+        try:
+            request_id = uuid.UUID(options["id"].strip())
+        except ValueError:
+            raise CommandError(
+                f"{options['id']!r} is not a request id: 32 hexadecimal digits, with or without dashes."
+            ) from None
+        try:
+            found = explaining.explain(request_id=request_id)
+        except explaining.UnknownRequest:
+            raise CommandError(
+                f"Nothing is known of request {request_id.hex}. It was never here, was refused before any money was "
+                "held for it, or its log lines are gone."
+            ) from None
+        return Answer(data=_data(found), text="\n".join(_text(found)))
+
+
+def _text(found: Explanation) -> list[str]:
+    lines = [f"Request:   {found.request_id.hex} ({found.state})", f"           {STATES[found.state]}"]
+    if found.user is not None:
+        lines.append(f"Account:   {found.user.mobile}")
+    if found.hold is not None:
+        lines.append(_hold(found.hold))
+    if found.record is not None:
+        lines += _record(found, found.record)
+    lines += [_entry(entry) for entry in found.entries]
+    if found.record is not None and not found.entries:
+        lines.append("Journal:   no entries; nothing was charged")
+    lines += [f"Log line:  {json.dumps(line, ensure_ascii=False)}" for line in found.log_lines]
+    if not found.log_lines:
+        lines.append("Log line:  none in the logs of this machine")
+    return lines
+
+
+def _hold(hold: Hold) -> str:
+    budget = f", counted towards budget {hold.budget_id}" if hold.budget_id else ""
+    return (
+        f"Hold:      {_toman(hold.amount_micro)} held since {_time(hold.created_at)}, "
+        f"expires {_time(hold.expires_at)}{budget}"
+    )
+
+
+def _record(found: Explanation, record: UsageRecord) -> list[str]:
+    key = f'"{found.key.name}" (…{found.key.last_four})' if found.key else "unknown"
+    route = f'"{found.upstream.name}"' if found.upstream else "unknown"
+    sent = "streamed" if record.stream else "whole"
+    first = "" if record.first_byte_ms is None else f"first byte after {record.first_byte_ms:,} ms, "
+    lines = [
+        f"Key:       {key}, number {record.key_id}",
+        f"Route:     endpoint {record.endpoint}, model {record.model} at upstream {route}, number {record.upstream_id}",
+        f"Answer:    {record.get_outcome_display()}, HTTP status {record.status}, {sent}",
+        f"Timings:   {first}{record.total_ms:,} ms in all, settled {_time(record.created_at)}",
+        f"Tokens:    {record.prompt_tokens:,} prompt tokens, {record.cached_tokens:,} of them cached, and "
+        f"{record.completion_tokens:,} completion tokens; billed by: {record.get_billed_by_display()}",
+        f"Price:     per million tokens {record.input_rial_per_million:,} Rial (input), "
+        f"{record.cached_input_rial_per_million:,} Rial (cached input), "
+        f"{record.output_rial_per_million:,} Rial (output)"
+        + (f"; in force since {_time(found.priced_since)}" if found.priced_since else ""),
+        f"Cost:      {_toman(record.cost_micro)}" + (f" = {_sum(record)}" if record.cost_micro else ""),
+    ]
+    if record.uncovered_micro:
+        lines.append(
+            f"Uncovered: {_toman(record.uncovered_micro)} beyond the hold, at the operator's expense"
+        )
+    if record.upstream_cost_nanodollars is not None:
+        lines.append(
+            f"Upstream:  it reports a cost of {record.upstream_cost_nanodollars / 10**9:.9f} US dollars"
+        )
+    return lines
+
+
+def _sum(record: UsageRecord) -> str:
+    """The cost as it comes about: tokens times Rial per million are micro-Rial."""
+    parts = [
+        (record.prompt_tokens - record.cached_tokens, record.input_rial_per_million),
+        (record.cached_tokens, record.cached_input_rial_per_million),
+        (record.completion_tokens, record.output_rial_per_million),
+    ]
+    terms = " + ".join(f"{tokens:,} × {price:,}" for tokens, price in parts if tokens)
+    less = f" − {record.uncovered_micro:,}" if record.uncovered_micro else ""
+    return f"{terms}{less} = {record.cost_micro:,} micro-Rial"
+
+
+def _entry(entry: JournalEntry) -> str:
+    sign = "+" if entry.amount_micro > 0 else "−"
+    after = "" if entry.balance_micro is None else f", balance after it {_toman(entry.balance_micro)}"
+    return (
+        f"Journal:   {entry.get_account_display()} {sign}{_toman(abs(entry.amount_micro))}{after} "
+        f"({entry.get_kind_display()}, {_time(entry.created_at)})"
+    )
+
+
+def _toman(micro: int) -> str:
+    return f"{toman_figure(micro)} Toman"
+
+
+def _time(moment: datetime) -> str:
+    return timezone.localtime(moment).isoformat(" ", "milliseconds")
+
+
+def _data(found: Explanation) -> dict[str, Any]:
+    hold, record = found.hold, found.record
+    return {
+        "request": found.request_id.hex,
+        "state": found.state,
+        "mobile": found.user.mobile if found.user else None,
+        "key": {"id": found.key.pk, "name": found.key.name, "last_four": found.key.last_four}
+        if found.key
+        else None,
+        "upstream": found.upstream.name if found.upstream else None,
+        "hold": {
+            "amount_micro": hold.amount_micro,
+            "budget_id": hold.budget_id,
+            "created_at": hold.created_at.isoformat(),
+            "expires_at": hold.expires_at.isoformat(),
+        }
+        if hold
+        else None,
+        "record": {
+            field.attname: _plain(getattr(record, field.attname))
+            for field in UsageRecord._meta.concrete_fields
+        }
+        if record
+        else None,
+        "priced_since": found.priced_since.isoformat() if found.priced_since else None,
+        "journal": [
+            {
+                "account": entry.account,
+                "kind": entry.kind,
+                "amount_micro": entry.amount_micro,
+                "balance_micro": entry.balance_micro,
+                "created_at": entry.created_at.isoformat(),
+            }
+            for entry in found.entries
+        ],
+        "log": found.log_lines,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, uuid.UUID):
+        return value.hex
+    return value.isoformat() if isinstance(value, datetime) else value
