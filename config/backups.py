@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from config import data_folder, embedded
 EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;\n"
 OTHERS = """SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+GOODBYE_SECONDS = 3.0
 
 
 class BackupError(Exception):
@@ -49,8 +51,7 @@ def restored(file: Path, *, overwrite: bool) -> Iterator[Path | None]:
     """
     with data_folder.held(settings.VAR_DIR), _engine():
         _read(file)
-        others = _scalar(OTHERS)
-        if others:
+        if others := _others():
             raise BackupError(
                 f"{others} other connections use this database. Stop the service everywhere first, then restore."
             )
@@ -131,12 +132,32 @@ def _engine() -> Iterator[None]:
         yield
 
 
+def _others() -> int:
+    """How many other connections use the database; one that has just been closed is still listed for a moment."""
+    until = time.monotonic() + GOODBYE_SECONDS
+    with _connected() as connection:
+        while (others := _value(connection, OTHERS)) and time.monotonic() < until:
+            time.sleep(0.1)
+    return int(others)
+
+
 def _scalar(sql: str) -> Any:
+    with _connected() as connection:
+        return _value(connection, sql)
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[psycopg.Connection]:
+    """Raises BackupError where PostgreSQL does not answer."""
     try:
-        with psycopg.connect(settings.DATABASE_URL, connect_timeout=5) as connection:
-            row = connection.execute(sql).fetchone()
+        with psycopg.connect(settings.DATABASE_URL, connect_timeout=5, autocommit=True) as connection:
+            yield connection
     except psycopg.OperationalError as error:
         raise BackupError(f"PostgreSQL does not answer: {error}") from None
+
+
+def _value(connection: psycopg.Connection, sql: str) -> Any:
+    row = connection.execute(sql).fetchone()
     assert row is not None
     return row[0]
 
