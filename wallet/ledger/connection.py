@@ -67,9 +67,10 @@ class LedgerConnection(psycopg.AsyncConnection[Any]):
             await answered
         finally:
             self._answered = None
-        if not self._results:
+        results, self._results = self._results, []
+        if not results:
             raise self._broken or psycopg.InternalError("no result")
-        if (result := self._results[0]).status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        if (result := results[0]).status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             raise psycopg.errors.error_from_result(result, encoding=self.info.encoding)
         return result
 
