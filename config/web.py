@@ -21,6 +21,7 @@ from django.conf import settings
 
 from config.asgi import application
 from config.listening import Acceptor, bind
+from config.logging import gather_lines
 from config.protocol import KEEP_ALIVE_SECONDS, Protocol
 from proxy import runtime
 from proxy.api import health
@@ -47,6 +48,7 @@ class Server(uvicorn.Server):
         """Stops for good. The signal is not raised again: an orderly end is no failure."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
+        gather_lines()
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -9,12 +9,14 @@ address asks it only about keys that have worked in this process before.
 
 import asyncio
 import logging
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2s
 from typing import Any
 
 import psycopg
@@ -25,7 +27,7 @@ from redis.asyncio import Redis
 from accounts.shared import broadcasts
 from accounts.shared.address_limit import AddressLimit
 from keys import networks, revocations
-from keys.secret import digest, has_valid_checksum
+from keys.secret import LENGTH, digest, has_valid_checksum
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +119,10 @@ class KeyCache:
         self._fetching: dict[bytes, asyncio.Task[KeyIdentity | None]] = {}
         # Keys that have worked here, by last use, revoked ones too: a neighbour's guesses never delay their look-ups.
         self._have_worked: OrderedDict[bytes, None] = OrderedDict()
+        # Digests of keys that have worked, by a quicker hash with a secret of this process. They say nothing of whether
+        # a key works now, so a revocation need not reach them.
+        self._tagging = blake2s(key=os.urandom(32), digest_size=16)
+        self._digests: OrderedDict[bytes, bytes] = OrderedDict()
         self._failures = AddressLimit(per_minute=FAILURES_PER_MINUTE, clock=clock)
 
     def __len__(self) -> int:
@@ -127,9 +133,9 @@ class KeyCache:
 
         Raises TooManyFailures, and psycopg.Error when nobody can tell.
         """
-        if not has_valid_checksum(secret):
+        key = self._digest(secret)
+        if key is None:
             return None
-        key = digest(secret, self._pepper)
         entry = self._entries.get(key)
         if entry is not None and self._clock() < entry[0]:
             return entry[1]
@@ -151,6 +157,22 @@ class KeyCache:
         if identity is None:
             self._failures.count(address)
         return identity
+
+    def _digest(self, secret: str) -> bytes | None:
+        """The digest that the database stores, computed once for a key that works; None: no key looks like this."""
+        if len(secret) != LENGTH:
+            return None
+        hashing = self._tagging.copy()
+        hashing.update(secret.encode("utf-8", "surrogatepass"))
+        tag = hashing.digest()
+        known = self._digests.get(tag)
+        if known is None and has_valid_checksum(secret):
+            known = digest(secret, self._pepper)
+            if known in self._have_worked:
+                self._digests[tag] = known
+                if len(self._digests) > self._max_entries:
+                    self._digests.popitem(last=False)
+        return known
 
     def forget(self, revoked: bytes) -> None:
         """Drops one digest as the database stores it, and any answer about it that is still on its way."""

@@ -18,8 +18,10 @@ from accounts.models import User
 from keys import lifecycle, lookup, revocations
 from keys.lookup import KeyCache, KeyIdentity, TooManyFailures, fetch, listen_for_revocations
 from keys.models import APIKey
-from keys.secret import digest, generate
+from keys.secret import LENGTH, digest, generate, has_valid_checksum
 from tests.factories import TierFactory, UserFactory
+
+PEPPER = next(iter(settings.PEPPERS.values()))
 
 
 class Clock:
@@ -337,6 +339,48 @@ async def test_nothing_in_the_cache_is_a_secret(committed_db: None) -> None:
     await cache.authenticate(key.secret)
     assert key.secret not in repr(vars(cache))
     assert key.secret not in repr(key)
+
+
+async def test_the_digest_of_a_key_that_works_is_computed_no_more(
+    committed_db: None, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, key = await sync_to_async(make_key)()
+    cache = KeyCache(Database().connect, clock=clock)
+    for _ in range(2):
+        identity = await cache.authenticate(key.secret)
+    monkeypatch.setattr(lookup, "has_valid_checksum", lambda _secret: pytest.fail("computed again"))
+    assert identity is not None
+    assert await cache.authenticate(key.secret) is identity
+    assert key.secret not in repr(vars(cache))
+    cache.forget(digest(key.secret, PEPPER))
+    assert await cache.authenticate(key.secret) == identity  # as the database says now
+    await sync_to_async(lifecycle.revoke)(user_id=user.pk, key_id=key.key_id)
+    cache.forget(digest(key.secret, PEPPER))
+    assert await cache.authenticate(key.secret) is None
+
+
+async def test_only_so_many_digests_are_kept_and_none_of_keys_that_never_worked(committed_db: None) -> None:
+    cache = KeyCache(Database().connect, max_entries=2)
+    for secret in [generate() for _ in range(3)]:
+        for _ in range(3):
+            assert await cache.authenticate(secret) is None
+    assert not cache._digests
+    for _ in range(4):
+        _user, key = await sync_to_async(make_key)()
+        for _ in range(3):
+            assert await cache.authenticate(key.secret)
+    assert len(cache._digests) == 2
+
+
+@pytest.mark.parametrize("character", ["a", " ", "\0", "é", "\udcff", "😀"])
+async def test_text_as_long_as_a_key_is_none(character: str) -> None:
+    def connect() -> Any:
+        raise AssertionError("asked the database")
+
+    cache = KeyCache(connect)
+    for garbage in ("hm-" + character * (LENGTH - 3), generate()[:-1] + character):
+        if not has_valid_checksum(garbage):  # one last letter in 62 is right
+            assert await cache.authenticate(garbage) is None
 
 
 @pytest.fixture(autouse=True)

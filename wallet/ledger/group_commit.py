@@ -10,12 +10,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import psycopg
 from prometheus_client import Counter, Gauge, Histogram
 
 from accounts.shared import database_session
+from wallet.ledger.connection import LedgerConnection
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class GroupCommit(Generic[Item, Result]):
         *,
         name: str,
         conninfo: str,
-        statement: "Callable[[psycopg.AsyncConnection[Any], Sequence[Item]], Awaitable[Sequence[Result]]]",
+        statement: "Callable[[LedgerConnection, Sequence[Item]], Awaitable[Sequence[Result]]]",
         keeps_trying: bool,
     ) -> None:
         self._name = name
@@ -96,7 +97,7 @@ class GroupCommit(Generic[Item, Result]):
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connection: LedgerConnection | None = None
         self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -219,9 +220,9 @@ class GroupCommit(Generic[Item, Result]):
                 waiting.done.set_exception(error)
                 waiting.done.exception()  # retrieved, or asyncio warns where the caller has gone
 
-    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
+    async def _connect(self) -> "LedgerConnection":
         async with asyncio.timeout(5):
-            connection = await psycopg.AsyncConnection.connect(
+            connection = await LedgerConnection.connect(
                 self._conninfo, autocommit=True, prepare_threshold=None
             )
             try:

@@ -14,6 +14,7 @@ import psycopg
 from django.db import connection
 
 from wallet.ledger import writer
+from wallet.ledger.connection import LedgerConnection
 from wallet.ledger.group_commit import GroupCommit, LedgerUnavailable
 
 __all__ = [
@@ -140,7 +141,7 @@ class Holds:
 
 
 async def _settle(
-    sql: str, connection: "psycopg.AsyncConnection[Any]", items: Sequence[writer.Settlement]
+    sql: str, connection: LedgerConnection, items: Sequence[writer.Settlement]
 ) -> list[writer.Resolved]:
     return await writer.settle(connection, sql, items)
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import psycopg
 from django.db import connection, transaction
 
 from wallet.ledger import authorise_sql
+from wallet.ledger.connection import LedgerConnection
 from wallet.ledger.models import JournalEntry
 
 logger = logging.getLogger(__name__)
@@ -193,12 +193,10 @@ def settle_sql(record_sql: str | None = None) -> str:
     return SETTLE.replace("{record}", f", recorded AS ({record_sql})" if record_sql else "")
 
 
-async def authorise(
-    connection: "psycopg.AsyncConnection[Any]", items: Sequence[Authorisation]
-) -> list[Granted]:
+async def authorise(connection: LedgerConnection, items: Sequence[Authorisation]) -> list[Granted]:
     """Places the holds that their wallets and budgets cover, durably. An unknown wallet or budget covers none."""
     budgeted = any(item.budget_id is not None for item in items)
-    cursor = await connection.execute(
+    rows = await connection.ask(
         authorise_sql.WITH_BUDGETS if budgeted else authorise_sql.PLAIN,
         {
             "items": orjson.dumps(
@@ -214,12 +212,12 @@ async def authorise(
                     }
                     for n, item in enumerate(items)
                 ]
-            ).decode()
+            )
         },
     )
     # No row comes back for a wallet that does not exist; -1 refuses even a hold of nothing.
     results = [Granted(None, -1)] * len(items)
-    for n, amount_micro, remaining_micro, frozen, budget_remaining_micro in await cursor.fetchall():
+    for n, amount_micro, remaining_micro, frozen, budget_remaining_micro in rows:
         results[n] = Granted(
             amount_micro,
             int(remaining_micro),
@@ -229,9 +227,9 @@ async def authorise(
     return results
 
 
-def _settle_items(items: Sequence[Settlement]) -> dict[str, str]:
+def _settle_items(items: Sequence[Settlement]) -> dict[str, bytes]:
     return {
-        "kind": str(JournalEntry.Kind.COMPLETION),
+        "kind": JournalEntry.Kind.COMPLETION.encode(),
         "items": orjson.dumps(
             [
                 {
@@ -243,17 +241,15 @@ def _settle_items(items: Sequence[Settlement]) -> dict[str, str]:
                 }
                 for n, item in enumerate(items)
             ]
-        ).decode(),
+        ),
     }
 
 
-async def settle(
-    connection: "psycopg.AsyncConnection[Any]", sql: str, items: Sequence[Settlement]
-) -> list[Resolved]:
+async def settle(connection: LedgerConnection, sql: str, items: Sequence[Settlement]) -> list[Resolved]:
     """Resolves holds, each at most once however often this is called. `sql` comes from `settle_sql`."""
-    cursor = await connection.execute(sql, _settle_items(items))
+    rows = await connection.ask(sql, _settle_items(items))
     results = [Resolved(by_this_call=False, in_journal=False)] * len(items)
-    for n, by_this_call, in_journal in await cursor.fetchall():
+    for n, by_this_call, in_journal in rows:
         results[n] = Resolved(by_this_call, in_journal)
     return results
 
@@ -289,5 +285,5 @@ def expire(*, limit: int) -> int:
         found = [Settlement(hold_id, wallet_id, 0) for hold_id, wallet_id in cursor.fetchall()]
         if not found:
             return 0
-        cursor.execute(settle_sql(), _settle_items(found))
+        cursor.execute(settle_sql(), {name: text.decode() for name, text in _settle_items(found).items()})
         return sum(by_this_call for _n, by_this_call, _in_journal in cursor.fetchall())

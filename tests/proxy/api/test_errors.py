@@ -414,7 +414,7 @@ def test_what_upstream_says_of_a_prompt_is_not_logged(
 ) -> None:
     upstream.script = respond(status, {"error": {"message": "not allowed: 'my secret diary'"}})
     caller.ask(messages=[{"role": "user", "content": "my secret diary"}])
-    assert caller.usage().id.hex in caller.web.log
+    eventually(lambda: caller.usage().id.hex in caller.web.log)
     assert "my secret diary" not in caller.web.log
 
 

@@ -156,3 +156,20 @@ def test_a_stop_settles_the_stream_of_a_client_that_has_stopped_reading(
         assert web.process.wait(40) == 0
     assert caller.balance() == (CREDIT, 0)
     assert caller.usage().outcome == "interrupted"
+
+
+def test_told_to_stop_it_writes_down_every_request_that_it_has_answered(
+    make_caller: Any, upstream: FakeUpstream
+) -> None:
+    caller = make_caller()
+    with web_process() as web, closing(http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)) as kept:
+        answered = []
+        for _ in range(20):
+            body = json.dumps({"model": MODEL, "messages": HELLO})
+            kept.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {caller.key}"})
+            answer = kept.getresponse()
+            answer.read()
+            answered.append(answer.getheader("x-request-id"))
+        assert web.stop(signal.SIGTERM) == 0
+        lines = [json.loads(text) for text in web.log.splitlines()]
+    assert [line["request"] for line in lines if line["message"] == "completion"] == answered
