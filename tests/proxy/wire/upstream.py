@@ -16,6 +16,12 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(0)
+
+
 @dataclass
 class Peer:
     """A connection of a client, from the upstream's side."""
