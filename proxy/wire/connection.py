@@ -193,9 +193,8 @@ class Connection(asyncio.Protocol):
             return
         self._response = Response(status, self._headers, self)
         if self._headers.get(b"content-encoding", b"").lower() in {b"gzip", b"x-gzip", b"deflate"}:
-            self._inflate = zlib.decompressobj(
-                zlib.MAX_WBITS | 32
-            )  # not asked for, and sent by some all the same
+            # Not asked for, and sent by some all the same.
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
 
     def on_body(self, data: bytes) -> None:
         self._body.append(data)
