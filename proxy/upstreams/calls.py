@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
-import aiohttp.abc
 from django.conf import settings
 
 from proxy.catalogue import quirks
@@ -282,32 +280,30 @@ def _told(error: dict[str, Any], route: ServedRoute) -> dict[str, str | None]:
     return told
 
 
-class PublicResolver(aiohttp.abc.AbstractResolver):
-    """Resolves upstreams' names to public addresses only, even if a name points elsewhere after it was checked."""
+class SystemResolver:
+    async def resolve(self, host: str, port: int) -> list[dict[str, Any]]:
+        """The `host` of each is an IP address; as it is where it was asked for one. Raises OSError."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            )
+            return [{"host": address[0]} for *_kind, address in found]
+        return [{"host": host}]
+
+
+class PublicResolver:
+    """Resolves upstreams' names to public addresses only, also when a name changes its mind after it was checked."""
 
     def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
+        self._resolver = SystemResolver()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[aiohttp.abc.ResolveResult]:
-        found = _literal(host, port) or await self._resolver.resolve(host, port, family)
+    async def resolve(self, host: str, port: int) -> list[dict[str, Any]]:
+        found = await self._resolver.resolve(host, port)
         if host in settings.UPSTREAM_ALLOWED_HOSTS:
             return found
         public = [one for one in found if is_public(one["host"])]
         if not public:
             raise OSError(f"{host} has no public address")
         return public
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
-def _literal(host: str, port: int) -> list[aiohttp.abc.ResolveResult]:
-    """Empty where the host is a name."""
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        return []
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    return [{"hostname": host, "host": host, "port": port, "family": family, "proto": 0, "flags": 0}]
