@@ -1,11 +1,11 @@
 """A streamed answer from upstream to client, and its settlement before the last bytes leave."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-import aiohttp
 from django.conf import settings
 
 from proxy.catalogue.models import Upstream
@@ -197,7 +197,7 @@ class Relay:
         self._patience.start(by)
         try:
             chunk = await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             if self._silence and answer.finished:  # it did not break: it neither ends nor says more
                 answer.stop()
                 return b""
@@ -241,13 +241,10 @@ class Relay:
 
     async def _keep_connection(self) -> None:
         """Reads the few bytes after `[DONE]`, so that the connection can serve the next request."""
-        try:
+        with contextlib.suppress(OSError):  # TimeoutError is one
             async with asyncio.timeout(KEEP_ALIVE_WAIT_SECONDS):
                 while await self._response.content.readany():
                     pass
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            return
-        self._response.release()
 
 
 async def _whatever_happens(finish: Coroutine[Any, Any, None]) -> None:

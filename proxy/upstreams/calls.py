@@ -1,11 +1,10 @@
-"""Calls to upstreams: one connection pool per process, and what their answers mean before the first byte.
-
-aiohttp, not httpx: 90 against 1,870 µs of CPU per call, 32 at once (proxy/README.md, Decisions).
-"""
+"""Calls to upstreams: one connection pool per process, and what their answers mean before the first byte."""
 
 import asyncio
 import contextlib
 import errno
+import functools
+import ipaddress
 import logging
 import socket
 from collections import Counter
@@ -13,8 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
-import aiohttp.abc
 from django.conf import settings
 
 from proxy.catalogue import quirks
@@ -24,6 +21,8 @@ from proxy.errors import TOO_LARGE, TOO_MANY_REQUESTS, APIError, wait_headers
 from proxy.upstreams import redaction
 from proxy.upstreams.errors import CODE, Fault, error_in, fault_of, retry_after_seconds
 from proxy.upstreams.protocols import UpstreamProtocol
+from proxy.wire.client import Client, NotReached, Target, target
+from proxy.wire.response import Response
 
 logger = logging.getLogger(__name__)
 
@@ -91,23 +90,19 @@ class UpstreamFailed(Exception):
 class UpstreamCall:
     """An upstream's response, and its place among those in flight, which the first `close` or `release` gives back."""
 
-    __slots__ = ("_places", "_upstream_id", "content", "response")
+    __slots__ = ("_places", "_upstream_id", "content")
 
-    def __init__(self, response: aiohttp.ClientResponse, upstream_id: int, places: Counter[int]) -> None:
-        self.response = response
-        self.content = response.content
+    def __init__(self, response: Response, upstream_id: int, places: Counter[int]) -> None:
+        self.content = response
         self._upstream_id: int | None = upstream_id
         self._places = places
 
     def close(self) -> None:
-        """Ends the connection."""
-        self.response.close()
+        """Ends the connection, unless the answer is whole: then it serves another call."""
+        self.content.close()
         self._leave()
 
-    def release(self) -> None:
-        """Keeps the connection for another call where everything was read, else ends it."""
-        self.response.release()
-        self._leave()
+    release = close  # said where the answer has been read
 
     def _leave(self) -> None:
         if self._upstream_id is not None:
@@ -117,22 +112,20 @@ class UpstreamCall:
 
 class Upstreams:
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+        self._client: Client | None = None
         self._places: Counter[int] = Counter()  # calls in flight by upstream id
 
     def start(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=30, ttl_dns_cache=30, resolver=PublicResolver()
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.UPSTREAM_CONNECT_TIMEOUT_SECONDS),
-            headers={"User-Agent": "hamiran", "Accept-Encoding": "identity"},
-        )
+        resolver = PublicResolver()
+
+        async def addresses(host: str, port: int) -> list[str]:
+            return [found["host"] for found in await resolver.resolve(host, port)]
+
+        self._client = Client(resolve=addresses, connect_seconds=settings.UPSTREAM_CONNECT_TIMEOUT_SECONDS)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._client is not None:
+            await self._client.close()
 
     def is_full(self, route: ServedRoute | None = None) -> bool:
         """Whether this process or the route's upstream has no room for another call."""
@@ -161,27 +154,22 @@ class Upstreams:
         if response.status == 200:
             return call
         try:
-            raise await _refusal(response, route, deadline)
+            raise await _refusal(call, route, deadline)
         finally:
-            call.release()
+            call.close()
 
     async def _post(
         self, route: ServedRoute, protocol: UpstreamProtocol, body: bytes, headers_by: float
-    ) -> aiohttp.ClientResponse:
-        assert self._session is not None
+    ) -> Response:
+        assert self._client is not None
         try:
-            async with asyncio.timeout_at(headers_by):
-                return await self._session.post(
-                    route.base_url + protocol.path,
-                    data=body,
-                    headers={"Authorization": f"Bearer {route.api_key}", "Content-Type": "application/json"},
-                    allow_redirects=False,
-                )
-        except aiohttp.ConnectionTimeoutError:
+            there = _target(route.base_url + protocol.path, route.api_key)
+            return await self._client.post(there, body, by=headers_by)
+        except NotReached:
             raise UpstreamFailed("not reached in time", passing=True) from None
         except TimeoutError:
             raise UpstreamFailed("no answer in time") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (OSError, ValueError) as error:  # a ValueError where URL or key cannot be sent
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 logger.error(  # noqa: TRY400 - a trace adds nothing
                     "no connection can be opened: %s", errno.errorcode[error.errno]
@@ -191,28 +179,39 @@ class Upstreams:
             raise UpstreamFailed(type(error).__name__, passing=True) from error
 
 
-async def read_all(
-    response: UpstreamCall | aiohttp.ClientResponse, *, deadline: float, max_bytes: int = ANSWER_MAX_BYTES
-) -> bytes:
+@functools.lru_cache(maxsize=1024)
+def _target(url: str, api_key: str) -> Target:
+    """Raises ValueError."""
+    return target(
+        url,
+        {
+            "User-Agent": "hamiran",
+            "Authorization": f"Bearer {api_key}",
+            "Content-Type": "application/json",
+        },
+    )
+
+
+async def read_all(call: UpstreamCall, *, deadline: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
     """The whole body, up to `max_bytes`. Raises UpstreamFailed."""
-    body = bytearray()
+    body, content = bytearray(), call.content
     try:
-        async with asyncio.timeout_at(deadline):
-            while chunk := await response.content.readany():
+        async with asyncio.timeout_at(None if content.has_ended else deadline):
+            while chunk := await content.readany():
                 body += chunk
                 if len(body) > max_bytes:
                     raise UpstreamFailed("an answer without end", begun=True)
     except TimeoutError:
         raise UpstreamFailed("took too long", begun=bool(body)) from None
-    except (aiohttp.ClientError, OSError) as error:
+    except OSError as error:
         drop_tracebacks(error)
         raise UpstreamFailed(type(error).__name__, passing=True, begun=bool(body)) from error
     return bytes(body)
 
 
 def drop_tracebacks(error: BaseException | None) -> None:
-    """Cuts a failure loose from the frames it came through: aiohttp's hold it in turn, so that all of them, and with
-    them a request that is over, would wait for the garbage collector.
+    """Cuts a failure loose from the frames it came through: some hold it in turn, so that all of them, and with them
+    a request that is over, would wait for the garbage collector.
     """
     while error is not None:
         error.__traceback__ = None
@@ -224,15 +223,16 @@ def _by(seconds: float, deadline: float) -> float:
 
 
 async def _refusal(
-    response: aiohttp.ClientResponse, route: ServedRoute, deadline: float
+    call: UpstreamCall, route: ServedRoute, deadline: float
 ) -> UpstreamRefusal | UpstreamFailed:
     error: dict[str, Any] = {}
-    if response.status >= 400:
+    status, headers = call.content.status, call.content.headers
+    if status >= 400:
         with contextlib.suppress(UpstreamFailed):  # its status says enough
             error = error_in(
-                await read_all(response, deadline=_by(ERROR_SECONDS, deadline), max_bytes=ERROR_MAX_BYTES)
+                await read_all(call, deadline=_by(ERROR_SECONDS, deadline), max_bytes=ERROR_MAX_BYTES)
             )
-    return judged(response.status, error, route, retry_after=response.headers.get("Retry-After", ""))
+    return judged(status, error, route, retry_after=headers.get(b"retry-after", b"").decode("latin-1"))
 
 
 def judged(
@@ -280,22 +280,30 @@ def _told(error: dict[str, Any], route: ServedRoute) -> dict[str, str | None]:
     return told
 
 
-class PublicResolver(aiohttp.abc.AbstractResolver):
-    """Resolves upstreams' names to public addresses only, even if a name points elsewhere after it was checked."""
+class SystemResolver:
+    async def resolve(self, host: str, port: int) -> list[dict[str, Any]]:
+        """The `host` of each is an IP address; as it is where it was asked for one. Raises OSError."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            )
+            return [{"host": address[0]} for *_kind, address in found]
+        return [{"host": host}]
+
+
+class PublicResolver:
+    """Resolves upstreams' names to public addresses only, also when a name changes its mind after it was checked."""
 
     def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
+        self._resolver = SystemResolver()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[aiohttp.abc.ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
+    async def resolve(self, host: str, port: int) -> list[dict[str, Any]]:
+        found = await self._resolver.resolve(host, port)
         if host in settings.UPSTREAM_ALLOWED_HOSTS:
             return found
         public = [one for one in found if is_public(one["host"])]
         if not public:
             raise OSError(f"{host} has no public address")
         return public
-
-    async def close(self) -> None:
-        await self._resolver.close()

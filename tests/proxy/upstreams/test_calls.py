@@ -49,6 +49,34 @@ async def test_a_host_that_the_operator_allowed_may_be_private(
     assert [found["host"] for found in await resolver.resolve("inside.example", 443)] == ["10.0.0.5"]
 
 
+@pytest.mark.parametrize("address", ["10.0.0.5", "169.254.169.254", "::1", "::ffff:10.0.0.5"])
+async def test_an_address_in_a_url_has_to_be_public_as_well(
+    upstreams: Upstreams, settings: Any, address: str
+) -> None:
+    settings.UPSTREAM_ALLOWED_HOSTS = ["inside.example"]
+    with pytest.raises(OSError, match="no public address"):
+        await PublicResolver().resolve(address, 443)
+    host = f"[{address}]" if ":" in address else address
+    route = served_route(1, base_url=f"https://{host}/v1")
+    with pytest.raises(UpstreamFailed) as caught:
+        await upstreams.send(route, CHAT, b"{}", stream=False, deadline=soon())
+    assert caught.value.passing
+    assert not upstreams._places[1]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"api_key": "sk-\r\nX-Other: a"}, {"base_url": "https://"}, {"base_url": "https://a..b/v1"}]
+)
+async def test_a_route_that_cannot_be_called_has_failed(upstreams: Upstreams, fields: dict[str, str]) -> None:
+    with pytest.raises(UpstreamFailed):
+        await upstreams.send(served_route(1, **fields), CHAT, b"{}", stream=False, deadline=soon())
+    assert not upstreams._places[1]
+
+
+def soon() -> float:
+    return asyncio.get_running_loop().time() + 20
+
+
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
 PIECE = b"5\r\nhello\r\n"
 
