@@ -14,18 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.ledger import RECORD
+
 HISTORIES = [int(given) for given in sys.argv[1:]] or [10_000, 3_000_000]
-PAIRS, AT_ONCE, WALLETS = int(os.environ.get("PAIRS", "30000")), 32, int(os.environ.get("WALLETS", "1000"))
+PAIRS, AT_ONCE, WALLETS = 30_000, 32, 1_000
 CHUNK = 250_000
 CREDIT_MICRO = 10**12
 SECONDS_APART = 0.2
-
-RECORD = {
-    "key_id": 1, "endpoint": "chat", "model": "bench", "upstream_id": 1, "stream": False, "outcome": "completed",
-    "billed_by": "usage", "status": 200, "prompt_tokens": 100, "cached_tokens": 0, "completion_tokens": 100,
-    "input_rial_per_million": 1, "output_rial_per_million": 2, "cached_input_rial_per_million": 1,
-    "uncovered_micro": 0, "first_byte_ms": 1, "total_ms": 2,
-}  # fmt: skip
 
 # As they would have come in: in the order of their time, from all wallets alike.
 PAST = f"""
@@ -45,8 +40,8 @@ SELECT id, 'completion', account, CASE account WHEN 'wallet' THEN wallet_id END,
 FROM past, (VALUES ('wallet'), ('revenue')) AS legs(account)
 """
 LOG = """
-SELECT coalesce(c.relname, CASE WHEN b.relfilenode IS NULL THEN 'no page' ELSE 'other' END) AS name,
-    count(*), sum(b.block_data_length + b.block_fpi_length)::bigint, sum(b.block_fpi_length)::bigint
+SELECT coalesce(c.relname, 'other') AS name, count(*),
+    sum(b.block_data_length + b.block_fpi_length)::bigint, sum(b.block_fpi_length)::bigint
 FROM pg_get_wal_block_info(%(since)s, %(until)s, false) b
 LEFT JOIN pg_class c ON pg_relation_filenode(c.oid) = b.relfilenode
 GROUP BY 1 ORDER BY 3 DESC LIMIT 14
@@ -94,9 +89,6 @@ def measure(records: int) -> None:
     wallets = make_wallets()
     make_past(records)
     with connection.cursor() as cursor:
-        for sql in os.environ.get("EXTRA_SQL", "").split(";"):
-            if sql.strip():
-                cursor.execute(sql)
         cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
         cursor.execute("VACUUM ANALYZE")
         uvloop.run(pairs(settings.DATABASE_URL, record_sql(), wallets, PAIRS // 10))
