@@ -159,7 +159,7 @@ def test_the_hour_that_runs_is_summed_when_it_is_over() -> None:
 
 def test_a_record_that_commits_much_later_comes_in_with_the_next_hour() -> None:
     record(MIDNIGHT + timedelta(hours=1))
-    record(MIDNIGHT + timedelta(hours=1, minutes=30))
+    record(MIDNIGHT + timedelta(hours=1, minutes=6))
     rollups.roll_up()
     record(MIDNIGHT + timedelta(minutes=59))
     assert rollups.roll_up() is None
