@@ -28,6 +28,9 @@ SOCKET_PATH_MAX = 100  # sun_path holds 107 bytes; PostgreSQL also keeps a .lock
 START_TIMEOUT_SECONDS = 60
 LEFTOVER_TIMEOUT_SECONDS = 30
 NOBODY = 65534
+# The first change of a page after a checkpoint writes the whole page to the log. Indexes by wallet and key have a page
+# for each customer who comes by, so that at PostgreSQL's own 5 minutes these were a third of the log.
+CHECKPOINTS = ("-c", "checkpoint_timeout=15min", "-c", "max_wal_size=2GB")
 
 
 class EngineError(Exception):
@@ -98,7 +101,7 @@ def prepare_postgres(var_dir: Path) -> list[str]:
     _await_leftover(data)
     serve = [
         str(binaries / "postgres"), "-D", str(data), "-k", str(sockets),
-        "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700",
+        "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", *CHECKPOINTS,
     ]  # fmt: skip
     return [*namespace, *leash.argv(serve, on_parent_death=signal.SIGINT, uid=uid)]
 

@@ -99,6 +99,11 @@ def test_money_journal_and_guards_come_back(rehearsal: Rehearsal, elsewhere: Pat
     with embedded.postgres_running(elsewhere):
         assert answer(elsewhere, "wallet_report", "--mobile", MOBILE) == rehearsal.report
         assert answer(elsewhere, "check_ledger")["ok"]
+        with psycopg.connect(embedded.database_url(elsewhere)) as database:
+            known = database.execute(
+                "SELECT FROM pg_stats WHERE tablename = 'wallet_journalentry'"
+            ).fetchall()
+            assert known, "the planner knows nothing of the journal"
         with (
             psycopg.connect(embedded.database_url(elsewhere)) as database,
             pytest.raises(psycopg.DatabaseError, match="append-only"),

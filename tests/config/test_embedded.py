@@ -54,6 +54,7 @@ def test_engines_start_over_an_interrupted_first_start_and_a_trace_of_a_dead_ser
     )
     with embedded.running(var_dir):
         assert scalar(url, "SELECT 1") == 1
+        assert scalar(url, "SHOW checkpoint_timeout") == "15min"
     for left in embedded.socket_dir(var_dir).iterdir():
         left.unlink()
     embedded.socket_dir(var_dir).rmdir()

@@ -14,7 +14,7 @@ WITH asked AS MATERIALIZED (
         AS r(n int, id uuid, wallet_id bigint, amount_micro bigint, minimum_micro bigint, seconds int)
 ), locked AS MATERIALIZED (
     SELECT user_id, posted_micro - held_micro AS available_micro, frozen_at IS NOT NULL AS frozen FROM wallet_wallet
-    WHERE user_id IN (SELECT wallet_id FROM asked) ORDER BY user_id FOR NO KEY UPDATE
+    WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) ORDER BY user_id FOR NO KEY UPDATE
 ), offered AS (
     SELECT asked.*, available_micro, frozen,
         LEAST(amount_micro, available_micro - coalesce(earlier, 0))::bigint AS offer_micro
@@ -46,7 +46,7 @@ WITH asked AS MATERIALIZED (
         n int, id uuid, wallet_id bigint, amount_micro bigint, minimum_micro bigint, seconds int, budget_id bigint)
 ), locked AS MATERIALIZED (
     SELECT user_id, posted_micro - held_micro AS available_micro, frozen_at IS NOT NULL AS frozen FROM wallet_wallet
-    WHERE user_id IN (SELECT wallet_id FROM asked) ORDER BY user_id FOR NO KEY UPDATE
+    WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) ORDER BY user_id FOR NO KEY UPDATE
 ), budgets AS MATERIALIZED (
     SELECT b.id, b.wallet_id, greatest(b.limit_micro - b.spent_micro - b.held_micro, 0) AS remaining_micro
     FROM wallet_budget b JOIN locked ON locked.user_id = b.wallet_id

@@ -157,7 +157,7 @@ WITH asked AS MATERIALIZED (
         AS r(n int, id uuid, wallet_id bigint, cost_micro bigint, record json)
 ), locked AS MATERIALIZED (
     SELECT user_id, posted_micro FROM wallet_wallet
-    WHERE user_id IN (SELECT wallet_id FROM asked) AND frozen_at IS NULL ORDER BY user_id FOR NO KEY UPDATE
+    WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) AND frozen_at IS NULL ORDER BY user_id FOR NO KEY UPDATE
 ), freed AS (
     DELETE FROM wallet_hold h USING asked a, locked l
     WHERE h.id = a.id AND h.wallet_id = a.wallet_id AND l.user_id = a.wallet_id AND a.cost_micro <= h.amount_micro

@@ -147,6 +147,40 @@ def test_a_record_that_commits_after_midnight_is_not_lost_from_its_day() -> None
     assert_rolled_up()
 
 
+def test_the_hour_that_runs_is_summed_when_it_is_over() -> None:
+    record(MIDNIGHT)
+    rollups.roll_up()
+    record(MIDNIGHT + timedelta(minutes=50))
+    assert rollups.roll_up() is None
+    record(MIDNIGHT + timedelta(hours=1))
+    assert rollups.roll_up() is not None
+    assert_rolled_up()
+
+
+def test_a_record_that_commits_much_later_comes_in_with_the_next_hour() -> None:
+    record(MIDNIGHT + timedelta(hours=1))
+    record(MIDNIGHT + timedelta(hours=1, minutes=6))
+    rollups.roll_up()
+    record(MIDNIGHT + timedelta(minutes=59))
+    assert rollups.roll_up() is None
+    record(MIDNIGHT + timedelta(hours=2))
+    rollups.roll_up()
+    assert_rolled_up()
+
+
+def test_roll_ups_that_are_made_anew_are_the_same() -> None:
+    for hours in range(30):
+        record(MIDNIGHT + timedelta(hours=hours, minutes=hours), key_id=hours % 3)
+        rollups.roll_up()
+    record(MIDNIGHT + timedelta(hours=30))
+    rollups.roll_up()
+    whole = rolled("hour"), rolled("day")
+    UsageRollup.objects.all().delete()
+    rollups.roll_up()
+    assert (rolled("hour"), rolled("day")) == whole
+    assert_rolled_up()
+
+
 def test_days_without_a_worker_are_made_up_for() -> None:
     record(MIDNIGHT)
     tasks.roll_up_usage()
