@@ -1,5 +1,6 @@
 """Makes an account with weeks of use in the sandbox."""
 
+import logging
 from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
@@ -27,6 +28,7 @@ class Command(OperatorCommand):
         number, days = mobile(options), required(options, "days")
         if days > DAYS_MAX:
             raise CommandError(f"--days must be at most {DAYS_MAX}, not {days}.")
+        logging.disable(logging.INFO)  # of a past that never was
         try:
             made = history.seed(mobile=number, number=required(options, "seed", minimum=0), days=days)
         except demo.NotSandbox:
@@ -43,6 +45,8 @@ class Command(OperatorCommand):
             ) from None
         except history.NothingOnSale:
             raise CommandError("No model is on sale; put one there with add_model.") from None
+        finally:
+            logging.disable(logging.NOTSET)
         text = (
             f"Account:  {made.mobile}; sign in with this number, the sandbox shows the code on the page\n"
             f"Used:     {made.requests:,} requests since {made.since:%Y-%m-%d}, "
