@@ -185,6 +185,7 @@ def test_a_line_that_cannot_be_made_fails_nobody(
     assert terminal.messages == ["plain"]
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_has_written_its_lines() -> None:
     program = """
 import logging
