@@ -54,7 +54,7 @@ def told(runner: asyncio.Runner, *pieces: bytes) -> Told:
             _transport, connection = await loop.create_connection(
                 lambda: Connection(owner, Origin("http", "api.test", 80)), sock=ours
             )
-            asking = asyncio.create_task(connection.ask(b"POST / HTTP/1.1\r\n\r\n", b"", by=loop.time() + 30))
+            asking = asyncio.create_task(connection.ask(b"POST / HTTP/1.1\r\n\r\n", b"", by=loop.time() + 90))
             await asyncio.sleep(0)
             for piece in pieces:
                 if piece and connection._answered is not None:
@@ -75,7 +75,7 @@ def told(runner: asyncio.Runner, *pieces: bytes) -> Told:
             return said, body, bool(owner.kept)
 
     async def in_time() -> Told:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await ask()
 
     return runner.run(in_time())
