@@ -83,17 +83,19 @@ class Running:
 
 
 def start(
-    name: str, command: list[str], *, log: Path, env: dict[str, str] | None = None, is_gateway: bool = False
+    name: str,
+    command: list[str],
+    *,
+    log: Path,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    is_gateway: bool = False,
 ) -> Running:
     """Starts a command that ends with this process. A gateway has a core for itself."""
     pin = ["taskset", "-c", str(GATEWAY_CORE)] if is_gateway else []
-    return start_as_is(name, leash.argv([*pin, *command]), log=log, env=env)
-
-
-def start_as_is(name: str, argv: list[str], *, log: Path, env: dict[str, str] | None = None) -> Running:
-    """For an argv that carries its leash already."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, **(env or {})}
-        )
+            leash.argv([*pin, *command]),
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd, env={**os.environ, **(env or {})},
+        )  # fmt: skip
     return Running(name, log, process)
