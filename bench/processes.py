@@ -50,13 +50,9 @@ class Running:
         self._signal(signal.SIGCONT)
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, with children, those that have ended included."""
-        root, *below = self._family()
-        times = root.cpu_times()
-        spent = times.user + times.system + times.children_user + times.children_system
-        for child in below:
-            times = child.cpu_times()
-            spent += times.user + times.system
+        """User and system time so far, with all below it, those that have ended included."""
+        each = (process.cpu_times() for process in self._family())
+        spent = sum(times.user + times.system + times.children_user + times.children_system for times in each)
         return float(spent)
 
     def rss_mb(self) -> float:

@@ -1,11 +1,14 @@
 """`make bench` beside another commit: what is computed from the samples, and where the commit's build is."""
 
 import re
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
+import psutil
 import pytest
 
-from bench import builds, gateways, pairs
+from bench import builds, gateways, pairs, processes
 from bench.measure import Sample
 from bench.report import Run
 
@@ -69,3 +72,21 @@ def test_a_base_runs_from_a_folder_and_an_environment_of_its_own() -> None:
 def test_a_base_is_named_by_its_commit_alone(commit: str) -> None:
     with pytest.raises(SystemExit, match="BENCH_BASE"):
         builds.base(commit)
+
+
+@pytest.mark.slow
+def test_cpu_time_counts_what_has_ended_below_a_child(tmp_path: Path) -> None:
+    """As sessions of PostgreSQL end below the process that holds the engine."""
+    spend = "import time; began = time.process_time()\nwhile time.process_time() < began + 0.2: pass"
+    run = "import subprocess, sys, time; subprocess.run([sys.executable, '-c', {!r}])"
+    engine = run.format(spend) + "; print(1, flush=True); time.sleep(60)"
+    holder = run.format(engine)
+    log = tmp_path / "log"
+    running = processes.start("holder", [sys.executable, "-c", holder], log=log)
+    try:
+        running.wait_until(lambda: log.read_text() == "1\n")
+        assert running.cpu_seconds() >= 0.2
+    finally:
+        for process in reversed(psutil.Process(running.process.pid).children(recursive=True)):
+            process.kill()
+        running.stop()
