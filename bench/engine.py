@@ -21,6 +21,9 @@ PARTS = {
 def main(kind: str, folder: str) -> None:
     var = Path(folder)
     prepare, wait, url = PARTS[kind]
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where a shell runs this in the background
     engine = subprocess.Popen(prepare(var))
     try:
         wait(url(var))

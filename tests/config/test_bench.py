@@ -1,6 +1,7 @@
 """`make bench` beside another commit: what is computed from the samples, and where the commit's build is."""
 
 import re
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,3 +91,25 @@ def test_cpu_time_counts_what_has_ended_below_a_child(tmp_path: Path) -> None:
         for process in reversed(psutil.Process(running.process.pid).children(recursive=True)):
             process.kill()
         running.stop()
+
+
+@pytest.mark.slow
+def test_an_engine_ends_on_sigint_even_where_a_shell_in_the_background_had_it_ignored(tmp_path: Path) -> None:
+    command = [
+        "sh",
+        "-c",
+        'trap "" INT; exec "$@"',
+        "sh",
+        sys.executable,
+        str(builds.ENGINE),
+        "valkey",
+        str(tmp_path),
+    ]
+    engine = processes.start(
+        "Valkey", command, log=tmp_path / "log", env=builds.THIS.environment(tmp_path), cwd=builds.THIS.home
+    )
+    engine.wait_until((tmp_path / "valkey.ready").exists)
+    (valkey,) = psutil.Process(engine.process.pid).children()
+    engine.stop(signal.SIGINT)
+    assert engine.process.returncode == 0
+    assert not valkey.is_running()
