@@ -3,6 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 BENCH := var/bench
+ifdef BENCH_BASE
+# One name for a commit, however it was asked for: its folder and the table bear it.
+override BENCH_BASE := $(shell git rev-parse --verify --short=7 '$(BENCH_BASE)^{commit}')
+$(if $(BENCH_BASE),,$(error BENCH_BASE names no commit of this repository))
+export BENCH_BASE
+BENCH_TOOLS := git taskset
+OTHERS = $(BASE)/ready
+else
+BENCH_TOOLS := node npm taskset
+OTHERS = $(BENCH)/litellm/ready $(BENCH)/portkey/ready
+endif
+BASE := $(BENCH)/base-$(BENCH_BASE)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -50,8 +62,8 @@ chaos: $(VENV)/dev  ## kill everything at random under load, then compare all bo
 cheat: $(VENV)/dev  ## customers who cheat, on a service of their own: paid, true price, uncovered; CHEAT_ONLY for some
 	$(PY) -m bench.cheat
 
-bench: bench-tools $(VENV)/dev $(BENCH)/litellm/ready $(BENCH)/portkey/ready  ## measure beside LiteLLM and Portkey; BENCH_ONLY for a row
-	$(PY) -m bench.gateways
+bench: bench-tools $(VENV)/dev $(OTHERS)  ## measure beside LiteLLM and Portkey, or beside the commit BENCH_BASE; BENCH_ONLY for a row
+	$(PY) -m bench.$(if $(BENCH_BASE),pairs,gateways)
 
 soak: $(VENV)/dev  ## 1,000 streams at once through one web process; SOAK_MINUTES
 	$(PY) -m bench.soak
@@ -110,8 +122,17 @@ $(VENV)/dev: requirements.txt requirements-dev.txt
 
 # The others of `make bench`, each in an environment of its own; their install scripts are not run.
 bench-tools:
-	@for tool in node npm taskset; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-		test -z "$$missing" || { echo "make bench needs$$missing (Debian: apt-get install nodejs npm util-linux)."; exit 1; }
+	@for tool in $(BENCH_TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+		test -z "$$missing" || { echo "make bench needs$$missing (Debian: apt-get install git nodejs npm util-linux)."; exit 1; }
+
+# The files of a commit never change, so what is there once is there for good.
+$(BASE)/ready: VENV := $(BASE)/.venv
+$(BASE)/ready: PY := $(BASE)/.venv/bin/python
+$(BASE)/ready:
+	@mkdir -p $(BASE)
+	@git archive $(BENCH_BASE) | tar -x -C $(BASE)
+	@$(call install,$(BASE)/requirements.txt)
+	@touch $@
 
 $(BENCH)/litellm/ready: VENV := $(BENCH)/litellm
 $(BENCH)/litellm/ready: PY := $(BENCH)/litellm/bin/python

@@ -1,14 +1,10 @@
-"""Who is compared: direct to the upstream, Hamiran with everything on, LiteLLM and Portkey; each ready to answer."""
+"""Who is compared: direct to the upstream, LiteLLM and Portkey here, Hamiran in builds.py; each ready to answer."""
 
 import contextlib
-import io
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +39,7 @@ class Contender:
     web: Running | None = None
     engines: tuple[Running, ...] = ()
     valkey_url: str = ""
+    database_url: str = ""
 
     @contextlib.contextmanager
     def thawed(self) -> Iterator[None]:
@@ -78,7 +75,7 @@ def direct(logs: Path) -> Iterator[Contender]:
         "upstream", [sys.executable, "-m", "bench.upstream", str(port)], log=logs / "upstream.log"
     )
     try:
-        contender = Contender("direct", "", _completions(port), {"content-type": "application/json"})
+        contender = Contender("direct", "", completions(port), {"content-type": "application/json"})
         upstream.wait_until(contender.answers)
         yield contender
     finally:
@@ -92,7 +89,11 @@ def litellm(logs: Path, upstream_url: str) -> Iterator[Contender]:
     models = [
         {
             "model_name": (name := model_name(words=words, every_ms=every_ms)),
-            "litellm_params": {"model": f"openai/{name}", "api_base": _base(upstream_url), "api_key": "none"},
+            "litellm_params": {
+                "model": f"openai/{name}",
+                "api_base": base_url(upstream_url),
+                "api_key": "none",
+            },
         }
         for words, every_ms in PACES
     ]
@@ -115,7 +116,7 @@ def litellm(logs: Path, upstream_url: str) -> Iterator[Contender]:
         is_gateway=True,
     )
     headers = {"content-type": "application/json", "authorization": f"Bearer {MASTER_KEY}"}
-    with _ready(Contender("LiteLLM", _litellm_version(), _completions(port), headers, web)) as contender:
+    with ready(Contender("LiteLLM", _litellm_version(), completions(port), headers, web)) as contender:
         yield contender
 
 
@@ -133,108 +134,14 @@ def portkey(logs: Path, upstream_url: str) -> Iterator[Contender]:
         "content-type": "application/json",
         "authorization": "Bearer none",
         "x-portkey-provider": "openai",
-        "x-portkey-custom-host": _base(upstream_url),
+        "x-portkey-custom-host": base_url(upstream_url),
     }
-    with _ready(Contender("Portkey", _portkey_version(), _completions(port), headers, web)) as contender:
+    with ready(Contender("Portkey", _portkey_version(), completions(port), headers, web)) as contender:
         yield contender
 
 
 @contextlib.contextmanager
-def hamiran(logs: Path, upstream_url: str) -> Iterator[Contender]:
-    """One web process of this checkout and a fresh PostgreSQL and Valkey: keys, limits, holds, captures, records.
-
-    Ends with `check_ledger`, and SystemExit where it finds a broken rule.
-    """
-    with tempfile.TemporaryDirectory(prefix="hamiran-bench-") as folder, contextlib.ExitStack() as stack:
-        var = Path(folder)
-        var.chmod(0o755)
-        engines = _engines(stack, var, logs)
-        from config import embedded
-
-        key = _sell(upstream_url)
-        port = free_port()
-        web = processes.start(
-            "hamiran",
-            [sys.executable, "-m", "config.web", "--port", str(port)],
-            log=logs / "hamiran.log",
-            env={"PORT": str(port)},
-            is_gateway=True,
-        )
-        headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
-        contender = Contender(
-            "Hamiran", "", _completions(port), headers, web, engines, embedded.redis_url(var)
-        )
-        with _ready(contender):
-            yield contender
-        from django.core.management import call_command
-
-        call_command("check_ledger")
-
-
-def _engines(stack: contextlib.ExitStack, var: Path, logs: Path) -> tuple[Running, ...]:
-    """PostgreSQL and Valkey, with Django set up on them; they end with the stack."""
-    for name in ("DATABASE_URL", "REDIS_URL", "HAMIRAN_MODE"):
-        os.environ.pop(name, None)
-    os.environ.update(HAMIRAN_VAR=str(var), DJANGO_SETTINGS_MODULE="config.settings")
-    from config import embedded
-
-    engines = []
-    for name, argv in (
-        ("PostgreSQL", embedded.prepare_postgres(var)),
-        ("Valkey", embedded.prepare_valkey(var)),
-    ):
-        engine = processes.start_as_is(name, argv, log=logs / f"{name.lower()}.log")
-        stack.callback(engine.stop, signal.SIGINT)
-        engines.append(engine)
-    embedded.wait_for_postgres(embedded.database_url(var))
-    embedded.wait_for_redis(embedded.redis_url(var))
-    return tuple(engines)
-
-
-def _sell(upstream_url: str) -> str:
-    """Tables, a tier whose limits are all on and never reached, the models, and a key with enough money."""
-    import django
-    from django.core.management import call_command
-    from django.db import connection
-
-    django.setup()
-    call_command("migrate", verbosity=0)
-    quiet = io.StringIO()
-    call_command(
-        "set_tier",
-        "Bench",
-        "--rpm",
-        "100000000",
-        "--tpm",
-        "100000000000",
-        "--concurrency",
-        "100000",
-        stdout=quiet,
-    )
-    for words, every_ms in PACES:
-        call_command(
-            "add_model", model_name(words=words, every_ms=every_ms), "--upstream-url", _base(upstream_url),
-            "--upstream-key", "none", "--input-toman-per-million", "30000",
-            "--output-toman-per-million", "30000", stdout=quiet,
-        )  # fmt: skip
-    said = io.StringIO()
-    issue = [
-        "issue_key",
-        "--mobile",
-        "09121234567",
-        "--credit-toman",
-        "1000000000",
-        "--tier",
-        "Bench",
-        "--json",
-    ]
-    call_command(*issue, stdout=said)
-    connection.close()
-    return str(json.loads(said.getvalue())["key"])
-
-
-@contextlib.contextmanager
-def _ready(contender: Contender) -> Iterator[Contender]:
+def ready(contender: Contender) -> Iterator[Contender]:
     """Frozen once it has answered, stopped at the end."""
     assert contender.web is not None
     try:
@@ -258,9 +165,9 @@ def _portkey_version() -> str:
     return f"{version}, Node.js {node.removeprefix('v')}"
 
 
-def _completions(port: int) -> str:
+def completions(port: int) -> str:
     return f"http://127.0.0.1:{port}/v1/chat/completions"
 
 
-def _base(completions_url: str) -> str:
+def base_url(completions_url: str) -> str:
     return completions_url.removesuffix("/chat/completions")

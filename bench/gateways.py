@@ -5,28 +5,35 @@ A run of all rows writes the table and the picture; every run prints its table a
 """
 
 import contextlib
+import functools
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import contenders, measure, picture, processes, report
+from bench import builds, contenders, measure, picture, processes, report
 from bench.contenders import Contender
 from bench.measure import Sample
 from bench.report import Results, Run
 
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+ROUNDS = 5
 SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
 README = Path(__file__).with_name("README.md")
 # A just-in-time compiler and full caches are part of a gateway that has run for a while.
 WARM_UP_SECONDS = 4.0
 
 Row = Callable[[Contender], Sample]
-GATEWAYS = {"Hamiran": contenders.hamiran, "LiteLLM": contenders.litellm, "Portkey": contenders.portkey}
+Opener = Callable[[Path, str], AbstractContextManager[Contender]]
+GATEWAYS: dict[str, Opener] = {
+    "Hamiran": functools.partial(builds.running, builds.THIS),
+    "LiteLLM": contenders.litellm,
+    "Portkey": contenders.portkey,
+}
 EVERYBODY = ("direct", *GATEWAYS)
 # What is measured, and of whom. Only Hamiran is asked for 1,000 paced streams: the others are far below that rate.
 ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
@@ -44,47 +51,72 @@ ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
 }
 
 
-def measure_all(rows: list[str], logs: Path) -> tuple[Results, dict[str, str]]:
-    """Round by round, row by row, contender by contender; the figures of each, and the versions."""
-    results: Results = {row: {name: [] for name in ROWS[row][0]} for row in rows}
+def turns(names: Iterable[str], number: int) -> list[str]:
+    """Who comes after whom in this round: every second one backwards, so that nobody always has the same before it."""
+    return list(names) if number % 2 else list(names)[::-1]
+
+
+def measure_all(asked: dict[str, tuple[str, ...]], openers: Mapping[str, Opener], *, rounds: int) -> Run:
+    """Round by round, row by row, contender by contender: `asked` says whose figures each row holds."""
+    load_before = os.getloadavg()[0]
+    print(f"load {load_before:.2f} before the run; {rounds} rounds of {SECONDS:g} s", flush=True)
+    processes.leave_the_gateway_core()
+    logs = contenders.FOREIGN / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    results: Results = {row: {name: [] for name in names} for row, names in asked.items()}
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(contenders.direct(logs))
         everybody = {"direct": upstream}
-        wanted = {name for measured in results.values() for name in measured}
-        for name, open_one in GATEWAYS.items():
+        wanted = {name for names in asked.values() for name in names}
+        for name, open_one in openers.items():
             if name in wanted:
                 everybody[name] = stack.enter_context(open_one(logs, upstream.url))
         for contender in everybody.values():
             measure.whole(contender, at_once=64, seconds=WARM_UP_SECONDS)
-        for number in range(1, ROUNDS + 1):
-            for row in rows:
-                for name, samples in results[row].items():
-                    samples.append(sample := ROWS[row][1](everybody[name]))
+        width = max(map(len, everybody))
+        for number in range(1, rounds + 1):
+            for row, names in asked.items():
+                for name in turns(names, number):
+                    results[row][name].append(sample := ROWS[row][1](everybody[name]))
                     told = "  ".join(f"{key} {value:,.1f}" for key, value in sample.figures.items())
-                    print(f"{number}/{ROUNDS} {row:<8} {name:<8} {told}  {sample.trouble or ''}", flush=True)
-    return results, {name: contender.version for name, contender in everybody.items()}
-
-
-def main() -> None:
-    rows = [row for row in os.environ.get("BENCH_ONLY", "").split(",") if row] or list(ROWS)
-    if unknown := set(rows) - set(ROWS):
-        sys.exit(f"BENCH_ONLY: there is no {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}.")
-    load_before, began = os.getloadavg()[0], time.monotonic()
-    print(f"load {load_before:.2f} before the run; {ROUNDS} rounds of {SECONDS:g} s", flush=True)
-    processes.leave_the_gateway_core()
-    logs = contenders.FOREIGN / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    results, versions = measure_all(rows, logs)
-    run = Run(
+                    print(
+                        f"{number}/{rounds} {row:<8} {name:<{width}} {told}  {sample.trouble or ''}",
+                        flush=True,
+                    )
+    return Run(
         results=results,
-        versions=versions,
+        versions={name: contender.version for name, contender in everybody.items()},
         at=datetime.now(tz=UTC),
-        rounds=ROUNDS,
+        rounds=rounds,
         seconds=SECONDS,
         load_before=load_before,
     )
-    raw = contenders.FOREIGN / "gateways.json"
+
+
+def asked_rows() -> list[str]:
+    """Those of BENCH_ONLY, or all. Raises SystemExit."""
+    rows = [row for row in os.environ.get("BENCH_ONLY", "").split(",") if row] or list(ROWS)
+    if unknown := set(rows) - set(ROWS):
+        sys.exit(f"BENCH_ONLY: there is no {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}.")
+    return rows
+
+
+def asked_rounds(usual: int) -> int:
+    return int(os.environ.get("BENCH_ROUNDS", usual))
+
+
+def keep(run: Run, name: str) -> Path:
+    """Every figure of the run, in var/bench."""
+    raw = contenders.FOREIGN / f"{name}.json"
     raw.write_text(json.dumps(asdict(run), default=str, indent=1))
+    return raw
+
+
+def main() -> None:
+    began = time.monotonic()
+    rows = asked_rows()
+    run = measure_all({row: ROWS[row][0] for row in rows}, GATEWAYS, rounds=asked_rounds(ROUNDS))
+    raw = keep(run, "gateways")
     table = report.table(run)
     print(f"\n{table}\n\n{(time.monotonic() - began) / 60:.1f} minutes; all figures are in {raw}")
     if len(rows) == len(ROWS):

@@ -50,13 +50,9 @@ class Running:
         self._signal(signal.SIGCONT)
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, with children, those that have ended included."""
-        root, *below = self._family()
-        times = root.cpu_times()
-        spent = times.user + times.system + times.children_user + times.children_system
-        for child in below:
-            times = child.cpu_times()
-            spent += times.user + times.system
+        """User and system time so far, with all below it, those that have ended included."""
+        each = (process.cpu_times() for process in self._family())
+        spent = sum(times.user + times.system + times.children_user + times.children_system for times in each)
         return float(spent)
 
     def rss_mb(self) -> float:
@@ -83,17 +79,19 @@ class Running:
 
 
 def start(
-    name: str, command: list[str], *, log: Path, env: dict[str, str] | None = None, is_gateway: bool = False
+    name: str,
+    command: list[str],
+    *,
+    log: Path,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    is_gateway: bool = False,
 ) -> Running:
     """Starts a command that ends with this process. A gateway has a core for itself."""
     pin = ["taskset", "-c", str(GATEWAY_CORE)] if is_gateway else []
-    return start_as_is(name, leash.argv([*pin, *command]), log=log, env=env)
-
-
-def start_as_is(name: str, argv: list[str], *, log: Path, env: dict[str, str] | None = None) -> Running:
-    """For an argv that carries its leash already."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, **(env or {})}
-        )
+            leash.argv([*pin, *command]),
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd, env={**os.environ, **(env or {})},
+        )  # fmt: skip
     return Running(name, log, process)

@@ -4,7 +4,7 @@ import math
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -144,23 +144,23 @@ def table(run: Run) -> str:
         if line.row in run.results:
             rows.append(_cells(run, line, columns))
     said = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{_when(run)}\n\n{said}\n\n{_busy(run)}\n\n{_troubles(run)}"
+    return f"{when(run)}\n\n{said}\n\n{busy(run, columns[1:])}\n\n{troubles(run)}"
 
 
 def _cells(run: Run, line: Line, columns: list[str]) -> list[str]:
     cells = [line.title]
     for who in columns:
         values = [] if line.added and who == "direct" else line.series(run, who)
-        cells.append("fails" if run.fails(line.row, who) else _spread(values, line.digits))
+        cells.append("fails" if run.fails(line.row, who) else spread(values, line.digits))
     for who in ("LiteLLM", "Portkey"):
         ratios = ratio(run, line, who)
         digits = 1 if _median(ratios) >= 2 else 2 if _median(ratios) >= 0.1 else 3
-        cells.append("" if run.fails(line.row, who) else _spread(ratios, digits))
+        cells.append("" if run.fails(line.row, who) else spread(ratios, digits))
     verdict = "" if line.is_met is None else ("met" if line.is_met(run) else "**missed**")
     return [*cells, line.goal, verdict]
 
 
-def _when(run: Run) -> str:
+def when(run: Run) -> str:
     return (
         f"{run.at:%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {os.cpu_count()} cores, load "
         f"{run.load_before:.2f} before the run; medians of {run.rounds} rounds of {run.seconds:g} s "
@@ -169,12 +169,9 @@ def _when(run: Run) -> str:
     )
 
 
-def _busy(run: Run) -> str:
+def busy(run: Run, whom: Iterable[str]) -> str:
     """How much of its core each had where it could use all of it; other work on the machine shows here."""
-    shares = {
-        who: [value for row in SATURATED for value in run.series(row, who, "web_busy")]
-        for who in ("Hamiran", "LiteLLM", "Portkey")
-    }
+    shares = {who: [value for row in SATURATED for value in run.series(row, who, "web_busy")] for who in whom}
     told = [f"{who} {min(values):.0%} to {max(values):.0%}" for who, values in shares.items() if values]
     if not told:
         return ""
@@ -185,7 +182,7 @@ def _busy(run: Run) -> str:
     return f"Share of the core that the web process had while it could use all of it: {', '.join(told)}.{verdict}"
 
 
-def _troubles(run: Run) -> str:
+def troubles(run: Run) -> str:
     """Broken streams and failed requests, one line per contender; one that is not named had none."""
     found = [
         f"- {who}, `{row}`: " + ", ".join(f"{count:,} × {what}" for what, count in trouble.most_common())
@@ -203,7 +200,7 @@ def write(readme: Path, section: str) -> None:
     readme.write_text(f"{before}{BEGIN}\n{section}\n{END}{after}")
 
 
-def _spread(values: list[float], digits: int) -> str:
+def spread(values: list[float], digits: int) -> str:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return ""

@@ -14,9 +14,10 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from statistics import mean
 
+import psycopg
 import uvloop
 
-from bench import contenders, processes
+from bench import builds, contenders, processes
 from bench.contenders import TWENTY_A_SECOND, Contender
 from bench.load import Load, Tally, Target
 
@@ -78,17 +79,15 @@ def _cpu(contender: Contender) -> float:
     return contender.web.cpu_seconds() if contender.web else 0
 
 
-def open_holds() -> int:
+def open_holds(database_url: str) -> int:
     """Holds that are still there SETTLE_SECONDS after the last answer."""
-    from django.db import connection
-
-    from wallet.ledger.models import Hold
-
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (remaining := Hold.objects.count()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    connection.close()
-    return remaining
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        while True:
+            (remaining,) = connection.execute("SELECT count(*) FROM wallet_hold").fetchone() or (0,)
+            if not remaining or time.monotonic() > deadline:
+                return int(remaining)
+            time.sleep(0.2)
 
 
 def judge(direct: list[Span], spans: list[Span], holds: int) -> list[str]:
@@ -137,7 +136,7 @@ def main() -> int:
     logs.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(contenders.direct(logs))
-        hamiran = stack.enter_context(contenders.hamiran(logs, upstream.url))
+        hamiran = stack.enter_context(builds.running(builds.THIS, logs, upstream.url))
         for who in (upstream, hamiran):
             title = f"{who.name}, {AT_ONCE:,} streams"
             print(
@@ -150,7 +149,7 @@ def main() -> int:
             else:
                 with hamiran.thawed():
                     spans = uvloop.run(soak(hamiran, seconds=MINUTES * 60, leavers=LEAVERS))
-                    faults = judge(direct, spans, open_holds())
+                    faults = judge(direct, spans, open_holds(hamiran.database_url))
     for fault in faults:
         print(" -", fault)
     return 1 if faults else 0
