@@ -299,7 +299,7 @@ async def test_until_the_first_reading_nothing_is_said_of_any_model(
     cache = CatalogueCache()
     now: Any = SimpleNamespace(catalogue=cache, holds=SimpleNamespace(settlements_are_late=False))
     monkeypatch.setattr(runtime, "_current", now)
-    request: Any = SimpleNamespace(auth=KEY)
+    request: Any = SimpleNamespace(key=KEY)
     with monkeypatch.context() as patched:
         patched.setattr(catalogue, "load", away)
         await cache.refresh()
