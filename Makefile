@@ -24,7 +24,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test test-fast coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
+.PHONY: help run dev backup restore test proofs test-fast coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -43,11 +43,16 @@ restore: $(VENV)/runtime  ## bring FILE back into a fresh data folder or databas
 	@test -n "$(FILE)" || { echo "Say which backup: make restore FILE=var/backups/hamiran-….dump"; exit 1; }
 	@$(PY) manage.py restore "$(FILE)" $(if $(filter yes,$(OVERWRITE)),--overwrite)
 
-test: $(VENV)/dev  ## all tests, on engines of their own, in two processes
-	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+test: $(VENV)/dev  ## all tests but the slow proofs, on engines of their own, in two processes
+	$(PY) -m pytest -m "not proof" -n 2 --dist loadgroup $(ARGS)
 
-test-fast: $(VENV)/dev  ## the pure tests and those of pages, in half a minute
-	$(PY) -m pytest -m fast -n 2 --dist loadgroup $(ARGS)
+proofs: $(VENV)/dev  ## those that `make test` leaves out: development, the demo account, installing, honest customers
+	$(PY) -m pytest -m proof -n 2 --dist loadgroup $(ARGS)
+
+test-fast: $(VENV)/dev  ## the pure tests and those of pages, in less than a minute
+	@# What has none of them is not even read.
+	$(PY) -m pytest -m fast -n 2 --dist loadgroup --ignore=tests/pages --ignore=tests/chaos \
+		--ignore-glob='tests/proxy/api/test_*' $(ARGS)
 
 coverage: $(VENV)/dev  ## all tests with every branch counted, in all processes; fails below the floor of pyproject.toml
 	@rm -rf var/coverage && mkdir -p var/coverage

@@ -15,6 +15,7 @@ from pytest_django import DjangoDbBlocker
 
 # Fixtures of what runs beside the tests, or is committed for it.
 RUNNING = {"committed_db", "web", "upstream", "valkey"}
+SPEAKING = {"wire", "test_limits.py"}
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +42,16 @@ def plain_static_files() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as `fast` the tests that need no database and those of pages, but for those that start processes."""
+    """Marks as `fast` the tests that need no database and those of pages, but for those that start processes.
+
+    Those of the wire and of the limits' engines speak over sockets all the time, so they are not either.
+    """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         starts_processes = item.get_closest_marker("xdist_group") or item.get_closest_marker("slow")
+        starts_processes = starts_processes or item.get_closest_marker("proof")
         needs_database = item.get_closest_marker("django_db") or fixtures & {"db", "django_db_setup"}
         is_of_a_page = item.path.name == "test_pages.py" or "dashboard" in item.path.parts
-        if not (starts_processes or fixtures & RUNNING) and (is_of_a_page or not needs_database):
+        speaks = SPEAKING & {item.path.parent.name, item.path.name}
+        if not (starts_processes or speaks or fixtures & RUNNING) and (is_of_a_page or not needs_database):
             item.add_marker("fast")

@@ -11,6 +11,7 @@ from tests.live import ROOT
 pytestmark = pytest.mark.xdist_group("serve")
 
 
+@pytest.mark.proof
 def test_honest_customers_pay_what_was_made() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench.cheat"],

@@ -126,7 +126,7 @@ def install(project: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_an_extra_of_a_locked_package_does_not_send_pip_after_a_newer_release(tmp_path: Path) -> None:
     lock = wheel(tmp_path, "asks", "1", "given[more]>=1") + wheel(tmp_path, "given", "1")
     (tmp_path / "requirements.txt").write_text(lock)
@@ -137,7 +137,7 @@ def test_an_extra_of_a_locked_package_does_not_send_pip_after_a_newer_release(tm
     assert list((tmp_path / ".venv" / "lib").glob("*/site-packages/given-1.dist-info"))
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_lock_in_which_something_is_missing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text(wheel(tmp_path, "asks", "1", "given>=1"))
     answer = install(tmp_path)

@@ -4,6 +4,7 @@ import socket
 from typing import Any
 
 import pytest
+from django.utils import translation
 
 from proxy.catalogue.upstream_url import UnsafeUpstreamURL, is_public, validate_upstream_url
 
@@ -67,7 +68,7 @@ def test_a_public_https_url_or_an_allowed_host_is_taken_without_its_trailing_sla
     ],
 )
 def test_any_other_url_is_refused_with_its_reason(url: str, reason: str) -> None:
-    with pytest.raises(UnsafeUpstreamURL, match=reason):
+    with translation.override("en"), pytest.raises(UnsafeUpstreamURL, match=reason):
         validate_upstream_url(url)
 
 
