@@ -131,7 +131,7 @@ class MeteredCall:
         try:
             body = await read_all(response, deadline=self._deadline)
         finally:
-            response.release()
+            response.close()
         try:
             return self._request.read_whole(body, route)
         except BadAnswer as error:

@@ -88,7 +88,7 @@ class UpstreamFailed(Exception):
 
 
 class UpstreamCall:
-    """An upstream's response, and its place among those in flight, which the first `close` or `release` gives back."""
+    """An upstream's response, and its place among those in flight, which the first `close` gives back."""
 
     __slots__ = ("_places", "_upstream_id", "content")
 
@@ -101,8 +101,6 @@ class UpstreamCall:
         """Ends the connection, unless the answer is whole: then it serves another call."""
         self.content.close()
         self._leave()
-
-    release = close  # said where the answer has been read
 
     def _leave(self) -> None:
         if self._upstream_id is not None:

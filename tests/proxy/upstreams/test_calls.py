@@ -133,7 +133,7 @@ async def test_a_whole_answer_has_until_its_deadline_and_no_longer(
         try:
             return await read_all(call, deadline=deadline)
         finally:
-            call.release()
+            call.close()
 
     async with slow_upstream(*sent) as route, asyncio.timeout(10):
         with pytest.raises(UpstreamFailed) as caught:
