@@ -35,9 +35,20 @@ class PriceQuote:
             raise ValueError("Cached input must cost between nothing and what input costs.")
 
 
+# Parts of the prompt and of the completion that may have a price of their own; what is left is plain text.
+PROMPT_PARTS = (
+    "cached_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "input_audio_tokens",
+    "input_image_tokens",
+)
+COMPLETION_PARTS = ("reasoning_tokens", "output_audio_tokens", "output_image_tokens")
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request. `prompt_tokens` includes `cached_tokens`, which is clamped into it.
+    """Tokens of one request. Prompt and completion include their parts, which are clamped into them in their order.
 
     Raises ValueError where prompt or completion is no whole number of 0 to `TOKENS_MAX`: an upstream that
     reports such a thing has reported nothing.
@@ -46,13 +57,26 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    reasoning_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
 
     def __post_init__(self) -> None:
         for tokens in (self.prompt_tokens, self.completion_tokens):
             if type(tokens) is not int or not 0 <= tokens <= TOKENS_MAX:
                 raise ValueError(f"{tokens!r} is no number of tokens.")
-        cached = self.cached_tokens if type(self.cached_tokens) is int else 0
-        object.__setattr__(self, "cached_tokens", min(max(cached, 0), self.prompt_tokens))
+        for whole, names in ((self.prompt_tokens, PROMPT_PARTS), (self.completion_tokens, COMPLETION_PARTS)):
+            left = whole
+            for name in names:
+                said = getattr(self, name)
+                part = min(max(said, 0), left) if type(said) is int else 0
+                left -= part
+                if part is not said:
+                    object.__setattr__(self, name, part)
 
     @property
     def total_tokens(self) -> int:
