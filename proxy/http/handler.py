@@ -96,8 +96,7 @@ class APIHandler:
         client = StreamClient(exchange)
         try:
             exchange.begin(200, [*EVENT_STREAM_HEADERS, *request.extra_headers.items()])
-            # A task of its own: each event then wakes few coroutines, not all that stand above as well.
-            await asyncio.create_task(response.relay.deliver(client))
+            await response.relay.deliver(client)
         except BaseException:
             await response.relay.abandon("not delivered")  # nothing, where `deliver` has settled it
             raise

@@ -50,12 +50,26 @@ class StreamClient:
         self.on_gone: Callable[[], None] | None = None
         exchange.on_left = self._leave
 
-    async def write(self, data: bytes, *, by: float = math.inf, last: bool = False) -> None:
-        if self.gone:
+    @property
+    def is_full(self) -> bool:
+        """Whether to wait until it has taken more, before more is written."""
+        return not self.gone and self._exchange.is_full
+
+    async def drained(self, *, by: float = math.inf) -> None:
+        if self.gone or not self._exchange.is_full:
             return
         self._patience.start(min(self._loop.time() + self._write_seconds, by))
-        await self._exchange.write(data, last=last)
+        await self._exchange.drained()
         self._patience.stop()
+
+    def push(self, data: bytes) -> None:
+        if not self.gone:
+            self._exchange.write(data)
+
+    async def write(self, data: bytes, *, by: float = math.inf, last: bool = False) -> None:
+        await self.drained(by=by)
+        if not self.gone:
+            self._exchange.write(data, last=last)
 
     def close(self) -> None:
         self._patience.close()

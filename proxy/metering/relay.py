@@ -1,4 +1,8 @@
-"""A streamed answer from upstream to client, and its settlement before the last bytes leave."""
+"""A streamed answer from upstream to client, and its settlement before the last bytes leave.
+
+Upstream's bytes are pushed through to the client within the event loop's call that brings them: no task wakes for a
+chunk. The task wakes when the client has to be waited for, and at the end.
+"""
 
 import asyncio
 import contextlib
@@ -24,13 +28,21 @@ COMMENTS_KEPT_BYTES = 64 * 1024
 
 
 class Client(Protocol):
-    """The reader at the other end. `write` does nothing for one that left, or reads too slowly: such are `gone`.
+    """The reader at the other end. Nothing is written to one that left, or reads too slowly: such are `gone`.
 
-    `on_gone` is called once, at the moment it is noticed. `by` is the event loop's time.
+    `on_gone` is called once, at the moment it is noticed. `by` is the event loop's time. `push` writes at once; once
+    the client `is_full`, nothing more should be pushed before it has `drained`.
     """
 
     gone: bool
     on_gone: Callable[[], None] | None
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def push(self, data: bytes) -> None: ...
+
+    async def drained(self, *, by: float = math.inf) -> None: ...
 
     async def write(self, data: bytes, *, by: float = math.inf, last: bool = False) -> None: ...
 
@@ -39,7 +51,7 @@ class Relay:
     """Owns an upstream's response from its headers on. `deliver`, called once, settles whatever happens.
 
     The first event, by `first_by`, is the first one of a choice. `on_failure` is called when upstream fails after
-    that.
+    that. `feed` and `end` are for the response (proxy.wire.response.Sink).
     """
 
     def __init__(
@@ -67,6 +79,10 @@ class Relay:
         self._patience = Deadline(self._silent)
         self._silence = ""
         self._held_up = False
+        self._client: Client | None = None
+        self._woken: asyncio.Future[None] | None = None
+        self._is_paused = self._is_over = self._has_ended = False
+        self._error: Exception | None = None  # that ended it
 
     async def open(self) -> None:
         """Waits for the first event, so that a failure before it still has a status.
@@ -99,6 +115,7 @@ class Relay:
             await self._say(client, said)
         finally:
             self._close()
+            client.on_gone = self._client = None
 
     async def _relay(self, client: Client) -> None:
         try:
@@ -118,35 +135,128 @@ class Relay:
         await self._metered.void(outcome=Outcome.INTERRUPTED, status=503, reason=reason)
 
     async def _pump(self, client: Client) -> None:
-        relayed = self._first
+        """Relays until nothing more is to come. Raises UpstreamFailed, UpstreamRefusal."""
+        answer = self._answer
         self._content_by = self._loop.time() + self._content_seconds
-        while True:
-            if relayed:
-                begun = self._loop.time()
-                # Past the deadline here, it is the reader who is slow: it has left, and pays.
-                await client.write(relayed, by=self._deadline)
-                waited = self._loop.time() - begun
-                if waited > HELD_UP_SECONDS:
-                    self._held_up = True
-                    self._content_by += waited
-            if self._answer.done or (client.gone and self._cancels()):
-                return
-            now = self._loop.time()
-            if self._said != self._answer.said_something:
-                self._said = self._answer.said_something
-                self._content_by = now + self._content_seconds
-            try:
-                relayed = await self._read(min(now + self._idle_seconds, self._content_by, self._deadline))
-            except UpstreamFailed:
-                if client.gone or not self._is_over():
-                    raise
-                self._answer.cut()
-                return
+        self._client = client
+        client.push(self._first)
+        await self._drain(client)
+        if client.gone and self._cancels():
+            return
+        self._go_on()
+        self._response.content.consume(self)
+        try:
+            while not self._is_over:
+                if self._is_paused:
+                    await self._drain(client)
+                    self._is_paused = False
+                    self._go_on()
+                    self._response.content.resume()
+                else:
+                    await self._wait()
+            if self._error is not None:
+                raise self._error
+        except UpstreamFailed:
+            if client.gone or not self._has_had_its_time():
+                raise
+            answer.cut()
+        finally:
+            self._error = None  # it holds this frame
 
-    def _is_over(self) -> bool:
+    async def _wait(self) -> None:
+        self._woken = self._loop.create_future()
+        try:
+            await self._woken
+        finally:
+            self._woken = None
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def _drain(self, client: Client) -> None:
+        begun = self._loop.time()
+        # Past the deadline here, it is the reader who is slow: it has left, and pays.
+        await client.drained(by=self._deadline)
+        waited = self._loop.time() - begun
+        if waited > HELD_UP_SECONDS:
+            self._held_up = True
+            self._content_by += waited
+
+    # --- from upstream --------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        try:
+            relayed = self._answer.feed(data)
+        except Exception as error:  # raised again in `_pump`
+            self._stop(error)
+        else:
+            self._push(relayed)
+
+    def end(self, error: OSError | None) -> None:
+        self._has_ended = True
+        if self._is_over:
+            self._wake()
+            return
+        if error is not None:
+            self._broken(error)
+            return
+        try:
+            relayed = self._answer.end()
+        except Exception as failure:  # raised again in `_pump`
+            self._stop(failure)
+        else:
+            self._push(relayed)
+
+    def _push(self, relayed: bytes) -> None:
+        answer, client = self._answer, self._client
+        assert client is not None
+        if relayed and not (answer.failure and not answer.said_something):
+            client.push(relayed)
+        if client.is_full:
+            self._is_paused = True
+            self._patience.stop()
+            self._response.content.pause()
+            self._wake()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Waits for more, unless there is none."""
+        answer = self._answer
+        if answer.failure:
+            self._stop(self._judged(answer.failure))
+        elif answer.done:
+            self._stop()
+        elif not self._is_over:
+            now = self._loop.time()
+            if self._said != answer.said_something:
+                self._said = answer.said_something
+                self._content_by = now + self._content_seconds
+            self._patience.start(min(now + self._idle_seconds, self._content_by, self._deadline))
+
+    def _broken(self, error: OSError) -> None:
+        if self._silence and self._answer.finished:  # it did not break: it neither ends nor says more
+            self._answer.stop()
+            self._stop()
+        else:
+            failed = UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence)
+            failed.__cause__ = error.with_traceback(None)
+            self._stop(failed)
+
+    def _stop(self, error: Exception | None = None) -> None:
+        self._is_over, self._error = True, error
+        self._patience.stop()
+        self._wake()
+
+    def _has_had_its_time(self) -> bool:
         """Whether an answer that has begun did not fail, but has used up the time that it may take."""
         answer = self._answer
         return bool(answer.size.estimate) and not answer.failure and self._loop.time() >= self._deadline
+
+    # --- the end --------------------------------------------------------------------------------------------------
 
     async def _finish(self, client: Client) -> None:
         if client.gone:
@@ -190,7 +300,7 @@ class Relay:
         )
 
     async def _read(self, by: float) -> bytes:
-        """Events to relay, maybe none yet. A failure is raised once everything before it has been given."""
+        """Events to relay, maybe none yet, before anybody consumes them. Raises UpstreamFailed, UpstreamRefusal."""
         answer = self._answer
         if answer.failure:
             raise self._judged(answer.failure)
@@ -198,9 +308,6 @@ class Relay:
         try:
             chunk = await self._response.content.readany()
         except OSError as error:
-            if self._silence and answer.finished:  # it did not break: it neither ends nor says more
-                answer.stop()
-                return b""
             drop_tracebacks(error)
             raise UpstreamFailed(self._silence or type(error).__name__, passing=not self._silence) from error
         finally:
@@ -240,11 +347,11 @@ class Relay:
             self._patience.start(self._deadline)
 
     async def _keep_connection(self) -> None:
-        """Reads the few bytes after `[DONE]`, so that the connection can serve the next request."""
-        with contextlib.suppress(OSError):  # TimeoutError is one
+        """Waits for the few bytes after `[DONE]`, so that the connection can serve the next request."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KEEP_ALIVE_WAIT_SECONDS):
-                while await self._response.content.readany():
-                    pass
+                while not self._has_ended:
+                    await self._wait()
 
 
 async def _whatever_happens(finish: Coroutine[Any, Any, None]) -> None:

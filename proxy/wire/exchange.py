@@ -126,8 +126,7 @@ class Exchange:
 
     async def respond(self, status: int, headers: Headers, content: bytes) -> None:
         """A whole answer, in one piece. To a HEAD request only its head is sent."""
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
+        await self.drained()
         if self.disconnected:
             return
         head = self._head(status, headers)
@@ -147,10 +146,18 @@ class Exchange:
         head.append(b"transfer-encoding: chunked\r\n\r\n" if self._has_chunks else b"\r\n")
         self._transport.write(b"".join(head))
 
-    async def write(self, data: bytes, *, last: bool = False) -> None:
-        """One piece, once the client has taken enough of those before. Does nothing once it has left."""
-        if self._flow.write_paused and not self.disconnected:
+    @property
+    def is_full(self) -> bool:
+        """Whether the client has yet to take enough of what was written."""
+        return self._flow.write_paused and not self.disconnected
+
+    async def drained(self) -> None:
+        """Waits until the client has taken enough, or has left."""
+        if self.is_full:
             await self._flow.drain()
+
+    def write(self, data: bytes, *, last: bool = False) -> None:
+        """One piece. Does nothing once the client has left."""
         if self.disconnected:
             return
         if not self._has_chunks:
