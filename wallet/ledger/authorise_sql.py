@@ -13,7 +13,8 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(items)s::json)
         AS r(n int, id uuid, wallet_id bigint, amount_micro bigint, minimum_micro bigint, seconds int)
 ), locked AS MATERIALIZED (
-    SELECT user_id, posted_micro - held_micro AS available_micro, frozen_at IS NOT NULL AS frozen FROM wallet_wallet
+    SELECT user_id, posted_micro, held_micro, posted_micro - held_micro AS available_micro,
+        frozen_at IS NOT NULL AS frozen FROM wallet_wallet
     WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) ORDER BY user_id FOR NO KEY UPDATE
 ), offered AS (
     SELECT asked.*, available_micro, frozen,
@@ -26,9 +27,9 @@ WITH asked AS MATERIALIZED (
 ), granted AS (
     SELECT * FROM offered WHERE offer_micro >= minimum_micro AND NOT frozen
 ), raised AS (
-    UPDATE wallet_wallet w SET held_micro = w.held_micro + t.total
+    UPDATE wallet_wallet w SET posted_micro = l.posted_micro, held_micro = l.held_micro + t.total
     FROM (SELECT wallet_id, sum(offer_micro) AS total FROM granted GROUP BY wallet_id) t
-    WHERE w.user_id = t.wallet_id
+    JOIN locked l ON l.user_id = t.wallet_id WHERE w.user_id = t.wallet_id
 ), placed AS (
     INSERT INTO wallet_hold (id, wallet_id, amount_micro, created_at, expires_at)
     SELECT id, wallet_id, offer_micro, now(), now() + seconds * interval '1 second' FROM granted
@@ -45,10 +46,11 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(items)s::json) AS r(
         n int, id uuid, wallet_id bigint, amount_micro bigint, minimum_micro bigint, seconds int, budget_id bigint)
 ), locked AS MATERIALIZED (
-    SELECT user_id, posted_micro - held_micro AS available_micro, frozen_at IS NOT NULL AS frozen FROM wallet_wallet
+    SELECT user_id, posted_micro, held_micro, posted_micro - held_micro AS available_micro,
+        frozen_at IS NOT NULL AS frozen FROM wallet_wallet
     WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) ORDER BY user_id FOR NO KEY UPDATE
 ), budgets AS MATERIALIZED (
-    SELECT b.id, b.wallet_id, greatest(b.limit_micro - b.spent_micro - b.held_micro, 0) AS remaining_micro
+    SELECT b.id, b.wallet_id, b.held_micro, greatest(b.limit_micro - b.spent_micro - b.held_micro, 0) AS remaining_micro
     FROM wallet_budget b JOIN locked ON locked.user_id = b.wallet_id
     WHERE b.id IN (SELECT budget_id FROM asked) ORDER BY b.id FOR NO KEY UPDATE OF b
 ), wanted AS (
@@ -69,13 +71,13 @@ WITH asked AS MATERIALIZED (
 ), granted AS (
     SELECT * FROM offered WHERE offer_micro >= minimum_micro AND NOT frozen
 ), raised AS (
-    UPDATE wallet_wallet w SET held_micro = w.held_micro + t.total
+    UPDATE wallet_wallet w SET posted_micro = l.posted_micro, held_micro = l.held_micro + t.total
     FROM (SELECT wallet_id, sum(offer_micro) AS total FROM granted GROUP BY wallet_id) t
-    WHERE w.user_id = t.wallet_id
+    JOIN locked l ON l.user_id = t.wallet_id WHERE w.user_id = t.wallet_id
 ), budgets_raised AS (
-    UPDATE wallet_budget b SET held_micro = b.held_micro + t.total
+    UPDATE wallet_budget b SET held_micro = l.held_micro + t.total
     FROM (SELECT budget_id, sum(offer_micro) AS total FROM granted WHERE budget_id IS NOT NULL GROUP BY budget_id) t
-    WHERE b.id = t.budget_id
+    JOIN budgets l ON l.id = t.budget_id WHERE b.id = t.budget_id
 ), placed AS (
     INSERT INTO wallet_hold (id, wallet_id, budget_id, amount_micro, created_at, expires_at)
     SELECT id, wallet_id, budget_id, offer_micro, now(), now() + seconds * interval '1 second' FROM granted

@@ -13,9 +13,10 @@ from typing import Any
 import psycopg
 from django.db import connection
 
-from wallet.ledger import writer
+from wallet.ledger import reserving, writer
 from wallet.ledger.connection import LedgerConnection
 from wallet.ledger.group_commit import GroupCommit, LedgerUnavailable
+from wallet.ledger.reserving import Authorisation, Extension, Granted
 
 __all__ = [
     "BudgetReached",
@@ -50,8 +51,8 @@ class Holds:
     """
 
     def __init__(self, *, conninfo: str, record_sql: str | None = None) -> None:
-        self._authorise: GroupCommit[writer.Authorisation, writer.Granted] = GroupCommit(
-            name="authorise", conninfo=conninfo, statement=writer.authorise, keeps_trying=False
+        self._reserve: GroupCommit[Authorisation | Extension, Granted] = GroupCommit(
+            name="authorise", conninfo=conninfo, statement=reserving.reserve, keeps_trying=False
         )
         self._settle: GroupCommit[writer.Settlement, writer.Resolved] = GroupCommit(
             name="settle",
@@ -61,12 +62,12 @@ class Holds:
         )
 
     def start(self) -> None:
-        self._authorise.start()
+        self._reserve.start()
         self._settle.start()
 
     async def close(self, *, timeout_seconds: float) -> None:
         """Carries out what waits, then closes the connections."""
-        await self._authorise.close(timeout_seconds=timeout_seconds)
+        await self._reserve.close(timeout_seconds=timeout_seconds)
         await self._settle.close(timeout_seconds=timeout_seconds)
 
     @property
@@ -92,14 +93,11 @@ class Holds:
         stays open: also while settlements are late, so that no more is served than can be written down.
         """
         assert 0 <= minimum_micro <= amount_micro
-        if self.settlements_are_late:
-            raise LedgerUnavailable("settlements are late")
-        authorisation = writer.Authorisation(
-            hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id
-        )
+        self._refuse_while_late()
+        authorisation = Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id)
         while True:
             try:
-                granted = await self._authorise.submit(
+                granted = await self._reserve.submit(
                     authorisation, on_abandoned=lambda: self._void(authorisation)
                 )
             except LedgerUnavailable as error:
@@ -109,14 +107,31 @@ class Holds:
                 raise
             if granted.amount_micro is not None:
                 return granted.amount_micro
-            if granted.frozen:
-                raise WalletFrozen(wallet_id)
-            if granted.remaining_micro < minimum_micro:
-                raise NotCovered(wallet_id)
-            if granted.budget_remaining_micro is not None and granted.budget_remaining_micro < minimum_micro:
-                raise BudgetReached(budget_id)
+            _raise_for(granted, minimum_micro, wallet_id)
 
-    def _void(self, authorisation: writer.Authorisation) -> None:
+    async def extend(
+        self, *, hold_id: uuid.UUID, wallet_id: int, held_micro: int, amount_micro: int, minimum_micro: int
+    ) -> int:
+        """Raises a hold of `held_micro` to `amount_micro`, or as far as the money goes if that is to `minimum_micro`.
+
+        Returns what is held then, durably. One at a time for a hold. Raises NotCovered; BudgetReached; WalletFrozen;
+        HoldGone; LedgerUnavailable, after which the hold may be raised: whoever settles it knows of no more.
+        """
+        assert held_micro <= minimum_micro <= amount_micro
+        self._refuse_while_late()
+        while True:
+            granted = await self._reserve.submit(Extension(hold_id, wallet_id, amount_micro, minimum_micro))
+            if granted.amount_micro is not None:
+                return granted.amount_micro
+            if granted.is_gone:
+                raise HoldGone(hold_id)
+            _raise_for(granted, minimum_micro - held_micro, wallet_id)
+
+    def _refuse_while_late(self) -> None:
+        if self.settlements_are_late:
+            raise LedgerUnavailable("settlements are late")
+
+    def _void(self, authorisation: Authorisation) -> None:
         self._settle.submit_later(writer.Settlement(authorisation.hold_id, authorisation.wallet_id, 0))
 
     async def settle(
@@ -138,6 +153,17 @@ class Holds:
         if cost_micro and not resolved.in_journal:
             logger.error("hold gone before its capture", extra={"hold": hold_id, "cost_micro": cost_micro})
             raise HoldGone(hold_id)
+
+
+def _raise_for(granted: Granted, minimum_micro: int, wallet_id: int) -> None:
+    """Why not even the least was granted. Where nothing says why, it stood behind a request that was refused."""
+    if granted.frozen:
+        raise WalletFrozen(wallet_id)
+    if granted.remaining_micro < minimum_micro:
+        raise NotCovered(wallet_id, available_micro=max(granted.remaining_micro, 0))
+    left = granted.budget_remaining_micro
+    if left is not None and left < minimum_micro:
+        raise BudgetReached(wallet_id, available_micro=min(left, granted.remaining_micro))
 
 
 async def _settle(

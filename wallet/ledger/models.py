@@ -1,6 +1,6 @@
 """Money at rest: wallets, budgets, holds and the journal. Amounts are micro-Rial (10⁻⁶ IRR) in BIGINT.
 
-Balances are written by `wallet.ledger.writer` alone.
+Balances are written by `wallet.ledger.writer` and `wallet.ledger.reserving` alone.
 """
 
 from typing import ClassVar

@@ -1,7 +1,9 @@
-"""The only writer of balances: every rule of the money is one of these statements.
+"""The only writer of balances: every rule of the money is one of these statements, or of `wallet.ledger.reserving`.
 
 All lock wallets in id order first, so that no two of them can wait for each other. Budgets add no deadlock: each
-belongs to one wallet, and is locked only after it.
+belongs to one wallet, and is locked only after it. New balances are computed from what was read under the lock and set
+together: where a row has changed since the statement began, PostgreSQL checks constraints on what the statement would
+make of the row as it was, before it looks at the row as it is.
 """
 
 import logging
@@ -13,7 +15,6 @@ from typing import Any
 import orjson
 from django.db import connection, transaction
 
-from wallet.ledger import authorise_sql
 from wallet.ledger.connection import LedgerConnection
 from wallet.ledger.models import JournalEntry
 
@@ -24,11 +25,19 @@ class UnknownWallet(Exception):
     """There is no such wallet."""
 
 
-class NotCovered(Exception):
+class _NotEnough(Exception):
+    """`available_micro`: what there was."""
+
+    def __init__(self, wallet_id: int, *, available_micro: int = 0) -> None:
+        super().__init__(wallet_id)
+        self.available_micro = available_micro
+
+
+class NotCovered(_NotEnough):
     """The wallet's available balance does not cover the debit."""
 
 
-class BudgetReached(Exception):
+class BudgetReached(_NotEnough):
     """The budget that the debit counts towards does not cover it, though its wallet does."""
 
 
@@ -41,7 +50,7 @@ WITH locked AS MATERIALIZED (
     SELECT user_id, posted_micro, held_micro, frozen_at FROM wallet_wallet
     WHERE user_id = %(wallet_id)s FOR NO KEY UPDATE
 ), moved AS (
-    UPDATE wallet_wallet w SET posted_micro = w.posted_micro + %(amount_micro)s
+    UPDATE wallet_wallet w SET posted_micro = locked.posted_micro + %(amount_micro)s, held_micro = locked.held_micro
     FROM locked WHERE w.user_id = locked.user_id AND locked.frozen_at IS NULL
         AND locked.posted_micro - locked.held_micro + %(amount_micro)s >= 0
     RETURNING w.user_id, w.posted_micro
@@ -104,34 +113,6 @@ def post(
 
 
 @dataclass(frozen=True, slots=True)
-class Authorisation:
-    """A hold to place: `amount_micro`, or all that remains in the wallet if that is at least `minimum_micro`.
-
-    With a budget of that wallet, both have to cover it.
-    """
-
-    hold_id: uuid.UUID
-    wallet_id: int
-    amount_micro: int
-    minimum_micro: int
-    seconds: int
-    budget_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """`amount_micro` is None where nothing was held.
-
-    `remaining_micro` is still available in the wallet, `budget_remaining_micro` in the budget (None: there is none).
-    """
-
-    amount_micro: int | None
-    remaining_micro: int
-    frozen: bool = False
-    budget_remaining_micro: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Settlement:
     """A hold to resolve: `cost_micro` of it is captured (0: void) and `record` goes to the caller's own table."""
 
@@ -156,7 +137,7 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(items)s::json)
         AS r(n int, id uuid, wallet_id bigint, cost_micro bigint, record json)
 ), locked AS MATERIALIZED (
-    SELECT user_id, posted_micro FROM wallet_wallet
+    SELECT user_id, posted_micro, held_micro FROM wallet_wallet
     WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) AND frozen_at IS NULL ORDER BY user_id FOR NO KEY UPDATE
 ), freed AS (
     DELETE FROM wallet_hold h USING asked a, locked l
@@ -165,16 +146,19 @@ WITH asked AS MATERIALIZED (
 ), settled AS (
     SELECT *, posted_micro - sum(cost_micro) OVER (PARTITION BY wallet_id ORDER BY n) AS balance_micro FROM freed
 ), lowered AS (
-    UPDATE wallet_wallet w SET posted_micro = w.posted_micro - t.cost_micro, held_micro = w.held_micro - t.amount_micro
+    UPDATE wallet_wallet w SET posted_micro = l.posted_micro - t.cost_micro, held_micro = l.held_micro - t.amount_micro
     FROM (
         SELECT wallet_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed GROUP BY wallet_id
-    ) t WHERE w.user_id = t.wallet_id
+    ) t JOIN locked l ON l.user_id = t.wallet_id WHERE w.user_id = t.wallet_id
+), budgets AS MATERIALIZED (
+    SELECT id, spent_micro, held_micro FROM wallet_budget
+    WHERE id = ANY (ARRAY (SELECT budget_id FROM freed)) ORDER BY id FOR NO KEY UPDATE
 ), budgets_lowered AS (
-    UPDATE wallet_budget b SET spent_micro = b.spent_micro + t.cost_micro, held_micro = b.held_micro - t.amount_micro
+    UPDATE wallet_budget b SET spent_micro = l.spent_micro + t.cost_micro, held_micro = l.held_micro - t.amount_micro
     FROM (
         SELECT budget_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed
         WHERE budget_id IS NOT NULL GROUP BY budget_id
-    ) t WHERE b.id = t.budget_id
+    ) t JOIN budgets l ON l.id = t.budget_id WHERE b.id = t.budget_id
 ), booked AS (
     INSERT INTO wallet_journalentry
         (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
@@ -191,40 +175,6 @@ FROM asked a LEFT JOIN settled s ON s.id = a.id
 
 def settle_sql(record_sql: str | None = None) -> str:
     return SETTLE.replace("{record}", f", recorded AS ({record_sql})" if record_sql else "")
-
-
-async def authorise(connection: LedgerConnection, items: Sequence[Authorisation]) -> list[Granted]:
-    """Places the holds that their wallets and budgets cover, durably. An unknown wallet or budget covers none."""
-    budgeted = any(item.budget_id is not None for item in items)
-    rows = await connection.ask(
-        authorise_sql.WITH_BUDGETS if budgeted else authorise_sql.PLAIN,
-        {
-            "items": orjson.dumps(
-                [
-                    {
-                        "n": n,
-                        "id": item.hold_id,
-                        "wallet_id": item.wallet_id,
-                        "amount_micro": item.amount_micro,
-                        "minimum_micro": item.minimum_micro,
-                        "seconds": item.seconds,
-                        "budget_id": item.budget_id,
-                    }
-                    for n, item in enumerate(items)
-                ]
-            )
-        },
-    )
-    # No row comes back for a wallet that does not exist; -1 refuses even a hold of nothing.
-    results = [Granted(None, -1)] * len(items)
-    for n, amount_micro, remaining_micro, frozen, budget_remaining_micro in rows:
-        results[n] = Granted(
-            amount_micro,
-            int(remaining_micro),
-            frozen,
-            None if budget_remaining_micro is None else int(budget_remaining_micro),
-        )
-    return results
 
 
 def _settle_items(items: Sequence[Settlement]) -> dict[str, bytes]:

@@ -308,7 +308,7 @@ def test_money_that_was_spent_since_the_form_looked_is_said_too(monkeypatch: pyt
     wallet = WalletFactory.create(credit_micro=CREDIT)
 
     def refuse(**arguments: Any) -> int:
-        raise writer.NotCovered
+        raise writer.NotCovered(wallet.pk)
 
     monkeypatch.setattr(writer, "post", refuse)
     assert "nothing was booked" in fill_in(admin_browser(), wallet).text

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.factories import WalletFactory
 from tests.wallet.ledger.test_group_commit import conninfo
-from tests.wallet.ledger.test_holds import balances, in_one_process, open_holds, placing
+from tests.wallet.ledger.test_holds import balances, in_one_process, open_holds, placing, raising
 from tests.wallet.test_database_rules import refused_by
 from wallet import integrity
 from wallet.ledger import budgets, holds
@@ -39,6 +39,27 @@ def set_limit_apart(**change: int) -> None:
         set_limit(**change)
     finally:
         connection.close()
+
+
+def test_a_budget_covers_what_its_holds_are_raised_by(committed_db: None) -> None:
+    wallet = WalletFactory.create(credit_micro=1000)
+    budget = open_budget(wallet_id=wallet.pk, limit_micro=500)
+
+    async def work(opened: Holds) -> None:
+        first, second = within(wallet, budget, 300), within(wallet, budget, 100)
+        await opened.place(**first)
+        await opened.place(**second)
+        with pytest.raises(BudgetReached) as refused:
+            await opened.extend(**raising(wallet, first["hold_id"], 300, 101))
+        assert refused.value.available_micro == 100
+        assert await opened.extend(**raising(wallet, first["hold_id"], 300, 101, 1)) == 400
+        await opened.settle(hold_id=first["hold_id"], wallet_id=wallet.pk, cost_micro=350)
+        for _ in range(2):
+            assert await opened.extend(**raising(wallet, second["hold_id"], 100, 50)) == 150
+
+    in_one_process(work)
+    assert balances(wallet) == (650, 150)
+    assert spent_and_held(budget) == (350, 150)
 
 
 def test_a_capture_is_spent_of_the_budget_and_the_rest_is_given_back(committed_db: None) -> None:

@@ -1,6 +1,7 @@
 """Holds on a real PostgreSQL: the examples, then a state machine against a model of the wallet in plain Python."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -21,9 +22,11 @@ from tests.factories import WalletFactory
 from tests.wallet.ledger.test_group_commit import conninfo
 from wallet.credits import gifts
 from wallet.ledger import holds, writer
+from wallet.ledger.budgets import open_budget
+from wallet.ledger.extend_sql import EXTEND
 from wallet.ledger.group_commit import GroupCommit
 from wallet.ledger.holds import HoldGone, Holds, LedgerUnavailable, NotCovered
-from wallet.ledger.models import Hold, JournalEntry, Wallet
+from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
 
 T = TypeVar("T")
 
@@ -60,6 +63,15 @@ def placing(wallet: Wallet, amount: int, minimum: int | None = None) -> dict[str
     }  # fmt: skip
 
 
+def raising(
+    wallet: Wallet, hold_id: uuid.UUID, held: int, more: int, minimum: int | None = None
+) -> dict[str, Any]:
+    return {
+        "hold_id": hold_id, "wallet_id": wallet.pk, "held_micro": held, "amount_micro": held + more,
+        "minimum_micro": held + (more if minimum is None else minimum),
+    }  # fmt: skip
+
+
 def test_while_settlements_are_late_nothing_is_held(
     committed_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +82,8 @@ def test_while_settlements_are_late_nothing_is_held(
         assert not opened.settlements_are_late
         monkeypatch.setattr(GroupCommit, "oldest_seconds", holds.SETTLEMENT_LATE_SECONDS + 0.1)
         assert opened.settlements_are_late
+        with pytest.raises(LedgerUnavailable):
+            await opened.extend(**raising(wallet, uuid.uuid4(), 0, 100))
         with pytest.raises(LedgerUnavailable) as refused:
             await opened.place(**placing(wallet, 100))
         assert not refused.value.in_doubt  # it was never sent, so there is nothing to take back
@@ -233,6 +247,88 @@ def test_a_debit_never_touches_what_is_held() -> None:
         gifts.give(wallet_id=2**40, amount_micro=1)
 
 
+def test_a_hold_that_is_gone_is_not_raised(committed_db: None) -> None:
+    wallet = WalletFactory.create(credit_micro=1_000)
+    other = WalletFactory.create(credit_micro=1_000)
+
+    async def story(opened: Holds) -> None:
+        with pytest.raises(HoldGone):
+            await opened.extend(**raising(wallet, uuid.uuid4(), 0, 100))
+        await opened.place(**(ask := placing(wallet, 100)))
+        with pytest.raises(HoldGone):  # nor by another wallet
+            await opened.extend(**raising(other, ask["hold_id"], 100, 100))
+        with pytest.raises(NotCovered) as refused:
+            await opened.extend(**raising(wallet, ask["hold_id"], 100, 901))
+        assert refused.value.available_micro == 900
+        assert await opened.extend(**raising(wallet, ask["hold_id"], 100, 901, 1)) == 1_000
+
+    in_one_process(story)
+    assert balances(wallet) == (1_000, 1_000)
+
+
+async def until_somebody_waits(other: psycopg.AsyncConnection[Any]) -> None:
+    """For a lock of `other`'s."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+    async with await psycopg.AsyncConnection.connect(conninfo(), autocommit=True) as watching:
+        for _ in range(1_000):
+            row = await (await watching.execute(waiting, [other.info.backend_pid])).fetchone()
+            if row != (0,):
+                return
+            await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+def test_a_hold_is_placed_of_money_that_came_while_its_wallet_was_waited_for(committed_db: None) -> None:
+    """A constraint is checked on the row as it was when the statement began, if that is what new values are made of."""
+    wallet = WalletFactory.create(credit_micro=10)
+
+    async def story(opened: Holds) -> None:
+        async with await psycopg.AsyncConnection.connect(conninfo()) as topping_up:
+            raised = "UPDATE wallet_wallet SET posted_micro = posted_micro + 90 WHERE user_id = %s"
+            await topping_up.execute(raised, [wallet.pk])
+            placed = asyncio.create_task(opened.place(**placing(wallet, 100)))
+            await until_somebody_waits(topping_up)
+            await topping_up.commit()
+            assert await placed == 100
+
+    in_one_process(story)
+    assert balances(wallet) == (100, 100)
+
+
+@pytest.mark.parametrize("cost", [0, 30, 100])
+def test_a_hold_that_is_raised_while_its_wallet_is_waited_for_is_freed_whole(
+    committed_db: None, cost: int
+) -> None:
+    wallet = WalletFactory.create(credit_micro=1_000)
+    budget = open_budget(wallet_id=wallet.pk, limit_micro=1_000)
+
+    async def story(opened: Holds) -> None:
+        ask = {**placing(wallet, 100), "budget_id": budget}
+        await opened.place(**ask)
+        async with await psycopg.AsyncConnection.connect(conninfo()) as extending:
+            items = [
+                {
+                    "n": 0,
+                    "id": str(ask["hold_id"]),
+                    "wallet_id": wallet.pk,
+                    "to_micro": 700,
+                    "minimum_micro": 700,
+                }
+            ]
+            rows = await extending.execute(EXTEND, {"items": json.dumps(items)})
+            assert (await rows.fetchall())[0][1] == 700
+            settle = opened.settle(hold_id=ask["hold_id"], wallet_id=wallet.pk, cost_micro=cost)
+            settled = asyncio.create_task(settle)
+            await until_somebody_waits(extending)
+            await extending.commit()
+            await settled
+
+    in_one_process(story)
+    assert balances(wallet) == (1_000 - cost, 0)
+    row = Budget.objects.get(pk=budget)
+    assert (row.spent_micro, row.held_micro) == (cost, 0)
+
+
 @dataclass
 class Expected:
     """The wallet in plain Python."""
@@ -300,6 +396,59 @@ class WalletMachine(RuleBasedStateMachine):
         left = self.expected.posted - self.expected.held
         refused = [ask for ask in asks if ask["hold_id"] not in self.expected.holds]
         assert all(ask["amount_micro"] > left for ask in refused)
+
+    @precondition(lambda self: self.expected.holds)
+    @rule(which=WHICH, more=amounts, cut=st.integers(0, 300), times=st.integers(1, 3))
+    def extend(self, which: int, more: int, cut: int, times: int) -> None:
+        """However often it is asked for, a hold is raised to the same amount."""
+        hold_id, held = pick(self.expected.holds, which)
+        ask = raising(self.wallet, hold_id, held, more, max(0, more - cut))
+
+        can = min(more, self.expected.posted - self.expected.held)
+        for _ in range(times):
+            if can >= ask["minimum_micro"] - held:
+                assert self.run(self.holds.extend(**ask)) == held + can
+                self.expected.holds[hold_id] = held + can
+            else:
+                with pytest.raises(NotCovered):
+                    self.run(self.holds.extend(**ask))
+
+    @precondition(lambda self: self.expected.holds)
+    @rule(which=WHICH, more=amounts, amount=amounts)
+    def extend_beside_another_hold(self, which: int, more: int, amount: int) -> None:
+        hold_id, held = pick(self.expected.holds, which)
+        raised, placed = (raising(self.wallet, hold_id, held, more), placing(self.wallet, amount))
+
+        async def at_once() -> list[Any]:
+            both = (self.holds.place(**placed), self.holds.extend(**raised))
+            return list(await asyncio.gather(*both, return_exceptions=True))
+
+        new, old = self.run(at_once())
+        if not isinstance(new, NotCovered):
+            self.expected.holds[placed["hold_id"]] = new
+        if not isinstance(old, NotCovered):
+            self.expected.holds[hold_id] = old
+        left = self.expected.posted - self.expected.held
+        assert not isinstance(new, NotCovered) or amount > left
+        assert not isinstance(old, NotCovered) or more > left
+
+    @precondition(lambda self: self.expected.holds)
+    @rule(which=WHICH, more=amounts, part=st.integers(0, 10))
+    def extend_while_it_is_captured(self, which: int, more: int, part: int) -> None:
+        hold_id, held = pick(self.expected.holds, which)
+        cost = held * part // 10
+
+        async def at_once() -> list[Any]:
+            raised = self.holds.extend(**raising(self.wallet, hold_id, held, more))
+            settled = self.holds.settle(hold_id=hold_id, wallet_id=self.wallet.pk, cost_micro=cost)
+            return list(await asyncio.gather(raised, settled, return_exceptions=True))
+
+        raised, settled = self.run(at_once())
+        assert settled is None
+        assert raised == held + more or isinstance(raised, NotCovered | HoldGone)
+        del self.expected.holds[hold_id]
+        self.expected.posted -= cost
+        self.resolved[hold_id] = cost
 
     @precondition(lambda self: self.expected.holds)
     @rule(which=WHICH, part=st.integers(0, 10), times=st.integers(1, 3))

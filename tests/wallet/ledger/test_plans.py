@@ -4,6 +4,7 @@ import pytest
 from django.db import connection
 
 from wallet.ledger import authorise_sql, writer
+from wallet.ledger.extend_sql import EXTEND
 
 pytestmark = pytest.mark.django_db
 
@@ -15,12 +16,14 @@ def plan(sql: str, **parameters: str) -> str:
         return "\n".join(line for (line,) in cursor.fetchall())
 
 
-@pytest.mark.parametrize("sql", [writer.settle_sql(), authorise_sql.PLAIN, authorise_sql.WITH_BUDGETS])
+@pytest.mark.parametrize(
+    "sql", [writer.settle_sql(), authorise_sql.PLAIN, authorise_sql.WITH_BUDGETS, EXTEND]
+)
 def test_a_batch_finds_its_wallets_by_their_ids(sql: str) -> None:
     """Joined with the batch, they were compared with each of its items where the planner expected one wallet."""
     found = plan(sql, items="[]", kind="completion")
     assert "Index Cond: (user_id = ANY (" in found
-    assert "Semi Join" not in found.split("CTE freed")[0].split("CTE budgets")[0]
+    assert "Semi Join" not in found.split("CTE freed")[0].split("CTE budgets")[0].split("CTE held")[0]
 
 
 def test_the_entries_of_a_wallet_are_found_by_the_index_of_its_statement() -> None:
