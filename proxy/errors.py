@@ -5,6 +5,7 @@ Table and shape come from the public contract; rows marked "ours" are those it i
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import django.db
@@ -83,7 +84,10 @@ OUTAGES = (
 
 
 class APIError(Exception):
-    """One of ERRORS. `status`, `type` and `message` may be an upstream's own where it is passed on."""
+    """One of ERRORS. `status`, `type` and `message` may be an upstream's own where it is passed on.
+
+    `facts` are figures for programs, which stand beside the message.
+    """
 
     def __init__(
         self,
@@ -93,16 +97,19 @@ class APIError(Exception):
         message: str | None = None,
         headers: dict[str, str] | None = None,
         detail: str = "",
+        facts: Mapping[str, float] | None = None,
     ) -> None:
         self.status, self.type, default = ERRORS[code]
         self.code: str | None = code
         self.param = param
         self.message = message or default
         self.headers = headers or {}
+        self.facts = facts or {}
         super().__init__(detail or self.message)
 
     def body(self) -> dict[str, Any]:
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        said = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": {**said, **self.facts}}
 
 
 # Of OpenAI's endpoints, those that this service does not have, by the first part of their path.

@@ -50,7 +50,7 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             },
         ),
         (
-            _("What bounds a prompt"),
+            _("What is held for a request"),
             {
                 "description": _("Safe for all known tokenizers and templates; rarely needs changing."),
                 "fields": [
@@ -58,12 +58,13 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     "template_tokens",
                     "tokens_per_100_bytes",
                     "tools_tokens_per_100_bytes",
+                    "output_slice_tokens",
                 ],
             },
         ),
         (
             _("What upstreams reported beyond its limits"),
-            {"fields": ["learned_context_tokens", "learned_output_tokens"]},
+            {"fields": ["learned_context_tokens", "learned_output_tokens", "learned_hidden_tokens"]},
         ),
     )
 

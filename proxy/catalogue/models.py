@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.decisions import Decision
 from proxy.catalogue.pricing import RIAL_PER_MILLION_MAX
-from proxy.catalogue.tokens import DEFAULT_RATES
+from proxy.catalogue.tokens import DEFAULT_RATES, OUTPUT_SLICE_TOKENS
 
 
 class LanguageModel(models.Model):
@@ -53,6 +53,17 @@ class LanguageModel(models.Model):
         db_default=DEFAULT_RATES.tools_tokens_per_100_bytes,
         help_text=_("Templates write definitions of tools anew. Raised by itself where the truth was above."),
     )
+    output_slice_tokens = models.PositiveIntegerField(
+        _("slice of an answer, tokens"),
+        null=True,
+        blank=True,
+        default=OUTPUT_SLICE_TOKENS,
+        db_default=OUTPUT_SLICE_TOKENS,
+        help_text=_(
+            "A streamed answer is held for slice by slice, where every upstream stops when it is told to. Empty: the "
+            "longest answer that was asked for is held at once."
+        ),
+    )
     learned_context_tokens = models.PositiveIntegerField(
         _("longest prompt reported, tokens"),
         null=True,
@@ -71,6 +82,12 @@ class LanguageModel(models.Model):
             "obeys."
         ),
     )
+    learned_hidden_tokens = models.PositiveIntegerField(
+        _("most tokens of an answer that it did not show"),
+        null=True,
+        blank=True,
+        help_text=_("Reasoning that is billed and not sent: held beside each slice. Raised by itself."),
+    )
     is_active = models.BooleanField(_("on sale"), default=True)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
@@ -84,6 +101,13 @@ class LanguageModel(models.Model):
             models.CheckConstraint(
                 condition=Q(tokens_per_100_bytes__gt=0, tools_tokens_per_100_bytes__gt=0),
                 name="model_token_rates_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(output_slice_tokens__isnull=True) | Q(output_slice_tokens__gt=0),
+                name="model_output_slice_positive",
+                violation_error_message=_(
+                    "A slice is at least one token; to hold all at once, leave it empty."
+                ),
             ),
         ]
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from proxy.catalogue import quirks, secrets
-from proxy.catalogue.models import LanguageModel, PerMillion, Price, Route
+from proxy.catalogue.models import LanguageModel, PerMillion, Price, Route, Upstream
 from proxy.catalogue.pricing import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.tokens import TokenRates
@@ -45,7 +45,8 @@ class ServedModel:
     """A model on sale. `created` is in Unix seconds. A request that keeps this object keeps its price.
 
     `takes`: the inputs beside text (proxy.api.chat_completions.request). `learned_…`: what an upstream reported
-    above what is declared here, or above the cap that it was sent. `routes`: at least one, by priority.
+    above what is declared here, above the cap that it was sent, or beyond what it showed. `routes`: at
+    least one, by priority.
     """
 
     model_id: str
@@ -60,6 +61,8 @@ class ServedModel:
     rates: TokenRates
     learned_context_tokens: int | None
     learned_output_tokens: int | None
+    output_slice_tokens: int | None
+    learned_hidden_tokens: int | None
     price: PriceQuote
     routes: tuple[ServedRoute, ...]
 
@@ -67,6 +70,12 @@ class ServedModel:
     def longest_prompt_tokens(self) -> int:
         """The context: as it is declared, or as it turned out to be."""
         return max(self.context_tokens, self.learned_context_tokens or 0)
+
+    @property
+    def stops_when_told(self) -> bool:
+        """Whether each upstream of it stops, and then bills no more, when its answer is not wanted any longer."""
+        cancel = Upstream.OnDisconnect.CANCEL
+        return all(route.on_disconnect == cancel for route in self.routes)
 
 
 def load(now: datetime) -> dict[str, ServedModel]:
@@ -215,6 +224,8 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
         ),
         learned_context_tokens=model.learned_context_tokens,
         learned_output_tokens=model.learned_output_tokens,
+        output_slice_tokens=model.output_slice_tokens,
+        learned_hidden_tokens=model.learned_hidden_tokens,
         price=quote(price),
         routes=tuple(routes),
     )

@@ -1,9 +1,9 @@
 """How many tokens a text may be, without a tokenizer. Pure.
 
-Three figures with three jobs: the bound (never below the truth) is what a hold is made of, the estimate (near the
-truth) is what the token limit counts at admission and what is billed where an upstream reports nothing, and the
-measure `at_least` (never above the truth) tells that more was made than was held, or than is reported. Bound and
-estimate read the same bytes: everything in the request but its media.
+Three figures with three jobs: the bound (never below the truth; of an answer `at_most`) is what a hold is made of, the
+estimate (near the truth) is what the token limit counts at admission and what is billed where an upstream reports
+nothing, and the measure `at_least` (never above the truth) tells that more was made than was held, or than is reported.
+Bound and estimate of a prompt read the same bytes: everything in the request but its media.
 """
 
 import unicodedata
@@ -13,6 +13,8 @@ from functools import lru_cache
 
 # A request without a limit of its own is served if wallet and budget cover an answer of this length.
 OUTPUT_FLOOR_TOKENS = 256
+# What is held of a streamed answer at first, and held more at a time as it grows.
+OUTPUT_SLICE_TOKENS = 2_048
 
 # For the estimate; vendors' own figures are near these.
 MEDIA_PART_TOKENS = 300
@@ -179,6 +181,11 @@ class TextSize:
     def at_least(self) -> int:
         """Never above the true number of tokens."""
         return at_least(self.text_bytes, self.deltas, letters=self.characters - self.marks, marks=self.marks)
+
+    @property
+    def at_most(self) -> int:
+        """Never below the true number of tokens: each stands for at least a byte."""
+        return self.text_bytes
 
     @property
     def estimate(self) -> int:

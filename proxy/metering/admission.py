@@ -1,5 +1,7 @@
 """Whether a request may run: which model it may use, whether it can fit, and the hold that covers its worst case."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,14 +9,14 @@ from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy.catalogue import pricing
-from proxy.catalogue.models import Upstream
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.served import CatalogueCache, ServedModel
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
 from proxy.errors import APIError, unavailable
 from proxy.metering.endpoint import MeteredRequest
 from proxy.metering.settlement import Metered
-from wallet.ledger.holds import BudgetReached, LedgerUnavailable, NotCovered, WalletFrozen
+from wallet.ledger.holds import BudgetReached, NotCovered, WalletFrozen
+from wallet.money import MICRO_PER_TOMAN
 
 if TYPE_CHECKING:
     from proxy.runtime import Runtime
@@ -35,8 +37,7 @@ class PricedRequest:
 
         Whole answers are finished and paid for in any case.
         """
-        cancel = Upstream.OnDisconnect.CANCEL
-        return self.request.stream and all(route.on_disconnect == cancel for route in self.model.routes)
+        return self.request.stream and self.model.stops_when_told
 
 
 def find_model(runtime: "Runtime", model_id: str, *, key: KeyIdentity) -> ServedModel:
@@ -71,40 +72,98 @@ def price(request: MeteredRequest, model: ServedModel) -> PricedRequest:
 
 
 async def hold(metered: Metered) -> None:
-    """Holds the worst case. The cap to send is then the one asked for, or what the money covers if that is less.
+    """Holds the worst case, or of an answer in slices the first one; sets the cap to send.
 
+    That is the one asked for, or what the money covers if that is less and no more will be held.
     Raises APIError insufficient_balance, key_limit_reached, wallet_frozen, service_unavailable.
     """
     request, model = metered.request, metered.model
     prompt, answers = request.prompt_bound(model), request.answers
     asked = _output_limit(request, model)
-    output = max(asked, model.learned_output_tokens or 0)
+    longest = max(asked, model.learned_output_tokens or 0)
     floor = asked if request.output_limit is not None else min(OUTPUT_FLOOR_TOKENS, asked)
     if not request.stream:
         # A stream is stopped at what is held; a whole answer of an upstream that overran caps cannot be.
         floor = max(floor, model.learned_output_tokens or 0)
-    try:
+    first = longest
+    if request.stream and model.output_slice_tokens is not None and model.stops_when_told:
+        hidden = model.learned_hidden_tokens or 0
+        first = min(longest, hidden + model.output_slice_tokens)
+        floor = min(first, hidden + OUTPUT_FLOOR_TOKENS)
+    metered.prompt_bound, metered.output_max = prompt, longest * answers
+    minimum_micro = pricing.worst_case_micro(prompt, floor * answers, model.price)
+    with _refusals(metered, minimum_micro):
         metered.held_micro = await metered.holds.place(
             hold_id=metered.request_id,
             wallet_id=metered.key.wallet_id,
-            amount_micro=pricing.worst_case_micro(prompt, output * answers, model.price),
-            minimum_micro=pricing.worst_case_micro(prompt, floor * answers, model.price),
+            amount_micro=pricing.worst_case_micro(prompt, first * answers, model.price),
+            minimum_micro=minimum_micro,
             seconds=settings.HOLD_SECONDS,
             budget_id=metered.key.budget_id,
         )
-    except NotCovered:
-        raise APIError("insufficient_balance") from None
-    except BudgetReached:
-        raise APIError("key_limit_reached") from None
+    metered.output_bound = min(_affordable(metered), first * answers)
+    if first < longest:
+        metered.output_limit = asked
+    else:
+        metered.output_max = metered.output_bound
+        metered.output_limit = min(asked, metered.output_bound // answers)
+
+
+async def extend(metered: Metered, *, needed: int) -> None:
+    """Holds a slice more than the `needed` tokens of output, of all answers together, or as much as the money covers.
+
+    Raises APIError insufficient_balance, key_limit_reached, wallet_frozen where that is less than what is needed, or
+    no more than before; LedgerUnavailable, HoldGone.
+    """
+    price, held_micro = metered.model.price, metered.held_micro
+    hidden = metered.hidden_output
+    needed = min(max(hidden + needed, metered.output_bound), metered.output_max)
+    slices = (metered.model.output_slice_tokens or 0) * metered.request.answers
+    minimum_micro = max(pricing.worst_case_micro(metered.prompt_bound, needed, price), held_micro + 1)
+    amount_micro = pricing.worst_case_micro(
+        metered.prompt_bound, min(needed + slices, metered.output_max), price
+    )
+    with _refusals(metered, minimum_micro):
+        metered.held_micro = await metered.holds.extend(
+            hold_id=metered.request_id,
+            wallet_id=metered.key.wallet_id,
+            held_micro=held_micro,
+            amount_micro=max(amount_micro, minimum_micro),
+            minimum_micro=minimum_micro,
+        )
+    metered.output_bound = min(_affordable(metered), metered.output_max)
+
+
+def _affordable(metered: Metered) -> int:
+    """The tokens of output that the hold covers; all of them where they are free."""
+    affordable = pricing.affordable_output_tokens(
+        metered.held_micro, metered.prompt_bound, metered.model.price
+    )
+    return metered.output_max if affordable is None else affordable
+
+
+@contextmanager
+def _refusals(metered: Metered, minimum_micro: int) -> Iterator[None]:
+    """Tells in the API's words what is missing where no hold was to be had."""
+    try:
+        yield
+    except NotCovered as error:
+        raise APIError("insufficient_balance", facts=_missing(metered, minimum_micro, error)) from None
+    except BudgetReached as error:
+        raise APIError("key_limit_reached", facts=_missing(metered, minimum_micro, error)) from None
     except WalletFrozen:
         raise APIError("wallet_frozen") from None
-    except LedgerUnavailable as error:
-        raise unavailable() from error
-    affordable = pricing.affordable_output_tokens(metered.held_micro, prompt, model.price)
-    if affordable is not None:
-        output = min(output, affordable // answers)
-    metered.output_limit = min(asked, output)
-    metered.prompt_bound, metered.output_bound = prompt, output * answers
+
+
+def _missing(metered: Metered, minimum_micro: int, error: NotCovered | BudgetReached) -> dict[str, float]:
+    """What would have been needed, what there was (with what is held already), and the cap that this would cover."""
+    available_micro = metered.held_micro + error.available_micro
+    fitting = pricing.affordable_output_tokens(available_micro, metered.prompt_bound, metered.model.price)
+    return {
+        "required_toman": minimum_micro / MICRO_PER_TOMAN,
+        "available_toman": available_micro / MICRO_PER_TOMAN,
+        "max_tokens_that_fit": (fitting or 0) // metered.request.answers,
+    }
 
 
 def _output_limit(request: MeteredRequest, model: ServedModel) -> int:

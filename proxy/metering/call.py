@@ -66,6 +66,9 @@ class MeteredCall:
         metered = self._metered
         try:
             await admission.hold(metered)
+        except LedgerUnavailable as error:
+            await metered.release_limits(0)
+            raise unavailable() from error
         except BaseException:
             await metered.release_limits(0)
             raise
@@ -119,7 +122,7 @@ class MeteredCall:
         relay = Relay(
             metered,
             response,
-            request.read_stream(route, output_bound=metered.output_bound),
+            request.read_stream(route, output_bound=metered.output_max),
             deadline=deadline,
             first_by=first_by,
             on_failure=partial(self._runtime.breakers.broke_off, route),

@@ -39,6 +39,10 @@ class Size(Protocol):
     def at_least(self) -> int:
         """Never above the truth: a report below it is none."""
 
+    @property
+    def at_most(self) -> int:
+        """Never below the truth, of what can be seen."""
+
 
 class WholeAnswer(Protocol):
     """An answer that came as one, as its endpoint reads it."""
@@ -59,10 +63,12 @@ class StreamedAnswer(Protocol):
     `begun`: a part of the answer itself has come, no mere sign of life; `finished`: all of it has; `done`: nothing
     more is read. Once `failure` says why this is no usable answer, nothing more is read either; `broke_off` is one of
     them. `said_something` counts the events that were no mere sign of life. `is_final`: the report is upstream's last
-    word. `is_cut`: ended here, at what is paid for.
+    word. `is_cut`: ended here, at what is paid for. `waits_for`: what has to be allowed before it goes on, 0 where it
+    waits for nothing; what it is fed meanwhile is kept.
     """
 
     said_something: int
+    waits_for: int
     done: bool
     is_cut: bool
     broke_off: bool
@@ -83,6 +89,9 @@ class StreamedAnswer(Protocol):
     @property
     def is_final(self) -> bool: ...
 
+    def allow(self, output: int | None) -> bytes:
+        """From now on so much in all may be relayed, None: any amount. What has waited for it is to be relayed now."""
+
     def feed(self, chunk: bytes) -> bytes:
         """What to relay now of what upstream sent; empty where no event was completed."""
 
@@ -95,8 +104,8 @@ class StreamedAnswer(Protocol):
     def cut(self) -> None:
         """Ends the answer here, at the limit of what is paid for."""
 
-    def tail(self, *, billed: Usage, cost_toman: float) -> bytes:
-        """The last bytes, after payment."""
+    def tail(self, *, billed: Usage, cost_toman: float, refused: APIError | None) -> bytes:
+        """The last bytes, after payment. `refused`: why it was not allowed to go on, for the client to read."""
 
     def failed(self, error: APIError) -> bytes:
         """The last bytes of a stream that fails after it has begun."""

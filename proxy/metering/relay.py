@@ -15,13 +15,17 @@ from django.conf import settings
 from proxy.catalogue.models import Upstream
 from proxy.deadline import Deadline
 from proxy.errors import APIError, failed
+from proxy.metering import admission
 from proxy.metering.endpoint import BadAnswer, StreamedAnswer
-from proxy.metering.settlement import Bill, Metered, Outcome
+from proxy.metering.settlement import SLICE_MARGIN, Bill, Metered, Outcome
 from proxy.upstreams.calls import UpstreamCall, UpstreamFailed, UpstreamRefusal, drop_tracebacks, judged
+from wallet.ledger.holds import LedgerUnavailable
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
 USAGE_WAIT_SECONDS = 3.0
 LAST_WORDS_SECONDS = 1.0
+LEDGER_WAIT_SECONDS = 15.0  # for more to be held, of an answer that waits for it
+LEDGER_AGAIN_SECONDS = 0.25
 # A reader who has held a write up for so long can have made upstream give up: what breaks then is its own doing.
 HELD_UP_SECONDS = 0.5
 COMMENTS_KEPT_BYTES = 64 * 1024
@@ -83,6 +87,10 @@ class Relay:
         self._woken: asyncio.Future[None] | None = None
         self._is_paused = self._is_over = self._has_ended = False
         self._error: Exception | None = None  # that ended it
+        self._ended_by: OSError | None = None
+        self._refused: APIError | None = None  # why no more is held
+        self._extend_at = math.inf
+        self._allow()
 
     async def open(self) -> None:
         """Waits for the first event, so that a failure before it still has a status.
@@ -91,7 +99,7 @@ class Relay:
         """
         answer = self._answer
         try:
-            while not (answer.begun or answer.done):
+            while not (answer.begun or answer.done or answer.waits_for):
                 first = await self._read(self._first_by)
                 if answer.begun or len(self._first) + len(first) <= COMMENTS_KEPT_BYTES:
                     self._first += first
@@ -147,7 +155,9 @@ class Relay:
         self._response.content.consume(self)
         try:
             while not self._is_over:
-                if self._is_paused:
+                if self._wants_more:
+                    await self._extend()
+                elif self._is_paused:
                     await self._drain(client)
                     self._is_paused = False
                     self._go_on()
@@ -196,10 +206,14 @@ class Relay:
             self._push(relayed)
 
     def end(self, error: OSError | None) -> None:
-        self._has_ended = True
-        if self._is_over:
+        self._has_ended, self._ended_by = True, error
+        if self._is_over or self._answer.waits_for:
             self._wake()
-            return
+        else:
+            self._conclude()
+
+    def _conclude(self) -> None:
+        error, self._ended_by = self._ended_by, None
         if error is not None:
             self._broken(error)
             return
@@ -215,13 +229,15 @@ class Relay:
         assert client is not None
         if relayed and not (answer.failure and not answer.said_something):
             client.push(relayed)
-        if client.is_full:
+        if client.is_full or answer.waits_for:
             self._is_paused = True
             self._patience.stop()
             self._response.content.pause()
             self._wake()
         else:
             self._go_on()
+            if answer.size.at_most > self._extend_at:
+                self._wake()
 
     def _go_on(self) -> None:
         """Waits for more, unless there is none."""
@@ -230,7 +246,7 @@ class Relay:
             self._stop(self._judged(answer.failure))
         elif answer.done:
             self._stop()
-        elif not self._is_over:
+        elif not (self._is_over or answer.waits_for):
             now = self._loop.time()
             if self._said != answer.said_something:
                 self._said = answer.said_something
@@ -251,6 +267,55 @@ class Relay:
         self._patience.stop()
         self._wake()
 
+    # --- what is held for it --------------------------------------------------------------------------------------
+
+    def _allow(self) -> bytes:
+        """Lets the answer use what is held for it; returns what has waited for that."""
+        allowed = self._metered.allowed_output
+        if allowed is None:
+            self._extend_at = math.inf
+        else:
+            slices = (self._metered.model.output_slice_tokens or 0) * self._metered.request.answers
+            self._extend_at = allowed - slices // SLICE_MARGIN
+        return self._answer.allow(allowed)
+
+    @property
+    def _wants_more(self) -> bool:
+        return bool(self._answer.waits_for) or self._answer.size.at_most > self._extend_at
+
+    async def _extend(self) -> None:
+        """Has more held, ahead of what is relayed. An answer that waits for what is not covered ends here."""
+        answer = self._answer
+        try:
+            async with asyncio.timeout(LEDGER_WAIT_SECONDS):
+                await self._hold_more()
+        except APIError as error:
+            self._extend_at = math.inf  # what is held already may still be relayed
+            if answer.waits_for:
+                self._refused = error
+                answer.cut()
+                self._stop()
+            return
+        except TimeoutError:
+            self._extend_at = math.inf
+            if answer.waits_for:
+                raise
+            return
+        self._push(self._allow())
+        if self._has_ended and not (self._is_over or answer.waits_for):
+            self._conclude()
+
+    async def _hold_more(self) -> None:
+        """Until the ledger can be reached, or the answer has ended without it. Raises APIError, HoldGone."""
+        answer = self._answer
+        while not self._is_over:
+            try:
+                await admission.extend(self._metered, needed=answer.waits_for or answer.size.at_most)
+            except LedgerUnavailable:
+                await asyncio.sleep(LEDGER_AGAIN_SECONDS)
+            else:
+                return
+
     def _has_had_its_time(self) -> bool:
         """Whether an answer that has begun did not fail, but has used up the time that it may take."""
         answer = self._answer
@@ -263,7 +328,8 @@ class Relay:
             await self._bill(Outcome.CLIENT_LEFT)
             return
         bill = await self._bill(Outcome.COMPLETED)
-        await client.write(self._answer.tail(billed=bill.usage, cost_toman=bill.cost_toman), last=True)
+        tail = self._answer.tail(billed=bill.usage, cost_toman=bill.cost_toman, refused=self._refused)
+        await client.write(tail, last=True)
         if not self._answer.is_cut:
             await self._keep_connection()
 
@@ -293,7 +359,7 @@ class Relay:
         answer = self._answer
         if answer.is_cut:
             self._close()
-            if self._loop.time() < self._deadline:
+            if self._refused is None and self._loop.time() < self._deadline:
                 self._metered.alarm_output_beyond_hold()
         return await self._metered.capture(
             answer.report, size=answer.size, final=answer.is_final, outcome=outcome

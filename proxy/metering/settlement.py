@@ -12,14 +12,14 @@ from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
 from proxy.catalogue.learning import Learning
-from proxy.catalogue.pricing import Usage, cost_micro
+from proxy.catalogue.pricing import Usage, cost_micro, worst_case_micro
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.limits.limiter import Limiter
 from proxy.metering import reported_usage
 from proxy.metering.endpoint import MeteredRequest, Size
 from proxy.metering.reported_usage import Report
 from proxy.usage.models import UsageRecord
-from wallet.ledger.holds import Holds, LedgerUnavailable
+from wallet.ledger.holds import BudgetReached, HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
 from wallet.money import MICRO_PER_TOMAN
 
 logger = logging.getLogger("hamiran.requests")
@@ -39,6 +39,7 @@ Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
 NOTHING = Usage(0, 0)
 VOID_WAIT_SECONDS = 3
+SLICE_MARGIN = 4  # the part of a slice that is held ahead of what is relayed
 ABSURD = 2  # a report of so many times what could be used is no figure to lock a key out for
 
 
@@ -64,8 +65,9 @@ class Metered:
     """Holds `held_micro` of a wallet until `capture` or `void` settles it; whichever comes first counts.
 
     Both survive the cancellation of their caller: a settlement that was begun is carried out. `route` is the one
-    that serves, or was tried last. `prompt_bound` and `output_bound`, of all answers together, are what the hold was
-    made for; `output_limit` is the cap that is sent, of each answer.
+    that serves, or was tried last. `prompt_bound` and `output_bound`, of all answers together, are what is held for;
+    `output_max` is as far as the latter may grow, slice by slice; `output_limit` is the cap that is sent, of each
+    answer.
     """
 
     holds: Holds
@@ -79,10 +81,23 @@ class Metered:
     held_micro: int = 0
     prompt_bound: int = 0
     output_bound: int = 0
+    output_max: int = 0
     output_limit: int = 0
     started: float = field(default_factory=time.perf_counter)
     first_byte_ms: int | None = None
     _settlement: "asyncio.Task[None] | None" = None
+
+    @property
+    def hidden_output(self) -> int:
+        """What the answers may have been billed for without showing it, as far as is known."""
+        return (self.model.learned_hidden_tokens or 0) * self.request.answers
+
+    @property
+    def allowed_output(self) -> int | None:
+        """The output, as it can be seen, that the hold covers; None where all that may come is covered."""
+        if self.output_bound >= self.output_max:
+            return None
+        return max(self.output_bound - self.hidden_output, 0)
 
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
@@ -106,7 +121,8 @@ class Metered:
         if usage == reported:
             self.learning.observe(
                 self.model.model_id,
-                request.exceeded(usage, model=self.model, output_limit=self.output_limit),
+                request.exceeded(usage, model=self.model, output_limit=self.output_limit)
+                | self._hidden(usage.completion_tokens - size.at_most),
             )
         await self._settle(
             usage,
@@ -116,6 +132,16 @@ class Metered:
             upstream_cost_nanodollars=report.upstream_cost_nanodollars if report is not None else None,
         )
         return Bill(usage, min(cost_micro(usage, self.model.price), self.held_micro))
+
+    def _hidden(self, hidden_tokens: int) -> dict[str, int]:
+        """What a report shows to have been made unseen, where a slice's margin does not cover it."""
+        slice_tokens = self.model.output_slice_tokens
+        each = min(-(-hidden_tokens // self.request.answers), self.model.longest_prompt_tokens)
+        if slice_tokens is None or each <= max(
+            slice_tokens // SLICE_MARGIN, self.model.learned_hidden_tokens or 0
+        ):
+            return {}
+        return {"learned_hidden_tokens": each}
 
     def alarm_output_beyond_hold(self) -> None:
         """Tells the operator of an upstream that made more than it was asked for; what was relayed is paid."""
@@ -171,6 +197,8 @@ class Metered:
     ) -> None:
         price = self.model.price
         full_micro = cost_micro(usage, price)
+        if full_micro > self.held_micro and self.output_bound < self.output_max:
+            await self._hold_unseen(full_micro)
         captured_micro = min(full_micro, self.held_micro)
         record = {
             "user_id": self.key.user_id,
@@ -221,6 +249,22 @@ class Metered:
                     "reason": reason,
                     **record,
                 },
+            )
+
+    async def _hold_unseen(self, full_micro: int) -> None:
+        """Of an answer in slices: what was made and not shown is held for now, as far as the money goes."""
+        longest_micro = worst_case_micro(self.prompt_bound, self.output_max, self.model.price)
+        try:
+            self.held_micro = await self.holds.extend(
+                hold_id=self.request_id,
+                wallet_id=self.key.wallet_id,
+                held_micro=self.held_micro,
+                amount_micro=max(min(full_micro, longest_micro), self.held_micro),
+                minimum_micro=self.held_micro,
+            )
+        except (NotCovered, BudgetReached, WalletFrozen, HoldGone, LedgerUnavailable) as error:
+            logger.warning(
+                "what was not shown is not covered", extra={"request": self.request_id, "error": repr(error)}
             )
 
     def release_limits(self, tokens: int) -> "asyncio.Future[None]":

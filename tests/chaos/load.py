@@ -29,6 +29,7 @@ class Ending(StrEnum):
     WHOLE = "answer received whole"
     ERROR_STATUS = "error status"
     ERROR_EVENT = "error in the stream"
+    OUT_OF_MONEY = "stream ended for want of money"
     LEFT = "client left on purpose"
     CUT = "connection broke"
     HUNG = "client gave up waiting"
@@ -50,6 +51,7 @@ class Attempt:
     status: int | None = None
     ending: Ending = Ending.NOT_SENT
     detail: str = ""
+    letters: int = 0  # received, of a stream
 
 
 @dataclass
@@ -221,7 +223,11 @@ async def _read_stream(response: aiohttp.ClientResponse, attempt: Attempt, leave
             attempt.ending = Ending.LEFT
             response.close()
             return
-    if failure:
+    attempt.letters = len(text)
+    if failure == "insufficient_balance":
+        assert text_of(attempt.serial).startswith(text)
+        attempt.ending = Ending.OUT_OF_MONEY
+    elif failure:
         attempt.ending, attempt.detail = Ending.ERROR_EVENT, failure
     elif received == b"data: [DONE]\n":
         assert text == text_of(attempt.serial)

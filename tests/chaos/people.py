@@ -8,12 +8,14 @@ from django.test import Client
 from accounts.models import Tier
 from keys.rules import KeyRules
 from proxy.catalogue import offers
+from proxy.catalogue.models import LanguageModel
 from proxy.dashboard.keys import own_keys
 from tests.factories import UserFactory, WalletFactory
 
 MODEL = "chaos-model"
 PRICE = 10_000_000  # Rial per million tokens, in and out: a top-up pays for a few dozen requests
 MAX_OUTPUT_TOKENS = 1_000
+SLICE_TOKENS = 4  # every stream has more held, several times
 RICH_MICRO = 10**17
 POOR_MICRO = 5 * 10**11
 PLAIN, POOR = 6, 3
@@ -51,6 +53,7 @@ def settle_in(upstream_url: str) -> People:
         context_tokens=100_000,
         max_output_tokens=MAX_OUTPUT_TOKENS,
     )
+    LanguageModel.objects.update(output_slice_tokens=SLICE_TOKENS)
     return People(
         hot=_person(RICH_MICRO, is_capped=True),
         plain=[_person(RICH_MICRO) for _ in range(PLAIN)],

@@ -3,11 +3,12 @@
 import io
 import uuid
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.core.management import call_command
 from django.db.models import F, Q
 
+from proxy.catalogue.tokens import BYTES_PER_TOKEN
 from proxy.usage.models import UsageRecord
 from tests.chaos.faults import Disruption
 from tests.chaos.load import Attempt, Ending
@@ -68,6 +69,14 @@ def _completions(
                     f"answered whole, priced {_price(attempt, record)}, paid {paid}: {attempt}",
                 )
                 verdict.require(record.user_id == attempt.user_id, f"somebody else paid: {attempt}")
+        elif attempt.ending == Ending.OUT_OF_MONEY:
+            paid = -debits.get(attempt.request_id, 0) if attempt.request_id else 0
+            verdict.require(
+                record is not None
+                and paid == record.cost_micro == _price(replace(attempt, kind="cut"), record) > 0
+                and record.completion_tokens * BYTES_PER_TOKEN >= attempt.letters,
+                f"relayed and not paid: {attempt}",
+            )
         elif attempt.ending in {Ending.ERROR_STATUS, Ending.ERROR_EVENT}:
             charged = record is not None and record.cost_micro
             verdict.require(

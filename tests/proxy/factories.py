@@ -94,6 +94,8 @@ def served_model(**fields: Any) -> ServedModel:
         "rates": TokenRates(template_tokens=64),
         "learned_context_tokens": None,
         "learned_output_tokens": None,
+        "output_slice_tokens": 2_048,
+        "learned_hidden_tokens": None,
         "price": PriceQuote(1, 1),
         "routes": (),
     }

@@ -36,7 +36,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # a stream may begin with one
 
 
 class AnswerStream:
-    """`feed` gives what the client is to get now; `tail` what comes after payment.
+    """`feed` gives what the client is to get now; `tail` what comes after payment. `allow`: see StreamedAnswer.
 
     `report`, `size` and `is_final` say what to bill; `begun` that a choice has; `finished` that all of the text has
     come; `done` that nothing more is read. Once `failure` says why this is no usable answer, nothing more is read
@@ -70,6 +70,9 @@ class AnswerStream:
         self._last_data = b"{}"
         self._last_without_choices: dict[str, Any] = {}
         self._renamed: tuple[str | None, bytes, bytes] = (None, b"", b"")  # see _rename
+        self._allowed: int | None = None
+        self._held_back: list[bytes] = []
+        self.waits_for = 0
         self.size = TextSize()
         self.said_something = 0
         self.done = False
@@ -102,6 +105,14 @@ class AnswerStream:
         except sse.EventTooLarge:
             self.failure = BadAnswer("an event without end")
             return b""
+        if self.waits_for:
+            self._held_back += events
+            return b""
+        return self._relay(events)
+
+    def allow(self, output: int | None) -> bytes:
+        events, self._held_back = self._held_back, []
+        self._allowed, self.waits_for = output, 0
         return self._relay(events)
 
     def end(self) -> bytes:
@@ -121,8 +132,9 @@ class AnswerStream:
     def cut(self) -> None:
         """Ends the answer here: its choices end for want of length."""
         self.done = self.is_cut = True
+        self._held_back, self.waits_for = [], 0
 
-    def tail(self, *, billed: Usage, cost_toman: float) -> bytes:
+    def tail(self, *, billed: Usage, cost_toman: float, refused: APIError | None = None) -> bytes:
         """The last bytes: an end for each choice that has none, usage and its cost where asked for, and `[DONE]`."""
         last = self._last_without_choices
         head = _head(self._last_data, self._model)
@@ -136,20 +148,23 @@ class AnswerStream:
             said = self.report.said if self.report else None
             cost = reported_usage.for_customers(said, billed, cost_toman)
             events.append(sse.event(encode({**last, **head, "choices": [], "usage": cost})))
-        return b"".join(events) + sse.DONE
+        return b"".join(events) + (sse.DONE if refused is None else self.failed(refused))
 
     def failed(self, error: APIError) -> bytes:
         return sse.error_event(error.body())
 
     def _relay(self, events: list[bytes]) -> bytes:
         relayed = []
-        for event in events:
+        for number, event in enumerate(events):
             if self.done:
                 break
             try:
                 relayed.append(self._read(event))
             except BadAnswer as error:
                 self.failure = error.with_traceback(None)  # whose frames hold this answer
+                break
+            if self.waits_for:
+                self._held_back = events[number:]
                 break
         return b"".join(relayed)
 
@@ -222,7 +237,7 @@ class AnswerStream:
         return event.replace(there, instead) if event.count(there) == 1 else None
 
     def _has_room(self, said: Any) -> bool:
-        """Counts what an event says; where that goes beyond what is paid for, cuts the answer before it."""
+        """Counts what an event says; where that goes beyond what is paid for, cuts the answer before it, or waits."""
         size = self.size
         before = size.figures()
         if not size.add(said):
@@ -230,6 +245,9 @@ class AnswerStream:
         if self._output_bound and size.exceeds(self._output_bound):
             self.size = TextSize(*before)
             self.cut()
+            return False
+        if self._allowed is not None and size.at_most > self._allowed:
+            self.size, self.waits_for = TextSize(*before), size.at_most
             return False
         self.said_something += 1
         self._silent_since_report = False
@@ -241,7 +259,7 @@ class AnswerStream:
         changes = reported_usage.purchase_changes(chunk)
         if self._read_choices(choices):
             changes["choices"] = chunk["choices"]
-        if self.is_cut:
+        if self.is_cut or self.waits_for:
             return b""
         if self._repairs is not None and self._repairs.repair(chunk):
             changes["choices"] = chunk["choices"]

@@ -23,6 +23,11 @@ def _tokens(description: str) -> Schema:
 OUTPUT_LIMIT: Schema = {"type": ["integer", "null"], "minimum": 1, "maximum": OUTPUT_LIMIT_MAX}
 TEXT: Schema = {"type": "string"}
 
+MISSING = {
+    "required_toman": "what has to be available for this request",
+    "available_toman": "what is",
+    "max_tokens_that_fit": "the longest answer that this covers, 0 for none",
+}
 ERROR = _object(
     ["error"],
     {
@@ -39,6 +44,10 @@ ERROR = _object(
                     "type": ["string", "null"],
                     "description": "Stable, for programs. An upstream's own, or null, where its refusal is passed on.",
                     "examples": list(ERRORS),
+                },
+                **{
+                    name: {"type": "number", "minimum": 0, "description": f"With 402: {what}."}
+                    for name, what in MISSING.items()
                 },
             },
         )

@@ -27,6 +27,9 @@ MODEL, DRAINED_MODEL, DEAD_MODEL, FREE_MODEL = "test/model-1", "drained", "dead"
 OVERRUN_MODEL = "overrun"  # of what exceeds its declarations: the platform learns from it
 TOLD_MODEL = "told"  # of what reports prompts of any length, none of which is news
 LONG_MODEL = "long"  # whose answers may be as long as any
+SLICED_MODEL = "sliced"  # whose answers are held for in slices of SLICE tokens
+HIDING_MODEL = "hiding"  # the same, of an upstream that does not show all it bills
+SLICE = 100
 INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE = 1_000, 3_000, 250
 MAX_OUTPUT = 1_000
 HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
@@ -50,6 +53,9 @@ def web(
         add_model(OVERRUN_MODEL, upstream.url)
         add_model(TOLD_MODEL, upstream.url, template_tokens=50_000)
         add_model(LONG_MODEL, upstream.url, context_tokens=50_000_000, max_output_tokens=50_000_000)
+        sliced: dict[str, Any] = {"output_slice_tokens": SLICE, "max_output_tokens": 50_000}
+        add_model(SLICED_MODEL, upstream.url, **sliced)
+        add_model(HIDING_MODEL, upstream.url, **sliced)
         add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
     limits = {
         "METRICS_TOKEN": "scraper",

@@ -94,7 +94,15 @@ def test_an_empty_wallet_is_told_to_top_up_and_nothing_goes_upstream(
 ) -> None:
     caller = make_caller(credit_micro=0)
     response = caller.ask()
-    assert_error(response, "insufficient_balance")
+    error = response.json()["error"]
+    assert (error.pop("available_toman"), error.pop("max_tokens_that_fit")) == (0, 0)
+    assert error.pop("required_toman") > 0
+    assert error == {
+        "message": CONTRACT["insufficient_balance"][2],
+        "type": "insufficient_quota",
+        "param": None,
+        "code": "insufficient_balance",
+    }
     assert "x-ratelimit-remaining-requests" in response.headers
     assert upstream.requests == []
 

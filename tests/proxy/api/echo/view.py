@@ -24,6 +24,7 @@ class EchoAnswer:
         return len(self.text)
 
     at_least = estimate
+    at_most = estimate
 
     @property
     def size(self) -> "EchoAnswer":
