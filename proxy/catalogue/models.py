@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.decisions import Decision
-from proxy.catalogue.pricing import RIAL_PER_MILLION_MAX
+from proxy.catalogue.price_quote import RIAL_PER_MILLION_MAX
 from proxy.catalogue.tokens import DEFAULT_RATES
 
 

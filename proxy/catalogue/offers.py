@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from proxy.catalogue import price_rules, quirks, secrets
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.served import quote
 from proxy.catalogue.upstream_url import validate_upstream_url

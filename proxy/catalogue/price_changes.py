@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import admins, approvals
 from proxy.catalogue import offers, price_rules
 from proxy.catalogue.models import LanguageModel, Price, PriceChange
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.served import quote
 from wallet.money import RIAL_PER_TOMAN, micro_from_rial
 from wallet.wording import toman_in_sms

@@ -14,8 +14,8 @@ from accounts.shared.fields import DIGITS_MAX, IGNORED, LTR
 from accounts.shared.formats import number_text
 from proxy.catalogue import offers, price_changes, price_rules
 from proxy.catalogue.models import LanguageModel, PerMillion, Price
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.price_rules import Jump
-from proxy.catalogue.pricing import PriceQuote
 from proxy.catalogue.served import quote
 from wallet.money import RIAL_PER_TOMAN, micro_from_rial, micro_from_toman
 from wallet.wording import toman

@@ -6,7 +6,7 @@ Pure: no Django.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 
 JUMP_FACTOR = 5  # a Toman typed as a Rial, or the other way round, is off by ten
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from proxy.catalogue import quirks, secrets
 from proxy.catalogue.models import LanguageModel, PerMillion, Price, Route
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.tokens import TokenRates
 

@@ -10,7 +10,7 @@ from factory.django import DjangoModelFactory
 from keys.models import APIKey
 from proxy.catalogue import secrets
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.quirks import QUIRKS
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.catalogue.tokens import TokenRates

@@ -13,7 +13,7 @@ from django.utils import timezone
 from proxy.catalogue import secrets
 from proxy.catalogue import served as catalogue
 from proxy.catalogue.models import LanguageModel, Price, PriceChange, Route, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.usage.models import UsageRecord
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory

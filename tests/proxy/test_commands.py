@@ -21,7 +21,7 @@ from keys.secret import has_valid_checksum
 from proxy.catalogue import served as catalogue
 from proxy.catalogue import starter
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.quirks import QUIRKS
 from proxy.sandbox import demo
 from tests.factories import UserFactory, WalletFactory

@@ -18,7 +18,7 @@ from accounts.sms import sending
 from proxy.catalogue import price_changes, price_rules
 from proxy.catalogue import served as catalogue
 from proxy.catalogue.models import LanguageModel, Price, PriceChange
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from tests.admin_browser import admin_browser, staff_browser
 from tests.factories import UserFactory
 from tests.proxy.factories import LanguageModelFactory, PriceFactory, RouteFactory

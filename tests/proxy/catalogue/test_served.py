@@ -22,7 +22,7 @@ from proxy.api.models import Model, Models
 from proxy.catalogue import offers, quirks
 from proxy.catalogue import served as catalogue
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.pricing import RIAL_PER_MILLION_MAX, PriceQuote
+from proxy.catalogue.price_quote import RIAL_PER_MILLION_MAX, PriceQuote
 from proxy.catalogue.served import CatalogueCache
 from proxy.catalogue.starter import GEMINI_HOST
 from proxy.errors import APIError
