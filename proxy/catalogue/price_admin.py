@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.approval_admin import AskAndDecideAdmin, admin_id
 from proxy.catalogue import offers, price_changes
 from proxy.catalogue.models import Price, PriceChange
-from proxy.catalogue.price_form import PriceForm, PriceFormSet, ShownPrices, price_text
+from proxy.catalogue.price_form import PriceForm, PriceFormSet, ShownPrices
+from proxy.catalogue.price_wording import price_text
 from proxy.catalogue.served import quote
 
 

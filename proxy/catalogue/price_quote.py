@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 RIAL_PER_MILLION_MAX = 1_000_000_000  # 100 million Toman per million tokens: far above any real price
 RIAL_PER_PIECE_MAX = 10_000_000  # a million Toman for an image, a page, a second, a request
@@ -12,14 +13,14 @@ NO_END = 2**63 - 1
 # A component that is part of nothing is free where it has no price.
 PART_OF: Mapping[str, str | None] = {
     "input": None,
-    "output": None,
     "cached_input": "input",
     "cache_write_5m": "input",
     "cache_write_1h": "input",
-    "reasoning": "output",
     "input_audio": "input",
-    "output_audio": "output",
     "input_image": "input",
+    "output": None,
+    "reasoning": "output",
+    "output_audio": "output",
     "output_image": "output",
     "character": None,
     "image": None,
@@ -47,6 +48,15 @@ class ImagePrice:
     """Rial for one image of a size and a quality; an empty one stands for any."""
 
     rial: int
+    size: str = ""
+    quality: str = ""
+
+
+class Place(NamedTuple):
+    """Where a price stands in a list: its component, the tier that it begins in, and of an image size and quality."""
+
+    component: str
+    above_tokens: int = 0
     size: str = ""
     quality: str = ""
 
@@ -102,6 +112,24 @@ class PriceQuote:
         }
         for name, value in fill.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def prices(self) -> dict[Place, int]:
+        """Every price that the list says itself."""
+        return {
+            **{Place(name): rial for name, rial in self.own.items()},
+            **{
+                Place(name, tier.above_tokens): rial
+                for tier in self.tiers
+                for name, rial in tier.rial.items()
+            },
+            **{Place("image", 0, image.size, image.quality): image.rial for image in self.images},
+        }
+
+    def at(self, place: Place) -> int:
+        """What is charged there, whether or not the list has a price of its own for it."""
+        of_kind = self.image_rial(place.size, place.quality) if place.component == "image" else None
+        return self.rates_for(place.above_tokens + 1).rial[place.component] if of_kind is None else of_kind
 
     def rates_for(self, prompt_tokens: int) -> Rates:
         """What a request with this prompt costs, by component."""

@@ -31,6 +31,16 @@ def further_of(price: PriceQuote) -> dict[str, Any] | None:
     return {name: part for name, part in parts.items() if part} or None
 
 
+def columns(price: PriceQuote) -> dict[str, Any]:
+    """A price list as the columns of its row."""
+    return {
+        "input_rial_per_million": price.input_rial_per_million,
+        "output_rial_per_million": price.output_rial_per_million,
+        "cached_input_rial_per_million": price.own.get("cached_input"),
+        "further": further_of(price),
+    }
+
+
 def read(input_rial: int, output_rial: int, cached_input_rial: int | None, further: Any) -> PriceQuote:
     """The price list of a row. Raises ValueError on what has another shape."""
     parts = _object(further or {}, "components", "tiers", "images")

@@ -95,6 +95,7 @@ def served_model(**fields: Any) -> ServedModel:
         "learned_context_tokens": None,
         "learned_output_tokens": None,
         "price": PriceQuote(1, 1),
+        "price_list_id": None,
         "routes": (),
     }
     return ServedModel(**(given | fields))
