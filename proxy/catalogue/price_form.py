@@ -9,19 +9,15 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.fields import LTR
-from proxy.catalogue import offers, price_changes, price_entry, price_rules
+from proxy.catalogue import offers, price_changes, price_entry, price_rules, price_shape
 from proxy.catalogue.models import LanguageModel, Price, PriceColumns
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote, rial_max
 from proxy.catalogue.price_wording import both_units, free_text, further_text, jump_text
 from proxy.catalogue.served import quote
 from wallet.money import micro_from_toman
 from wallet.wording import toman
 
-COLUMNS = {
-    "input_toman": "input_rial_per_million",
-    "output_toman": "output_rial_per_million",
-    "cached_input_toman": "cached_input_rial_per_million",
-}
+FIELDS = {"input": "input_toman", "output": "output_toman", "cached_input": "cached_input_toman"}
 INPUT, OUTPUT = _("input, Toman per million tokens"), _("output, Toman per million tokens")
 CACHED_INPUT = _("cached input, Toman per million tokens")
 
@@ -46,7 +42,10 @@ class TomanPriceField(forms.CharField):
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`waits`: a second admin has to approve the price, so it is not to be stored."""
+    """A price list of the three usual components.
+
+    `price` is what was entered; `waits`: a second admin has to approve it, so it is not to be stored.
+    """
 
     input_toman = TomanPriceField(label=INPUT)
     output_toman = TomanPriceField(label=OUTPUT)
@@ -59,6 +58,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
     confirm_free = forms.BooleanField(
         label=_("Yes, this is meant to be free"), required=False, widget=forms.HiddenInput
     )
+    price: PriceQuote | None = None
     waits = False
 
     class Meta:
@@ -77,18 +77,14 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance.pk or not data.keys() >= COLUMNS.keys():
+        if self.instance.pk or not data.keys() >= set(FIELDS.values()):
             return data  # stored already, or wrong in a way that its field says
-        for name, column in COLUMNS.items():
-            setattr(self.instance, column, data[name])
-        try:
-            # Django itself asks no rule about columns that the form has no field for.
-            self.instance.validate_constraints(exclude={"model", "valid_from"})
-        except ValidationError as error:
-            self.add_error(None, error)
-            return data
-        price = quote(self.instance)
         last = self._last(data)
+        price = self.price = self.read(data, last=last)
+        if price is None:
+            return data
+        for name, value in price_shape.columns(price).items():
+            setattr(self.instance, name, value)
         if jumps := price_rules.jumps(last, price):
             self._ask("confirm_jump", jump_text(jumps))
         if free := price_rules.free(last, price):
@@ -101,6 +97,24 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
     def save(self, commit: bool = True) -> Price:
         price: Price = super().save(commit and not self.waits)
         return price
+
+    def read(self, data: dict[str, Any], *, last: PriceQuote | None) -> PriceQuote | None:
+        """The list that was entered; None where a field or the form has an error now."""
+        if last is not None and not last.is_plain:
+            self.add_error(
+                None, _("This model has more prices than these. Change the whole list, on its own page.")
+            )
+            return None
+        self.refuse_beyond(data, {name: component for component, name in FIELDS.items()})
+        if self.errors:
+            return None
+        return PriceQuote(*(data[name] for name in FIELDS.values()))
+
+    def refuse_beyond(self, data: dict[str, Any], fields: dict[str, str]) -> None:
+        """Errors on the fields whose component cannot have such a price."""
+        for name, component in fields.items():
+            if (rial := data.get(name)) is not None and rial > rial_max(component):
+                self.add_error(name, _("This price is beyond what the system can charge."))
 
     def _ask(self, tick: str, question: str) -> None:
         self.fields[tick].widget = forms.CheckboxInput()
@@ -155,4 +169,5 @@ class ShownPrices:
 
     @admin.display(description=_("further prices"))
     def further_prices(self, row: PriceColumns) -> str:
-        return further_text(quote(row)) or "-"
+        is_new = row.input_rial_per_million is None  # a row that is being entered
+        return "-" if is_new else further_text(quote(row)) or "-"

@@ -7,6 +7,8 @@ from typing import NamedTuple
 RIAL_PER_MILLION_MAX = 1_000_000_000  # 100 million Toman per million tokens: far above any real price
 RIAL_PER_PIECE_MAX = 10_000_000  # a million Toman for an image, a page, a second, a request
 ABOVE_TOKENS_MAX = 100_000_000  # beyond every context
+TIERS_MAX = 5
+IMAGES_MAX = 12
 NO_END = 2**63 - 1
 
 # Every component of a price list, and what it is part of: without a price of its own it costs what that costs.
@@ -178,6 +180,10 @@ def _check(own: Mapping[str, int], tiers: tuple[Tier, ...], images: tuple[ImageP
             raise ValueError("An image price of its own is for a size or a quality.")
     if len({(image.size, image.quality) for image in images}) < len(images):
         raise ValueError("There are two prices for images of the same size and quality.")
+    if len(tiers) > TIERS_MAX or len(images) > IMAGES_MAX:
+        raise ValueError(
+            f"A price list has at most {TIERS_MAX} tiers, and {IMAGES_MAX} prices for kinds of images."
+        )
     above = 0
     for tier in tiers:
         if type(tier.above_tokens) is not int or not above < tier.above_tokens <= ABOVE_TOKENS_MAX:
@@ -194,9 +200,12 @@ def check_rial(component: str, rial: int) -> None:
     """Raises ValueError with a sentence where this is no price of such a component."""
     if component not in PART_OF:
         raise ValueError(f"There is no component {component!r}; there are {', '.join(COMPONENTS)}.")
-    most, each = (
-        (RIAL_PER_PIECE_MAX, "") if component in PER_PIECE else (RIAL_PER_MILLION_MAX, " per million")
-    )
+    most, each = rial_max(component), "" if component in PER_PIECE else " per million"
     if type(rial) is not int or not 0 <= rial <= most:
         figure = f"{rial:,}" if type(rial) is int else repr(rial)
         raise ValueError(f"A price must be 0 to {most:,} Rial{each} for {component}, not {figure}.")
+
+
+def rial_max(component: str) -> int:
+    """The highest price that a component can have."""
+    return RIAL_PER_PIECE_MAX if component in PER_PIECE else RIAL_PER_MILLION_MAX

@@ -33,7 +33,7 @@ def columns(
 ) -> dict[str, Any]:
     """The columns of a record that say how it was priced; `quantities` only where there are any."""
     rial = price.rates_for(usage.prompt_tokens).rial
-    found = {
+    found: dict[str, Any] = {
         "input_rial_per_million": rial["input"],
         "output_rial_per_million": rial["output"],
         "cached_input_rial_per_million": rial["cached_input"],
