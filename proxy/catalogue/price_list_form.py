@@ -23,6 +23,7 @@ from proxy.catalogue.price_quote import (
 from proxy.catalogue.price_wording import NAMES
 from wallet.money import RIAL_PER_TOMAN
 
+SHOWN_TIERS = 2  # the others open when they are wanted
 TIERS, IMAGES = range(1, TIERS_MAX + 1), range(1, IMAGES_MAX + 1)
 
 
@@ -170,7 +171,11 @@ def fieldsets() -> list[tuple[Any, dict[str, Any]]]:
         *(
             (
                 _("Long prompts %(number)s") % {"number": tier},
-                {"classes": ["collapse"], "description": hint, "fields": [f"tier{tier}_above", *rows(tier)]},
+                {
+                    "classes": ["collapse"] if tier > SHOWN_TIERS else [],
+                    "description": hint,
+                    "fields": [f"tier{tier}_above", *rows(tier)],
+                },
             )
             for tier in TIERS
         ),

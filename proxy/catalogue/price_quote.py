@@ -117,13 +117,14 @@ class PriceQuote:
 
     @property
     def prices(self) -> dict[Place, int]:
-        """Every price that the list says itself."""
+        """Every price that the list says itself, in the order of `COMPONENTS`."""
+        tiers = (Tier(0, self.own), *self.tiers)
         return {
-            **{Place(name): rial for name, rial in self.own.items()},
             **{
-                Place(name, tier.above_tokens): rial
-                for tier in self.tiers
-                for name, rial in tier.rial.items()
+                Place(name, tier.above_tokens): tier.rial[name]
+                for tier in tiers
+                for name in COMPONENTS
+                if name in tier.rial
             },
             **{Place("image", 0, image.size, image.quality): image.rial for image in self.images},
         }

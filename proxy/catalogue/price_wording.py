@@ -31,13 +31,17 @@ NAMES = {
 
 
 def place_text(place: Place) -> str:
-    name = str(NAMES[place.component])
-    if kind := " ".join(part for part in (place.size, place.quality) if part):
-        name = gettext("%(component)s (%(kind)s)") % {"component": name, "kind": kind}
+    name = image_text(place) if place.size or place.quality else str(NAMES[place.component])
     if place.above_tokens:
         above = number_text(place.above_tokens, language=get_language())
         name = gettext("%(component)s above %(tokens)s tokens") % {"component": name, "tokens": above}
     return name
+
+
+def image_text(place: Place) -> str:
+    """An image of a size or quality."""
+    kind = " ".join(part for part in (place.size, place.quality) if part)
+    return gettext("%(component)s (%(kind)s)") % {"component": NAMES[place.component], "kind": kind}
 
 
 def component_text(component: str) -> str:
