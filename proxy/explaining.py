@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import User
 from keys.models import APIKey
 from proxy.catalogue.models import Price, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.served import quote
 from proxy.usage.models import UsageRecord
 from wallet.ledger.models import Hold, JournalEntry
@@ -113,7 +113,9 @@ def _state(hold: Hold | None, record: UsageRecord | None, entries: list[JournalE
 
 
 def _priced_since(record: UsageRecord) -> datetime | None:
-    """The request kept the price of its beginning, so the newest list that says the same is the one."""
+    """Since when the list held; of a record that names none, the newest list that says the same is the one."""
+    if record.price_list_id is not None:
+        return Price.objects.filter(pk=record.price_list_id).values_list("valid_from", flat=True).first()
     charged = PriceQuote(
         record.input_rial_per_million, record.output_rial_per_million, record.cached_input_rial_per_million
     )

@@ -1,10 +1,12 @@
 """What must always be true of the money, as SQL that finds every row where it is not.
 
-A check is the invariant in words and a query that returns a row for each violation. `proxy.usage.integrity` has those
-between the journal and usage; `manage.py check_ledger` runs them all in one snapshot, beside a live server.
+A check is the invariant in words, and a query that returns a row for each violation or a function that yields them.
+`proxy.usage.integrity` has those between the journal and usage; `manage.py check_ledger` runs them all in one
+snapshot, beside a live server.
 """
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,8 @@ from wallet.payments.invoice_models import BuyerDetails, Invoice, InvoiceCounter
 from wallet.payments.models import SandboxPayment, TopUp
 
 DETAILS_MAX = 20
-Check = tuple[str, str]
+Row = dict[str, Any]
+Check = tuple[str, str | Callable[[], Iterable[Row]]]
 
 GUARDED_MODELS: tuple[type[Model], ...] = (
     Wallet,
@@ -265,29 +268,28 @@ def snapshot() -> Iterator[None]:
 
 def run(checks: Iterable[Check]) -> list[Finding]:
     """The violations that the checks find, at most `DETAILS_MAX` per check, then a line that says so."""
-    return [Finding(invariant, detail) for invariant, sql in checks for detail in _details(sql)]
+    return [Finding(invariant, detail) for invariant, query in checks for detail in _details(query)]
 
 
 def wallets_of(checks: Iterable[Check]) -> Iterator[tuple[str, int | None]]:
     """Each violation's invariant and the wallet that it names, if it names one (`wallet_id` or `user_id`)."""
-    for invariant, sql in checks:
-        columns, rows = _violations(sql, limit=None)
-        for row in rows:
-            named: dict[str, Any] = dict(zip(columns, row, strict=True))
-            yield invariant, named.get("wallet_id") or named.get("user_id")
+    for invariant, query in checks:
+        for row in _violations(query, limit=None):
+            yield invariant, row.get("wallet_id") or row.get("user_id")
 
 
-def _violations(sql: str, *, limit: int | None) -> tuple[list[str], list[tuple[object, ...]]]:
+def _violations(query: str | Callable[[], Iterable[Row]], *, limit: int | None) -> list[Row]:
+    if not isinstance(query, str):
+        return list(itertools.islice(query(), limit))
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM ({sql}) violations LIMIT %s", [limit])  # noqa: S608 - our own checks
-        return [column.name for column in cursor.description], cursor.fetchall()
+        cursor.execute(f"SELECT * FROM ({query}) violations LIMIT %s", [limit])  # noqa: S608 - our own checks
+        columns = [column.name for column in cursor.description]
+        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _details(sql: str) -> Iterator[str]:
-    columns, rows = _violations(sql, limit=DETAILS_MAX + 1)
+def _details(query: str | Callable[[], Iterable[Row]]) -> Iterator[str]:
+    rows = _violations(query, limit=DETAILS_MAX + 1)
     for row in rows[:DETAILS_MAX]:
-        yield ", ".join(
-            f"{name}={value}" for name, value in zip(columns, row, strict=True) if value is not None
-        )
+        yield ", ".join(f"{name}={value}" for name, value in row.items() if value is not None)
     if len(rows) > DETAILS_MAX:
         yield "… and more"

@@ -4,12 +4,15 @@ Every change here is in the audit log; an upstream's key goes in and never comes
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 from auditlog.registry import auditlog
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import HIDDEN
@@ -38,7 +41,10 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("model_id",)
     inlines = (RouteInline, PriceInline)
     fieldsets = (
-        (None, {"fields": ["model_id", "description", "description_fa", "owned_by", "is_active"]}),
+        (
+            None,
+            {"fields": ["model_id", "description", "description_fa", "owned_by", "is_active", "whole_list"]},
+        ),
         (
             _("What it accepts and produces"),
             {
@@ -67,6 +73,17 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             {"fields": ["learned_context_tokens", "learned_output_tokens", "learned_hidden_tokens"]},
         ),
     )
+
+    readonly_fields = ("whole_list",)
+
+    @admin.display(description=_("price list"))
+    def whole_list(self, model: LanguageModel) -> str:
+        if model.pk is None:
+            return "-"
+        query = urlencode({"model": model.pk})
+        return format_html(
+            '<a href="{}?{}">{}</a>', reverse("admin:proxy_price_add"), query, _("Change all prices")
+        )
 
     def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:
         return False  # its prices were charged: it is taken off sale instead

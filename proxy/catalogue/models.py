@@ -3,12 +3,13 @@
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q
+from django.db.models.lookups import Exact
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.decisions import Decision
-from proxy.catalogue.pricing import RIAL_PER_MILLION_MAX
+from proxy.catalogue.price_quote import RIAL_PER_MILLION_MAX
 from proxy.catalogue.tokens import DEFAULT_RATES, OUTPUT_SLICE_TOKENS
 
 
@@ -115,8 +116,12 @@ class LanguageModel(models.Model):
         return self.model_id
 
 
-class PerMillion(models.Model):
-    """Rial per 1,000,000 tokens, which is the same number of micro-Rial per token, from a moment on."""
+class PriceColumns(models.Model):
+    """A price list from a moment on, in whole Rial (proxy.catalogue.price_quote).
+
+    The three components that nearly every list has are columns; `further` holds all others, tiers and prices of
+    images, in the shape of proxy.catalogue.price_shape.
+    """
 
     valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
     input_rial_per_million = models.PositiveBigIntegerField(_("input, Rial per million tokens"))
@@ -127,30 +132,36 @@ class PerMillion(models.Model):
         blank=True,
         help_text=_("Empty: cached input costs what input costs."),
     )
+    further = models.JSONField(_("further prices"), null=True, blank=True, editable=False)
 
     class Meta:
         abstract = True
         constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=Q(cached_input_rial_per_million__isnull=True)
-                | Q(cached_input_rial_per_million__lte=F("input_rial_per_million")),
-                name="%(class)s_cached_not_dearer",
-                violation_error_message=_("Cached input must not cost more than input."),
-            ),
             # A typing mistake here would overflow the cost of a request and stop its settlement.
             models.CheckConstraint(
                 condition=Q(
                     input_rial_per_million__lte=RIAL_PER_MILLION_MAX,
                     output_rial_per_million__lte=RIAL_PER_MILLION_MAX,
+                )
+                & (
+                    Q(cached_input_rial_per_million__isnull=True)
+                    | Q(cached_input_rial_per_million__lte=RIAL_PER_MILLION_MAX)
                 ),
                 name="%(class)s_bounded",
                 violation_error_message=_("This price is beyond what the system can charge."),
             ),
+            models.CheckConstraint(
+                condition=Q(further__isnull=True)
+                | Q(
+                    Exact(Func("further", function="jsonb_typeof", output_field=models.TextField()), "object")
+                ),
+                name="%(class)s_further_is_object",
+            ),
         ]
 
 
-class Price(PerMillion):
-    """What a model costs from a moment on. Never edited (the database refuses it): a new price is a new row."""
+class Price(PriceColumns):
+    """The price list of a model from a moment on. Never edited (the database refuses it): a new price is a new row."""
 
     model = models.ForeignKey(
         LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices"
@@ -162,14 +173,14 @@ class Price(PerMillion):
         ordering: ClassVar = ["model", "-valid_from"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["model", "valid_from"], name="price_one_a_moment"),
-            *PerMillion.Meta.constraints,
+            *PriceColumns.Meta.constraints,
         ]
 
     def __str__(self) -> str:
         return f"{self.model} {self.valid_from:%Y-%m-%d}"
 
 
-class PriceChange(PerMillion, Decision):
+class PriceChange(PriceColumns, Decision):
     """A price that one admin may not set alone; it becomes a Price once another one has approved it.
 
     Neither the request nor the decision is ever changed (the database refuses both).
@@ -191,7 +202,7 @@ class PriceChange(PerMillion, Decision):
         ordering: ClassVar = ["-created_at"]
         permissions: ClassVar = [("approve_pricechange", _("Can approve or reject changes of prices"))]
         constraints: ClassVar = [
-            *PerMillion.Meta.constraints,
+            *PriceColumns.Meta.constraints,
             models.CheckConstraint(
                 condition=Q(approved_by__isnull=True) | ~Q(approved_by=F("requested_by")),
                 name="pricechange_two_people",

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.utils import timezone
 
-from proxy.catalogue import price_rules, quirks, secrets
+from proxy.catalogue import price_rules, price_shape, quirks, secrets
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.served import quote
 from proxy.catalogue.upstream_url import validate_upstream_url
@@ -34,6 +35,12 @@ class Offer:
     max_output_tokens: int
     input_rial_per_million: int
     output_rial_per_million: int
+    cached_input_rial_per_million: int | None
+    further: dict[str, Any] | None
+
+
+class ListIsLonger(ValueError):
+    """Only input and output are given, and the model's list says more: what becomes of the rest?"""
 
 
 def add_model(
@@ -42,8 +49,8 @@ def add_model(
     upstream_url: str,
     upstream_key: str,
     upstream_model: str | None = None,
-    input_rial_per_million: int,
-    output_rial_per_million: int,
+    price: PriceQuote,
+    is_whole_list: bool = False,
     context_tokens: int | None = None,
     max_output_tokens: int | None = None,
     takes: frozenset[str] | None = None,
@@ -55,13 +62,14 @@ def add_model(
 ) -> Offer:
     """Puts a model on sale, or changes what it is: afterwards it is served at this upstream for this price.
 
-    What is None stays as it is (a new model gets the defaults above and its own name upstream), as does a price
-    for cached input where the other two stay. `takes`: inputs beside text, of proxy.catalogue.request_fields. An
-    upstream with the same URL and key is shared; `kind`, `limit_field` and `on_disconnect` are that upstream's.
-    Opens a transaction. Raises UnsafeUpstreamURL, ValidationError; ValueError for the price;
-    price_rules.NotConfirmed for one that has to be meant, and is not.
+    What is None stays as it is; a new model gets the defaults above and its own name upstream. Unless `price`
+    `is_whole_list`, it is two prices: where these stay, so does the rest of the list. `takes`: inputs beside text, of
+    proxy.catalogue.request_fields. An upstream with the same URL and key is shared; `kind`, `limit_field` and
+    `on_disconnect` are that upstream's.
+
+    Opens a transaction. Raises UnsafeUpstreamURL, ValidationError, ListIsLonger; price_rules.NotConfirmed for a price
+    that has to be meant, and is not.
     """
-    price = PriceQuote(input_rial_per_million, output_rial_per_million)
     base_url = validate_upstream_url(upstream_url)  # calls the resolver, so before the transaction
     with transaction.atomic():
         model = LanguageModel.objects.select_for_update(no_key=True).filter(model_id=model_id).first()
@@ -87,8 +95,12 @@ def add_model(
         upstream.save()
         route = point_route(model=model, upstream=upstream, upstream_model=upstream_model)
         current = current_price(model=model, now=timezone.now())
-        if current is None or not _same_but_for_cached(quote(current), price):
-            before = None if current is None else quote(current)
+        before = None if current is None else quote(current)
+        if before is not None and not is_whole_list and _same_two(before, price):
+            price = before
+        elif before is not None and not is_whole_list and not before.is_plain:
+            raise ListIsLonger(model.model_id)
+        if price != before:
             price_rules.check(before, price, jump_meant=jump_meant, free_meant=free_meant)
             set_price(model=model, price=price)
     return Offer(
@@ -101,8 +113,7 @@ def add_model(
         on_disconnect=upstream.on_disconnect,
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
-        input_rial_per_million=input_rial_per_million,
-        output_rial_per_million=output_rial_per_million,
+        **price_shape.columns(price),
     )
 
 
@@ -119,15 +130,7 @@ def set_price(*, model: LanguageModel, price: PriceQuote, valid_from: datetime |
     current = current_price(model=model, now=valid_from)
     if current is not None and quote(current) == price:
         return False
-    Price.objects.create(
-        model=model,
-        valid_from=valid_from,
-        input_rial_per_million=price.input_rial_per_million,
-        output_rial_per_million=price.output_rial_per_million,
-        cached_input_rial_per_million=price.cached_input_rial_per_million
-        if price.cached_input_rial_per_million != price.input_rial_per_million
-        else None,
-    )
+    Price.objects.create(model=model, valid_from=valid_from, **price_shape.columns(price))
     return True
 
 
@@ -147,7 +150,7 @@ def point_route(*, model: LanguageModel, upstream: Upstream, upstream_model: str
     return first
 
 
-def _same_but_for_cached(one: PriceQuote, other: PriceQuote) -> bool:
+def _same_two(one: PriceQuote, other: PriceQuote) -> bool:
     return (one.input_rial_per_million, one.output_rial_per_million) == (
         other.input_rial_per_million,
         other.output_rial_per_million,

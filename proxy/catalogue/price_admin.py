@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.approval_admin import AskAndDecideAdmin, admin_id
 from proxy.catalogue import offers, price_changes
 from proxy.catalogue.models import Price, PriceChange
-from proxy.catalogue.price_form import PriceForm, PriceFormSet, ShownPrices, price_text
+from proxy.catalogue.price_form import PriceForm, PriceFormSet, ShownPrices
+from proxy.catalogue.price_wording import price_text
 from proxy.catalogue.served import quote
 
 
@@ -35,35 +36,13 @@ class PriceInline(AddOnly, ShownPrices, admin.TabularInline):  # type: ignore[ty
         "input_toman",
         "output_toman",
         "cached_input_toman",
+        "further_prices",
         "confirm_jump",
         "confirm_free",
     )
+    readonly_fields = ("further_prices",)
     extra = 0
     ordering = ("-valid_from",)
-
-
-@admin.register(Price)
-class PriceAdmin(AddOnly, ShownPrices, ModelAdmin):  # type: ignore[type-arg]
-    form = PriceForm
-    list_display = ("model", "valid_from", "input_toman", "output_toman", "cached_input_toman")
-    list_filter = ("model",)
-    list_select_related = ("model",)
-
-    def save_model(self, request: HttpRequest, obj: Price, form: PriceForm, change: bool) -> None:
-        if form.waits:
-            let_wait(self, request, obj)
-        else:
-            super().save_model(request, obj, form, change)
-
-    def log_addition(self, request: HttpRequest, obj: Price, message: Any) -> Any:
-        return super().log_addition(request, obj, message) if obj.pk else None
-
-    def response_add(
-        self, request: HttpRequest, obj: Price, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        if obj.pk:
-            return super().response_add(request, obj, post_url_continue)
-        return self.response_post_save_add(request, obj)  # says nothing of a price that was added
 
 
 @admin.register(PriceChange)
@@ -79,6 +58,7 @@ class PriceChangeAdmin(ShownPrices, AskAndDecideAdmin):
         "input_toman",
         "output_toman",
         "cached_input_toman",
+        "further_prices",
         "state",
         "requested_by",
         "approved_by",

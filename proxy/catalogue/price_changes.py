@@ -8,9 +8,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import admins, approvals
-from proxy.catalogue import offers, price_rules
+from proxy.catalogue import offers, price_rules, price_shape
 from proxy.catalogue.models import LanguageModel, Price, PriceChange
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.served import quote
 from wallet.money import RIAL_PER_TOMAN, micro_from_rial
 from wallet.wording import toman_in_sms
@@ -48,10 +48,8 @@ def request(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id:
         PriceChange.objects.create(
             model_id=model_id,
             valid_from=valid_from,
-            input_rial_per_million=price.input_rial_per_million,
-            output_rial_per_million=price.output_rial_per_million,
-            cached_input_rial_per_million=price.cached_input_rial_per_million,
             requested_by_id=admin_id,
+            **price_shape.columns(price),
         )
 
 
@@ -71,16 +69,23 @@ def approve(*, change_id: int, admin_id: int) -> None:
         offers.set_price(model=model, price=quote(change), valid_from=valid_from)
         change.state, change.decided_at, change.approved_by_id = State.APPROVED, now, admin_id
         change.save(update_fields=["state", "decided_at", "approved_by"])
+        price = quote(change)
+        what = _(
+            "the price of %(model)s (input %(input)s, output %(output)s, cached input %(cached)s Toman per million "
+            "tokens)"
+        )
+        if not price.is_plain:
+            what = _(
+                "the prices of %(model)s (input %(input)s, output %(output)s, cached input %(cached)s Toman per "
+                "million tokens, and others)"
+            )
         admins.tell_of_approval(
             admin_id=admin_id,
-            what=_(
-                "the price of %(model)s (input %(input)s, output %(output)s, cached input %(cached)s Toman per million "
-                "tokens)"
-            ),
+            what=what,
             model=model.model_id,
-            input=_in_sms(quote(change).input_rial_per_million),
-            output=_in_sms(quote(change).output_rial_per_million),
-            cached=_in_sms(quote(change).cached_input_rial_per_million),
+            input=_in_sms(price.input_rial_per_million),
+            output=_in_sms(price.output_rial_per_million),
+            cached=_in_sms(price.cached_input_rial_per_million),
         )
 
 

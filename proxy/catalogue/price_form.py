@@ -1,39 +1,25 @@
 """The form of a new price, in Toman: one that is far from the last, or zero, has to be confirmed by a tick."""
 
-import re
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.shared.fields import DIGITS_MAX, IGNORED, LTR
-from accounts.shared.formats import number_text
-from proxy.catalogue import offers, price_changes, price_rules
-from proxy.catalogue.models import LanguageModel, PerMillion, Price
-from proxy.catalogue.price_rules import Jump
-from proxy.catalogue.pricing import PriceQuote
+from accounts.shared.fields import LTR
+from proxy.catalogue import offers, price_changes, price_entry, price_rules, price_shape
+from proxy.catalogue.models import LanguageModel, Price, PriceColumns
+from proxy.catalogue.price_quote import PriceQuote, rial_max
+from proxy.catalogue.price_wording import both_units, free_text, further_text, jump_text
 from proxy.catalogue.served import quote
-from wallet.money import RIAL_PER_TOMAN, micro_from_rial, micro_from_toman
+from wallet.money import micro_from_toman
 from wallet.wording import toman
 
-COMPONENTS = {
-    "input_rial_per_million": _("input"),
-    "output_rial_per_million": _("output"),
-    "cached_input_rial_per_million": _("cached input"),
-}
-COLUMNS = {
-    "input_toman": "input_rial_per_million",
-    "output_toman": "output_rial_per_million",
-    "cached_input_toman": "cached_input_rial_per_million",
-}
+FIELDS = {"input": "input_toman", "output": "output_toman", "cached_input": "cached_input_toman"}
 INPUT, OUTPUT = _("input, Toman per million tokens"), _("output, Toman per million tokens")
 CACHED_INPUT = _("cached input, Toman per million tokens")
-AMOUNT = re.compile(rf"(?P<toman>\d{{1,{DIGITS_MAX}}})(?:[.٫/](?P<tenth>\d))?")
-DECIMAL_COMMA = re.compile(r"[,٬،]\s*\d{1,2}\s*$")  # without its comma it would be ten times as much
 
 
 class TomanPriceField(forms.CharField):
@@ -47,16 +33,19 @@ class TomanPriceField(forms.CharField):
         given = super().clean(value)
         if not given:
             return None  # a field that may be empty
-        match = AMOUNT.fullmatch(IGNORED.sub("", given))
-        if match is None or DECIMAL_COMMA.search(given):
+        try:
+            return price_entry.rial(given)
+        except price_entry.BadAmount:
             raise ValidationError(
                 _("Enter the price in Toman, with at most one decimal digit, for example 30,000 or 12.5.")
-            )
-        return int(match["toman"]) * RIAL_PER_TOMAN + int(match["tenth"] or 0)
+            ) from None
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`waits`: a second admin has to approve the price, so it is not to be stored."""
+    """A price list of the three usual components.
+
+    `price` is what was entered; `waits`: a second admin has to approve it, so it is not to be stored.
+    """
 
     input_toman = TomanPriceField(label=INPUT)
     output_toman = TomanPriceField(label=OUTPUT)
@@ -69,6 +58,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
     confirm_free = forms.BooleanField(
         label=_("Yes, this is meant to be free"), required=False, widget=forms.HiddenInput
     )
+    price: PriceQuote | None = None
     waits = False
 
     class Meta:
@@ -87,20 +77,17 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance.pk or not data.keys() >= COLUMNS.keys():
+        if self.instance.pk or not data.keys() >= set(FIELDS.values()):
             return data  # stored already, or wrong in a way that its field says
-        for name, column in COLUMNS.items():
-            setattr(self.instance, column, data[name])
-        try:
-            # Django itself asks no rule about columns that the form has no field for.
-            self.instance.validate_constraints(exclude={"model", "valid_from"})
-        except ValidationError as error:
-            self.add_error(None, error)
+        last = self._last(data)
+        price = self.price = self.read(data, last=last)
+        if price is None:
             return data
-        price = quote(self.instance)
-        if jumps := price_rules.jumps(self._last(data), price):
+        for name, value in price_shape.columns(price).items():
+            setattr(self.instance, name, value)
+        if jumps := price_rules.jumps(last, price):
             self._ask("confirm_jump", jump_text(jumps))
-        if free := price_rules.free(price):
+        if free := price_rules.free(last, price):
             self._ask("confirm_free", free_text(free))
         self.waits = price_changes.needs_second(price)
         if self.waits and price_changes.is_waiting(self._model_id(data)):
@@ -110,6 +97,24 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
     def save(self, commit: bool = True) -> Price:
         price: Price = super().save(commit and not self.waits)
         return price
+
+    def read(self, data: dict[str, Any], *, last: PriceQuote | None) -> PriceQuote | None:
+        """The list that was entered; None where a field or the form has an error now."""
+        if last is not None and not last.is_plain:
+            self.add_error(
+                None, _("This model has more prices than these. Change the whole list, on its own page.")
+            )
+            return None
+        self.refuse_beyond(data, {name: component for component, name in FIELDS.items()})
+        if self.errors:
+            return None
+        return PriceQuote(*(data[name] for name in FIELDS.values()))
+
+    def refuse_beyond(self, data: dict[str, Any], fields: dict[str, str]) -> None:
+        """Errors on the fields whose component cannot have such a price."""
+        for name, component in fields.items():
+            if (rial := data.get(name)) is not None and rial > rial_max(component):
+                self.add_error(name, _("This price is beyond what the system can charge."))
 
     def _ask(self, tick: str, question: str) -> None:
         self.fields[tick].widget = forms.CheckboxInput()
@@ -146,56 +151,23 @@ class PriceFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
         return [form.instance for form in self.forms if isinstance(form, PriceForm) and form.waits]
 
 
-def jump_text(jumps: list[Jump]) -> str:
-    changes = gettext("; ").join(
-        gettext("%(component)s was %(before)s and would be %(after)s")
-        % {
-            "component": COMPONENTS[jump.component],
-            "before": _both_units(jump.before),
-            "after": _both_units(jump.after),
-        }
-        for jump in jumps
-    )
-    return gettext(
-        "This is at least five times the last price, or a fifth of it or less, per million tokens: %(changes)s. "
-        "Tick here if that is intended."
-    ) % {"changes": changes}
-
-
-def free_text(free: list[str]) -> str:
-    names = gettext(", ").join(str(COMPONENTS[name]) for name in free)
-    return gettext("Nothing would be charged for %(components)s. Tick here if that is intended.") % {
-        "components": names
-    }
-
-
-def price_text(price: PriceQuote) -> str:
-    """All of a price, per million tokens."""
-    return gettext("; ").join(
-        f"{name} {_both_units(getattr(price, component))}" for component, name in COMPONENTS.items()
-    )
-
-
 class ShownPrices:
     """For admins: the prices of a row, under the names of the form's fields."""
 
     @admin.display(description=INPUT, ordering="input_rial_per_million")
-    def input_toman(self, row: PerMillion) -> str:
-        return _both_units(row.input_rial_per_million)
+    def input_toman(self, row: PriceColumns) -> str:
+        return both_units(row.input_rial_per_million)
 
     @admin.display(description=OUTPUT, ordering="output_rial_per_million")
-    def output_toman(self, row: PerMillion) -> str:
-        return _both_units(row.output_rial_per_million)
+    def output_toman(self, row: PriceColumns) -> str:
+        return both_units(row.output_rial_per_million)
 
     @admin.display(description=CACHED_INPUT, ordering="cached_input_rial_per_million")
-    def cached_input_toman(self, row: PerMillion) -> str:
-        return _both_units(row.cached_input_rial_per_million)
+    def cached_input_toman(self, row: PriceColumns) -> str:
+        cached = row.cached_input_rial_per_million
+        return "-" if cached is None else both_units(cached)
 
-
-def _both_units(rial: int | None) -> str:
-    if rial is None:
-        return "-"
-    return gettext("%(toman)s (%(rial)s Rial)") % {
-        "toman": toman(micro_from_rial(rial)),
-        "rial": number_text(rial, language=get_language()),
-    }
+    @admin.display(description=_("further prices"))
+    def further_prices(self, row: PriceColumns) -> str:
+        is_new = row.input_rial_per_million is None  # a row that is being entered
+        return "-" if is_new else further_text(quote(row)) or "-"

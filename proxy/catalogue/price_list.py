@@ -4,8 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from accounts.shared.formats import is_persian
+from proxy.catalogue.price_quote import PLAIN, Place, PriceQuote
+from proxy.catalogue.price_wording import component_text, image_text
 from proxy.catalogue.served import ServedModel
 from wallet.money import micro_from_rial
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherPrices:
+    """Prices beside the three usual ones, or those of prompts above so many tokens: names and micro-Rial."""
+
+    above_tokens: int
+    prices: list[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +29,7 @@ class PricedModel:
     input_micro: int
     cached_input_micro: int
     output_micro: int
+    further: list[FurtherPrices]
     context_tokens: int
     max_output_tokens: int
 
@@ -36,8 +47,21 @@ def price_list(served: Iterable[ServedModel], *, language: str | None) -> list[P
             input_micro=micro_from_rial(model.price.input_rial_per_million),
             cached_input_micro=micro_from_rial(model.price.cached_input_rial_per_million),
             output_micro=micro_from_rial(model.price.output_rial_per_million),
+            further=_further(model.price),
             context_tokens=model.context_tokens,
             max_output_tokens=model.max_output_tokens,
         )
         for model in served
     ]
+
+
+def _further(price: PriceQuote) -> list[FurtherPrices]:
+    groups: dict[int, list[tuple[str, int]]] = {}
+    for place, rial in price.prices.items():
+        if place.above_tokens or place.component not in PLAIN:
+            groups.setdefault(place.above_tokens, []).append((_text(place), micro_from_rial(rial)))
+    return [FurtherPrices(above, groups[above]) for above in sorted(groups)]
+
+
+def _text(place: Place) -> str:
+    return image_text(place) if place.size or place.quality else component_text(place.component)

@@ -1,39 +1,19 @@
-"""What tokens cost. Pure: whole micro-Rial from whole tokens, no Django, no floats.
+"""What a request costs. Pure: whole micro-Rial from whole quantities, no Django, no floats.
 
 A price in Rial per 1,000,000 tokens is the same number in micro-Rial per token, so every cost is an exact sum
-of products. The two bounds keep the cost of any one request inside PostgreSQL's BIGINT.
+of products. The bounds below keep the cost of any one request inside PostgreSQL's BIGINT.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-RIAL_PER_MILLION_MAX = 1_000_000_000  # 100 million Toman per million tokens: far above any real price
+from proxy.catalogue.price_quote import COMPLETION, COMPONENTS, PER_PIECE, PROMPT, PriceQuote
+from wallet.money import MICRO_PER_RIAL
+
 TOKENS_MAX = 2**31 - 1  # what a usage record's token columns hold
+CHARACTERS_MAX = 10**9
+PIECES_MAX = 100_000
 MICRO_MAX = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class PriceQuote:
-    """A model's price as one request sees it, in Rial per million tokens (= micro-Rial per token).
-
-    Without a price for cached input, cached input costs what input costs; it is never dearer.
-    Raises ValueError on a price that is negative, beyond `RIAL_PER_MILLION_MAX`, or dearer cached than not.
-    """
-
-    input_rial_per_million: int
-    output_rial_per_million: int
-    cached_input_rial_per_million: int = None  # type: ignore[assignment]  # filled below; never None to a reader
-
-    def __post_init__(self) -> None:
-        if self.cached_input_rial_per_million is None:
-            object.__setattr__(self, "cached_input_rial_per_million", self.input_rial_per_million)
-        for price in (self.input_rial_per_million, self.output_rial_per_million):
-            if not 0 <= price <= RIAL_PER_MILLION_MAX:
-                raise ValueError(
-                    f"A price must be 0 to {RIAL_PER_MILLION_MAX:,} Rial per million tokens, not {price:,}."
-                )
-        if not 0 <= self.cached_input_rial_per_million <= self.input_rial_per_million:
-            raise ValueError("Cached input must cost between nothing and what input costs.")
-
 
 # Parts of the prompt and of the completion that may have a price of their own; what is left is plain text.
 PROMPT_PARTS = (
@@ -44,6 +24,15 @@ PROMPT_PARTS = (
     "input_image_tokens",
 )
 COMPLETION_PARTS = ("reasoning_tokens", "output_audio_tokens", "output_image_tokens")
+# Which component each of them, and each of the units, is charged as.
+CHARGED_AS: Mapping[str, str] = {
+    "cached_tokens": "cached_input",
+    **{name: name.removesuffix("_tokens") for name in (*PROMPT_PARTS[1:], *COMPLETION_PARTS)},
+    "characters": "character",
+    "images": "image",
+    "audio_seconds": "audio_second",
+    "pages": "page",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,46 +58,171 @@ class Usage:
         for tokens in (self.prompt_tokens, self.completion_tokens):
             if type(tokens) is not int or not 0 <= tokens <= TOKENS_MAX:
                 raise ValueError(f"{tokens!r} is no number of tokens.")
-        for whole, names in ((self.prompt_tokens, PROMPT_PARTS), (self.completion_tokens, COMPLETION_PARTS)):
-            left = whole
-            for name in names:
-                said = getattr(self, name)
-                part = min(max(said, 0), left) if type(said) is int else 0
+        self._clamp(self.prompt_tokens, PROMPT_PARTS)
+        self._clamp(self.completion_tokens, COMPLETION_PARTS)
+
+    def _clamp(self, left: int, names: tuple[str, ...]) -> None:
+        for name in names:
+            said = getattr(self, name)
+            if said.__class__ is int and 0 <= said <= left:
+                left -= said
+            else:
+                part = min(max(said, 0), left) if said.__class__ is int else 0
                 left -= part
-                if part is not said:
-                    object.__setattr__(self, name, part)
+                object.__setattr__(self, name, part)
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
 
-def cost_micro(usage: Usage, price: PriceQuote) -> int:
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What a request used beside tokens. The images are of one size and quality; seconds are whole, rounded up.
+
+    Raises ValueError on a number that is negative or beyond what one request can have.
+    """
+
+    characters: int = 0
+    images: int = 0
+    audio_seconds: int = 0
+    pages: int = 0
+    image_size: str = ""
+    image_quality: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.characters <= CHARACTERS_MAX:
+            raise ValueError(f"{self.characters!r} is no number of characters.")
+        for pieces in (self.images, self.audio_seconds, self.pages):
+            if not 0 <= pieces <= PIECES_MAX:
+                raise ValueError(f"{pieces!r} is no number of pieces.")
+
+
+NO_UNITS = Units()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A part of a cost: so much of a component at so many Rial per million, or for one (`PER_PIECE`)."""
+
+    component: str
+    quantity: int
+    rial: int
+
+    @property
+    def cost_micro(self) -> int:
+        return self.quantity * self.rial * (MICRO_PER_RIAL if self.component in PER_PIECE else 1)
+
+
+def cost_micro(usage: Usage, price: PriceQuote, units: Units = NO_UNITS) -> int:
     """The exact cost in micro-Rial."""
-    return (
-        (usage.prompt_tokens - usage.cached_tokens) * price.input_rial_per_million
-        + usage.cached_tokens * price.cached_input_rial_per_million
-        + usage.completion_tokens * price.output_rial_per_million
+    if price.is_plain:
+        return (
+            (usage.prompt_tokens - usage.cached_tokens) * price.input_rial_per_million
+            + usage.cached_tokens * price.cached_input_rial_per_million
+            + usage.completion_tokens * price.output_rial_per_million
+        )
+    return sum(item.cost_micro for item in itemise(usage, price, units))
+
+
+def itemise(usage: Usage, price: PriceQuote, units: Units = NO_UNITS) -> list[Item]:
+    """The items of a cost, which are its sum: input, output, and every other component of which there was any."""
+    parts = {name: part for name in (*PROMPT_PARTS, *COMPLETION_PARTS) if (part := getattr(usage, name))}
+    return items(
+        {
+            "input": usage.prompt_tokens - sum(parts.get(name, 0) for name in PROMPT_PARTS),
+            "output": usage.completion_tokens - sum(parts.get(name, 0) for name in COMPLETION_PARTS),
+            **{CHARGED_AS[name]: part for name, part in parts.items()},
+            **_beside_tokens(units),
+        },
+        price,
+        prompt_tokens=usage.prompt_tokens,
+        image_size=units.image_size,
+        image_quality=units.image_quality,
     )
 
 
-def worst_case_micro(prompt_tokens: int, output_tokens: int, price: PriceQuote) -> int:
+def items(
+    quantities: Mapping[str, int],
+    price: PriceQuote,
+    *,
+    prompt_tokens: int,
+    image_size: str = "",
+    image_quality: str = "",
+) -> list[Item]:
+    """The items of quantities by component, of one request or of many in the same tier.
+
+    What costs nothing because it is part of nothing and has no price is left out.
+    """
+    rial = price.rates_for(prompt_tokens).rial
+    if "image" in quantities and (of_this_kind := price.image_rial(image_size, image_quality)) is not None:
+        rial = {**rial, "image": of_this_kind}
+    return [
+        Item(component, quantities[component], rial[component])
+        for component in COMPONENTS
+        if component in quantities and (rial[component] or component in PROMPT or component in COMPLETION)
+    ]
+
+
+def worst_case_micro(
+    prompt_tokens: int, output_tokens: int, price: PriceQuote, units: Units = NO_UNITS
+) -> int:
     """The most that a request with these upper bounds can cost, in micro-Rial: what its hold has to cover.
 
     Multiply `output_tokens` by `n` first. Cut at BIGINT's end, which no wallet covers.
     """
-    worst = prompt_tokens * price.input_rial_per_million + output_tokens * price.output_rial_per_million
-    return min(worst, MICRO_MAX)
+    bounds = _bounds(prompt_tokens, price, units)
+    return min(
+        max([before_output + output_tokens * output_rial for before_output, output_rial in bounds]), MICRO_MAX
+    )
 
 
-def affordable_output_tokens(amount_micro: int, prompt_tokens: int, price: PriceQuote) -> int | None:
+def affordable_output_tokens(
+    amount_micro: int, prompt_tokens: int, price: PriceQuote, units: Units = NO_UNITS
+) -> int | None:
     """How many output tokens `amount_micro` covers after the prompt; 0 if it does not cover the prompt.
 
     None: output is free and the prompt is covered, so the amount bounds nothing.
     """
-    remaining_micro = amount_micro - prompt_tokens * price.input_rial_per_million
-    if remaining_micro < 0:
-        return 0
-    if not price.output_rial_per_million:
-        return None
-    return remaining_micro // price.output_rial_per_million
+    affordable: int | None = None
+    for before_output, output_rial in _bounds(prompt_tokens, price, units):
+        remaining_micro = amount_micro - before_output
+        if remaining_micro < 0:
+            return 0
+        if output_rial:
+            covered = remaining_micro // output_rial
+            affordable = covered if affordable is None else min(affordable, covered)
+    return affordable
+
+
+def _bounds(prompt_tokens: int, price: PriceQuote, units: Units) -> Sequence[tuple[int, int]]:
+    """By each level that a prompt of at most `prompt_tokens` may be priced at: the most that all but the output can
+    cost, in micro-Rial, and the most that a token of the output can.
+    """
+    if price.is_plain:
+        rates = price.levels[0]
+        return ((prompt_tokens * rates.dearest_input, rates.dearest_output),)
+    quantities = _beside_tokens(units)
+    bounds = []
+    for rates in price.levels:
+        if not rates.above_tokens < max(prompt_tokens, 1):
+            break
+        beside = items(
+            quantities,
+            price,
+            prompt_tokens=rates.above_tokens + 1,
+            image_size=units.image_size,
+            image_quality=units.image_quality,
+        )
+        prompt_micro = min(prompt_tokens, rates.up_to_tokens) * rates.dearest_input
+        bounds.append((prompt_micro + sum(item.cost_micro for item in beside), rates.dearest_output))
+    return bounds
+
+
+def _beside_tokens(units: Units) -> dict[str, int]:
+    found = {
+        CHARGED_AS[name]: count
+        for name in ("characters", "images", "audio_seconds", "pages")
+        if (count := getattr(units, name))
+    }
+    return {**found, "request": 1}

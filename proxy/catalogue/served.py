@@ -9,9 +9,9 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from proxy.catalogue import quirks, secrets
-from proxy.catalogue.models import LanguageModel, PerMillion, Price, Route, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue import price_shape, quirks, secrets
+from proxy.catalogue.models import LanguageModel, Price, PriceColumns, Route, Upstream
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.tokens import TokenRates
 
@@ -42,7 +42,7 @@ class ServedRoute:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model on sale. `created` is in Unix seconds. A request that keeps this object keeps its price.
+    """A model on sale. `created` is in Unix seconds. A request that keeps this object keeps its price list.
 
     `takes`: the inputs beside text (proxy.api.chat_completions.request). `learned_…`: what an upstream reported
     above what is declared here, above the cap that it was sent, or beyond what it showed. `routes`: at
@@ -64,6 +64,7 @@ class ServedModel:
     output_slice_tokens: int | None
     learned_hidden_tokens: int | None
     price: PriceQuote
+    price_list_id: int | None
     routes: tuple[ServedRoute, ...]
 
     @property
@@ -81,7 +82,8 @@ class ServedModel:
 def load(now: datetime) -> dict[str, ServedModel]:
     """Every active model that has a price valid at `now` and an active upstream, by model id. Three queries.
 
-    A route that cannot be used (a secret that no key decrypts, a kind of a newer version) is left out, and logged.
+    What cannot be used (a secret that no key decrypts, a kind or a price list of a newer version) is left out, and
+    logged.
     """
     models = LanguageModel.objects.filter(is_active=True).in_bulk()
     prices = {
@@ -103,11 +105,13 @@ def load(now: datetime) -> dict[str, ServedModel]:
             logger.error(  # noqa: TRY400 - a trace adds nothing
                 "%s is not served by %s: %s", models[route.model_id].model_id, route.upstream.name, error
             )
-    served = [
-        _served(model, prices[pk], usable[pk])
-        for pk, model in models.items()
-        if pk in prices and usable.get(pk)
-    ]
+    served = []
+    for pk, model in models.items():
+        if pk in prices and usable.get(pk):
+            try:
+                served.append(_served(model, prices[pk], usable[pk]))
+            except ValueError as error:
+                logger.error("%s is not on sale: %s", model.model_id, error)  # noqa: TRY400 - likewise
     return {model.model_id: model for model in sorted(served, key=lambda model: model.model_id)}
 
 
@@ -227,6 +231,7 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
         output_slice_tokens=model.output_slice_tokens,
         learned_hidden_tokens=model.learned_hidden_tokens,
         price=quote(price),
+        price_list_id=price.pk,
         routes=tuple(routes),
     )
 
@@ -259,12 +264,11 @@ def _route(route: Route) -> ServedRoute:
     )
 
 
-def quote(price: PerMillion) -> PriceQuote:
-    """A stored price as a value. Raises ValueError on one beyond the bounds (`price_bounded` keeps them out)."""
-    return PriceQuote(
+def quote(price: PriceColumns) -> PriceQuote:
+    """A stored price list as a value. Raises ValueError on one that has another shape."""
+    return price_shape.read(
         price.input_rial_per_million,
         price.output_rial_per_million,
-        price.input_rial_per_million
-        if price.cached_input_rial_per_million is None
-        else price.cached_input_rial_per_million,
+        price.cached_input_rial_per_million,
+        price.further,
     )

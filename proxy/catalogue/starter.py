@@ -12,7 +12,7 @@ from django.db import transaction
 from proxy.catalogue import secrets
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
 from proxy.catalogue.offers import disconnect_rule, limit_name, point_route, set_price
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.upstream_url import validate_upstream_url
 
 MODEL_ID = "gemini-3.1-flash-lite-preview"

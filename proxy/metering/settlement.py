@@ -18,6 +18,7 @@ from proxy.limits.limiter import Limiter
 from proxy.metering import reported_usage
 from proxy.metering.endpoint import MeteredRequest, Size
 from proxy.metering.reported_usage import Report
+from proxy.usage import quantities
 from proxy.usage.models import UsageRecord
 from wallet.ledger.holds import BudgetReached, HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
 from wallet.money import MICRO_PER_TOMAN
@@ -195,8 +196,8 @@ class Metered:
         reason: str = "",
         upstream_cost_nanodollars: int | None = None,
     ) -> None:
-        price = self.model.price
-        full_micro = cost_micro(usage, price)
+        price, is_billed = self.model.price, billed_by is not BilledBy.NOTHING
+        full_micro = cost_micro(usage, price) if is_billed else 0
         if full_micro > self.held_micro and self.output_bound < self.output_max:
             await self._hold_unseen(full_micro)
         captured_micro = min(full_micro, self.held_micro)
@@ -213,9 +214,7 @@ class Metered:
             "prompt_tokens": usage.prompt_tokens,
             "cached_tokens": usage.cached_tokens,
             "completion_tokens": usage.completion_tokens,
-            "input_rial_per_million": price.input_rial_per_million,
-            "output_rial_per_million": price.output_rial_per_million,
-            "cached_input_rial_per_million": price.cached_input_rial_per_million,
+            **quantities.columns(usage, price, price_list_id=self.model.price_list_id, is_billed=is_billed),
             "uncovered_micro": full_micro - captured_micro,
             "first_byte_ms": self.first_byte_ms,
             "total_ms": self._elapsed_ms(),

@@ -25,7 +25,7 @@ from proxy.catalogue.served import ServedModel
 from proxy.sandbox import clock
 from proxy.sandbox.clock import Clock
 from proxy.sandbox.demo import NotSandbox
-from proxy.usage import records, rollups
+from proxy.usage import quantities, records, rollups
 from proxy.usage.models import UsageRecord
 from wallet import alerts
 from wallet.credits import gifts, promos
@@ -262,10 +262,8 @@ class _Life:
             prompt_tokens=usage.prompt_tokens,
             cached_tokens=usage.cached_tokens,
             completion_tokens=usage.completion_tokens,
-            input_rial_per_million=model.price.input_rial_per_million,
-            output_rial_per_million=model.price.output_rial_per_million,
-            cached_input_rial_per_million=model.price.cached_input_rial_per_million,
-            cost_micro=cost_micro(usage, model.price),
+            **quantities.columns(usage, model.price, price_list_id=model.price_list_id, is_billed=is_billed),
+            cost_micro=cost_micro(usage, model.price) if is_billed else 0,
             first_byte_ms=first_byte_ms if is_billed else None,
             total_ms=first_byte_ms + completion * chance.randint(3, 7),
         ), key.budget_id

@@ -1,9 +1,67 @@
-"""What must be true between usage records and the journal, as SQL for `manage.py check_ledger`.
+"""What must be true between usage records and the journal, for `manage.py check_ledger` (wallet.integrity says how)."""
 
-Each check is a name and a query that returns a row for every violation, and none when all is well.
+from collections.abc import Iterator
+
+import orjson
+from django.db import connection
+
+from proxy.catalogue.models import Price
+from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.pricing import cost_micro
+from proxy.catalogue.served import quote
+from proxy.usage import quantities
+from wallet.integrity import Check, Row
+
+SAMPLE = 10_000
+PRICED = """
+SELECT id, user_id, model, price_list_id, prompt_tokens, cached_tokens, completion_tokens, quantities::text,
+       cost_micro + uncovered_micro
+FROM proxy_usagerecord {sample} WHERE price_list_id IS NOT NULL AND billed_by <> 'nothing'
 """
 
-CHECKS: list[tuple[str, str]] = [
+
+def _recomputed(query: str) -> Iterator[Row]:
+    """The records whose cost does not follow from their quantities and price lists."""
+    lists: dict[int, tuple[str, PriceQuote] | None] = {}
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(query)
+        for record_id, user_id, model, list_id, prompt, cached, completion, further, charged in cursor:
+            if list_id not in lists:
+                price = Price.objects.filter(pk=list_id).select_related("model").first()
+                lists[list_id] = None if price is None else (price.model.model_id, quote(price))
+            found = {"id": record_id, "user_id": user_id, "price_list_id": list_id, "charged_micro": charged}
+            known = lists[list_id]
+            if known is None or known[0] != model:
+                yield {**found, "reason": "no price list of its model"}
+                continue
+            try:
+                usage, units = quantities.read(
+                    prompt_tokens=prompt,
+                    cached_tokens=cached,
+                    completion_tokens=completion,
+                    further=orjson.loads(further) if further else None,
+                )
+            except (TypeError, ValueError) as error:
+                yield {**found, "reason": str(error)}
+                continue
+            if (cost := cost_micro(usage, known[1], units)) != charged:
+                yield {**found, "cost_micro": cost}
+
+
+def _sampled() -> Iterator[Row]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE oid = 'proxy_usagerecord'::regclass")
+        [records] = cursor.fetchone()
+    percent = min(100.0, 100 * SAMPLE / records) if records > 0 else 100.0
+    return _recomputed(PRICED.format(sample=f"TABLESAMPLE SYSTEM ({percent})"))
+
+
+def _all() -> Iterator[Row]:
+    return _recomputed(PRICED.format(sample=""))
+
+
+EVERY_COST: Check = ("every usage record costs what its price list says", _all)
+CHECKS: list[Check] = [
     (
         "every charged usage record is in the journal with its cost, on its user's wallet",
         """
@@ -26,14 +84,16 @@ CHECKS: list[tuple[str, str]] = [
         """,
     ),
     (
-        "every usage record's cost is tokens times price",
+        "every usage record's cost is tokens times price, where nothing else was counted",
         """
         SELECT id, user_id, cost_micro, uncovered_micro FROM proxy_usagerecord
         WHERE cost_micro + uncovered_micro <> (prompt_tokens - cached_tokens) * input_rial_per_million
                 + cached_tokens * cached_input_rial_per_million + completion_tokens * output_rial_per_million
+          AND quantities IS NULL
           AND NOT (billed_by = 'nothing' AND cost_micro = 0)
         """,
     ),
+    ("of a sample, each usage record costs what its price list says", _sampled),
     (
         "a key's budget has spent no more than the usage of the keys that count towards it",
         """

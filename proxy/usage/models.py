@@ -5,7 +5,8 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q
+from django.db.models.lookups import Exact
 from django.utils.translation import gettext_lazy as _
 
 
@@ -46,6 +47,10 @@ class UsageRecord(models.Model):
     input_rial_per_million = models.PositiveBigIntegerField()
     output_rial_per_million = models.PositiveBigIntegerField()
     cached_input_rial_per_million = models.PositiveBigIntegerField()
+    # The list that priced it (proxy.catalogue.models.Price); NULL: from before lists had names.
+    price_list_id = models.BigIntegerField(_("price list"), null=True)
+    # What was counted beyond the three numbers of tokens (proxy.usage.quantities); NULL: nothing was.
+    quantities = models.JSONField(_("further quantities"), null=True)
     cost_micro = models.PositiveBigIntegerField(_("cost"))
     # What upstream reported beyond the hold: the operator's loss, never the wallet's.
     uncovered_micro = models.PositiveBigIntegerField(_("uncovered"), default=0)
@@ -81,11 +86,22 @@ class UsageRecord(models.Model):
                     + models.F("completion_tokens") * models.F("output_rial_per_million")
                     - models.F("uncovered_micro")
                 )
-                | Q(billed_by="nothing", cost_micro=0),
+                | Q(billed_by="nothing", cost_micro=0)
+                # check_ledger computes these anew from the list.
+                | Q(quantities__isnull=False, price_list_id__isnull=False),
                 name="usage_cost_is_tokens_times_price",
             ),
             models.CheckConstraint(
                 condition=Q(cached_tokens__lte=models.F("prompt_tokens")), name="usage_cached_within_prompt"
+            ),
+            models.CheckConstraint(
+                condition=Q(quantities__isnull=True)
+                | Q(
+                    Exact(
+                        Func("quantities", function="jsonb_typeof", output_field=models.TextField()), "object"
+                    )
+                ),
+                name="usage_quantities_are_object",
             ),
         ]
 

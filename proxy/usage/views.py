@@ -15,7 +15,8 @@ from django.views.decorators.http import require_safe
 
 from accounts.shared import signed_in
 from accounts.shared.downloads import csv_response
-from proxy.usage import figures, pictures
+from proxy.catalogue.price_wording import component_text
+from proxy.usage import charged, figures, pictures
 from proxy.usage import log as usage_log
 from proxy.usage import log_csv as usage_csv
 from proxy.usage.forms import LogForm, UsageForm
@@ -122,13 +123,17 @@ def _refused(request: HttpRequest, template: str, form: UsageForm) -> HttpRespon
 
 
 def _parts(record: UsageRecord) -> list[tuple[str, int, int, int]]:
-    """The parts of a cost: (name, tokens, price per million tokens, their price), prices in micro-Rial."""
-    lines = [
-        (_("Tokens in"), record.prompt_tokens - record.cached_tokens, record.input_rial_per_million),
-        (_("Tokens in, cached"), record.cached_tokens, record.cached_input_rial_per_million),
-        (_("Tokens out"), record.completion_tokens, record.output_rial_per_million),
+    """The parts of a cost: (name, quantity, price per million or for one, their price), prices in micro-Rial."""
+    usual = {"input": _("Tokens in"), "cached_input": _("Tokens in, cached"), "output": _("Tokens out")}
+    return [
+        (
+            usual.get(item.component) or component_text(item.component),
+            item.quantity,
+            micro_from_rial(item.rial),
+            item.cost_micro,
+        )
+        for item in charged.items(record)
     ]
-    return [(name, tokens, micro_from_rial(price), tokens * price) for name, tokens, price in lines]
 
 
 def _wording() -> usage_csv.Wording:

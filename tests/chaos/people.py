@@ -9,6 +9,7 @@ from accounts.models import Tier
 from keys.rules import KeyRules
 from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.dashboard.keys import own_keys
 from tests.factories import UserFactory, WalletFactory
 
@@ -48,8 +49,7 @@ def settle_in(upstream_url: str) -> People:
         model_id=MODEL,
         upstream_url=upstream_url,
         upstream_key="sk-chaos",
-        input_rial_per_million=PRICE,
-        output_rial_per_million=PRICE,
+        price=PriceQuote(PRICE, PRICE),
         context_tokens=100_000,
         max_output_tokens=MAX_OUTPUT_TOKENS,
     )

@@ -21,6 +21,7 @@ from accounts.session_store import SessionStore
 from config import front
 from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.price_quote import PriceQuote
 from tests.proxy.factories import PriceFactory, RouteFactory
 
 pytestmark = pytest.mark.django_db
@@ -190,8 +191,7 @@ def test_the_front_page_shows_what_is_on_sale_and_the_tiers(client: Client) -> N
         model_id="0-front-model",
         upstream_url="http://127.0.0.1:9/v1",
         upstream_key="k",
-        input_rial_per_million=300_000,
-        output_rial_per_million=1_800_000,
+        price=PriceQuote(300_000, 1_800_000),
     )
     LanguageModel.objects.filter(model_id="0-front-model").update(
         description="Quick", description_fa="مدلی سریع"

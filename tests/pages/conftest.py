@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 from pytest_django import DjangoDbBlocker
 
 from proxy.catalogue import offers, starter
+from proxy.catalogue.price_quote import PriceQuote
 from tests.live import WebProcess, web_process
 from tests.pages import seed
 from tests.pages.visit import CHROMIUM, FLAGS
@@ -38,8 +39,7 @@ def web(
             upstream_url=f"{process.url}/sandbox/upstream/v1",
             upstream_key="sandbox",
             upstream_model=starter.MODEL_ID,
-            input_rial_per_million=300_000,
-            output_rial_per_million=1_800_000,
+            price=PriceQuote(300_000, 1_800_000),
         )
         yield process
 

@@ -10,7 +10,7 @@ from factory.django import DjangoModelFactory
 from keys.models import APIKey
 from proxy.catalogue import secrets
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.quirks import QUIRKS
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.catalogue.tokens import TokenRates
@@ -97,6 +97,7 @@ def served_model(**fields: Any) -> ServedModel:
         "output_slice_tokens": 2_048,
         "learned_hidden_tokens": None,
         "price": PriceQuote(1, 1),
+        "price_list_id": None,
         "routes": (),
     }
     return ServedModel(**(given | fields))

@@ -18,10 +18,10 @@ from accounts.models import Tier, User
 from keys import lifecycle
 from keys.models import APIKey
 from keys.secret import has_valid_checksum
+from proxy.catalogue import price_quote, starter
 from proxy.catalogue import served as catalogue
-from proxy.catalogue import starter
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import ImagePrice, PriceQuote
 from proxy.catalogue.quirks import QUIRKS
 from proxy.sandbox import demo
 from tests.factories import UserFactory, WalletFactory
@@ -173,6 +173,97 @@ def test_add_model_asks_before_a_price_far_off_the_last_one_or_of_nothing() -> N
         priced(10, 10)  # from nothing to something
     stored = Price.objects.filter(model__model_id=model).order_by("id")
     assert list(stored.values_list("input_rial_per_million", flat=True)) == [1_000, 100, 0]
+
+
+def test_add_model_takes_a_whole_price_list() -> None:
+    model = f"m-{uuid.uuid4().hex}"
+    given = [
+        "input=30,000", "output=180000", "cached_input=7500.5", "cache_write_1h=۶۰٬۰۰۰", "reasoning=90000",
+        "input=60,000@200,000", "output=270000@200000", "cached_input=15000@200000", "request=50", "image=4000",
+        "image:1024x1024:hd=9000", "image::hd=8000",
+    ]  # fmt: skip
+    prices = [flag for price in given for flag in ("--price", price)]
+    offer = answer("add_model", model, *MODEL, *prices)
+    stored = catalogue.load(timezone.now())[model].price
+    assert stored == PriceQuote(
+        300_000,
+        1_800_000,
+        75_005,
+        further={"cache_write_1h": 600_000, "reasoning": 900_000, "request": 500, "image": 40_000},
+        tiers=(price_quote.Tier(200_000, {"input": 600_000, "output": 2_700_000, "cached_input": 150_000}),),
+        images=(ImagePrice(90_000, "1024x1024", "hd"), ImagePrice(80_000, "", "hd")),
+    )
+    assert offer["further"]["tiers"][0]["above_tokens"] == 200_000
+    said = text("add_model", model, *MODEL, *prices)
+    assert "input above 200,000 tokens 60,000 Toman (600,000 Rial)" in said
+    assert Price.objects.filter(model__model_id=model).count() == 1  # the same list is no new one
+
+
+def test_add_model_keeps_what_a_list_has_beyond_two_prices_that_stay_and_asks_where_they_change() -> None:
+    model = f"m-{uuid.uuid4().hex}"
+    call_command(
+        "add_model", model, *MODEL, "--price=input=100", "--price=output=400", "--price=reasoning=300"
+    )
+    two = [f"--{name}-toman-per-million" for name in ("input", "output")]
+    call_command("add_model", model, *MODEL, two[0], "100", two[1], "400")
+    with pytest.raises(CommandError, match=r"more prices than input and output.*--price"):
+        call_command("add_model", model, *MODEL, two[0], "100", two[1], "401")
+    assert catalogue.load(timezone.now())[model].price == PriceQuote(
+        1_000, 4_000, further={"reasoning": 3_000}
+    )
+    call_command("add_model", model, *MODEL, two[0], "100", "--price=output=401")  # flags and prices together
+    assert catalogue.load(timezone.now())[model].price == PriceQuote(1_000, 4_010)
+
+
+def test_add_model_asks_of_every_price_of_a_list() -> None:
+    model = f"m-{uuid.uuid4().hex}"
+    with pytest.raises(CommandError, match=r"charged for output.*--free"):
+        call_command("add_model", model, *MODEL, "--price=input=100")
+    call_command("add_model", model, *MODEL, "--price=input=100", "--price=output=400", "--price=page=9")
+    with pytest.raises(
+        CommandError, match=r"input above 5 tokens was .* and would be .*--confirm-price-jump"
+    ):
+        call_command(
+            "add_model", model, *MODEL, "--price=input=100", "--price=output=400", "--price=page=9",
+            "--price=input=5000@5",
+        )  # fmt: skip
+    with pytest.raises(CommandError, match=r"charged for page\..*--free"):
+        call_command("add_model", model, *MODEL, "--price=input=100", "--price=output=400")
+    assert Price.objects.filter(model__model_id=model).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("prices", "sentence"),
+    [
+        (["input"], "must be COMPONENT=TOMAN"),
+        (["water=5"], "no component 'water'"),
+        (["input=-5"], "amount of Toman .*'-5'"),
+        (["input=cheap"], "amount of Toman .*'cheap'"),
+        (["input=1.25"], "amount of Toman"),
+        (["input="], "amount of Toman"),
+        (["input=99999999999999999999"], "must be 0 to 1,000,000,000 Rial per million for input"),
+        (["input=5", "output=5", "page=1000001"], "must be 0 to 10,000,000 Rial for page"),
+        (["output=5"], "needs a price of input"),
+        (["input=5", "input=6", "output=5"], "given twice"),
+        (["input=5", "output=5", "input=6@100", "input=7@100"], "above the one before it"),
+        (["input=5", "output=5", "input=6@200", "input=7@100"], "above the one before it"),
+        (["input=5", "output=5", "input=6@0"], "a tier begins above"),
+        (["input=5", "output=5", "input=6@-7"], "a tier begins above"),
+        (["input=5", "output=5", "input=6@"], "a tier begins above"),
+        (["input=5", "output=5", "input=6@99999999999999999999"], "a tier begins above"),
+        (["input:1024x1024=5", "output=5"], "only image has prices by size"),
+        (["input=5", "output=5", "image:s=5@7"], "one price for all tiers"),
+        (["input=5", "output=5", "image:s=5", "image:s=6"], "two prices for images"),
+    ],
+)
+def test_add_model_says_what_is_wrong_with_a_price_and_makes_nothing(
+    prices: list[str], sentence: str
+) -> None:
+    before = (LanguageModel.objects.count(), Upstream.objects.count(), Price.objects.count())
+    given = [f"--price={price}" for price in prices]
+    with pytest.raises(CommandError, match=sentence):
+        call_command("add_model", "m", *MODEL, *given)
+    assert (LanguageModel.objects.count(), Upstream.objects.count(), Price.objects.count()) == before
 
 
 def test_add_model_takes_the_upstreams_kind() -> None:

@@ -165,6 +165,21 @@ def test_the_price_list_is_the_one_that_the_request_began_with(wallet: Wallet) -
     assert data(request_id)["priced_since"] == older.valid_from.isoformat()
 
 
+def test_a_record_that_names_its_list_is_explained_by_it(wallet: Wallet) -> None:
+    price = PriceFactory.create(further={"components": {"reasoning": 3_000, "request": 7}})
+    PriceFactory.create(model=price.model)
+    priced = record(
+        wallet, model=price.model.model_id, price_list_id=price.pk, quantities={"reasoning": 2, "request": 1}
+    )
+    cost_micro = 10 * 1_000 + 3 * 4_000 + 2 * 3_000 + 7_000_000
+    request_id = place(wallet, settles=priced, cost_micro=cost_micro)
+    assert data(request_id)["priced_since"] == price.valid_from.isoformat()
+    assert (
+        "10 × 1,000 + 3 × 4,000 + 2 × 3,000 (reasoning) + 1 × 7,000,000 (request) = 7,028,000 micro-Rial"
+        in text(request_id)
+    )
+
+
 def test_what_exceeded_the_hold_is_said(wallet: Wallet) -> None:
     beyond = record(wallet, uncovered_micro=10_000, upstream_cost_nanodollars=1_500)
     shown = text(place(wallet, settles=beyond, cost_micro=20_000))

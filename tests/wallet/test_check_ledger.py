@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from io import StringIO
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -9,8 +10,10 @@ from django.db import connection
 from django.utils import timezone
 
 from proxy.usage.integrity import CHECKS as USAGE_CHECKS
+from proxy.usage.integrity import EVERY_COST
 from proxy.usage.models import UsageRecord
 from tests.factories import WalletFactory
+from tests.proxy.factories import PriceFactory, UsageRecordFactory
 from wallet import integrity
 from wallet.integrity import Finding
 from wallet.ledger import writer
@@ -122,6 +125,42 @@ def test_usage_and_journal_agree_or_it_is_reported() -> None:
     assert len(usage_findings(wallet)) == 1
     book(wallet, record(wallet, tokens=30), cost_micro=29)
     assert len(usage_findings(wallet)) == 3  # seen from both sides
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("check", [USAGE_CHECKS, [EVERY_COST]])
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, None),
+        ({"quantities": {"reasoning": 4}, "cost_micro": 10 * 1_000 + 5 * 4_000}, None),
+        ({"quantities": {"reasoning": 4}, "cost_micro": 9}, "cost_micro=30000"),
+        ({"quantities": {"reasoning": 99}, "cost_micro": 30_000}, "more than the whole"),
+        ({"quantities": {"page": "many"}, "cost_micro": 30_000}, "reason="),
+        ({"output_rial_per_million": 4_001}, "cost_micro=30000"),
+        ({"model": "another"}, "no price list of its model"),
+        ({"price_list_id": 0}, "no price list of its model"),
+        ({"quantities": {"request": 1}, "cost_micro": 0, "billed_by": "nothing"}, None),
+    ],
+)
+def test_a_cost_that_does_not_follow_from_its_list_is_reported(
+    check: list[integrity.Check], fields: dict[str, Any], said: str | None
+) -> None:
+    price = PriceFactory.create()
+    priced = {"model": price.model.model_id, "price_list_id": price.pk}
+    charged = UsageRecordFactory.create(**{**priced, **fields})
+    recomputed = [one for one in check if "price list says" in one[0]]
+    found = [finding for finding in integrity.run(recomputed) if str(charged.pk) in finding.detail]
+    assert len(found) == (said is not None)
+    assert not said or said in found[0].detail
+
+
+def test_all_records_are_looked_at_when_that_is_asked_for(
+    committed_db: None, only: Callable[[str], None]
+) -> None:
+    only("SELECT 1 WHERE false")
+    assert "1 rules hold" in run()[0]
+    assert "2 rules hold" in run("--all")[0] or "costs what its price list says" in run("--all")[0]
 
 
 @pytest.mark.django_db

@@ -3,12 +3,13 @@
 import json
 
 from proxy.catalogue import pricing
+from proxy.catalogue.price_quote import PriceQuote
 from wallet.money import toman_figure
 
 TOKENS = pricing.Usage(prompt_tokens=12, completion_tokens=9)
 
 
-def usage(price: pricing.PriceQuote) -> dict[str, object]:
+def usage(price: PriceQuote) -> dict[str, object]:
     return {
         "prompt_tokens": TOKENS.prompt_tokens,
         "completion_tokens": TOKENS.completion_tokens,
@@ -17,7 +18,7 @@ def usage(price: pricing.PriceQuote) -> dict[str, object]:
     }
 
 
-def answer(model_id: str, price: pricing.PriceQuote) -> dict[str, object]:
+def answer(model_id: str, price: PriceQuote) -> dict[str, object]:
     message = {"role": "assistant", "content": "Hello! How can I help you today?"}
     return {
         "id": "chatcmpl-abc123",

@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from proxy.catalogue import offers
+from proxy.catalogue import offers, price_entry
 from proxy.catalogue.models import Upstream
+from proxy.catalogue.price_quote import COMPONENTS, PER_PIECE, PriceQuote
 from proxy.catalogue.price_rules import JUMP_FACTOR, NotConfirmed
+from proxy.catalogue.price_wording import place_text, price_text
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.secrets import Undecryptable
-from proxy.management.operator_command import Answer, OperatorCommand, required, sentence, whole
+from proxy.management.operator_command import Answer, OperatorCommand, sentence, whole
 from wallet.money import RIAL_PER_TOMAN, micro_from_rial, toman_text
 
 INPUT_KINDS = (IMAGE, AUDIO, FILE, TOOLS)
@@ -31,8 +33,16 @@ class Command(OperatorCommand):
         parser.add_argument("--upstream-url", required=True, help="Up to and with /v1.")
         parser.add_argument("--upstream-key", required=True, help="Kept encrypted.")
         parser.add_argument("--upstream-model", help="The model's name there, where it is another one.")
-        parser.add_argument("--input-toman-per-million", required=True)
-        parser.add_argument("--output-toman-per-million", required=True)
+        parser.add_argument("--input-toman-per-million", help="Or --price input=TOMAN.")
+        parser.add_argument("--output-toman-per-million", help="Or --price output=TOMAN.")
+        parser.add_argument(
+            "--price",
+            action="append",
+            metavar="COMPONENT=TOMAN[@ABOVE_TOKENS]",
+            help=f"A price per million ({', '.join(name for name in COMPONENTS if name not in PER_PIECE)}) or for one "
+            f"({', '.join(name for name in COMPONENTS if name in PER_PIECE)}; image:SIZE:QUALITY), for prompts above "
+            "so many tokens; repeatable. All of them together, with the two above, are the new list.",
+        )
         parser.add_argument(
             "--max-output-tokens", help=f"Longest answer; {offers.MAX_OUTPUT_TOKENS:,} for a new model."
         )
@@ -66,15 +76,14 @@ class Command(OperatorCommand):
         limit_field = _chosen(options, "limit_field", Upstream.LimitField)
         on_disconnect = _chosen(options, "on_disconnect", Upstream.OnDisconnect)
         try:
+            price = _price_list(options)
             offer = offers.add_model(
                 model_id=options["model_id"],
                 upstream_url=options["upstream_url"],
                 upstream_key=options["upstream_key"],
                 upstream_model=options["upstream_model"],
-                input_rial_per_million=required(options, "input_toman_per_million", minimum=0)
-                * RIAL_PER_TOMAN,
-                output_rial_per_million=required(options, "output_toman_per_million", minimum=0)
-                * RIAL_PER_TOMAN,
+                price=price,
+                is_whole_list=bool(options["price"]),
                 context_tokens=whole(options, "context_tokens"),
                 max_output_tokens=whole(options, "max_output_tokens"),
                 takes=_takes(options["takes"]),
@@ -88,14 +97,21 @@ class Command(OperatorCommand):
             raise CommandError(sentence(error)) from None
         except NotConfirmed as error:
             raise CommandError(_question(error)) from None
+        except offers.ListIsLonger:
+            raise CommandError(
+                f"{options['model_id']} has more prices than input and output. Nothing was changed; give all prices "
+                "that its new list shall have with --price."
+            ) from None
         except (ValueError, Undecryptable) as error:
             raise CommandError(str(error)) from None
         text = (
             f"{offer.model} is on sale: served by {offer.upstream} ({offer.upstream_url}) as "
             f"{offer.upstream_model},\nup to {offer.max_output_tokens:,} of {offer.context_tokens:,} tokens, "
-            f"{options['input_toman_per_million']} Toman per million tokens in, "
-            f"{options['output_toman_per_million']} out"
+            f"{_toman(offer.input_rial_per_million)} Toman per million tokens in, "
+            f"{_toman(offer.output_rial_per_million)} out"
         )
+        if not price.is_plain:
+            text += f",\nthe whole list: {price_text(price)}"
         return Answer(data=asdict(offer), text=text)
 
 
@@ -120,22 +136,33 @@ def _question(error: NotConfirmed) -> str:
     said = []
     if error.jumps:
         changes = "; ".join(
-            f"{_name(jump.component)} was {_both_units(jump.before)} and would be {_both_units(jump.after)}"
+            f"{place_text(jump.place)} was {_both_units(jump.before)} and would be {_both_units(jump.after)}"
             for jump in error.jumps
         )
         said.append(
-            f"That is {JUMP_FACTOR} times off the last price or more, per million tokens: {changes}. "
+            f"That is {JUMP_FACTOR} times off the last price or more: {changes}. "
             "Nothing was changed; add --confirm-price-jump if it is meant."
         )
     if error.free:
-        names = " and ".join(_name(component) for component in error.free)
+        names = " and ".join(place_text(place) for place in error.free)
         said.append(f"Nothing would be charged for {names}. Nothing was changed; add --free if it is meant.")
     return " ".join(said)
 
 
-def _name(component: str) -> str:
-    return component.removesuffix("_rial_per_million").replace("_", " ")
+def _price_list(options: dict[str, Any]) -> PriceQuote:
+    flags = {}
+    for component in ("input", "output"):
+        toman = whole(options, f"{component}_toman_per_million", minimum=0)
+        if toman is not None:
+            flags[component] = toman * RIAL_PER_TOMAN
+        elif not options["price"]:
+            raise CommandError(f"--{component}-toman-per-million is missing.")
+    return price_entry.price_list(options["price"] or [], flags=flags)
 
 
 def _both_units(rial: int) -> str:
-    return f"{rial:,} Rial ({toman_text(micro_from_rial(rial))} Toman)"
+    return f"{rial:,} Rial ({_toman(rial)} Toman)"
+
+
+def _toman(rial: int) -> str:
+    return toman_text(micro_from_rial(rial))

@@ -1,5 +1,6 @@
 """Verifies every rule of the money, in one snapshot, beside a running server."""
 
+from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,14 @@ from wallet import integrity
 class Command(OperatorCommand):
     help = "Check every rule of the ledger; exit status 1 and a list where one is broken."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--all",
+            action="store_true",
+            help="Compute the cost of every usage record anew from its price list, and not of a sample alone.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         self.is_sound = True
         super().handle(*args, **options)
@@ -19,6 +28,8 @@ class Command(OperatorCommand):
 
     def answer(self, options: dict[str, Any]) -> Answer:
         checks = [*integrity.CHECKS, *usage_integrity.CHECKS]
+        if options["all"]:
+            checks.append(usage_integrity.EVERY_COST)
         with integrity.snapshot():
             broken = integrity.run(checks)
             warnings = integrity.run(integrity.WARNINGS)

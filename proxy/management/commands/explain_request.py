@@ -10,11 +10,14 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from proxy import explaining
+from proxy.catalogue.price_quote import PER_PIECE, PLAIN
+from proxy.catalogue.pricing import Item
 from proxy.explaining import Explanation, State
 from proxy.management.operator_command import Answer, OperatorCommand
+from proxy.usage import charged
 from proxy.usage.models import UsageRecord
 from wallet.ledger.models import Hold, JournalEntry
-from wallet.money import toman_figure
+from wallet.money import MICRO_PER_RIAL, toman_figure
 
 STATES = {
     State.HELD: "It is running: its money is held and nothing has been charged.",
@@ -106,14 +109,16 @@ def _record(found: Explanation, record: UsageRecord) -> list[str]:
 
 def _sum(record: UsageRecord) -> str:
     """The cost as it comes about: tokens times Rial per million are micro-Rial."""
-    parts = [
-        (record.prompt_tokens - record.cached_tokens, record.input_rial_per_million),
-        (record.cached_tokens, record.cached_input_rial_per_million),
-        (record.completion_tokens, record.output_rial_per_million),
-    ]
-    terms = " + ".join(f"{tokens:,} × {price:,}" for tokens, price in parts if tokens)
+    terms = " + ".join(_term(item) for item in charged.items(record) if item.quantity)
     less = f" − {record.uncovered_micro:,}" if record.uncovered_micro else ""
     return f"{terms}{less} = {record.cost_micro:,} micro-Rial"
+
+
+def _term(item: Item) -> str:
+    """The three usual items stand in the order of their prices above; any other is named."""
+    rial = item.rial * (MICRO_PER_RIAL if item.component in PER_PIECE else 1)
+    name = "" if item.component in PLAIN else f" ({item.component})"
+    return f"{item.quantity:,} × {rial:,}{name}"
 
 
 def _entry(entry: JournalEntry) -> str:

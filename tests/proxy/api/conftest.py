@@ -30,6 +30,11 @@ LONG_MODEL = "long"  # whose answers may be as long as any
 SLICED_MODEL = "sliced"  # whose answers are held for in slices of SLICE tokens
 HIDING_MODEL = "hiding"  # the same, of an upstream that does not show all it bills
 SLICE = 100
+WHOLE_LIST_MODEL = "whole-list"  # whose price list has more than three components
+WHOLE_LIST = {
+    "components": {"reasoning": 2_000, "request": 7},
+    "tiers": [{"above_tokens": 50, "components": {"input": 5_000, "output": 9_000}}],
+}
 INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE = 1_000, 3_000, 250
 MAX_OUTPUT = 1_000
 HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
@@ -57,6 +62,7 @@ def web(
         add_model(SLICED_MODEL, upstream.url, **sliced)
         add_model(HIDING_MODEL, upstream.url, **sliced)
         add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
+        add_model(WHOLE_LIST_MODEL, upstream.url, further=WHOLE_LIST)
     limits = {
         "METRICS_TOKEN": "scraper",
         "BODY_IDLE_TIMEOUT_SECONDS": "2",
@@ -74,6 +80,7 @@ def add_model(
     *,
     on_disconnect: str = "cancel",
     prices: tuple[int, int, int | None] = (INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE),
+    further: dict[str, Any] | None = None,
     **declared: Any,
 ) -> None:
     sizes = {"context_tokens": 100_000, "max_output_tokens": MAX_OUTPUT, "template_tokens": 64} | declared
@@ -83,6 +90,7 @@ def add_model(
         input_rial_per_million=prices[0],
         output_rial_per_million=prices[1],
         cached_input_rial_per_million=prices[2],
+        further=further,
     )
     row = UpstreamRow.objects.create(
         name=f"upstream of {model_id}",

@@ -18,7 +18,7 @@ from accounts.sms import sending
 from proxy.catalogue import price_changes, price_rules
 from proxy.catalogue import served as catalogue
 from proxy.catalogue.models import LanguageModel, Price, PriceChange
-from proxy.catalogue.pricing import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote
 from tests.admin_browser import admin_browser, staff_browser
 from tests.factories import UserFactory
 from tests.proxy.factories import LanguageModelFactory, PriceFactory, RouteFactory
@@ -306,7 +306,8 @@ def test_changes_cannot_be_edited_deleted_or_made_past_the_prices(model: Languag
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"cached_input_rial_per_million": 6}, "pricechange_cached_not_dearer"),
+        ({"cached_input_rial_per_million": 10**9 + 1}, "pricechange_bounded"),
+        ({"further": ["text"]}, "pricechange_further_is_object"),
         ({"output_rial_per_million": 10**9 + 1}, "pricechange_bounded"),
         ({"state": "approved", "decided_at": NOW, "approved_by": "self"}, "pricechange_two_people"),
         ({"state": "approved", "decided_at": NOW}, "pricechange_state_fits"),
@@ -330,6 +331,8 @@ def test_what_was_asked_is_never_changed_and_one_waits_at_a_time(model: Language
     for column in ("input_rial_per_million", "output_rial_per_million", "cached_input_rial_per_million"):
         statement = f"UPDATE proxy_pricechange SET {column} = 1 WHERE id = %s"
         assert refused_by(sql(statement, change.pk)) == "pricechange_fixed"
+    statement = """UPDATE proxy_pricechange SET further = '{"components": {"request": 1}}' WHERE id = %s"""
+    assert refused_by(sql(statement, change.pk)) == "pricechange_fixed"
     assert refused_by(sql("DELETE FROM proxy_pricechange WHERE id = %s", change.pk)) == "pricechange_fixed"
     price_changes.reject(change_id=change.pk)
     statement = "UPDATE proxy_pricechange SET state = 'pending', decided_at = NULL WHERE id = %s"

@@ -22,7 +22,7 @@ from proxy.api.models import Model, Models
 from proxy.catalogue import offers, quirks
 from proxy.catalogue import served as catalogue
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.pricing import RIAL_PER_MILLION_MAX, PriceQuote
+from proxy.catalogue.price_quote import RIAL_PER_MILLION_MAX, PriceQuote
 from proxy.catalogue.served import CatalogueCache
 from proxy.catalogue.starter import GEMINI_HOST
 from proxy.errors import APIError
@@ -43,8 +43,7 @@ def add(model_id: str, **changes: Any) -> offers.Offer:
         "model_id": model_id,
         "upstream_url": URL,
         "upstream_key": "sk-1",
-        "input_rial_per_million": 100,
-        "output_rial_per_million": 400,
+        "price": PriceQuote(100, 400),
     }
     return offers.add_model(**(asked | changes))
 
@@ -361,7 +360,7 @@ def test_adding_it_again_changes_only_what_was_given() -> None:
 def test_adding_it_at_another_price_makes_a_new_price_and_keeps_the_old_one() -> None:
     model_id = f"m-{uuid.uuid4().hex}"
     add(model_id)
-    add(model_id, input_rial_per_million=150)
+    add(model_id, price=PriceQuote(150, 400))
     assert catalogue.load(timezone.now())[model_id].price == PriceQuote(150, 400)
     assert Price.objects.filter(model__model_id=model_id).count() == 2
 
@@ -444,13 +443,14 @@ def test_the_database_refuses_a_model_without_room(constraint: str, change: dict
 @pytest.mark.parametrize(
     ("constraint", "change"),
     [
-        ("price_cached_not_dearer", {"cached_input_rial_per_million": 1_001}),
+        ("price_bounded", {"cached_input_rial_per_million": RIAL_PER_MILLION_MAX + 1}),
+        ("price_further_is_object", {"further": "text"}),
         ("price_bounded", {"input_rial_per_million": RIAL_PER_MILLION_MAX + 1}),
         ("price_bounded", {"output_rial_per_million": RIAL_PER_MILLION_MAX + 1}),
         ("output_rial_per_million_check", {"output_rial_per_million": -1}),
     ],
 )
-def test_the_database_refuses_a_price_that_cannot_be_charged(constraint: str, change: dict[str, int]) -> None:
+def test_the_database_refuses_a_price_that_cannot_be_charged(constraint: str, change: dict[str, Any]) -> None:
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         PriceFactory.create(**change)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from proxy.catalogue.models import LanguageModel
 from tests.proxy.factories import LanguageModelFactory, PriceFactory, RouteFactory
@@ -52,6 +53,33 @@ def test_each_model_has_its_prices_and_sizes(english: Client) -> None:
     ) in shown
     assert "Input 0.5 Toman Cached input 0.5 Toman Output 2 Toman Context 8,000 tokens" in shown
     assert 'data-copy="#model-1"' in english.get(reverse("proxy:models")).text
+
+
+def test_a_whole_list_is_shown_with_its_tiers_in_both_languages(client: Client) -> None:
+    model = put_on_sale("whole", prices=(300_000, 1_800_000, 75_000))
+    PriceFactory.create(
+        model=model,
+        valid_from=timezone.now(),
+        input_rial_per_million=300_000,
+        output_rial_per_million=1_800_000,
+        further={
+            "components": {"reasoning": 900_000, "request": 500},
+            "tiers": [{"above_tokens": 200_000, "components": {"input": 600_000}}],
+            "images": [{"size": "1024x1024", "quality": "hd", "rial": 40_000}],
+        },
+    )
+    client.cookies["hamiran_language"] = "en"
+    shown = words(client)
+    assert (
+        "Other prices Reasoning 90,000 Toman Request, each 50 Toman Image (1024x1024 hd) 4,000 Toman" in shown
+    )
+    assert "Prompts above 200,000 tokens Input 60,000 Toman" in shown
+    assert "and other prices" in client.get("/").text
+    # The calculator counts with the tier and with what each request costs.
+    asked = {"model": "whole", "input": "200001", "cached": "0", "output": "0", "requests": "1"}
+    assert "12,050.06 Toman" in words(client, **asked)
+    client.cookies["hamiran_language"] = "fa"
+    assert "۶۰٬۰۰۰" in words(client)
 
 
 def test_descriptions_are_in_the_language_of_the_page_or_else_in_the_other(client: Client) -> None:

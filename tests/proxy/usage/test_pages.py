@@ -17,7 +17,7 @@ from proxy.usage import log as usage_log
 from proxy.usage import periods
 from proxy.usage.models import UsageRecord
 from tests.factories import UserFactory, WalletFactory
-from tests.proxy.factories import APIKeyFactory
+from tests.proxy.factories import APIKeyFactory, PriceFactory
 from tests.proxy.usage.used import record
 from wallet.ledger.models import JournalEntry
 
@@ -265,6 +265,23 @@ def test_a_request_s_page_shows_its_price_and_what_was_booked(
     for expected in (
         booked.id.hex, "2,000", "1,000", "500", "10,000 Toman", "2,500 Toman", "40,000 Toman",  # of a million
         "20 Toman", "2.5 Toman", "42.5 Toman", "-42.5 Toman", "957.5 Toman", "The answer arrived in full.",
+    ):  # fmt: skip
+        assert expected in content
+
+
+def test_a_request_s_page_shows_every_part_of_its_cost(page: Client, user: User) -> None:
+    further = {"components": {"reasoning": 900_000, "request": 500}}
+    price = PriceFactory.create(
+        input_rial_per_million=100_000, output_rial_per_million=400_000, further=further
+    )
+    made = record(
+        user, timezone.now(), prompt_tokens=3_000, completion_tokens=500,
+        price_list_id=price.pk, quantities={"reasoning": 200, "request": 1},
+        cost_micro=3_000 * 100_000 + 300 * 400_000 + 200 * 900_000 + 5 * 10**8,
+    )  # fmt: skip
+    content = page.get(reverse("proxy:request", args=[made.id])).content.decode()
+    for expected in (
+        "reasoning", "90,000 Toman", "18 Toman", "request, each", "50 Toman", "300", "12 Toman", "110 Toman",
     ):  # fmt: skip
         assert expected in content
 

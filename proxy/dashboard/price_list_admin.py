@@ -1,0 +1,83 @@
+"""Price lists in the admin: a whole list in one form, and what it would have done to last week's usage."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from proxy.catalogue import offers, price_list_form
+from proxy.catalogue.models import LanguageModel, Price
+from proxy.catalogue.price_admin import AddOnly, let_wait
+from proxy.catalogue.price_form import ShownPrices
+from proxy.catalogue.price_list_form import PriceListForm
+from proxy.catalogue.price_wording import price_text
+from proxy.catalogue.served import quote
+from proxy.usage import repricing
+
+
+@admin.register(Price)
+class PriceAdmin(AddOnly, ShownPrices, admin.ModelAdmin):  # type: ignore[type-arg]
+    """A list is never edited: the form that begins with the present one (`?model=`) makes the next."""
+
+    form = PriceListForm
+    list_display = shown = (
+        "model",
+        "valid_from",
+        "input_toman",
+        "output_toman",
+        "cached_input_toman",
+        "further_prices",
+    )
+    list_filter = ("model",)
+    list_select_related = ("model",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Price | None = None) -> Any:
+        return price_list_form.fieldsets() if obj is None else [(None, {"fields": self.shown})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Price | None = None) -> Any:
+        return () if obj is None else self.shown
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        model_id = request.GET.get("model", "")
+        if model_id.isdecimal() and len(model_id) < 19:
+            model = LanguageModel(pk=int(model_id))
+            current = offers.current_price(model=model, now=timezone.now())
+            if current is not None:
+                initial |= price_list_form.initial(quote(current))
+        return initial
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        form = context["adminform"].form
+        if (
+            isinstance(form, PriceListForm)
+            and form.is_bound
+            and form.is_preview
+            and form.price
+            and not form.errors
+        ):
+            model = form.cleaned_data["model"]
+            context["price"] = price_text(form.price)
+            context["effect"] = repricing.last_week(
+                model_id=model.model_id, price=form.price, now=timezone.now()
+            )
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Price, form: PriceListForm, change: bool) -> None:
+        if form.waits:
+            let_wait(self, request, obj)
+        else:
+            super().save_model(request, obj, form, change)
+
+    def log_addition(self, request: HttpRequest, obj: Price, message: Any) -> Any:
+        return super().log_addition(request, obj, message) if obj.pk else None
+
+    def response_add(
+        self, request: HttpRequest, obj: Price, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        if obj.pk:
+            return super().response_add(request, obj, post_url_continue)
+        return self.response_post_save_add(request, obj)  # says nothing of a price that was added
