@@ -79,6 +79,10 @@ class Usage:
                     object.__setattr__(self, name, part)
 
     @property
+    def cache_write_tokens(self) -> int:
+        return self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+    @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
@@ -90,6 +94,16 @@ def cost_micro(usage: Usage, price: PriceQuote) -> int:
         + usage.cached_tokens * price.cached_input_rial_per_million
         + usage.completion_tokens * price.output_rial_per_million
     )
+
+
+def itemised(usage: Usage, price: PriceQuote) -> tuple[tuple[str, int, int], ...]:
+    """Component, quantity and micro-Rial of all that a usage consists of; their sum is `cost_micro`."""
+    quantities = (
+        ("input", usage.prompt_tokens - usage.cached_tokens, price.input_rial_per_million),
+        ("cached_input", usage.cached_tokens, price.cached_input_rial_per_million),
+        ("output", usage.completion_tokens, price.output_rial_per_million),
+    )
+    return tuple((name, quantity, quantity * price) for name, quantity, price in quantities if quantity)
 
 
 def worst_case_micro(prompt_tokens: int, output_tokens: int, price: PriceQuote) -> int:

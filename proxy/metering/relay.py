@@ -15,8 +15,9 @@ from django.conf import settings
 from proxy.catalogue.models import Upstream
 from proxy.deadline import Deadline
 from proxy.errors import APIError, failed
+from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer, StreamedAnswer
-from proxy.metering.settlement import Bill, Metered, Outcome
+from proxy.metering.settlement import Metered, Outcome
 from proxy.upstreams.calls import UpstreamCall, UpstreamFailed, UpstreamRefusal, drop_tracebacks, judged
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
@@ -263,7 +264,7 @@ class Relay:
             await self._bill(Outcome.CLIENT_LEFT)
             return
         bill = await self._bill(Outcome.COMPLETED)
-        await client.write(self._answer.tail(billed=bill.usage, cost_toman=bill.cost_toman), last=True)
+        await client.write(self._answer.tail(bill), last=True)
         if not self._answer.is_cut:
             await self._keep_connection()
 
