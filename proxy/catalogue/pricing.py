@@ -72,6 +72,10 @@ class Usage:
                 object.__setattr__(self, name, part)
 
     @property
+    def cache_write_tokens(self) -> int:
+        return self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+    @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 

@@ -103,7 +103,7 @@ class MeteredCall:
             return answer
         metered.mark_first_byte()
         bill = await metered.capture(answer.report, size=answer.size, final=True, outcome=Outcome.COMPLETED)
-        body = answer.for_customer(billed=bill.usage, cost_toman=bill.cost_toman)
+        body = answer.for_customer(bill)
         return PaidAnswer(body, bill.cost_toman)
 
     async def _attempt(self, route: ServedRoute) -> WholeAnswer | Relay:

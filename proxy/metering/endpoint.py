@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from proxy.catalogue.pricing import Usage
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.errors import APIError
+from proxy.metering.bill import Bill
 from proxy.metering.reported_usage import Report
 from proxy.upstreams.errors import status_of
 from proxy.upstreams.protocols import UpstreamProtocol
@@ -53,7 +54,7 @@ class WholeAnswer(Protocol):
     @property
     def size(self) -> Size: ...
 
-    def for_customer(self, *, billed: Usage, cost_toman: float) -> bytes:
+    def for_customer(self, bill: Bill) -> bytes:
         """The body to deliver. Cannot fail: it is paid for by then."""
 
 
@@ -104,7 +105,7 @@ class StreamedAnswer(Protocol):
     def cut(self) -> None:
         """Ends the answer here, at the limit of what is paid for."""
 
-    def tail(self, *, billed: Usage, cost_toman: float, refused: APIError | None) -> bytes:
+    def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         """The last bytes, after payment. `refused`: why it was not allowed to go on, for the client to read."""
 
     def failed(self, error: APIError) -> bytes:

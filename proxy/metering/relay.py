@@ -16,8 +16,9 @@ from proxy.catalogue.models import Upstream
 from proxy.deadline import Deadline
 from proxy.errors import APIError, failed
 from proxy.metering import admission
+from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer, StreamedAnswer
-from proxy.metering.settlement import SLICE_MARGIN, Bill, Metered, Outcome
+from proxy.metering.settlement import SLICE_MARGIN, Metered, Outcome
 from proxy.upstreams.calls import UpstreamCall, UpstreamFailed, UpstreamRefusal, drop_tracebacks, judged
 from wallet.ledger.holds import LedgerUnavailable
 
@@ -328,8 +329,7 @@ class Relay:
             await self._bill(Outcome.CLIENT_LEFT)
             return
         bill = await self._bill(Outcome.COMPLETED)
-        tail = self._answer.tail(billed=bill.usage, cost_toman=bill.cost_toman, refused=self._refused)
-        await client.write(tail, last=True)
+        await client.write(self._answer.tail(bill, refused=self._refused), last=True)
         if not self._answer.is_cut:
             await self._keep_connection()
 

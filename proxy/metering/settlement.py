@@ -11,17 +11,17 @@ import psycopg
 from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
-from proxy.catalogue.learning import Learning
+from proxy.catalogue.learning import LEAP_MAX, Learning
 from proxy.catalogue.pricing import Usage, cost_micro, worst_case_micro
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.limits.limiter import Limiter
 from proxy.metering import reported_usage
+from proxy.metering.bill import Bill
 from proxy.metering.endpoint import MeteredRequest, Size
 from proxy.metering.reported_usage import Report
 from proxy.usage import quantities
 from proxy.usage.models import UsageRecord
 from wallet.ledger.holds import BudgetReached, HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
-from wallet.money import MICRO_PER_TOMAN
 
 logger = logging.getLogger("hamiran.requests")
 
@@ -35,6 +35,11 @@ CUT = Counter(
     "Streams that were ended because upstream went on beyond what was held",
     ["upstream"],
 )
+CONTRADICTIONS = Counter(
+    "hamiran_usage_contradictions",
+    "Reports of usage that contradicted themselves, and were billed by what of them could be true",
+    ["upstream"],
+)
 
 Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
@@ -46,19 +51,6 @@ ABSURD = 2  # a report of so many times what could be used is no figure to lock 
 
 class AlreadySettled(Exception):
     """A request is settled once; what was decided first stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """What was debited for which tokens."""
-
-    usage: Usage
-    cost_micro: int
-
-    @property
-    def cost_toman(self) -> float:
-        """For clients, beside the exact entry in the statement: a JSON number has no more digits."""
-        return self.cost_micro / MICRO_PER_TOMAN
 
 
 @dataclass(slots=True)
@@ -103,7 +95,7 @@ class Metered:
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
 
-    async def capture(self, report: Report | None, *, size: Size, final: bool, outcome: Outcome) -> "Bill":
+    async def capture(self, report: Report | None, *, size: Size, final: bool, outcome: Outcome) -> Bill:
         """Debits what the tokens cost, never more than was held: by reported usage, else by an estimate of the text.
 
         `final`: the report is upstream's last word. Durable on return. Raises what `Holds.settle` raises: then the
@@ -117,9 +109,15 @@ class Metered:
             reported,
             Usage(request.prompt_estimate, size.estimate),
             at_least=size.at_least,
+            at_most=self._believable,
             final=final,
         )
+        billed_by = BilledBy.ESTIMATE
         if usage == reported:
+            billed_by = BilledBy.USAGE
+            if report is not None and report.contradiction is not None:
+                billed_by = BilledBy.REPAIRED
+                self._tell_contradiction(report.contradiction)
             self.learning.observe(
                 self.model.model_id,
                 request.exceeded(usage, model=self.model, output_limit=self.output_limit)
@@ -127,12 +125,34 @@ class Metered:
             )
         await self._settle(
             usage,
-            billed_by=BilledBy.USAGE if usage == reported else BilledBy.ESTIMATE,
+            billed_by=billed_by,
             outcome=outcome,
             status=200,
             upstream_cost_nanodollars=report.upstream_cost_nanodollars if report is not None else None,
         )
-        return Bill(usage, min(cost_micro(usage, self.model.price), self.held_micro))
+        price = self.model.price
+        return Bill(usage, price, min(cost_micro(usage, price), self.held_micro))
+
+    @property
+    def _believable(self) -> tuple[int, int]:
+        """Prompt and completion tokens beyond which a report is a mistake."""
+        longest = self.model.longest_prompt_tokens
+        return (
+            LEAP_MAX * max(self.prompt_bound, longest),
+            LEAP_MAX * max(self.output_max, longest * self.request.answers),
+        )
+
+    def _tell_contradiction(self, contradiction: str) -> None:
+        CONTRADICTIONS.labels(self.route.upstream_name).inc()
+        logger.warning(
+            "reported usage contradicts itself",
+            extra={
+                "request": self.request_id,
+                "model": self.model.model_id,
+                "upstream": self.route.upstream_name,
+                "contradiction": contradiction,
+            },
+        )
 
     def _hidden(self, hidden_tokens: int) -> dict[str, int]:
         """What a report shows to have been made unseen, where a slice's margin does not cover it."""

@@ -26,6 +26,7 @@ class UsageRecord(models.Model):
 
     class BilledBy(models.TextChoices):
         USAGE = "usage", _("reported usage")
+        REPAIRED = "repaired", _("reported usage, repaired")
         ESTIMATE = "estimate", _("estimate")
         NOTHING = "nothing", _("not billed")
 

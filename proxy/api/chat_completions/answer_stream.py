@@ -21,10 +21,10 @@ from proxy.api.chat_completions.answers import (
     said_in,
 )
 from proxy.api.chat_completions.repairs import ChunkRepairs
-from proxy.catalogue.pricing import Usage
 from proxy.catalogue.tokens import TextSize
 from proxy.errors import APIError
-from proxy.metering import reported_usage
+from proxy.metering import purchase, reported_usage
+from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer
 from proxy.metering.reported_usage import Report
 from proxy.upstreams import sse
@@ -134,7 +134,7 @@ class AnswerStream:
         self.done = self.is_cut = True
         self._held_back, self.waits_for = [], 0
 
-    def tail(self, *, billed: Usage, cost_toman: float, refused: APIError | None = None) -> bytes:
+    def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         """The last bytes: an end for each choice that has none, usage and its cost where asked for, and `[DONE]`."""
         last = self._last_without_choices
         head = _head(self._last_data, self._model)
@@ -146,7 +146,7 @@ class AnswerStream:
             events.append(sse.event(encode({**head, "choices": [choice], **usage})))
         if self._include_usage:
             said = self.report.said if self.report else None
-            cost = reported_usage.for_customers(said, billed, cost_toman)
+            cost = reported_usage.for_customers(said, bill)
             events.append(sse.event(encode({**last, **head, "choices": [], "usage": cost})))
         return b"".join(events) + (sse.DONE if refused is None else self.failed(refused))
 
@@ -256,7 +256,7 @@ class AnswerStream:
     def _chunk(self, event: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
         choices = choices_of(chunk)
         report = reported_usage.report_of(chunk)
-        changes = reported_usage.purchase_changes(chunk)
+        changes = purchase.changes(chunk)
         if self._read_choices(choices):
             changes["choices"] = chunk["choices"]
         if self.is_cut or self.waits_for:

@@ -10,9 +10,9 @@ import msgspec
 import orjson
 
 from proxy.api.chat_completions.repairs import repair_whole
-from proxy.catalogue.pricing import Usage
 from proxy.catalogue.tokens import TextSize
-from proxy.metering import reported_usage
+from proxy.metering import purchase, reported_usage
+from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer
 from proxy.metering.reported_usage import Report
 from proxy.upstreams.errors import error_of
@@ -196,11 +196,11 @@ class ChatAnswer:
     repaired: bool
     model: str | None
 
-    def for_customer(self, *, billed: Usage, cost_toman: float) -> bytes:
+    def for_customer(self, bill: Bill) -> bytes:
         """The answer as upstream gave it, with the name that was asked for and what it cost."""
         said = self.report.said if self.report else None
-        changes = reported_usage.purchase_changes(self.answer)
-        changes["usage"] = reported_usage.for_customers(said, billed, cost_toman)
+        changes = purchase.changes(self.answer)
+        changes["usage"] = reported_usage.for_customers(said, bill)
         if self.model is not None and self.answer.get("model") is not None:
             changes["model"] = self.model
         if self.repaired:

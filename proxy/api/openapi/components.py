@@ -106,7 +106,7 @@ REQUEST = _object(
 )
 
 USAGE = _object(
-    ["prompt_tokens", "completion_tokens", "total_tokens", "cost_toman"],
+    ["prompt_tokens", "completion_tokens", "total_tokens", "cost_toman", "cost_details"],
     {
         "prompt_tokens": _tokens("Including cached ones."),
         "completion_tokens": _tokens("Including reasoning."),
@@ -119,6 +119,15 @@ USAGE = _object(
             "type": "number",
             "minimum": 0,
             "description": "What the wallet paid for this answer, in Toman.",
+        },
+        "cost_details": {
+            "type": "object",
+            "description": "What that was paid for: input, cached_input, output and so on, each with its quantity. "
+            "The amounts add up to cost_toman. What went beyond the hold is not_charged, a negative amount.",
+            "additionalProperties": _object(
+                ["toman"],
+                {"quantity": {"type": "integer", "minimum": 1}, "toman": {"type": "number"}},
+            ),
         },
     },
 )

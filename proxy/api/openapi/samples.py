@@ -1,21 +1,15 @@
 """The answer that the reference and the OpenAPI document show. Pure."""
 
-import json
-
 from proxy.catalogue import pricing
 from proxy.catalogue.price_quote import PriceQuote
-from wallet.money import toman_figure
+from proxy.metering import reported_usage
+from proxy.metering.bill import Bill
 
 TOKENS = pricing.Usage(prompt_tokens=12, completion_tokens=9)
 
 
 def usage(price: PriceQuote) -> dict[str, object]:
-    return {
-        "prompt_tokens": TOKENS.prompt_tokens,
-        "completion_tokens": TOKENS.completion_tokens,
-        "total_tokens": TOKENS.total_tokens,
-        "cost_toman": json.loads(toman_figure(pricing.cost_micro(TOKENS, price))),
-    }
+    return reported_usage.for_customers(None, Bill(TOKENS, price, pricing.cost_micro(TOKENS, price)))
 
 
 def answer(model_id: str, price: PriceQuote) -> dict[str, object]:

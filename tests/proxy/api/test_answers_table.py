@@ -333,7 +333,8 @@ def test_the_last_chunk_keeps_what_upstream_adds_to_it(caller: Caller, upstream:
     shown = said(stream(caller, upstream, ENDED, last, DONE, **options))[-1]
     assert {name: shown[name] for name in extra} == extra
     assert shown["model"] == TOLD_MODEL
-    assert set(shown["usage"]) == {*USAGE, "cost_toman"}
+    assert set(shown["usage"]) == {*USAGE, "cost_toman", "cost_details"}
+    assert set(shown["usage"]["cost_details"]) == {"input", "output"}
     assert assert_paid(caller, "usage").upstream_cost_nanodollars == 250_000_000
 
 
@@ -386,12 +387,35 @@ def test_every_form_of_usage_is_read(caller: Caller, upstream: FakeUpstream, nam
     assert answer.json()["model"] == TOLD_MODEL
 
 
+def test_a_report_that_contradicts_itself_is_repaired_and_marked(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 500}, "completion_tokens_details": "x"}
+    answer = whole(caller, upstream, {"usage": usage, "choices": [{**CHOICE, "message": {"content": "Hi"}}]})
+    record = assert_paid(caller, "repaired")
+    assert (record.prompt_tokens, record.cached_tokens, record.completion_tokens) == (12, 12, 9)
+    assert answer.json()["usage"]["prompt_tokens_details"] == {"cached_tokens": 12}
+    metrics = httpx.get(f"{caller.web.url}/metrics", headers={"Authorization": "Bearer scraper"}, timeout=30)
+    assert f'hamiran_usage_contradictions_total{{upstream="upstream of {TOLD_MODEL}"}}' in metrics.text
+
+
+@pytest.mark.parametrize(
+    "huge", [{"prompt_tokens": 2**30}, {"completion_tokens": 2**30}, {"total_tokens": 2**30}]
+)
+def test_a_report_far_beyond_the_request_is_none(caller: Caller, upstream: FakeUpstream, huge: Any) -> None:
+    whole(
+        caller, upstream, {"usage": {**USAGE, **huge}, "choices": [{**CHOICE, "message": {"content": "Hi"}}]}
+    )
+    record = assert_paid(caller, "estimate")
+    assert (record.prompt_tokens, record.completion_tokens) < (100, 10)
+
+
 def test_the_operators_price_stays_with_the_operator(caller: Caller, upstream: FakeUpstream) -> None:
     usage = {**WHOLE["purchase_price"]["usage"], "is_byok": False, "estimated_cost": 1}
     choice = {**CHOICE, "message": {"content": "Hi"}}
     answer = whole(caller, upstream, {"usage": usage, "cost": 5, "choices": [choice]})
     assert set(answer.json()) == {"choices", "model", "usage"}
-    assert set(answer.json()["usage"]) == {"prompt_tokens", "completion_tokens", "total_tokens", "cost_toman"}
+    assert set(answer.json()["usage"]) == {*USAGE, "cost_toman", "cost_details"}
     assert assert_paid(caller, "usage").upstream_cost_nanodollars == 400_000
 
 

@@ -28,12 +28,17 @@ from wallet.ledger import holds
 from wallet.ledger.models import Hold
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
+DETAILS = {
+    "input": {"quantity": 12, "toman": 12 * INPUT_PRICE / 10**7},
+    "output": {"quantity": 9, "toman": 9 * OUTPUT_PRICE / 10**7},
+}
 
 
 def test_a_whole_answer_is_paid_for_and_passed_on_as_it_is(caller: Caller, upstream: FakeUpstream) -> None:
     response = caller.ask(temperature=1.5, seed=7, extra={"deep": [1, 2.5, None, "متن"]})
     assert response.json()["usage"] == {
-        "prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21, "cost_toman": COST / 10**7,
+        "prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21,
+        "cost_toman": COST / 10**7, "cost_details": DETAILS,
     }  # fmt: skip
     assert response.headers["x-hamiran-cost-toman"] == "0.0039"
     assert upstream.requests == [
@@ -92,9 +97,12 @@ def test_what_upstream_reports_beyond_the_hold_is_the_operators_loss(
     upstream.script = answer_whole(
         "x", usage={"prompt_tokens": 12, "completion_tokens": 5000, "total_tokens": 5012}
     )
-    assert caller.ask(model=OVERRUN_MODEL, max_tokens=10).status_code == 200
+    answer = caller.ask(model=OVERRUN_MODEL, max_tokens=10)
+    assert answer.status_code == 200
     usage = caller.usage()
     assert usage.uncovered_micro > 0
+    assert answer.json()["usage"]["cost_toman"] == usage.cost_micro / 10**7
+    assert answer.json()["usage"]["cost_details"]["not_charged"] == {"toman": -usage.uncovered_micro / 10**7}
     assert usage.cost_micro + usage.uncovered_micro == 12 * INPUT_PRICE + 5000 * OUTPUT_PRICE
     assert caller.balance()[0] == CREDIT - usage.cost_micro
 

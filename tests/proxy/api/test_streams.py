@@ -30,6 +30,10 @@ from wallet.ledger import holds
 from wallet.ledger.models import Hold
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
+DETAILS = {
+    "input": {"quantity": 12, "toman": 12 * INPUT_PRICE / 10**7},
+    "output": {"quantity": 9, "toman": 9 * OUTPUT_PRICE / 10**7},
+}
 RELAYED = as_asked(*STREAM[:4], STREAM[5], model=MODEL)
 
 
@@ -74,7 +78,7 @@ def test_usage_comes_as_one_last_chunk_where_it_was_asked_for(caller: Caller, up
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.total_tokens == 21
-    assert chunks[-1].usage.model_extra == {"cost_toman": COST / 10**7}
+    assert chunks[-1].usage.model_extra == {"cost_toman": COST / 10**7, "cost_details": DETAILS}
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -96,7 +100,7 @@ def test_usage_on_every_chunk_counts_once_and_looks_like_openais(
             None,
             None,
             None,
-            {**growing[2], "cost_toman": COST / 10**7},
+            {**growing[2], "cost_toman": COST / 10**7, "cost_details": DETAILS},
         ]
         assert parts[-1]["choices"] == []
         assert parts[-1]["id"] == "c"

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from proxy.api.chat_completions.answer_stream import AnswerStream
 from proxy.api.chat_completions.answers import texts, whole_answer
+from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.pricing import Usage
 from proxy.catalogue.tokens import TextSize
+from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer
 from proxy.metering.reported_usage import report_of
 from proxy.upstreams import sse
@@ -80,7 +82,7 @@ def test_usage_null_on_every_chunk_is_stripped_where_it_was_not_asked_for() -> N
         ({**USAGE, "prompt_tokens_details": {"cached_tokens": 500}}, Usage(12, 9, 12)),
         ({**USAGE, "prompt_tokens_details": None}, Usage(12, 9)),
         ({"prompt_tokens": 3, "total_tokens": 3}, Usage(3, 0)),
-        ({"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 9}, Usage(3, 6)),
+        ({"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 9}, Usage(3, 6, reasoning_tokens=5)),
         ({"prompt_tokens": True, "completion_tokens": 1}, None),
         ({"prompt_tokens": 1.5, "completion_tokens": 1}, None),
         ({}, None), (None, None), ([], None), ("12", None),
@@ -202,8 +204,11 @@ def test_what_is_not_ours_in_an_answer_stays_byte_for_byte() -> None:
         b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"extra":' + deep + b',"big":1e400'
     )
     whole = whole_answer(body.replace(b"1e400", b"1e300") + b',"model":"up","usage":null}', model="asked")
-    said = whole.for_customer(billed=Usage(1, 1), cost_toman=0.1)
-    usage = b'{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost_toman":0.1}'
+    said = whole.for_customer(Bill(Usage(1, 0), PriceQuote(10**6, 0), 10**6))
+    usage = (
+        b'{"prompt_tokens":1,"completion_tokens":0,"total_tokens":1,"cost_toman":0.1,'
+        b'"cost_details":{"input":{"quantity":1,"toman":0.1}}}'
+    )
     assert said == body.replace(b"1e400", b"1e300") + b',"model":"asked","usage":' + usage + b"}"
 
 

@@ -10,6 +10,7 @@ from proxy.catalogue.pricing import Usage
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.errors import APIError
 from proxy.http.parsing import Payload
+from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer, StreamedAnswer
 from proxy.upstreams.protocols import UpstreamProtocol
 
@@ -30,8 +31,8 @@ class EchoAnswer:
     def size(self) -> "EchoAnswer":
         return self
 
-    def for_customer(self, *, billed: Usage, cost_toman: float) -> bytes:
-        return msgspec.json.encode({"text": self.text, "characters": billed.completion_tokens})
+    def for_customer(self, bill: Bill) -> bytes:
+        return msgspec.json.encode({"text": self.text, "characters": bill.usage.completion_tokens})
 
 
 @dataclass(frozen=True, slots=True)
