@@ -6,6 +6,7 @@ for the same view) and spools the body to disk before anybody has looked at the 
 
 import asyncio
 import logging
+from typing import Any
 
 from django.conf import settings
 from django.urls import Resolver404, ResolverMatch, get_resolver
@@ -15,6 +16,7 @@ from proxy.http import cors
 from proxy.http.request import APIRequest
 from proxy.http.responses import Reply, error_response, exception_handler
 from proxy.http.streaming import EVENT_STREAM_HEADERS, EventStream, StreamClient
+from proxy.http.views import AsyncAPIView
 from proxy.wire.exchange import ClientLeft, Exchange
 
 logger = logging.getLogger(__name__)
@@ -26,22 +28,24 @@ class APIHandler:
     def __init__(self, urlconf: str) -> None:
         self._resolver = get_resolver(urlconf)
         self._plain_paths: dict[str, ResolverMatch] = {}  # those of views without arguments: a handful
+        self._origins: list[str] = settings.CORS_ALLOWED_ORIGINS
         self._running = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None  # while somebody waits for it
 
     async def __call__(self, exchange: Exchange) -> None:
         self._running += 1
-        self._idle.clear()
         try:
-            await self._serve(exchange)
+            await self._serve(APIRequest(exchange))
         finally:
             self._running -= 1
-            if not self._running:
+            if self._idle is not None and not self._running:
                 self._idle.set()
 
     async def drained(self, *, timeout_seconds: float) -> bool:
         """Waits until no request runs; false if some still do after so long."""
+        if not self._running:
+            return True
+        self._idle = asyncio.Event()
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._idle.wait()
@@ -49,8 +53,7 @@ class APIHandler:
             return False
         return True
 
-    async def _serve(self, exchange: Exchange) -> None:
-        request = APIRequest(exchange)
+    async def _serve(self, request: APIRequest) -> None:
         try:
             response = await self._respond(request)
         except ClientLeft:
@@ -65,9 +68,9 @@ class APIHandler:
             await _send_whole(request, response)
 
     async def _respond(self, request: APIRequest) -> Reply | EventStream:
-        if settings.CORS_ALLOWED_ORIGINS and request.path.startswith("/v1/"):
+        if self._origins and request.path.startswith("/v1/"):
             origin = request.header(b"origin")
-            request.extra_headers.update(cors.answer_headers(settings.CORS_ALLOWED_ORIGINS, origin=origin))
+            request.extra_headers.update(cors.answer_headers(self._origins, origin=origin))
             if request.method == "OPTIONS" and origin and request.header(b"access-control-request-method"):
                 asked = request.header(b"access-control-request-headers")
                 return Reply(status=204, headers=cors.preflight_headers(asked))
@@ -76,7 +79,9 @@ class APIHandler:
         except Resolver404:
             return error_response(no_such_endpoint(request.path, base_url=settings.BASE_URL))
         try:
-            response: Reply | EventStream = await match.func(request, *match.args, **match.kwargs)
+            made_of: Any = match.func  # what Django wraps around a view concerns no request of this API
+            view: AsyncAPIView = made_of.view_class(**made_of.view_initkwargs)
+            response = await view.dispatch(request, *match.args, **match.kwargs)
         except ClientLeft:
             raise
         except Exception as error:  # a view's own errors are handled by the view; this is the last net
@@ -95,7 +100,7 @@ class APIHandler:
         exchange = request.exchange
         client = StreamClient(exchange)
         try:
-            exchange.begin(200, [*EVENT_STREAM_HEADERS, *request.extra_headers.items()])
+            exchange.begin(200, EVENT_STREAM_HEADERS | request.extra_headers)
             await response.relay.deliver(client)
         except BaseException:
             await response.relay.abandon("not delivered")  # nothing, where `deliver` has settled it
@@ -105,6 +110,5 @@ class APIHandler:
 
 
 async def _send_whole(request: APIRequest, reply: Reply) -> None:
-    own = reply.headers
-    extra = [(name, value) for name, value in request.extra_headers.items() if name not in own]
-    await request.exchange.respond(reply.status_code, [*own.items(), *extra], reply.content)
+    headers = request.extra_headers | reply.headers
+    await request.exchange.respond(reply.status_code, headers, reply.content)

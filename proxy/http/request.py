@@ -59,18 +59,15 @@ class APIRequest:
         """
         if self.header(b"content-encoding").lower() not in {"", "identity"}:
             raise APIError("unsupported_encoding")
-        maximum = settings.BODY_MAX_BYTES
+        exchange, maximum = self.exchange, settings.BODY_MAX_BYTES
+        if not exchange.more_body and len(exchange.body) <= min(SMALL_BODY_BYTES, maximum):
+            return await exchange.read()  # most have come with their head
         length = self.header(b"content-length")
         announced = int(length) if length.isdecimal() else 0
         if announced > maximum:
             raise APIError("request_too_large")
         if announced > SMALL_BODY_BYTES:
             await may_read(announced)
-        exchange = self.exchange
-        if (
-            not exchange.more_body and len(exchange.body) <= SMALL_BODY_BYTES
-        ):  # most have come with their head
-            return await exchange.read()
         try:
             return await self._read(maximum, may_read, allowed=max(announced, SMALL_BODY_BYTES))
         except TimeoutError:

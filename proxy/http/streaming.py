@@ -10,11 +10,11 @@ from django.conf import settings
 from proxy.deadline import Deadline
 from proxy.wire.exchange import Exchange
 
-EVENT_STREAM_HEADERS = [
-    ("content-type", "text/event-stream"),
-    ("cache-control", "no-cache"),
-    ("x-accel-buffering", "no"),
-]
+EVENT_STREAM_HEADERS = {
+    "content-type": "text/event-stream",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 
 
 class Delivery(Protocol):

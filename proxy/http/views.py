@@ -31,6 +31,7 @@ class AsyncAPIView(APIView):
     throttle_classes: Sequence[type[throttling.KeyThrottle]] = ()
 
     async def dispatch(self, request: APIRequest, *args: Any, **kwargs: Any) -> Reply | EventStream:  # type: ignore[override]
+        self.request = request  # type: ignore[assignment]  # where DRF looks for it when an error is handled
         key: KeyIdentity | None = None
         try:
             if request.method == "OPTIONS":

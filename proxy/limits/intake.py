@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 MINUTE_SECONDS = 60.0
@@ -18,6 +18,7 @@ LARGE_BODY_BYTES = 1024 * 1024
 BYTES_PER_TOKEN = 16
 MEDIA_BYTES_PER_REQUEST = 1024 * 1024
 MIN_REFUSALS = 100
+ANY_TIME = nullcontext()
 
 
 @dataclass(slots=True)
@@ -87,12 +88,12 @@ class Intake:
         self._turn = asyncio.Lock()
         self._next_turn_at = 0.0
 
-    @asynccontextmanager
-    async def turn(self, body_bytes: int) -> AsyncIterator[None]:
+    def turn(self, body_bytes: int) -> AbstractAsyncContextManager[None]:
         """Large bodies one at a time, each followed by a pause as long as it took, in which other requests run."""
-        if body_bytes <= LARGE_BODY_BYTES:
-            yield
-            return
+        return ANY_TIME if body_bytes <= LARGE_BODY_BYTES else self._one_at_a_time()
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
         async with self._turn:
             await asyncio.sleep(self._next_turn_at - time.monotonic())
             began = time.monotonic()

@@ -3,20 +3,19 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 WINDOW_MS = 60_000
 BUSY_RETRY_MS = 1000  # nobody knows when a running request ends
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     rpm: int
     tpm: int
     concurrency: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """Where a key stands after a request was admitted or refused.
 
     `retry_after_ms` is 0 when admitted, -1 when the request alone is larger than the token limit. The resets say

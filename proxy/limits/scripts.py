@@ -13,32 +13,36 @@ def window_keys(user_id: int, key_id: int | None = None) -> list[str]:
 # ARGV: request, tokens, seconds that it may run, 1 if it is already counted and brings its tokens; then RPM, TPM and
 # requests at once (0: any number) of the key, then of the account. A token entry is "<request>:<tokens>".
 # Carried out twice (a reply can be lost, and a Cluster's client tries again), each script counts once.
+# A command costs Valkey more than all that is written around it, so none is repeated that need not be: what keeps idle
+# windows from lying about for ever (`keep`) is done when one begins, and then once in 55 seconds. Each lasts for three
+# minutes from there, and so for at least one after each request.
 ADMIT = Script(
     """
+local call = redis.call
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 local id, tokens, seconds, counted = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local edge, entry = now - 60000, ARGV[1] .. ':' .. ARGV[2]
 local function tidy(log, token_log, sum)
-    redis.call('ZREMRANGEBYSCORE', log, '-inf', edge)
-    local gone = redis.call('ZRANGEBYSCORE', token_log, '-inf', edge)
+    call('ZREMRANGEBYSCORE', log, '-inf', edge)
+    local gone = call('ZRANGEBYSCORE', token_log, '-inf', edge)
     if #gone > 0 then
         local sum_gone = 0
         for _, one in ipairs(gone) do sum_gone = sum_gone + tonumber(string.match(one, ':(%-?%d+)$')) end
-        redis.call('ZREMRANGEBYSCORE', token_log, '-inf', edge)
-        redis.call('DECRBY', sum, sum_gone)
+        call('ZREMRANGEBYSCORE', token_log, '-inf', edge)
+        return call('ZCARD', log), call('DECRBY', sum, sum_gone)
     end
-    return redis.call('ZCARD', log), tonumber(redis.call('GET', sum) or '0')
+    return call('ZCARD', log), tonumber(call('GET', sum) or '0')
 end
 local function wait_for(log, token_log, running, requests, used, rpm, tpm, max_running)
     if tokens > tpm then return -1 end
     local wait = 0
     if requests >= rpm and not counted then
-        local first = redis.call('ZRANGE', log, requests - rpm, requests - rpm, 'WITHSCORES')
+        local first = call('ZRANGE', log, requests - rpm, requests - rpm, 'WITHSCORES')
         wait = tonumber(first[2]) + 60000 - now
     end
     local over, at = used + tokens - tpm, 0
     while over > 0 do
-        local page = redis.call('ZRANGE', token_log, at, at + 63, 'WITHSCORES')
+        local page = call('ZRANGE', token_log, at, at + 63, 'WITHSCORES')
         if #page == 0 then break end
         for i = 1, #page, 2 do
             over = over - tonumber(string.match(page[i], ':(%-?%d+)$'))
@@ -46,51 +50,62 @@ local function wait_for(log, token_log, running, requests, used, rpm, tpm, max_r
         end
         at = at + 64
     end
+    local busy = 0
     if wait == 0 and max_running > 0 and not counted then
-        redis.call('ZREMRANGEBYSCORE', running, '-inf', now)
-        if redis.call('ZCARD', running) >= max_running then wait = 1000 end
+        busy = call('ZCARD', running)
+        if busy >= max_running then
+            call('ZREMRANGEBYSCORE', running, '-inf', now)
+            busy = call('ZCARD', running)
+            if busy >= max_running then wait = 1000 end
+        end
     end
-    return wait
+    return wait, busy
 end
 local function reset(log)
-    local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
+    local oldest = call('ZRANGE', log, 0, 0, 'WITHSCORES')
     return oldest[2] and oldest[2] + 60000 - now or 0
 end
-local wait, requests, used = 0, {}, {}
+local function keep(k)
+    for i = k + 1, k + 3 do call('PEXPIRE', KEYS[i], 180000) end
+    call('PEXPIRE', KEYS[k + 4], seconds * 1000 + 60000)
+end
+local wait, requests, used, busy = 0, {}, {}, {}
 for i = 1, 2 do
     local k = i * 4 - 4
     requests[i], used[i] = tidy(KEYS[k + 1], KEYS[k + 2], KEYS[k + 3])
 end
 local known
-if counted then known = redis.call('ZSCORE', KEYS[2], entry) else known = redis.call('ZSCORE', KEYS[1], id) end
+if counted then known = call('ZSCORE', KEYS[2], entry) else known = call('ZSCORE', KEYS[1], id) end
 if known then return {0, requests[1], used[1], reset(KEYS[1]), reset(KEYS[2])} end
 for i = 1, 2 do
     local k, a = i * 4 - 4, i * 3 + 1
-    local needs = wait_for(KEYS[k + 1], KEYS[k + 2], KEYS[k + 4], requests[i], used[i],
+    local needs
+    needs, busy[i] = wait_for(KEYS[k + 1], KEYS[k + 2], KEYS[k + 4], requests[i], used[i],
         tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]))
     if needs < 0 or wait < 0 then wait = -1 else wait = math.max(wait, needs) end
 end
 for i = 1, 2 do
     local k, max_running = i * 4 - 4, tonumber(ARGV[i * 3 + 4])
-    if counted then redis.call('ZREM', KEYS[k + 2], id .. ':0') end
     if wait == 0 then
-        redis.call('ZADD', KEYS[k + 2], now, entry)
-        used[i] = redis.call('INCRBY', KEYS[k + 3], tokens)
+        call('ZADD', KEYS[k + 2], now, entry)
+        used[i] = call('INCRBY', KEYS[k + 3], tokens)
         if not counted then
-            redis.call('ZADD', KEYS[k + 1], now, id)
-            redis.call('PEXPIRE', KEYS[k + 1], 61000)
+            call('ZADD', KEYS[k + 1], now, id)
             requests[i] = requests[i] + 1
             if max_running > 0 then
-                redis.call('ZADD', KEYS[k + 4], now + seconds * 1000, id)
-                redis.call('PEXPIRE', KEYS[k + 4], seconds * 1000)
+                call('ZADD', KEYS[k + 4], now + seconds * 1000, id)
+                if busy[i] == 0 then call('PEXPIRE', KEYS[k + 4], seconds * 1000 + 60000) end
             end
         end
-        redis.call('PEXPIRE', KEYS[k + 2], 61000)
-        redis.call('PEXPIRE', KEYS[k + 3], 61000)
     elseif counted then
-        requests[i] = requests[i] - redis.call('ZREM', KEYS[k + 1], id)
-        redis.call('ZREM', KEYS[k + 4], id)
+        requests[i] = requests[i] - call('ZREM', KEYS[k + 1], id)
+        call('ZREM', KEYS[k + 4], id)
     end
+    if counted and (wait ~= 0 or entry ~= id .. ':0') then call('ZREM', KEYS[k + 2], id .. ':0') end
+end
+if wait == 0 and (requests[1] == 1 or requests[2] == 1 or call('PTTL', KEYS[3]) < 125000) then
+    keep(0)
+    keep(4)
 end
 return {wait, requests[1], used[1], reset(KEYS[1]), reset(KEYS[2])}
 """
@@ -99,24 +114,25 @@ return {wait, requests[1], used[1], reset(KEYS[1]), reset(KEYS[2])}
 # ARGV: request, its estimated tokens, its true tokens.
 FINISH = Script(
     """
+local call = redis.call
 local id, estimate, tokens = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
+local guess, added = id .. ':' .. estimate, id .. ':' .. tokens
 for k = 0, 4, 4 do
-    redis.call('ZREM', KEYS[k + 4], id)
-    local guess, added, score = id .. ':' .. estimate, id .. ':' .. tokens, nil
-    if estimate ~= tokens then score = redis.call('ZSCORE', KEYS[k + 2], guess) end
+    call('ZREM', KEYS[k + 4], id)
+    local score = estimate ~= tokens and call('ZSCORE', KEYS[k + 2], guess)
     if score and tonumber(score) > now - 60000 then
-        redis.call('ZREM', KEYS[k + 2], guess)
-        redis.call('ZADD', KEYS[k + 2], score, added)
-        redis.call('INCRBY', KEYS[k + 3], tokens - estimate)
-    elseif tokens > estimate and not redis.call('ZSCORE', KEYS[k + 2], added) then
+        call('ZADD', KEYS[k + 2], score, added)
+        call('ZREM', KEYS[k + 2], guess)
+        call('INCRBY', KEYS[k + 3], tokens - estimate)
+    elseif tokens > estimate and not call('ZSCORE', KEYS[k + 2], added) then
         -- Beside the estimate, which leaves the window by itself.
         local more = tokens - estimate
-        if redis.call('ZADD', KEYS[k + 2], 'NX', now, id .. '+:' .. more) == 1 then
-            redis.call('INCRBY', KEYS[k + 3], more)
+        if call('ZADD', KEYS[k + 2], 'NX', now, id .. '+:' .. more) == 1 then
+            call('INCRBY', KEYS[k + 3], more)
         end
-        redis.call('PEXPIRE', KEYS[k + 2], 61000)
-        redis.call('PEXPIRE', KEYS[k + 3], 61000)
+        call('PEXPIRE', KEYS[k + 2], 180000)
+        call('PEXPIRE', KEYS[k + 3], 180000)
     end
 end
 return 1

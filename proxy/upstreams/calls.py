@@ -32,6 +32,7 @@ FULL_CONTEXT = "context_length_exceeded"
 
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 ERROR_MAX_BYTES = 64 * 1024
+NO_TIMEOUT = contextlib.nullcontext()
 ERROR_SECONDS = 5.0  # an upstream's words about a failure are not worth a longer wait
 
 
@@ -194,7 +195,8 @@ async def read_all(call: UpstreamCall, *, deadline: float, max_bytes: int = ANSW
     """The whole body, up to `max_bytes`. Raises UpstreamFailed."""
     body, content = bytearray(), call.content
     try:
-        async with asyncio.timeout_at(None if content.has_ended else deadline):
+        # Most have come with their head: for them no clock is set (7 µs).
+        async with NO_TIMEOUT if content.has_ended else asyncio.timeout_at(deadline):
             while chunk := await content.readany():
                 body += chunk
                 if len(body) > max_bytes:

@@ -6,7 +6,7 @@ attributes that uvicorn's own cycle of a request has.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 logger = logging.getLogger(__name__)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-Headers = Iterable[tuple[str, str]]
+Headers = Mapping[str, str]
 
 
 class ClientLeft(Exception):
@@ -126,25 +126,22 @@ class Exchange:
 
     async def respond(self, status: int, headers: Headers, content: bytes) -> None:
         """A whole answer, in one piece. To a HEAD request only its head is sent."""
-        await self.drained()
+        if self._flow.write_paused:
+            await self.drained()
         if self.disconnected:
             return
-        head = self._head(status, headers)
-        if status != 304:  # whose length would be that of what it stands for
-            head.append(b"content-length: %d\r\n" % len(content))
-        head.append(b"\r\n")
-        if self.scope["method"] != "HEAD":
-            head.append(content)
-        self._transport.write(b"".join(head))
+        # The length of a 304 would be that of what it stands for.
+        length = b"" if status == 304 else b"content-length: %d\r\n" % len(content)
+        body = b"" if self.scope["method"] == "HEAD" else content
+        self._transport.write(b"%b%b\r\n%b" % (self._head(status, headers), length, body))
         self._complete()
 
     def begin(self, status: int, headers: Headers) -> None:
         """The head of an answer whose pieces are then written; without chunks, its end is the connection's."""
         if self.disconnected:
             return
-        head = self._head(status, headers)
-        head.append(b"transfer-encoding: chunked\r\n\r\n" if self._has_chunks else b"\r\n")
-        self._transport.write(b"".join(head))
+        end = b"transfer-encoding: chunked\r\n\r\n" if self._has_chunks else b"\r\n"
+        self._transport.write(self._head(status, headers) + end)
 
     @property
     def is_full(self) -> bool:
@@ -174,21 +171,19 @@ class Exchange:
         """Cuts the connection at once, whatever still waits to be sent."""
         self._transport.abort()
 
-    def _head(self, status: int, headers: Headers) -> list[bytes]:
+    def _head(self, status: int, headers: Headers) -> bytes:
+        """Up to the headers that say where the body ends."""
         self.response_started = True
         self._waits_for_continue = False
-        lines = [STATUS_LINE[status]]
-        lines += [b"%b: %b\r\n" % header for header in self._default_headers]
-        for name, value in headers:
-            assert "\n" not in value
-            assert "\r" not in value
-            if name.lower() == "connection":
-                self.keep_alive = self.keep_alive and value.lower() != "close"
-            else:
-                lines.append(f"{name}: {value}\r\n".encode("latin-1"))
+        if headers.get("Connection") == "close":
+            self.keep_alive = False
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name != "Connection"]
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        return lines
+            lines.append("connection: close\r\n")
+        text = "".join(lines)
+        assert text.count("\n") == text.count("\r") == len(lines), "a header with a line of its own"
+        default = b"".join([b"%b: %b\r\n" % header for header in self._default_headers])
+        return b"%b%b%b" % (STATUS_LINE[status], default, text.encode("latin-1"))
 
     def _complete(self) -> None:
         self.response_complete = True

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NoReturn
 
 import msgspec
@@ -91,8 +92,15 @@ def edited(data: bytes, decoded: dict[str, Any], changes: dict[str, Any]) -> byt
 
     Raises BadAnswer.
     """
-    if (members := _raw_members(data)) is None:
+    return _rewritten(_raw_members(data), decoded, changes)
+
+
+def _rewritten(
+    members: dict[str, msgspec.Raw] | None, decoded: dict[str, Any], changes: dict[str, Any]
+) -> bytes:
+    if members is None:
         return encode({name: value for name, value in {**decoded, **changes}.items() if value is not ...})
+    members = members.copy()
     for name, value in changes.items():
         if value is ...:
             members.pop(name, None)
@@ -134,10 +142,19 @@ def finish_reason(choice: dict[str, Any], *, calls: bool) -> str | None:
     return known or ("tool_calls" if calls else "stop")
 
 
-def said_in(choice: dict[str, Any], where: str) -> Iterator[str]:
+def said_in(choice: dict[str, Any], where: str) -> Iterable[str]:
     """What a choice says in its message or delta; or beside it, as in legacy completions."""
-    yield from texts(choice.get(where))
-    yield from _part_texts(choice.get("text"), PARTS_DEEP)
+    message, beside = choice.get(where), choice.get("text")
+    if beside is None and isinstance(message, dict) and _is_plain(message):
+        return (message["content"],)
+    return chain(texts(message), _part_texts(beside, PARTS_DEEP))
+
+
+def _is_plain(message: dict[str, Any]) -> bool:
+    """Whether it says nothing but a content that is a text: nearly every message."""
+    if not isinstance(message.get("content"), str):
+        return False
+    return not any(map(message.get, message.keys() - {"content", "role"}))
 
 
 def texts(message: Any) -> Iterator[str]:
@@ -187,9 +204,9 @@ def makes_calls(message: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """A decoded whole answer: what it says it used, and how long its text is."""
+    """A decoded whole answer and its `members` as they came: what it says it used, and how long its text is."""
 
-    body: bytes
+    members: dict[str, msgspec.Raw] | None
     answer: dict[str, Any]
     report: Report | None
     size: TextSize
@@ -205,7 +222,7 @@ class ChatAnswer:
             changes["model"] = self.model
         if self.repaired:
             changes["choices"] = self.answer["choices"]
-        return edited(self.body, self.answer, changes)
+        return _rewritten(self.members, self.answer, changes)
 
 
 def whole_answer(body: bytes, *, model: str | None = None, repairs: bool = False) -> ChatAnswer:
@@ -233,9 +250,10 @@ def whole_answer(body: bytes, *, model: str | None = None, repairs: bool = False
         raise BadAnswer("no choices")
     if repairs:
         repair_whole(answer)
-    if repaired or _raw_members(body) is None:
+    members = _raw_members(body)
+    if repaired or members is None:
         encode(answer)  # what cannot be written must fail before it is paid for
-    return ChatAnswer(body, answer, report, size, repaired, model)
+    return ChatAnswer(members, answer, report, size, repaired, model)
 
 
 def _repair_choice(choice: dict[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -201,7 +200,7 @@ class Clocked:
 @settings(max_examples=80, deadline=None)
 @given(limits=LIMITS, steps=st.lists(st.tuples(st.integers(1, 40_000), st.integers(0, 40)), max_size=30))
 def test_no_sixty_seconds_hold_more_than_the_limits(limits: Limits, steps: list[tuple[int, int]]) -> None:
-    asyncio.run(look_at_every_minute(replace(limits, concurrency=None), steps))
+    asyncio.run(look_at_every_minute(limits._replace(concurrency=None), steps))
 
 
 async def look_at_every_minute(limits: Limits, steps: list[tuple[int, int]]) -> None:
@@ -226,7 +225,7 @@ async def look_at_every_minute(limits: Limits, steps: list[tuple[int, int]]) -> 
 def test_retry_after_is_true_to_the_millisecond(
     limits: Limits, steps: list[tuple[str, int]], tokens: int
 ) -> None:
-    asyncio.run(wait_as_told(replace(limits, concurrency=None), steps, tokens))
+    asyncio.run(wait_as_told(limits._replace(concurrency=None), steps, tokens))
 
 
 async def wait_as_told(limits: Limits, steps: list[tuple[str, int]], tokens: int) -> None:
@@ -268,7 +267,7 @@ async def test_what_a_key_leaves_behind_goes_away_by_itself(limits_url: str) -> 
         user_id=key_id, key_id=key_id, request_id="r", limits=limits, ceiling=limits, tokens=5
     )
     for name in [*window_keys(key_id, key_id), *window_keys(key_id)]:
-        assert 0 < await client.pttl(name) <= 600_000
+        assert 0 < await client.pttl(name) <= 660_000
     await client.aclose()
 
 
