@@ -140,7 +140,9 @@ def read(said: bytes, *, is_open: bool) -> Told:
 
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-PATHS = st.sampled_from(["/v1/models", "/v1/chat/completions", "/chat/completions", "/wallet/", "/a%20b", "/"])
+PATHS = st.sampled_from(
+    ["/v1/models", "/v1/chat/completions", "/chat/completions", "/wallet/", "/a%20b", "/"]
+)
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map(lambda name: f"x-{name}")
 VALUES = st.text("abc XYZ:;,=/\"'\t", max_size=30).map(str.strip)
 HEADERS = st.lists(st.tuples(NAMES, VALUES), max_size=4)
@@ -172,7 +174,10 @@ def requests(draw: st.DrawFn, *, last: bool = False) -> tuple[bytes, Seen]:
         headers.append(("Expect", "100-continue"))
     if last:
         headers += draw(st.sampled_from([[], [("Connection", "close")], *WISHES]))
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in draw(st.permutations(headers)))]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in draw(st.permutations(headers))),
+    ]
     head = "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
     return head + sent, (method, path, body.hex())
 
@@ -218,13 +223,14 @@ def test_of_what_breaks_off_only_whole_requests_are_seen(
 
 BITS = st.sampled_from(
     [
-        b"GET /v1/models HTTP/1.1\r\n", b"POST /v1/chat/completions HTTP/1.1\r\n", b"GET / HTTP/1.0\r\n", b"\r\n", b"\n",
-        b"\r", b"POST /wallet/ HTTP/1.1\r\n", b"CONNECT a:1 HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"Host: x\r\n",
-        b"Content-Length: 5\r\n", b"Content-Length: -1\r\n", b"Content-Length: 99999999999999999999\r\n", b"5\r\nhello\r\n",
-        b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip\r\n", b"Transfer-Encoding: chunked, gzip\r\n",
-        b"Connection: close\r\n", b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"Expect: 100-continue\r\n", b"0\r\n\r\n",
-        b"ffffffffffffffff", b"hello", b": \r\n", b" folded\r\n", b"X: \x00\r\n", b"\xff", b"get / http/1.1\r\n",
+        b"GET /v1/models HTTP/1.1\r\n", b"POST /v1/chat/completions HTTP/1.1\r\n", b"GET / HTTP/1.0\r\n",
+        b"POST /wallet/ HTTP/1.1\r\n", b"CONNECT a:1 HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET http://x/v1/models HTTP/1.1\r\n", b"OPTIONS * HTTP/1.1\r\n", b"GET /\xd9\x81 HTTP/1.1\r\n",
+        b"get / http/1.1\r\n", b"\r\n", b"\n", b"\r", b"Host: x\r\n", b"Connection: close\r\n",
+        b"Content-Length: 5\r\n", b"Content-Length: -1\r\n", b"Content-Length: 99999999999999999999\r\n",
+        b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip\r\n", b"Transfer-Encoding: chunked, gzip\r\n",
+        b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"Expect: 100-continue\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n",
+        b"ffffffffffffffff", b"hello", b": \r\n", b" folded\r\n", b"X: \x00\r\n", b"\xff",
     ]
 )  # fmt: skip
 
@@ -241,7 +247,10 @@ def test_any_bytes_are_requests_or_refused_and_the_same_however_they_are_cut(
 
 
 @settings(deadline=None, max_examples=20)
-@given(places=PLACES, kind=st.sampled_from([b"GET /", b"GET / HTTP/1.1\r\nX-Long: ", b"POST / HTTP/1.1\r\nA: b\r\n"]))
+@given(
+    places=PLACES,
+    kind=st.sampled_from([b"GET /", b"GET / HTTP/1.1\r\nX-Long: ", b"POST / HTTP/1.1\r\nA: b\r\n"]),
+)
 def test_a_head_without_end_is_refused_however_it_is_cut(
     runner: asyncio.Runner, kind: bytes, places: list[int]
 ) -> None:
