@@ -21,7 +21,7 @@ from config import embedded
 from tests.config.test_serve import started
 from tests.live import ROOT
 
-pytestmark = pytest.mark.xdist_group("serve")
+pytestmark = pytest.mark.slow
 
 MOBILE = "09120000021"
 

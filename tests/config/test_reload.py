@@ -25,7 +25,7 @@ from tests.config.test_serve import Service, started
 from tests.fake_upstream import STREAM, USAGE, FakeUpstream, answer_whole, chunk, stream_events
 from tests.live import ROOT
 
-pytestmark = pytest.mark.xdist_group("serve")
+pytestmark = pytest.mark.slow
 
 RELOADS = 2
 HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]

@@ -17,7 +17,7 @@ import pytest
 
 from tests.config.processes import eventually, family, gone
 
-pytestmark = pytest.mark.xdist_group("serve")  # one process for all, so that they share one service
+pytestmark = pytest.mark.slow
 
 
 @dataclass
