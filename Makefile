@@ -44,19 +44,19 @@ restore: $(VENV)/runtime  ## bring FILE back into a fresh data folder or databas
 	@$(PY) manage.py restore "$(FILE)" $(if $(filter yes,$(OVERWRITE)),--overwrite)
 
 test: $(VENV)/dev  ## all tests but the slow proofs, on engines of their own, in two processes
-	$(PY) -m pytest -m "not proof" -n 2 --dist loadgroup $(ARGS)
+	$(PY) -m pytest -m "not proof" -n 2 $(ARGS)
 
 proofs: $(VENV)/dev  ## those that `make test` leaves out: development, the demo account, installing, honest customers
-	$(PY) -m pytest -m proof -n 2 --dist loadgroup $(ARGS)
+	$(PY) -m pytest -m proof -n 2 $(ARGS)
 
 test-fast: $(VENV)/dev  ## the pure tests and those of pages, in less than a minute
 	@# What has none of them is not even read.
-	$(PY) -m pytest -m fast -n 2 --dist loadgroup --ignore=tests/pages --ignore=tests/chaos \
+	$(PY) -m pytest -m fast -n 2 --ignore=tests/pages --ignore=tests/chaos \
 		--ignore-glob='tests/proxy/api/test_*' $(ARGS)
 
 coverage: $(VENV)/dev  ## all tests with every branch counted, in all processes; fails below the floor of pyproject.toml
 	@rm -rf var/coverage && mkdir -p var/coverage
-	$(PY) -m coverage run -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(PY) -m coverage run -m pytest -n 2 $(ARGS)
 	$(PY) -m coverage combine -q
 	$(PY) -m coverage html -q -d var/coverage/html
 	$(PY) -m coverage report

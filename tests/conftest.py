@@ -6,12 +6,15 @@ be emptied (so `django_db(transaction=True)`, which truncates, is not to be used
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.test import override_settings
 from django.test.utils import setup_databases
 from pytest_django import DjangoDbBlocker
+
+from tests.scheduling import Scheduling, in_order
 
 # Fixtures of what runs beside the tests, or is committed for it.
 RUNNING = {"committed_db", "web", "upstream", "valkey"}
@@ -41,17 +44,22 @@ def plain_static_files() -> Iterator[None]:
         yield
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks as `fast` the tests that need no database and those of pages, but for those that start processes.
 
     Those of the wire and of the limits' engines speak over sockets all the time, so they are not either.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        starts_processes = item.get_closest_marker("xdist_group") or item.get_closest_marker("slow")
-        starts_processes = starts_processes or item.get_closest_marker("proof")
+        starts_processes = item.get_closest_marker("slow") or item.get_closest_marker("proof")
         needs_database = item.get_closest_marker("django_db") or fixtures & {"db", "django_db_setup"}
         is_of_a_page = item.path.name == "test_pages.py" or "dashboard" in item.path.parts
         speaks = SPEAKING & {item.path.parent.name, item.path.name}
         if not (starts_processes or speaks or fixtures & RUNNING) and (is_of_a_page or not needs_database):
             item.add_marker("fast")
+    if hasattr(config, "workerinput"):
+        in_order(items)

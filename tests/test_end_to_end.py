@@ -24,7 +24,7 @@ from django.conf import settings
 
 from tests.live import ROOT, WebProcess, eventually, web_process
 
-pytestmark = pytest.mark.xdist_group("end to end")  # one process for all, so that they share one installation
+pytestmark = pytest.mark.slow
 
 MODEL = "gemini-3.1-flash-lite-preview"
 MICRO_PER_TOMAN = 10_000_000

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ import pytest
 from django.conf import settings
 
 from config import embedded
-from tests.config.test_serve import started
+from tests.config.service import started
 from tests.live import ROOT
 
-pytestmark = pytest.mark.xdist_group("serve")
+pytestmark = pytest.mark.slow
 
 MOBILE = "09120000021"
 
@@ -54,8 +55,8 @@ def answer(var_dir: Path, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
-    var_dir = tmp_path_factory.mktemp("backed-up")
+def rehearsal(copied: Callable[[], Path]) -> Rehearsal:
+    var_dir = copied()
     with started(var_dir) as service:
         key = answer(var_dir, "issue_key", "--mobile", MOBILE, "--credit-toman", "5000")["key"]
         asked = httpx.post(
@@ -80,22 +81,35 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     return made
 
 
+@dataclass
+class Restored:
+    """`report` of what was brought back into `var_dir`."""
+
+    var_dir: Path
+    report: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def restored(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Restored:
+    """A fresh data folder, but for the secrets, which are kept apart from the backup; then brought back."""
+    var_dir = tmp_path_factory.mktemp("restored")
+    shutil.copytree(rehearsal.var_dir / "secrets", var_dir / "secrets")
+    return Restored(var_dir, answer(var_dir, "restore", str(rehearsal.backup)))
+
+
 @pytest.fixture
-def elsewhere(rehearsal: Rehearsal, tmp_path: Path) -> Path:
-    """A fresh data folder with the secrets that are kept apart from the backup."""
-    shutil.copytree(rehearsal.var_dir / "secrets", tmp_path / "secrets")
-    return tmp_path
+def elsewhere(restored: Restored, tmp_path: Path) -> Path:
+    """A copy of it."""
+    passing = shutil.ignore_patterns("run", "logs")
+    return Path(shutil.copytree(restored.var_dir, tmp_path / "var", ignore=passing))
 
 
-def test_money_journal_and_guards_come_back(rehearsal: Rehearsal, elsewhere: Path) -> None:
+def test_money_journal_and_guards_come_back(
+    rehearsal: Rehearsal, restored: Restored, elsewhere: Path
+) -> None:
     assert rehearsal.report["usage_records"] == 1
-    restored = answer(elsewhere, "restore", str(rehearsal.backup))
-    assert (restored["ok"], restored["broken"], restored["missing"], restored["before"]) == (
-        True,
-        [],
-        [],
-        None,
-    )
+    said = restored.report
+    assert (said["ok"], said["broken"], said["missing"], said["before"]) == (True, [], [], None)
     with embedded.postgres_running(elsewhere):
         assert answer(elsewhere, "wallet_report", "--mobile", MOBILE) == rehearsal.report
         assert answer(elsewhere, "check_ledger")["ok"]
@@ -133,7 +147,6 @@ def test_nothing_is_restored_below_a_running_service(rehearsal: Rehearsal) -> No
 def test_accounts_are_overwritten_only_when_told_so_and_kept_even_then(
     rehearsal: Rehearsal, elsewhere: Path
 ) -> None:
-    answer(elsewhere, "restore", str(rehearsal.backup))
     refused = manage(elsewhere, "restore", str(rehearsal.backup))
     assert refused.returncode == 1
     assert "holds accounts" in refused.stderr
@@ -144,7 +157,6 @@ def test_accounts_are_overwritten_only_when_told_so_and_kept_even_then(
 
 
 def test_a_damaged_backup_leaves_what_is_there(rehearsal: Rehearsal, elsewhere: Path) -> None:
-    answer(elsewhere, "restore", str(rehearsal.backup))
     damaged = elsewhere / "damaged.dump"
     damaged.write_bytes(rehearsal.backup.read_bytes()[:-100])
     refused = manage(elsewhere, "restore", str(damaged), "--overwrite")

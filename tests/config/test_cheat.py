@@ -8,8 +8,6 @@ import pytest
 
 from tests.live import ROOT
 
-pytestmark = pytest.mark.xdist_group("serve")
-
 
 @pytest.mark.proof
 def test_honest_customers_pay_what_was_made() -> None:

@@ -18,7 +18,7 @@ from config.development import FOLDERS, readable
 from tests.config.processes import eventually
 from tests.live import ROOT, free_port
 
-pytestmark = [pytest.mark.xdist_group("serve"), pytest.mark.timeout(600), pytest.mark.proof]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.proof]
 
 SLOW_SECONDS = 150  # it starts processes, beside whatever else a machine does
 

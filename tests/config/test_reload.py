@@ -21,11 +21,11 @@ import pytest
 
 from config import embedded
 from tests.config.processes import eventually, gone
-from tests.config.test_serve import Service, started
+from tests.config.service import Service, started
 from tests.fake_upstream import STREAM, USAGE, FakeUpstream, answer_whole, chunk, stream_events
 from tests.live import ROOT
 
-pytestmark = pytest.mark.xdist_group("serve")
+pytestmark = pytest.mark.slow
 
 RELOADS = 2
 HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
@@ -127,10 +127,11 @@ def crew(service: Service) -> dict[str, set[psutil.Process]]:
 
 
 def test_reloads_under_load_fail_no_request_and_leave_no_old_process(
-    tmp_path: Path, upstream: FakeUpstream
+    copied: Callable[[], Path], upstream: FakeUpstream
 ) -> None:
+    var_dir = copied()
     env = {"WEB_PROCESSES": "2", "UPSTREAM_BASE_URL": upstream.url}
-    with started(tmp_path, **env) as service:
+    with started(var_dir, **env) as service:
         row(
             service,
             "WITH t AS (UPDATE accounts_tier SET rpm = 10^6, tpm = 10^9 RETURNING 1) SELECT count(*) FROM t",
@@ -158,7 +159,7 @@ def test_reloads_under_load_fail_no_request_and_leave_no_old_process(
         assert row(service, "SELECT posted_micro, held_micro FROM wallet_wallet") == (left, 0)
         assert row(service, "SELECT count(*) FROM wallet_hold") == (0,)
         check = [sys.executable, "manage.py", "check_ledger"]
-        subprocess.run(check, cwd=ROOT, env={**os.environ, "HAMIRAN_VAR": str(tmp_path)}, check=True)
+        subprocess.run(check, cwd=ROOT, env={**os.environ, "HAMIRAN_VAR": str(var_dir)}, check=True)
         service.process.terminate()
         assert service.process.wait(30) == 0
 
@@ -172,10 +173,10 @@ def refuses(service: Service) -> bool:
 
 
 def test_a_service_that_stops_refuses_connections_and_a_second_signal_tells_who_still_waits(
-    tmp_path: Path, upstream: FakeUpstream
+    copied: Callable[[], Path], upstream: FakeUpstream
 ) -> None:
     upstream.script = stream_events(chunk({"content": "a"}), 60.0)
-    with started(tmp_path, UPSTREAM_BASE_URL=upstream.url, SHUTDOWN_GRACE_SECONDS="50") as service:
+    with started(copied(), UPSTREAM_BASE_URL=upstream.url, SHUTDOWN_GRACE_SECONDS="50") as service:
         headers = {"Authorization": f"Bearer {service.line('Demo key: ').split()[-1]}"}
         url = f"http://127.0.0.1:{service.port}/v1/chat/completions"
         with httpx.stream("POST", url, json={**BODY, "stream": True}, headers=headers, timeout=30) as answer:

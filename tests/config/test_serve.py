@@ -1,69 +1,20 @@
 """`manage.py serve` as `make run` starts it: whole services on data folders of their own."""
 
-import contextlib
 import json
-import os
 import shlex
-import signal
 import socket
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.config.conftest import Installed
 from tests.config.processes import eventually, family, gone
+from tests.config.service import Service, begin, started
+from tests.live import free_port
 
-pytestmark = pytest.mark.xdist_group("serve")  # one process for all, so that they share one service
-
-
-@dataclass
-class Service:
-    process: "subprocess.Popen[str]"
-    var_dir: Path
-    port: int
-    printed: list[str]
-
-    def line(self, beginning: str) -> str:
-        return next(line for line in self.printed if line.startswith(beginning))
-
-    def next_line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-
-def begin(var_dir: Path, port: int, **given: str) -> "subprocess.Popen[str]":
-    env = {**os.environ, **given, "HAMIRAN_VAR": str(var_dir), "PORT": str(port)}
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "serve"],
-        env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
-@contextlib.contextmanager
-def started(var_dir: Path, **env: str) -> Iterator[Service]:
-    """A service that has said its last line of the start; killed at the end if it still runs."""
-    port = free_port()
-    service = Service(process=begin(var_dir, port, **env), var_dir=var_dir, port=port, printed=[])
-    with service.process:
-        try:
-            while not service.printed or "Ctrl-C stops everything" not in service.printed[-1]:
-                line = service.next_line()
-                assert line, "\n".join(service.printed)
-                service.printed.append(line.rstrip())
-            yield service
-        finally:
-            service.process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+pytestmark = pytest.mark.slow
 
 
 def paste(line: str) -> dict[str, object]:
@@ -81,8 +32,8 @@ def paste(line: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with started(tmp_path_factory.mktemp("var")) as service:
+def service(copied: Callable[[], Path]) -> Iterator[Service]:
+    with started(copied()) as service:
         yield service
 
 
@@ -138,17 +89,12 @@ def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path) -> None
     assert not (tmp_path / "postgres").exists()
 
 
-def test_the_key_survives_a_stop_and_no_end_leaves_a_process(tmp_path: Path) -> None:
-    with started(tmp_path) as service:
-        key = service.line("Demo key: ")
-        children = family(service.process)
-        assert len(children) >= 5
-        service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(30) == 0
-        assert gone(children)
-
-    with started(tmp_path) as service:
-        assert service.line("Demo key: ") == key
+def test_the_key_survives_a_stop_and_no_end_leaves_a_process(
+    installed: Installed, copied: Callable[[], Path]
+) -> None:
+    assert installed.left_no_process
+    with started(copied()) as service:
+        assert service.line("Demo key: ") in installed.printed
         children = family(service.process)
         service.process.kill()
         eventually(lambda: gone(children))

@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Response
+from playwright.sync_api import Browser, CDPSession, Page, Request, Response
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -18,10 +18,7 @@ FLAGS = [
 PHONE, DESK = (360, 740), (1280, 800)
 
 # Every module here that asks for a browser is marked with these.
-MARKS = [
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}"),
-    pytest.mark.xdist_group("browser"),  # one web process and one Chromium for all
-]
+MARKS = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}")]
 
 SHIFT_MAX = 0.05  # half of what Web Vitals call good; a busy machine paints a page in pieces
 WATCH_SHIFTS = """
@@ -66,11 +63,21 @@ class Visit:
         self.context.add_init_script(WATCH_SHIFTS)
         self.complaints: list[str] = []
         self.page: Page = self.context.new_page()
+        self._wire: CDPSession | None = None
         self.page.on("console", lambda message: self._console(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("requestfailed", self._failed)
         self.page.on("request", self._request)
         self.page.on("response", self._response)
+
+    def begin_anew(self, *, expected: tuple[int, ...]) -> None:
+        """For the next page, as if nothing had been loaded before."""
+        self.complaints.clear()
+        self._expected = expected
+        self.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        if self._wire is None:
+            self._wire = self.context.new_cdp_session(self.page)
+        self._wire.send("Network.clearBrowserCache")
 
     def _console(self, kind: str, text: str) -> None:
         # A breach of the Content-Security-Policy is an error here, and so is a status, which `_response` looks at.

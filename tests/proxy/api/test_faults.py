@@ -32,7 +32,6 @@ from tests.valkey_servers import Server, server
 from wallet.ledger import holds
 from wallet.ledger.models import Wallet
 
-pytestmark = pytest.mark.xdist_group("faults")  # one process for all, so that they share what is started
 Fault = Callable[[FaultProxy], None]
 
 

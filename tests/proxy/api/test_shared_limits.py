@@ -17,7 +17,6 @@ from tests.fake_upstream import FakeUpstream, answer_whole
 from tests.live import WebProcess, web_process
 from tests.proxy.api.conftest import HELLO, MODEL, Caller, served_without_valkey
 
-pytestmark = pytest.mark.xdist_group("cluster")  # one process for all, so that they share what is started
 Pair = tuple[WebProcess, WebProcess]
 
 

@@ -15,8 +15,6 @@ from tests.fake_upstream import STREAM, FakeUpstream, as_asked, chunk, stream_ev
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, LONG_MODEL, MODEL, Caller
 
-# One process for all, so that they share what is started.
-pytestmark = pytest.mark.xdist_group("slow streams")
 TRICKLE: list[bytes | float] = [0.2, b": still thinking\n\n"] * 100
 BIG = chunk({"content": "x" * 60_000})
 

@@ -68,7 +68,7 @@ def test_an_account_that_did_nothing_is_empty_and_many_keys_are_read_at_once(use
     assert fullness.read(user_id=user_id, key_ids=keys) == Windows(nothing, dict.fromkeys(keys, nothing))
 
 
-@pytest.mark.xdist_group("cluster")
+@pytest.mark.slow
 async def test_accounts_of_all_nodes_of_a_cluster_are_read(cluster: Cluster, settings: Any) -> None:
     settings.LIMITS_URL = cluster.url
     client = connect(cluster.url)

@@ -18,7 +18,7 @@ from proxy.limits.scripts import window_keys
 from proxy.limits.valkey import Script, ScriptQueue, Unavailable, connect
 from tests.valkey_servers import Cluster, Node
 
-pytestmark = pytest.mark.xdist_group("cluster")  # one process for all, so that they share one Cluster
+pytestmark = pytest.mark.slow
 key_ids = itertools.count(20_000_000)
 ECHO = Script("return ARGV[1]")
 PLENTY = Limits(rpm=10_000, tpm=10_000_000, concurrency=None)

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from tests.live import ROOT
 from wallet.payments.models import GatewayChoice
 
-pytestmark = [pytest.mark.xdist_group("history"), pytest.mark.proof]
+pytestmark = pytest.mark.proof
 
 FIRST, SECOND = "+989120000011", "+989120000012"
 DAYS = 8
