@@ -33,7 +33,7 @@ async def api(exchange: Exchange) -> None:
             body += part
     except ClientLeft:
         return
-    await exchange.respond(200, [("x-seen", "yes")], seen(exchange.scope, body))
+    await exchange.respond(200, {"x-seen": "yes"}, seen(exchange.scope, body))
 
 
 async def pages(scope: dict[str, Any], receive: Any, send: Any) -> None:
