@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +74,12 @@ def this_commit() -> str:
 
 
 @contextlib.contextmanager
-def running(build: Build, logs: Path, upstream_url: str) -> Iterator[Contender]:
+def running(
+    build: Build, logs: Path, upstream_url: str, *, further: Sequence[Sequence[str]] = ()
+) -> Iterator[Contender]:
     """One web process and a fresh PostgreSQL and Valkey: keys, limits, holds, captures, records.
+
+    `further`: arguments of `add_model` for each model more.
 
     Ends with `check_ledger`, and SystemExit where it finds a broken rule.
     """
@@ -86,6 +90,8 @@ def running(build: Build, logs: Path, upstream_url: str) -> Iterator[Contender]:
         var.chmod(0o755)
         engines = tuple(_engine(stack, build, var, logs, name) for name in ("PostgreSQL", "Valkey"))
         key = _sell(build, var, upstream_url)
+        for model in further:
+            build.manage(var, "add_model", *model)
         port = contenders.free_port()
         web = processes.start(
             build.name,
