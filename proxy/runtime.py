@@ -16,6 +16,7 @@ from proxy.catalogue.served import CatalogueCache
 from proxy.limits import valkey
 from proxy.limits.intake import Intake
 from proxy.limits.limiter import Limiter
+from proxy.limits.prefix_store import PrefixStore
 from proxy.upstreams.breakers import Breakers
 from proxy.upstreams.calls import Upstreams
 from proxy.upstreams.routing import Router
@@ -47,6 +48,7 @@ class Runtime:
         self.keys = KeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
+        self.prefixes = PrefixStore(self.limiter)
         self.intake = Intake()
         self.upstreams = Upstreams()
         self.breakers = Breakers(

@@ -131,8 +131,9 @@ def as_asked(*events: bytes, model: str) -> bytes:
     return b"".join(events).replace(b'"model":"up"', b'"model":"%b"' % model.encode())
 
 
-def stream_events(*parts: bytes | float, cut: bool = False) -> Script:
-    """Sends the parts one by one as chunks; a number is a pause in seconds; `cut` closes without the last chunk."""
+def stream_events(*parts: bytes | float | threading.Event, cut: bool = False) -> Script:
+    """Sends the parts one by one as chunks; a number is a pause in seconds, an event is waited for; `cut` closes
+    without the last chunk."""
 
     async def script(_request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         writer.write(
@@ -141,6 +142,9 @@ def stream_events(*parts: bytes | float, cut: bool = False) -> Script:
         for part in parts:
             if isinstance(part, float | int):
                 await asyncio.sleep(part)
+                continue
+            if isinstance(part, threading.Event):
+                await asyncio.to_thread(part.wait, 10)
                 continue
             writer.write(b"%x\r\n%b\r\n" % (len(part), part))
             await writer.drain()

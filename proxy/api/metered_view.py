@@ -9,7 +9,7 @@ from proxy.http.request import APIRequest
 from proxy.http.responses import COST_HEADER, JSON, Reply
 from proxy.http.streaming import EventStream
 from proxy.http.views import AsyncAPIView
-from proxy.metering import admission
+from proxy.metering import admission, known_prefixes
 from proxy.metering.admission import PricedRequest
 from proxy.metering.call import MeteredCall, PaidAnswer
 from proxy.metering.endpoint import MeteredRequest
@@ -37,11 +37,12 @@ class MeteredView(AsyncAPIView):
         try:
             priced = await self._read(request, key)
             self.prompt_estimate = priced.request.prompt_estimate
+            prefixes = known_prefixes.look_up(now, priced.request, priced.model, user_id=key.user_id)
             await self.check_throttles(request)
         except BaseException:
             throttling.release(request, key)  # a large body was counted before it was read
             raise
-        call = MeteredCall(now, priced, key=key, request_id=request.id)
+        call = MeteredCall(now, priced, key=key, request_id=request.id, prefixes=prefixes)
         if priced.ends_with_its_client:
             answer = await request.while_connected(call.answer(), on_left=call.client_left)
         else:

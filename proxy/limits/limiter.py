@@ -43,6 +43,16 @@ class Limiter:
         self._local_until = 0.0  # when the last of them has run empty
         self._unreported: deque[_Ended] = deque(maxlen=UNREPORTED_MAX)  # for Valkey, when it is back
 
+    @property
+    def scripts(self) -> ScriptQueue:
+        """What else is asked of this Valkey goes with the limits' own calls."""
+        return self._scripts
+
+    @property
+    def is_away(self) -> bool:
+        """Whether Valkey is left alone for now, because it did not answer."""
+        return time.monotonic() < self._away_until
+
     async def admit(
         self,
         *,

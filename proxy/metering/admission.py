@@ -78,7 +78,8 @@ async def hold(metered: Metered) -> None:
     Raises APIError insufficient_balance, key_limit_reached, wallet_frozen, service_unavailable.
     """
     request, model = metered.request, metered.model
-    prompt, answers = request.prompt_bound(model), request.answers
+    prefixes, answers = metered.prefixes, request.answers
+    prompt = request.prompt_bound(model) if prefixes is None else await prefixes.bound()
     asked = _output_limit(request, model)
     longest = max(asked, model.learned_output_tokens or 0)
     floor = asked if request.output_limit is not None else min(OUTPUT_FLOOR_TOKENS, asked)

@@ -14,6 +14,7 @@ from proxy.errors import busy, unavailable, upstream_error
 from proxy.metering import admission
 from proxy.metering.admission import PricedRequest
 from proxy.metering.endpoint import BadAnswer, WholeAnswer
+from proxy.metering.known_prefixes import KnownPrefixes
 from proxy.metering.relay import Relay
 from proxy.metering.settlement import Metered, Outcome
 from proxy.upstreams.calls import AllFull, UpstreamCall, UpstreamFailed, UpstreamRefusal, judged, read_all
@@ -37,7 +38,13 @@ class MeteredCall:
     """One call. `answer`, awaited once, ends it or leaves that to the relay that it returns."""
 
     def __init__(
-        self, runtime: "Runtime", priced: PricedRequest, *, key: KeyIdentity, request_id: uuid.UUID
+        self,
+        runtime: "Runtime",
+        priced: PricedRequest,
+        *,
+        key: KeyIdentity,
+        request_id: uuid.UUID,
+        prefixes: KnownPrefixes | None,
     ) -> None:
         self._runtime = runtime
         self._request = priced.request
@@ -52,6 +59,7 @@ class MeteredCall:
             request=priced.request,
             model=priced.model,
             route=priced.model.routes[0],
+            prefixes=prefixes,
         )
 
     def client_left(self) -> None:

@@ -4,6 +4,7 @@ An endpoint is a folder of proxy/api/. It reads a client's body into a MeteredRe
 relay and settlement are the same for all.
 """
 
+import hmac
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -112,6 +113,22 @@ class StreamedAnswer(Protocol):
         """The last bytes of a stream that fails after it has begun."""
 
 
+class Conversation(Protocol):
+    """A prompt that grows at its end from request to request, message by message. `length`: how many there are."""
+
+    @property
+    def length(self) -> int: ...
+
+    def hashes(self, keyed: hmac.HMAC, *, last: int) -> list[bytes]:
+        """Of all that the prompt is made of up to each of so many last messages, the whole prompt's last.
+
+        `keyed` is fed with it.
+        """
+
+    def bound_after(self, length: int, model: ServedModel) -> int:
+        """Never below the tokens that the messages after the first `length` add to the prompt."""
+
+
 class MeteredRequest(Protocol):
     """One request of an endpoint, checked as far as it can be without its model.
 
@@ -147,6 +164,10 @@ class MeteredRequest(Protocol):
 
     @property
     def inputs(self) -> Mapping[str, str]: ...
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """The prompt as one whose beginning may have been counted before, where it is long enough to ask."""
 
     @property
     def prompt_estimate(self) -> int:

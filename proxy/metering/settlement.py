@@ -18,6 +18,7 @@ from proxy.limits.limiter import Limiter
 from proxy.metering import reported_usage
 from proxy.metering.bill import Bill
 from proxy.metering.endpoint import MeteredRequest, Size
+from proxy.metering.known_prefixes import KnownPrefixes
 from proxy.metering.reported_usage import Report
 from proxy.usage import quantities
 from proxy.usage.models import UsageRecord
@@ -71,6 +72,7 @@ class Metered:
     request: MeteredRequest
     model: ServedModel
     route: ServedRoute
+    prefixes: KnownPrefixes | None = None
     held_micro: int = 0
     prompt_bound: int = 0
     output_bound: int = 0
@@ -118,6 +120,8 @@ class Metered:
             if report is not None and report.contradiction is not None:
                 billed_by = BilledBy.REPAIRED
                 self._tell_contradiction(report.contradiction)
+            elif self.prefixes is not None and final:
+                self.prefixes.counted(self.route, usage.prompt_tokens)
             self.learning.observe(
                 self.model.model_id,
                 request.exceeded(usage, model=self.model, output_limit=self.output_limit)

@@ -6,37 +6,26 @@ upstream as it was written, numbers of any size included.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
 
 from proxy.api.chat_completions.answer_stream import AnswerStream
 from proxy.api.chat_completions.answers import ChatAnswer, whole_answer
+from proxy.api.chat_completions.conversation import Conversation, bound
+from proxy.api.chat_completions.messages import read_messages
 from proxy.catalogue import tokens
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.pricing import Usage
-from proxy.catalogue.request_fields import (
-    AUDIO,
-    FILE,
-    IMAGE,
-    INPUTS,
-    LIMIT_FIELDS,
-    TEXT,
-    TOOLS,
-    client_tools,
-    is_disguised,
-)
+from proxy.catalogue.request_fields import LIMIT_FIELDS, TOOLS, client_tools, is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS, PromptSize, TextSize
 from proxy.errors import APIError
-from proxy.http.parsing import Compacting, Fields, Payload, decode_anything
+from proxy.http.parsing import Fields, Payload, decode_anything
+from proxy.metering.known_prefixes import WORTH_BYTES
 from proxy.upstreams.protocols import CHAT
 
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-# Agents send these back with nothing in them: an answer of reasoning or calls alone, a tool that said nothing.
-ROLES_WITHOUT_CONTENT = frozenset({"assistant", "tool", "function"})
-MESSAGES_MAX = 20_000
 N_MAX = 128
 OUTPUT_LIMIT_MAX = 2**31 - 1
 # Of nearly every text; what is denser has to say its own cap near the end of a context.
@@ -47,44 +36,18 @@ TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
 NO_TOOLS = frozenset({b"null", b"[]"})
 
 
-class Message(msgspec.Struct, gc=False):
-    role: str
-    content: str | list[msgspec.Raw] | None = None
-
-
-class Part(msgspec.Struct, gc=False):
-    """Of a part that calls itself text vLLM takes the medium all the same, if there is one."""
-
-    type: str
-    text: Any = None
-    image_url: Any = None
-    audio_url: Any = None
-    input_audio: Any = None
-    video_url: Any = None
-
-    @property
-    def medium(self) -> str | None:
-        if self.image_url:
-            return IMAGE
-        if self.audio_url or self.input_audio:
-            return AUDIO
-        return FILE if self.video_url else None
-
-
 _read_flag = msgspec.json.Decoder(bool | None).decode
 _read_number = msgspec.json.Decoder(int | float | None).decode
 _read_options = msgspec.json.Decoder(Fields | None).decode
 _read_text = msgspec.json.Decoder(str).decode
-_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_read_message = msgspec.json.Decoder(Message).decode
-_read_part = msgspec.json.Decoder(Part).decode
 
 
 @dataclass(slots=True)
 class ChatRequest:
     """A MeteredRequest (proxy/metering/endpoint.py). `fields` are the client's, `answers` its `n`.
 
-    `content_bytes`: UTF-8 that messages say in text, all of which a model reads.
+    `content_bytes`: UTF-8 that messages say in text, all of which a model reads. `conversation`: its messages, where
+    they are long enough to be remembered.
     """
 
     endpoint: ClassVar = "chat"
@@ -100,18 +63,14 @@ class ChatRequest:
     prompt: PromptSize
     inputs: dict[str, str]
     content_bytes: int
+    conversation: Conversation | None
 
     @property
     def prompt_estimate(self) -> int:
         return self.prompt.estimate
 
     def prompt_bound(self, model: ServedModel) -> int:
-        return self.prompt.bound(
-            rates=model.rates,
-            media_part_tokens=model.media_part_tokens,
-            context_tokens=model.longest_prompt_tokens,
-            trust_context=model.learned_context_tokens is None,
-        )
+        return bound(self.prompt, model)
 
     def default_output_limit(self, model: ServedModel) -> int:
         """Leaves room for the prompt: engines refuse a cap that would not fit into the context behind it."""
@@ -141,7 +100,7 @@ class ChatRequest:
         if tokens.at_least(self.content_bytes, 0) <= context_tokens:
             return False
         size = TextSize()
-        _read_messages(self.fields["messages"], bytes, size)
+        read_messages(self.fields["messages"], bytes, size)
         return size.at_least > context_tokens
 
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
@@ -181,7 +140,7 @@ def required_model(payload: Payload) -> str:
 def read_request(payload: Payload, *, model: str) -> ChatRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
     fields = {name: value for name, value in payload.fields.items() if not is_disguised(name)}
-    content = _read_messages(fields["messages"], payload.compacted)
+    content = read_messages(fields["messages"], payload.compacted)
     stream = _read(fields, "stream", _read_flag, "a boolean")
     options = _read(fields, "stream_options", _read_options, "an object") or {}
     limits = [
@@ -196,6 +155,7 @@ def read_request(payload: Payload, *, model: str) -> ChatRequest:
         # Without any tool left, what speaks of tools would be refused.
         without = TOOL_FIELDS if bytes(kept) in NO_TOOLS else ()
         fields = {name: value for name, value in {**fields, "tools": kept}.items() if name not in without}
+    is_long = payload.text_bytes - content.media_bytes >= WORTH_BYTES
     return ChatRequest(
         fields=fields,
         model=model,
@@ -211,69 +171,8 @@ def read_request(payload: Payload, *, model: str) -> ChatRequest:
         ),
         inputs=content.inputs,
         content_bytes=content.text_bytes,
+        conversation=Conversation(fields, content.messages, payload.compacted) if is_long else None,
     )
-
-
-@dataclass(slots=True)
-class _Content:
-    """`compacted`: see Payload. `size`, where the text has to be looked into more closely."""
-
-    compacted: Compacting
-    size: TextSize | None
-    text_bytes: int = 0
-    media_parts: int = 0
-    media_bytes: int = 0
-    inputs: dict[str, str] = field(default_factory=dict)
-
-    def hear(self, text: str) -> None:
-        self.text_bytes += _utf8_bytes(text)
-        if self.size is not None:
-            self.size.add([text])
-
-
-def _read_messages(messages: msgspec.Raw, compacted: Compacting, size: TextSize | None = None) -> _Content:
-    every = _read_list(messages)
-    if len(every) > MESSAGES_MAX:
-        raise APIError("invalid_messages", param="messages")
-    content = _Content(compacted, size)
-    for number, raw in enumerate(every):
-        try:
-            _add_message(content, _read_message(raw), number)
-        except (msgspec.MsgspecError, _NotAMessage):
-            raise APIError("invalid_messages", param=f"messages[{number}]") from None
-    return content
-
-
-class _NotAMessage(Exception):
-    """A role that there is not, or no content where there must be some."""
-
-
-def _add_message(content: _Content, message: Message, number: int) -> None:
-    said = message.content
-    if message.role not in ROLES or not (
-        said or isinstance(said, str) or message.role in ROLES_WITHOUT_CONTENT
-    ):
-        raise _NotAMessage
-    if isinstance(said, str):
-        content.hear(said)
-        return
-    for place, raw in enumerate(said or ()):
-        part = _read_part(raw)
-        kind = INPUTS.get(part.type)
-        is_text = kind == TEXT
-        if is_text:
-            content.hear(part.text if isinstance(part.text, str) else "")
-            if (kind := part.medium) is None:
-                continue
-        content.media_parts += 1
-        if kind is not None:
-            content.inputs.setdefault(kind, f"messages[{number}].content[{place}]")
-            if not is_text:  # the bytes of others, and of parts of an unknown type, count as text, too
-                content.media_bytes += len(content.compacted(bytes(raw)))
-
-
-def _utf8_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _read(fields: Fields, name: str, decode: Callable[[msgspec.Raw], Any], wanted: str) -> Any:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from proxy.api.chat_completions.request import MESSAGES_MAX, N_MAX, OUTPUT_LIMIT_MAX, ROLES
+from proxy.api.chat_completions.messages import MESSAGES_MAX, ROLES
+from proxy.api.chat_completions.request import N_MAX, OUTPUT_LIMIT_MAX
 from proxy.errors import ERRORS
 
 Schema = dict[str, Any]

@@ -64,6 +64,7 @@ def leave(web: WebProcess, caller: Caller, *, begun: bool = True, **fields: Any)
 
 ANSWERED: dict[str, tuple[int, Any, dict[str, Any]]] = {
     "whole": (200, None, {}),
+    "long": (200, None, {"messages": [{"role": "user", "content": "long " * 4_000}]}),
     "streamed": (200, stream_events(*STREAM), {"stream": True}),
     "refused by upstream": (400, respond(400, {"error": {"message": "no"}}), {}),
     "a stream refused by upstream": (400, respond(400, {"error": {"message": "no"}}), {"stream": True}),

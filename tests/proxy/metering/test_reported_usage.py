@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.api.chat_completions.answer_stream import AnswerStream
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.price_quote import PriceQuote, Tier
 from proxy.catalogue.pricing import Usage, cost_micro, itemise
 from proxy.metering import purchase, usage_forms
 from proxy.metering.bill import Bill
@@ -32,6 +32,14 @@ EXAMPLES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("vendor_usa
     "examples"
 ]
 PRICE = PriceQuote(1_000, 3_000, 250)
+FULL_PRICE = PriceQuote(
+    1_000, 3_000, 250,
+    further={
+        "cache_write_5m": 1_250, "cache_write_1h": 2_000, "input_audio": 4_000, "input_image": 1_500,
+        "reasoning": 3_500, "output_audio": 8_000, "output_image": 9_000,
+    },
+    tiers=(Tier(100_000, {"input": 2_000, "cached_input": 500, "output": 4_500}),),
+)  # fmt: skip
 
 
 def of(prompt: Any, completion: Any, total: Any, **more: Any) -> dict[str, Any]:
@@ -45,7 +53,18 @@ def test_every_vendors_example_is_read_and_costs_what_it_does_by_hand(example: d
     assert report.usage == Usage(**example["means"])
     assert report.contradiction is None
     assert report.upstream_cost_nanodollars == example.get("nanodollars")
-    assert cost_micro(report.usage, PRICE) == example["micro"]
+    assert cost_micro(report.usage, PRICE) == example["micro"] == by_hand(example["by_hand"])
+    assert (
+        cost_micro(report.usage, FULL_PRICE)
+        == example["micro_in_full"]
+        == by_hand(example["by_hand_in_full"])
+    )
+
+
+def by_hand(sum_of_products: str) -> int:
+    """`2 × 1,000 + 3 × 250`, say."""
+    terms = sum_of_products.replace(",", "").split(" + ")
+    return sum(int(quantity) * int(rial) for quantity, rial in (term.split(" × ") for term in terms))
 
 
 def test_every_vendor_has_an_example_that_shows_each_of_its_places() -> None:

@@ -44,6 +44,7 @@ class EchoRequest:
     answers: ClassVar = 1
     inputs: ClassVar[dict[str, str]] = {}
     prompt_estimate: ClassVar = 0
+    conversation: ClassVar = None
 
     model: str
     text: str
