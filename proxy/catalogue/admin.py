@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit import HIDDEN
 from accounts.shared.fields import LTR
 from proxy.catalogue import price_entry, quirks, secrets, upstream_price
+from proxy.catalogue.exchange_models import ExchangeRate
 from proxy.catalogue.models import LanguageModel, Price, PriceChange, Route, Upstream
 from proxy.catalogue.price_admin import PriceInline, let_wait
 from proxy.catalogue.price_form import PriceFormSet
@@ -25,6 +26,7 @@ from proxy.catalogue.upstream_price import DOLLARS, RIAL, UpstreamPrice
 from proxy.catalogue.upstream_url import UnsafeUpstreamURL, origin, validate_upstream_url
 
 auditlog.register(LanguageModel)
+auditlog.register(ExchangeRate)
 auditlog.register(Price)
 auditlog.register(PriceChange)
 auditlog.register(Route)
@@ -138,9 +140,14 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def whole_list(self, model: LanguageModel) -> str:
         if model.pk is None:
             return "-"
-        query = urlencode({"model": model.pk})
+        query, path = {"model": model.pk}, reverse("admin:proxy_price_add")
         return format_html(
-            '<a href="{}?{}">{}</a>', reverse("admin:proxy_price_add"), query, _("Change all prices")
+            '<a href="{path}?{toman}">{in_toman}</a> · <a href="{path}?{dollars}">{in_dollars}</a>',
+            path=path,
+            toman=urlencode(query),
+            in_toman=_("Change all prices"),
+            dollars=urlencode({**query, "basis": "dollars"}),
+            in_dollars=_("Give them in US dollars"),
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:

@@ -133,6 +133,8 @@ class PriceColumns(models.Model):
         help_text=_("Empty: cached input costs what input costs."),
     )
     further = models.JSONField(_("further prices"), null=True, blank=True, editable=False)
+    # In dollars, with mark-up and rate, as proxy.catalogue.dollar_basis stores it; NULL: given in Toman.
+    dollar_basis = models.JSONField(_("dollar basis"), null=True, blank=True, editable=False)
 
     class Meta:
         abstract = True
@@ -156,6 +158,16 @@ class PriceColumns(models.Model):
                     Exact(Func("further", function="jsonb_typeof", output_field=models.TextField()), "object")
                 ),
                 name="%(class)s_further_is_object",
+            ),
+            models.CheckConstraint(
+                condition=Q(dollar_basis__isnull=True)
+                | Q(
+                    Exact(
+                        Func("dollar_basis", function="jsonb_typeof", output_field=models.TextField()),
+                        "object",
+                    )
+                ),
+                name="%(class)s_dollar_basis_is_object",
             ),
         ]
 

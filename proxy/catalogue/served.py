@@ -9,7 +9,8 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from proxy.catalogue import price_shape, quirks, secrets, upstream_price
+from proxy.catalogue import dollar_basis, price_shape, quirks, secrets, upstream_price
+from proxy.catalogue.dollar_basis import DollarBasis
 from proxy.catalogue.models import LanguageModel, Price, PriceColumns, Route, Upstream
 from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
@@ -68,6 +69,7 @@ class ServedModel:
     price: PriceQuote
     price_list_id: int | None
     routes: tuple[ServedRoute, ...]
+    dollar_basis: DollarBasis | None = None
 
     @property
     def longest_prompt_tokens(self) -> int:
@@ -235,6 +237,7 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
         price=quote(price),
         price_list_id=price.pk,
         routes=tuple(routes),
+        dollar_basis=dollar_basis.read(price.dollar_basis),
     )
 
 
