@@ -30,7 +30,7 @@ CREATE TRIGGER exchangerate_write_once BEFORE UPDATE OR DELETE OR TRUNCATE ON pr
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('proxy', '0018_upstream_prices'),
+        ('proxy', '0019_upstream_prices'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
