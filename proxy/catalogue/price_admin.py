@@ -59,6 +59,7 @@ class PriceChangeAdmin(ShownPrices, AskAndDecideAdmin):
         "output_toman",
         "cached_input_toman",
         "further_prices",
+        "in_dollars",
         "state",
         "requested_by",
         "approved_by",

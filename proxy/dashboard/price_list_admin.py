@@ -27,6 +27,7 @@ class PriceAdmin(AddOnly, ShownPrices, admin.ModelAdmin):  # type: ignore[type-a
         "output_toman",
         "cached_input_toman",
         "further_prices",
+        "in_dollars",
     )
     list_filter = ("model",)
     list_select_related = ("model",)
