@@ -16,21 +16,81 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import HIDDEN
-from proxy.catalogue import quirks, secrets
+from accounts.shared.fields import LTR
+from proxy.catalogue import price_entry, quirks, secrets, upstream_price
+from proxy.catalogue.exchange_models import ExchangeRate
 from proxy.catalogue.models import LanguageModel, Price, PriceChange, Route, Upstream
 from proxy.catalogue.price_admin import PriceInline, let_wait
 from proxy.catalogue.price_form import PriceFormSet
+from proxy.catalogue.upstream_price import DOLLARS, RIAL, UpstreamPrice
 from proxy.catalogue.upstream_url import UnsafeUpstreamURL, origin, validate_upstream_url
 
 auditlog.register(LanguageModel)
+auditlog.register(ExchangeRate)
 auditlog.register(Price)
 auditlog.register(PriceChange)
 auditlog.register(Route)
 auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="accounts.audit.hidden")
 
 
+class RouteForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A route, and what its upstream charges, one price per line as `add_model --price` takes them."""
+
+    upstream_currency = forms.ChoiceField(
+        label=_("upstream's currency"),
+        required=False,
+        choices=[(DOLLARS, _("US dollars")), (RIAL, _("Rial"))],
+    )
+    upstream_price_lines = forms.CharField(
+        label=_("upstream's prices"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 24, **LTR}),
+        help_text=_(
+            "One price per line, per million or for one, for example: input=2.5, output=10, input=5@200000. Every "
+            "usage record then keeps what it cost you."
+        ),
+    )
+
+    class Meta:
+        model = Route
+        fields = ("upstream", "upstream_model", "priority", "weight")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        try:
+            present = upstream_price.read(self.instance.upstream_prices)
+        except ValueError:  # to be entered anew
+            present = None
+        if present is not None:
+            self.initial["upstream_currency"] = present.currency
+            self.initial["upstream_price_lines"] = price_entry.lines(
+                present.price, in_dollars=present.currency == DOLLARS
+            )
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        lines = [line for line in data.get("upstream_price_lines", "").splitlines() if line.strip()]
+        currency = data.get("upstream_currency") or DOLLARS
+        amount_of = price_entry.micro_dollars if currency == DOLLARS else price_entry.whole_rial
+        try:
+            price = price_entry.price_list(lines, flags={}, amount_of=amount_of) if lines else None
+        except ValueError:
+            self.add_error(
+                "upstream_price_lines",
+                _(
+                    "Enter one price per line, such as input=2.5 or input=5@200000, and one of them for input."
+                ),
+            )
+            return data
+        self.instance.upstream_prices = (
+            None if price is None else upstream_price.stored(UpstreamPrice(currency, price))
+        )
+        return data
+
+
 class RouteInline(admin.TabularInline):  # type: ignore[type-arg]  # not generic at run time
     model = Route
+    form = RouteForm
     extra = 0
 
 
@@ -80,9 +140,14 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def whole_list(self, model: LanguageModel) -> str:
         if model.pk is None:
             return "-"
-        query = urlencode({"model": model.pk})
+        query, path = {"model": model.pk}, reverse("admin:proxy_price_add")
         return format_html(
-            '<a href="{}?{}">{}</a>', reverse("admin:proxy_price_add"), query, _("Change all prices")
+            '<a href="{path}?{toman}">{in_toman}</a> · <a href="{path}?{dollars}">{in_dollars}</a>',
+            path=path,
+            toman=urlencode(query),
+            in_toman=_("Change all prices"),
+            dollars=urlencode({**query, "basis": "dollars"}),
+            in_dollars=_("Give them in US dollars"),
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:

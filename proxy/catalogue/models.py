@@ -133,6 +133,8 @@ class PriceColumns(models.Model):
         help_text=_("Empty: cached input costs what input costs."),
     )
     further = models.JSONField(_("further prices"), null=True, blank=True, editable=False)
+    # In dollars, with mark-up and rate, as proxy.catalogue.dollar_basis stores it; NULL: given in Toman.
+    dollar_basis = models.JSONField(_("dollar basis"), null=True, blank=True, editable=False)
 
     class Meta:
         abstract = True
@@ -156,6 +158,16 @@ class PriceColumns(models.Model):
                     Exact(Func("further", function="jsonb_typeof", output_field=models.TextField()), "object")
                 ),
                 name="%(class)s_further_is_object",
+            ),
+            models.CheckConstraint(
+                condition=Q(dollar_basis__isnull=True)
+                | Q(
+                    Exact(
+                        Func("dollar_basis", function="jsonb_typeof", output_field=models.TextField()),
+                        "object",
+                    )
+                ),
+                name="%(class)s_dollar_basis_is_object",
             ),
         ]
 
@@ -328,6 +340,8 @@ class Route(models.Model):
         db_default=1,  # for processes of the version before, which go on running during an update
         help_text=_("Share of the traffic among routes of equal priority."),
     )
+    # What the upstream charges, as proxy.catalogue.upstream_price stores it; NULL: unknown.
+    upstream_prices = models.JSONField(_("upstream's prices"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("route")
@@ -339,6 +353,16 @@ class Route(models.Model):
                 condition=Q(weight__gt=0),
                 name="route_weight_positive",
                 violation_error_message=_("A weight is at least 1."),
+            ),
+            models.CheckConstraint(
+                condition=Q(upstream_prices__isnull=True)
+                | Q(
+                    Exact(
+                        Func("upstream_prices", function="jsonb_typeof", output_field=models.TextField()),
+                        "object",
+                    )
+                ),
+                name="route_upstream_prices_are_object",
             ),
         ]
 

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from django.db import transaction
 from django.utils import timezone
 
-from proxy.catalogue import price_rules, price_shape, quirks, secrets
+from proxy.catalogue import dollar_basis, price_rules, price_shape, quirks, secrets
+from proxy.catalogue.dollar_basis import DollarBasis
 from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
 from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
@@ -121,17 +122,36 @@ def current_price(*, model: LanguageModel, now: datetime) -> Price | None:
     return Price.objects.filter(model=model, valid_from__lte=now).order_by("-valid_from").first()
 
 
-def set_price(*, model: LanguageModel, price: PriceQuote, valid_from: datetime | None = None) -> bool:
+def set_price(
+    *,
+    model: LanguageModel,
+    price: PriceQuote,
+    valid_from: datetime | None = None,
+    basis: DollarBasis | None = None,
+) -> bool:
     """Prices a model from `valid_from` (now) on, with a new row; False if that price holds then already.
 
     Needs an open transaction that locks the model.
     """
     valid_from = valid_from or timezone.now()
     current = current_price(model=model, now=valid_from)
-    if current is not None and quote(current) == price:
+    is_known = current is not None and quote(current) == price
+    if current is not None and is_known and dollar_basis.read(current.dollar_basis) == basis:
         return False
-    Price.objects.create(model=model, valid_from=valid_from, **price_shape.columns(price))
+    write_list(model=model, price=price, valid_from=valid_from, basis=basis)
     return True
+
+
+def write_list(
+    *, model: LanguageModel, price: PriceQuote, valid_from: datetime, basis: DollarBasis | None = None
+) -> Price:
+    """Needs an open transaction that locks the model."""
+    return Price.objects.create(
+        model=model,
+        valid_from=valid_from,
+        dollar_basis=dollar_basis.stored(basis),
+        **price_shape.columns(price),
+    )
 
 
 def point_route(*, model: LanguageModel, upstream: Upstream, upstream_model: str | None = None) -> Route:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.approval_admin import AskAndDecideAdmin, admin_id
-from proxy.catalogue import offers, price_changes
+from proxy.catalogue import dollar_basis, offers, price_changes, rates
 from proxy.catalogue.models import Price, PriceChange
 from proxy.catalogue.price_form import PriceForm, PriceFormSet, ShownPrices
 from proxy.catalogue.price_wording import price_text
@@ -59,6 +59,7 @@ class PriceChangeAdmin(ShownPrices, AskAndDecideAdmin):
         "output_toman",
         "cached_input_toman",
         "further_prices",
+        "in_dollars",
         "state",
         "requested_by",
         "approved_by",
@@ -79,6 +80,8 @@ class PriceChangeAdmin(ShownPrices, AskAndDecideAdmin):
     def own_refusal(self, error: Exception, row: PriceChange) -> str | None:
         if isinstance(error, price_changes.MomentTaken):
             return gettext("Another price of this model begins at the same moment.")
+        if isinstance(error, rates.RateChanged):
+            return gettext("The exchange rate has changed since. Reject this, and enter the price anew.")
         return None
 
     @admin.display(description=_("price now"))
@@ -94,6 +97,7 @@ def let_wait(page: "ModelAdmin[Any]", request: HttpRequest, price: Price) -> Non
         price=quote(price),
         valid_from=price.valid_from,
         admin_id=admin_id(request),
+        basis=dollar_basis.read(price.dollar_basis),
     )
     said = gettext("The price of %(model)s waits for the approval of a second admin: %(price)s.")
     page.message_user(

@@ -8,7 +8,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import admins, approvals
-from proxy.catalogue import offers, price_rules, price_shape
+from proxy.catalogue import dollar_basis, offers, price_rules, price_shape, rates
+from proxy.catalogue.dollar_basis import DollarBasis
 from proxy.catalogue.models import LanguageModel, Price, PriceChange
 from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.served import quote
@@ -39,7 +40,14 @@ def is_waiting(model_id: int | None) -> bool:
     return PriceChange.objects.filter(model_id=model_id, state=State.PENDING).exists()
 
 
-def request(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id: int) -> None:
+def request(
+    *,
+    model_id: int,
+    price: PriceQuote,
+    valid_from: datetime,
+    admin_id: int,
+    basis: DollarBasis | None = None,
+) -> None:
     """Stores a price that waits for a second admin. Opens a transaction. Raises AlreadyWaiting."""
     with transaction.atomic():
         LanguageModel.objects.select_for_update(no_key=True).get(pk=model_id)
@@ -49,6 +57,7 @@ def request(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id:
             model_id=model_id,
             valid_from=valid_from,
             requested_by_id=admin_id,
+            dollar_basis=dollar_basis.stored(basis),
             **price_shape.columns(price),
         )
 
@@ -56,7 +65,7 @@ def request(*, model_id: int, price: PriceQuote, valid_from: datetime, admin_id:
 def approve(*, change_id: int, admin_id: int) -> None:
     """Prices the model from the requested moment on, or from now on if that is past. Opens a transaction.
 
-    Raises MomentTaken and approvals' exceptions; then nothing changes.
+    Raises MomentTaken, rates.RateChanged and approvals' exceptions; then nothing changes.
     """
     with transaction.atomic():
         change = _waiting(change_id)
@@ -66,7 +75,12 @@ def approve(*, change_id: int, admin_id: int) -> None:
         valid_from = max(change.valid_from, now)
         if Price.objects.filter(model=model, valid_from=valid_from).exists():
             raise MomentTaken(change_id)
-        offers.set_price(model=model, price=quote(change), valid_from=valid_from)
+        basis = dollar_basis.read(change.dollar_basis)
+        if basis is not None:
+            rates.check(basis, valid_from)
+        offers.set_price(model=model, price=quote(change), valid_from=valid_from, basis=basis)
+        for stored in Price.objects.filter(model=model, valid_from=valid_from):
+            rates.follow(stored)
         change.state, change.decided_at, change.approved_by_id = State.APPROVED, now, admin_id
         change.save(update_fields=["state", "decided_at", "approved_by"])
         price = quote(change)

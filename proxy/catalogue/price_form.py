@@ -9,10 +9,10 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.fields import LTR
-from proxy.catalogue import offers, price_changes, price_entry, price_rules, price_shape
+from proxy.catalogue import dollar_basis, offers, price_changes, price_entry, price_rules, price_shape
 from proxy.catalogue.models import LanguageModel, Price, PriceColumns
 from proxy.catalogue.price_quote import PriceQuote, rial_max
-from proxy.catalogue.price_wording import both_units, free_text, further_text, jump_text
+from proxy.catalogue.price_wording import basis_text, both_units, free_text, further_text, jump_text
 from proxy.catalogue.served import quote
 from wallet.money import micro_from_toman
 from wallet.wording import toman
@@ -171,3 +171,8 @@ class ShownPrices:
     def further_prices(self, row: PriceColumns) -> str:
         is_new = row.input_rial_per_million is None  # a row that is being entered
         return "-" if is_new else further_text(quote(row)) or "-"
+
+    @admin.display(description=_("dollar basis"))
+    def in_dollars(self, row: PriceColumns) -> str:
+        basis = dollar_basis.read(row.dollar_basis)
+        return "-" if basis is None else basis_text(basis)

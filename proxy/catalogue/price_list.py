@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from accounts.shared.formats import is_persian
+from proxy.catalogue.dollar_basis import DollarBasis
+from proxy.catalogue.price_entry import dollars_text
 from proxy.catalogue.price_quote import PLAIN, Place, PriceQuote
 from proxy.catalogue.price_wording import component_text, image_text
 from proxy.catalogue.served import ServedModel
@@ -19,6 +22,17 @@ class FurtherPrices:
 
 
 @dataclass(frozen=True, slots=True)
+class DollarText:
+    """What a list in dollars is made of: US dollars per million tokens, the mark-up in per cent, and the rate."""
+
+    input: str
+    output: str
+    markup_percent: str
+    rial_per_dollar: int
+    rate_from: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PricedModel:
     """`…_micro` are micro-Rial for a million tokens."""
 
@@ -30,6 +44,7 @@ class PricedModel:
     cached_input_micro: int
     output_micro: int
     further: list[FurtherPrices]
+    dollars: DollarText | None
     context_tokens: int
     max_output_tokens: int
 
@@ -48,6 +63,7 @@ def price_list(served: Iterable[ServedModel], *, language: str | None) -> list[P
             cached_input_micro=micro_from_rial(model.price.cached_input_rial_per_million),
             output_micro=micro_from_rial(model.price.output_rial_per_million),
             further=_further(model.price),
+            dollars=_dollars(model.dollar_basis),
             context_tokens=model.context_tokens,
             max_output_tokens=model.max_output_tokens,
         )
@@ -65,3 +81,15 @@ def _further(price: PriceQuote) -> list[FurtherPrices]:
 
 def _text(place: Place) -> str:
     return image_text(place) if place.size or place.quality else component_text(place.component)
+
+
+def _dollars(basis: DollarBasis | None) -> DollarText | None:
+    if basis is None:
+        return None
+    return DollarText(
+        input=dollars_text(basis.dollars.input_rial_per_million),
+        output=dollars_text(basis.dollars.output_rial_per_million),
+        markup_percent=dollars_text(basis.markup_basis_points * 10_000),
+        rial_per_dollar=basis.rial_per_dollar,
+        rate_from=basis.rate_from,
+    )

@@ -1,6 +1,7 @@
 """The form of a whole price list: every component, tiers by the length of the prompt, images by size and quality."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -9,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.digits import ascii_digits
 from accounts.shared.fields import IGNORED, LTR
-from proxy.catalogue import price_shape
+from proxy.catalogue import dollar_basis, price_entry, price_shape, rates
+from proxy.catalogue.dollar_basis import MARKUP_MAX_BASIS_POINTS, DollarBasis
 from proxy.catalogue.price_form import FIELDS, PriceForm, TomanPriceField
 from proxy.catalogue.price_quote import (
     ABOVE_TOKENS_MAX,
@@ -126,23 +128,102 @@ class PriceListForm(PriceForm, FurtherFields):  # type: ignore[misc]  # a class 
         return tuple(images.values())
 
 
+class DollarPriceField(forms.CharField):
+    """An amount in US dollars, with six decimal digits at most, as an int of micro-dollars."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            max_length=40, widget=forms.TextInput(attrs={"inputmode": "decimal", **LTR}), **kwargs
+        )
+
+    def clean(self, value: Any) -> int | None:
+        given = super().clean(value)
+        try:
+            return price_entry.micro_dollars(given) if given else None
+        except price_entry.BadAmount:
+            raise ValidationError(
+                _(
+                    "Enter the price in US dollars, with at most six decimal digits, for example 2.5 or 0.000125."
+                )
+            ) from None
+
+
+class MarkupField(forms.CharField):
+    """Per cent with two decimal digits at most, as basis points."""
+
+    def clean(self, value: Any) -> int:
+        match = re.fullmatch(
+            r"([0-9]{1,4})(?:\.([0-9]{1,2}))?", IGNORED.sub("", ascii_digits(super().clean(value)))
+        )
+        points = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else -1
+        if not 0 <= points <= MARKUP_MAX_BASIS_POINTS:
+            raise ValidationError(_("Enter per cent from 0 to 1,000, for example 10 or 7.5."))
+        return points
+
+
+class DollarListForm(PriceListForm):
+    """A list in dollars; the rate of its moment makes it Rial, by which it is then judged like any other."""
+
+    markup_percent = MarkupField(
+        label=_("mark-up, per cent"), initial="0", max_length=10, widget=forms.TextInput(attrs=LTR)
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            if isinstance(field, TomanPriceField):
+                component = name.removesuffix("_toman")
+                self.fields[name] = DollarPriceField(
+                    label=NAMES.get(component, field.label), required=field.required
+                )
+
+    def read(self, data: dict[str, Any], *, last: PriceQuote | None) -> PriceQuote | None:
+        dollars, moment = super().read(data, last=last), data.get("valid_from")
+        if dollars is None or moment is None or "markup_percent" not in data:
+            return None
+        rate = rates.rate_at(moment)
+        if rate is None:
+            self.add_error(None, _("No exchange rate holds at that moment. Add one first."))
+            return None
+        try:
+            basis = DollarBasis(dollars, data["markup_percent"], rate.rial_per_dollar, rate.valid_from)
+            price = basis.in_rial()
+            for later in rates.at_later_rates(basis, moment):
+                later.in_rial()
+        except ValueError:
+            self.add_error(None, _("This price is beyond what the system can charge."))
+            return None
+        self.instance.dollar_basis = dollar_basis.stored(basis)
+        return price
+
+
 def _given(data: dict[str, Any], names: dict[str, str]) -> dict[str, int]:
     return {component: data[name] for component, name in names.items() if data.get(name) is not None}
 
 
-def initial(price: PriceQuote) -> dict[str, str]:
+def toman_text(rial: int) -> str:
+    toman, tenth = divmod(rial, RIAL_PER_TOMAN)
+    return f"{toman:,}.{tenth}" if tenth else f"{toman:,}"
+
+
+def initial_in_dollars(basis: DollarBasis) -> dict[str, str]:
+    percent = price_entry.dollars_text(basis.markup_basis_points * 10_000)
+    return {**initial(basis.dollars, text=price_entry.dollars_text), "markup_percent": percent}
+
+
+def initial(price: PriceQuote, *, text: Callable[[int], str] = toman_text) -> dict[str, str]:
     """What the form shows of a list that is to be changed."""
-    shown = {OWN[component]: _toman(rial) for component, rial in price.own.items()}
+    shown = {OWN[component]: text(amount) for component, amount in price.own.items()}
     for number, tier in enumerate(price.tiers, start=1):
         shown[f"tier{number}_above"] = f"{tier.above_tokens:,}"
-        shown |= {BY_TIER[number][component]: _toman(rial) for component, rial in tier.rial.items()}
+        shown |= {BY_TIER[number][component]: text(amount) for component, amount in tier.rial.items()}
     for number, image in enumerate(price.images, start=1):
         shown[f"image{number}_size"], shown[f"image{number}_quality"] = image.size, image.quality
-        shown[f"image{number}_toman"] = _toman(image.rial)
+        shown[f"image{number}_toman"] = text(image.rial)
     return shown
 
 
-def fieldsets() -> list[tuple[Any, dict[str, Any]]]:
+def fieldsets(*, in_dollars: bool) -> list[tuple[Any, dict[str, Any]]]:
     """The form as the admin lays it out."""
     per_million = [name for name in COMPONENTS if name not in PER_PIECE]
     each = [name for name in COMPONENTS if name in PER_PIECE]
@@ -153,12 +234,14 @@ def fieldsets() -> list[tuple[Any, dict[str, Any]]]:
         return [tuple(field_name(component, tier) for component in line) for line in lines]
 
     first = ["model", "valid_from", "confirm_jump", "confirm_free"]
+    if in_dollars:
+        first.insert(2, "markup_percent")
     hint = _("An empty field of the tier: what holds below it holds in it as well.")
     kinds = [tuple(f"image{number}_{part}" for part in ("size", "quality", "toman")) for number in IMAGES]
     return [
         (None, {"fields": first}),
         (
-            _("Toman per million"),
+            _("US dollars per million") if in_dollars else _("Toman per million"),
             {
                 "description": _(
                     "Without a price of its own, a part costs what the whole does: cached input, cache writes, audio "
@@ -167,7 +250,7 @@ def fieldsets() -> list[tuple[Any, dict[str, Any]]]:
                 "fields": rows()[:3],
             },
         ),
-        (_("Toman for one"), {"fields": rows()[3:]}),
+        (_("US dollars for one") if in_dollars else _("Toman for one"), {"fields": rows()[3:]}),
         *(
             (
                 _("Long prompts %(number)s") % {"number": tier},
@@ -181,8 +264,3 @@ def fieldsets() -> list[tuple[Any, dict[str, Any]]]:
         ),
         (_("Images by size and quality"), {"classes": ["collapse"], "fields": kinds}),
     ]
-
-
-def _toman(rial: int) -> str:
-    toman, tenth = divmod(rial, RIAL_PER_TOMAN)
-    return f"{toman:,}.{tenth}" if tenth else f"{toman:,}"

@@ -16,8 +16,27 @@ Kind = TypeVar("Kind")
 
 def further_of(price: PriceQuote) -> dict[str, Any] | None:
     """What the three columns do not hold."""
+    return _parts(price, dict(price.further)) or None
+
+
+def document(price: PriceQuote) -> dict[str, Any]:
+    """A list that has no columns: `components` are all of them."""
+    return _parts(price, dict(price.own))
+
+
+def read_document(value: Any) -> PriceQuote:
+    """Raises ValueError on what has another shape."""
+    parts = _object(value, "components", "tiers", "images")
+    own = _components(parts.get("components", {}))
+    if "input" not in own:
+        raise ValueError("A price list needs a price of input.")
+    further = {name: rial for name, rial in own.items() if name not in PLAIN}
+    return read(own["input"], own.get("output", 0), own.get("cached_input"), {**parts, "components": further})
+
+
+def _parts(price: PriceQuote, components: dict[str, int]) -> dict[str, Any]:
     parts = {
-        "components": dict(price.further),
+        "components": components,
         "tiers": [{"above_tokens": tier.above_tokens, "components": dict(tier.rial)} for tier in price.tiers],
         "images": [
             {
@@ -28,7 +47,7 @@ def further_of(price: PriceQuote) -> dict[str, Any] | None:
             for image in price.images
         ],
     }
-    return {name: part for name, part in parts.items() if part} or None
+    return {name: part for name, part in parts.items() if part}
 
 
 def columns(price: PriceQuote) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.formats import number_text
+from proxy.catalogue.dollar_basis import DollarBasis
+from proxy.catalogue.price_entry import dollars_text
 from proxy.catalogue.price_quote import PER_PIECE, PLAIN, Place, PriceQuote
 from proxy.catalogue.price_rules import Jump
 from wallet.money import micro_from_rial
@@ -72,6 +74,18 @@ def further_text(price: PriceQuote) -> str:
             if place.above_tokens or place.component not in PLAIN
         }
     )
+
+
+def basis_text(basis: DollarBasis) -> str:
+    """What a list in dollars was made of."""
+    return gettext(
+        "input %(input)s and output %(output)s US dollars, plus %(markup)s per cent, at %(rate)s Rial"
+    ) % {
+        "input": dollars_text(basis.dollars.input_rial_per_million),
+        "output": dollars_text(basis.dollars.output_rial_per_million),
+        "markup": dollars_text(basis.markup_basis_points * 10_000),
+        "rate": number_text(basis.rial_per_dollar, language=get_language()),
+    }
 
 
 def jump_text(jumps: list[Jump]) -> str:

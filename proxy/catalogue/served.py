@@ -9,11 +9,13 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from proxy.catalogue import price_shape, quirks, secrets
+from proxy.catalogue import dollar_basis, price_shape, quirks, secrets, upstream_price
+from proxy.catalogue.dollar_basis import DollarBasis
 from proxy.catalogue.models import LanguageModel, Price, PriceColumns, Route, Upstream
 from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.tokens import TokenRates
+from proxy.catalogue.upstream_price import UpstreamPrice
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class ServedRoute:
     max_in_flight: int | None
     priority: int
     weight: int
+    upstream_price: UpstreamPrice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class ServedModel:
     price: PriceQuote
     price_list_id: int | None
     routes: tuple[ServedRoute, ...]
+    dollar_basis: DollarBasis | None = None
 
     @property
     def longest_prompt_tokens(self) -> int:
@@ -233,6 +237,7 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
         price=quote(price),
         price_list_id=price.pk,
         routes=tuple(routes),
+        dollar_basis=dollar_basis.read(price.dollar_basis),
     )
 
 
@@ -261,7 +266,16 @@ def _route(route: Route) -> ServedRoute:
         max_in_flight=upstream.max_in_flight,
         priority=route.priority,
         weight=route.weight,
+        upstream_price=_upstream_price(route),
     )
+
+
+def _upstream_price(route: Route) -> UpstreamPrice | None:
+    try:
+        return upstream_price.read(route.upstream_prices)
+    except ValueError as error:  # no reason to serve nobody
+        logger.error("What %s costs is not known: %s", route.upstream.name, error)  # noqa: TRY400 - likewise
+        return None
 
 
 def quote(price: PriceColumns) -> PriceQuote:

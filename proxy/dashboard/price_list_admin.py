@@ -6,11 +6,11 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from proxy.catalogue import offers, price_list_form
+from proxy.catalogue import dollar_basis, offers, price_list_form, rates
 from proxy.catalogue.models import LanguageModel, Price
 from proxy.catalogue.price_admin import AddOnly, let_wait
 from proxy.catalogue.price_form import ShownPrices
-from proxy.catalogue.price_list_form import PriceListForm
+from proxy.catalogue.price_list_form import DollarListForm, PriceListForm
 from proxy.catalogue.price_wording import price_text
 from proxy.catalogue.served import quote
 from proxy.usage import repricing
@@ -20,7 +20,6 @@ from proxy.usage import repricing
 class PriceAdmin(AddOnly, ShownPrices, admin.ModelAdmin):  # type: ignore[type-arg]
     """A list is never edited: the form that begins with the present one (`?model=`) makes the next."""
 
-    form = PriceListForm
     list_display = shown = (
         "model",
         "valid_from",
@@ -28,12 +27,21 @@ class PriceAdmin(AddOnly, ShownPrices, admin.ModelAdmin):  # type: ignore[type-a
         "output_toman",
         "cached_input_toman",
         "further_prices",
+        "in_dollars",
     )
     list_filter = ("model",)
     list_select_related = ("model",)
 
     def get_fieldsets(self, request: HttpRequest, obj: Price | None = None) -> Any:
-        return price_list_form.fieldsets() if obj is None else [(None, {"fields": self.shown})]
+        if obj is not None:
+            return [(None, {"fields": self.shown})]
+        return price_list_form.fieldsets(in_dollars=_in_dollars(request))
+
+    def get_form(
+        self, request: HttpRequest, obj: Price | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = DollarListForm if obj is None and _in_dollars(request) else PriceListForm
+        return super().get_form(request, obj, change=change, **{"form": form, **kwargs})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Price | None = None) -> Any:
         return () if obj is None else self.shown
@@ -44,7 +52,10 @@ class PriceAdmin(AddOnly, ShownPrices, admin.ModelAdmin):  # type: ignore[type-a
         if model_id.isdecimal() and len(model_id) < 19:
             model = LanguageModel(pk=int(model_id))
             current = offers.current_price(model=model, now=timezone.now())
-            if current is not None:
+            basis = None if current is None else dollar_basis.read(current.dollar_basis)
+            if _in_dollars(request):
+                initial |= {} if basis is None else price_list_form.initial_in_dollars(basis)
+            elif current is not None:
                 initial |= price_list_form.initial(quote(current))
         return initial
 
@@ -70,7 +81,12 @@ class PriceAdmin(AddOnly, ShownPrices, admin.ModelAdmin):  # type: ignore[type-a
         if form.waits:
             let_wait(self, request, obj)
         else:
+            basis = dollar_basis.read(obj.dollar_basis)
+            if basis is not None:
+                LanguageModel.objects.select_for_update(no_key=True).get(pk=obj.model_id)
+                rates.check(basis, obj.valid_from)
             super().save_model(request, obj, form, change)
+            rates.follow(obj)
 
     def log_addition(self, request: HttpRequest, obj: Price, message: Any) -> Any:
         return super().log_addition(request, obj, message) if obj.pk else None
@@ -81,3 +97,7 @@ class PriceAdmin(AddOnly, ShownPrices, admin.ModelAdmin):  # type: ignore[type-a
         if obj.pk:
             return super().response_add(request, obj, post_url_continue)
         return self.response_post_save_add(request, obj)  # says nothing of a price that was added
+
+
+def _in_dollars(request: HttpRequest) -> bool:
+    return request.GET.get("basis") == "dollars"

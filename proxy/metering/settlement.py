@@ -11,6 +11,7 @@ import psycopg
 from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
+from proxy.catalogue import upstream_price
 from proxy.catalogue.learning import LEAP_MAX, Learning
 from proxy.catalogue.pricing import Usage, cost_micro, worst_case_micro
 from proxy.catalogue.served import ServedModel, ServedRoute
@@ -242,7 +243,11 @@ class Metered:
             "uncovered_micro": full_micro - captured_micro,
             "first_byte_ms": self.first_byte_ms,
             "total_ms": self._elapsed_ms(),
-            "upstream_cost_nanodollars": upstream_cost_nanodollars,
+            **upstream_price.cost_columns(
+                self.route.upstream_price if is_billed else None,
+                usage,
+                reported_nanodollars=upstream_cost_nanodollars,
+            ),
         }
         if full_micro > captured_micro:
             UNCOVERED.labels(self.route.upstream_name).inc(full_micro - captured_micro)

@@ -27,8 +27,7 @@ def _recomputed(query: str) -> Iterator[Row]:
         cursor.execute(query)
         for record_id, user_id, model, list_id, prompt, cached, completion, further, charged in cursor:
             if list_id not in lists:
-                price = Price.objects.filter(pk=list_id).select_related("model").first()
-                lists[list_id] = None if price is None else (price.model.model_id, quote(price))
+                lists[list_id] = _list(list_id)
             found = {"id": record_id, "user_id": user_id, "price_list_id": list_id, "charged_micro": charged}
             known = lists[list_id]
             if known is None or known[0] != model:
@@ -46,6 +45,15 @@ def _recomputed(query: str) -> Iterator[Row]:
                 continue
             if (cost := cost_micro(usage, known[1], units)) != charged:
                 yield {**found, "cost_micro": cost}
+
+
+def _list(list_id: int) -> tuple[str, PriceQuote] | None:
+    """A stored list and the id of its model; None where there is none that can be read."""
+    price = Price.objects.filter(pk=list_id).select_related("model").first()
+    try:
+        return None if price is None else (price.model.model_id, quote(price))
+    except ValueError:
+        return None
 
 
 def _sampled() -> Iterator[Row]:

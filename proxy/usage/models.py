@@ -57,8 +57,10 @@ class UsageRecord(models.Model):
     uncovered_micro = models.PositiveBigIntegerField(_("uncovered"), default=0)
     first_byte_ms = models.PositiveIntegerField(_("first byte, ms"), null=True)
     total_ms = models.PositiveIntegerField(_("total, ms"))
-    # What upstream says that the request costs the operator, where it does. Never shown to a customer.
+    # What the request costs the operator: what upstream says, else what its route's prices make of it. Never shown to
+    # a customer.
     upstream_cost_nanodollars = models.PositiveBigIntegerField(_("upstream's cost, nanodollars"), null=True)
+    upstream_cost_micro = models.PositiveBigIntegerField(_("upstream's cost, micro-Rial"), null=True)
 
     class Meta:
         verbose_name = _("usage record")

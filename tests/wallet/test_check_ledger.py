@@ -155,6 +155,14 @@ def test_a_cost_that_does_not_follow_from_its_list_is_reported(
     assert not said or said in found[0].detail
 
 
+@pytest.mark.django_db
+def test_a_record_whose_list_cannot_be_read_is_reported() -> None:
+    price = PriceFactory.create(further={"of": "a later version"})
+    charged = UsageRecordFactory.create(model=price.model.model_id, price_list_id=price.pk)
+    found = [finding for finding in integrity.run([EVERY_COST]) if str(charged.pk) in finding.detail]
+    assert "no price list of its model" in found[0].detail
+
+
 def test_all_records_are_looked_at_when_that_is_asked_for(
     committed_db: None, only: Callable[[str], None]
 ) -> None:

@@ -102,8 +102,10 @@ def _record(found: Explanation, record: UsageRecord) -> list[str]:
         )
     if record.upstream_cost_nanodollars is not None:
         lines.append(
-            f"Upstream:  it reports a cost of {record.upstream_cost_nanodollars / 10**9:.9f} US dollars"
+            f"Upstream:  it costs the operator {record.upstream_cost_nanodollars / 10**9:.9f} US dollars"
         )
+    if record.upstream_cost_micro is not None:
+        lines.append(f"Upstream:  it costs the operator {_toman(record.upstream_cost_micro)}")
     return lines
 
 

@@ -98,7 +98,8 @@ def add_model(
         api_key_encrypted=secrets.encrypt("sk-upstream-secret"),
         on_disconnect=on_disconnect,
     )
-    Route.objects.create(model=model, upstream=row, upstream_model="up-model")
+    costs = {"currency": "usd", "components": {"input": 2_500_000, "output": 10_000_000}} if further else None
+    Route.objects.create(model=model, upstream=row, upstream_model="up-model", upstream_prices=costs)
 
 
 @dataclass

@@ -64,3 +64,11 @@ def test_a_plain_request_keeps_its_list_and_nothing_more(caller: Caller) -> None
     record = caller.usage()
     assert record.quantities is None
     assert Price.objects.get(pk=record.price_list_id or 0).model.model_id == MODEL
+
+
+def test_a_record_keeps_what_the_request_cost_the_operator(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = answer_whole(usage={"prompt_tokens": 5, "completion_tokens": 9})
+    caller.ask(model=WHOLE_LIST_MODEL)
+    record = caller.usage()
+    assert record.upstream_cost_nanodollars == 5 * 2_500 + 9 * 10_000
+    assert record.upstream_cost_micro is None
