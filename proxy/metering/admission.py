@@ -10,12 +10,12 @@ from django.conf import settings
 from keys.lookup import KeyIdentity
 from proxy.catalogue import pricing
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
-from proxy.catalogue.served import CatalogueCache, ServedModel
+from proxy.catalogue.served import CatalogueCache, ServedModel, ServedRoute
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
 from proxy.errors import APIError, unavailable
 from proxy.metering.endpoint import MeteredRequest
 from proxy.metering.settlement import Metered
-from wallet.ledger.holds import BudgetReached, NotCovered, WalletFrozen
+from wallet.ledger.holds import BudgetReached, HoldGone, LedgerUnavailable, NotCovered, WalletFrozen
 from wallet.money import MICRO_PER_TOMAN
 
 if TYPE_CHECKING:
@@ -108,6 +108,30 @@ async def hold(metered: Metered) -> None:
     else:
         metered.output_max = metered.output_bound
         metered.output_limit = min(asked, metered.output_bound // answers)
+
+
+async def hold_for(metered: Metered, route: ServedRoute) -> None:
+    """Holds what the prompt may be more at this upstream than at those that are asked first, for the same output.
+
+    Raises APIError insufficient_balance, key_limit_reached, wallet_frozen, service_unavailable.
+    """
+    if metered.prefixes is None or (bound := metered.prefixes.bound_at(route)) <= metered.prompt_bound:
+        return
+    metered.prompt_bound = bound
+    amount_micro = pricing.worst_case_micro(bound, metered.output_bound, metered.model.price)
+    if amount_micro <= metered.held_micro:
+        return
+    try:
+        with _refusals(metered, amount_micro):
+            metered.held_micro = await metered.holds.extend(
+                hold_id=metered.request_id,
+                wallet_id=metered.key.wallet_id,
+                held_micro=metered.held_micro,
+                amount_micro=amount_micro,
+                minimum_micro=amount_micro,
+            )
+    except (LedgerUnavailable, HoldGone) as error:
+        raise unavailable() from error
 
 
 async def extend(metered: Metered, *, needed: int) -> None:

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy.catalogue.served import ServedRoute
-from proxy.errors import busy, unavailable, upstream_error
+from proxy.errors import APIError, busy, unavailable, upstream_error
 from proxy.metering import admission
 from proxy.metering.admission import PricedRequest
 from proxy.metering.endpoint import BadAnswer, WholeAnswer
@@ -94,6 +94,9 @@ class MeteredCall:
             raise busy() from error
         except LedgerUnavailable as error:
             raise unavailable() from error
+        except APIError as error:  # no more could be held for another upstream
+            await metered.void(outcome=Outcome.INTERRUPTED, status=error.status)
+            raise
         except asyncio.CancelledError:
             left = self._client_has_left
             outcome = Outcome.CLIENT_LEFT if left else Outcome.INTERRUPTED
@@ -117,6 +120,7 @@ class MeteredCall:
     async def _attempt(self, route: ServedRoute) -> WholeAnswer | Relay:
         request, metered, deadline = self._request, self._metered, self._deadline
         metered.route = route
+        await admission.hold_for(metered, route)
         first_by = asyncio.get_running_loop().time() + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
         response = await self._runtime.upstreams.send(
             route,

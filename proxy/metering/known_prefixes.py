@@ -3,7 +3,8 @@
 Each turn of a conversation sends all turns before it again, and a bound from bytes is some four times the truth. So
 what an upstream reports for a long prompt is kept for an hour (proxy/limits/prefix_store.py), under a keyed hash of all
 that the prompt was made of, without its text or its length. A later request of the same account and model, for the same
-upstream, is bounded by the tokens of the longest such prefix and the bound of the messages after it. A template may
+upstream, is bounded by the tokens of the longest such prefix and the bound of the messages after it; where another
+upstream has to step in, what its bound is above that is held before it is asked. A template may
 write as much anew for those as for any request: its share is in that bound, beside the bytes of each message's JSON.
 
 Losing what is kept costs precision, never money. A count above such a bound raises the alarm that others raise, and is
@@ -14,7 +15,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -51,37 +52,38 @@ class KnownPrefixes:
     model: ServedModel
     names: list[list[str]]
     found: "asyncio.Future[Found]"
-    near_bound: int | None = None
+    plain: int = 0
+    bounds: list[int] = field(default_factory=list)  # by route
 
     async def bound(self) -> int:
-        """Never below the truth, in tokens, whichever of the model's routes serves."""
-        plain = self.request.prompt_bound(self.model)
+        """Never below the truth, in tokens, at the routes that are asked first; at others see `bound_at`."""
+        routes, each = self.model.routes, len(self.names[0])
+        self.plain = self.request.prompt_bound(self.model)
         try:
             found = await self.found
         except Unavailable as error:
             error.with_traceback(None)  # whose frames hold this object
-            return plain
-        each = len(self.names[0])
-        bounds = [
-            self._bound_by(found[start : start + each]) or plain for start in range(0, len(found), each)
-        ]
-        if (highest := max(bounds)) >= plain:
-            return plain
-        self.near_bound = highest
-        return highest
+            found = [None] * (each * len(routes))
+        self.bounds = [self._bound_by(found[start : start + each]) for start in range(0, len(found), each)]
+        first = routes[0].priority
+        return max(bound for route, bound in zip(routes, self.bounds, strict=True) if route.priority == first)
 
-    def _bound_by(self, found: Found) -> int | None:
+    def bound_at(self, route: ServedRoute) -> int:
+        return self.bounds[self.model.routes.index(route)]
+
+    def _bound_by(self, found: Found) -> int:
         """By the longest prefix of which one upstream's count was found."""
         for shorter, tokens in enumerate(reversed(found)):
             if tokens is not None:
                 length = self.conversation.length - shorter
-                return int(tokens) + self.conversation.bound_after(length, self.model)
-        return None
+                return min(int(tokens) + self.conversation.bound_after(length, self.model), self.plain)
+        return self.plain
 
     def counted(self, route: ServedRoute, tokens: int) -> None:
         """Keeps what an upstream reported for this prompt."""
         self.store.keep(self.user_id, self.names[self.model.routes.index(route)][-1], tokens)
-        if self.near_bound is None or tokens <= self.near_bound:
+        bound = self.bound_at(route)
+        if tokens <= bound or bound >= self.plain:  # the plain bound has an alarm of its own
             return
         self.store.doubt(self.model.model_id, route.upstream_id)
         EXCEEDED.labels(self.model.model_id, "known_prefix").inc()
@@ -90,7 +92,7 @@ class KnownPrefixes:
             extra={
                 "model": self.model.model_id,
                 "upstream": route.upstream_name,
-                "bound": self.near_bound,
+                "bound": bound,
                 "tokens": tokens,
             },
         )

@@ -32,6 +32,7 @@ from tests.fake_upstream import (
 )
 from tests.live import WebProcess, eventually, free_port, web_process
 from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, MAX_OUTPUT, OUTPUT_PRICE, Caller
+from wallet.ledger.models import Hold
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
 MODELS = 100
@@ -609,3 +610,51 @@ def test_one_process_runs_no_more_than_it_may_and_no_call_longer_than_it_may(
     usage = caller.usage()  # what was cut off here is paid for as it was relayed
     assert (usage.outcome, usage.billed_by) == ("completed", "estimate")
     assert usage.cost_micro > 0
+
+
+LONG: list[Any] = [{"role": "user", "content": "one two " * 6_000}]  # 48 kB
+LONGER = [*LONG, {"role": "assistant", "content": "three"}, {"role": "user", "content": "four"}]
+PLAIN, COUNTED = 48_000, 12_000  # tokens that it may be, and is
+
+
+def ask_first_turn(caller: Caller, upstream: FakeUpstream, model: str) -> None:
+    upstream.script = answer_whole(
+        usage={"prompt_tokens": COUNTED, "completion_tokens": 9, "total_tokens": COUNTED + 9}
+    )
+    assert caller.ask(model=model, messages=LONG, max_tokens=10).status_code == 200
+    upstream.script = respond(500, {"error": {"message": "broken"}})
+
+
+def test_a_prompt_that_another_upstream_has_not_counted_is_held_for_before_it_is_asked(
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+) -> None:
+    model, looked = f"pair-{fresh}", threading.Event()
+    ask_first_turn(caller, upstream, model)
+    usage = {"prompt_tokens": 3 * COUNTED, "completion_tokens": 2, "total_tokens": 3 * COUNTED + 2}
+    second.script = stream_events(STREAM[1], looked, *STREAM[2:4], chunk(None, usage=usage), STREAM[5])
+    body = {"model": model, "messages": LONGER, "stream": True, "max_tokens": 10}
+    with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
+        parts = response.iter_raw()
+        next(parts)
+        held = Hold.objects.get(wallet=caller.wallet).amount_micro
+        looked.set()
+        assert b"".join(parts).endswith(b"[DONE]\n\n")
+    assert PLAIN * INPUT_PRICE < held < 1.1 * PLAIN * INPUT_PRICE
+    record = UsageRecord.objects.get(pk=response.headers["x-request-id"])
+    assert (record.prompt_tokens, record.uncovered_micro) == (3 * COUNTED, 0)
+
+
+def test_what_the_wallet_does_not_cover_at_another_upstream_is_not_asked_of_it(
+    make_caller: Any, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+) -> None:
+    caller, model = make_caller(credit_micro=PLAIN * 12 // 10 * INPUT_PRICE), f"pair-{fresh}"
+    ask_first_turn(caller, upstream, model)
+    before = caller.balance()
+    refused = caller.ask(model=model, messages=LONGER, max_tokens=10)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (402, "insufficient_balance")
+    assert refused.json()["error"]["required_toman"] > refused.json()["error"]["available_toman"]
+    assert len(upstream.requests) == 2
+    assert second.requests == []
+    assert caller.balance() == before
+    record = UsageRecord.objects.get(pk=refused.headers["x-request-id"])
+    assert (record.outcome, record.status, record.cost_micro) == ("interrupted", 402, 0)

@@ -117,12 +117,21 @@ async def test_a_new_pepper_forgets_everything(store: PrefixStore, settings: Any
     assert await bound(store, request(SECOND)) > 100_000
 
 
-async def test_every_upstream_that_may_serve_has_to_have_counted(store: PrefixStore) -> None:
-    both = served_model(routes=ROUTES, context_tokens=10**6)
+async def test_of_upstreams_that_share_the_traffic_each_has_to_have_counted(store: PrefixStore) -> None:
+    both = served_model(routes=(ROUTES[0], served_route(2)), context_tokens=10**6)
     await count(store, request(FIRST), TOKENS, model=both)
     assert await bound(store, request(SECOND), model=both) > 100_000
     await count(store, request(FIRST), 2 * TOKENS, model=both, by=1)
     assert 2 * TOKENS < await bound(store, request(SECOND), model=both) < 2 * TOKENS + 300
+
+
+async def test_an_upstream_that_waits_behind_the_first_is_bounded_apart(store: PrefixStore) -> None:
+    both = served_model(routes=ROUTES, context_tokens=10**6)
+    await count(store, request(FIRST), TOKENS, model=both)
+    known = look_up(store, request(SECOND), model=both)
+    assert known is not None
+    assert await known.bound() == known.bound_at(ROUTES[0]) < TOKENS + 300
+    assert known.bound_at(ROUTES[1]) > 100_000
 
 
 async def test_what_would_be_above_the_plain_bound_is_not_used(store: PrefixStore) -> None:
