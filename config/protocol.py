@@ -6,6 +6,7 @@ the protocol is ignored. Bytes that follow a whole request and are none themselv
 
 import asyncio
 import logging
+from itertools import chain
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -150,7 +151,7 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # parsed once more
         version = self.parser.get_http_version()
-        head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        head_bytes = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
         if version not in VERSIONS or head_bytes > HEAD_MAX_BYTES:  # a long one may arrive in one piece
             raise NotServed
         url = httptools.parse_url(self.url)

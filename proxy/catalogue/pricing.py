@@ -6,6 +6,7 @@ of products. The bounds below keep the cost of any one request inside PostgreSQL
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from proxy.catalogue.price_quote import COMPLETION, COMPONENTS, PER_PIECE, PROMPT, PriceQuote
 from wallet.money import MICRO_PER_RIAL
@@ -35,6 +36,10 @@ CHARGED_AS: Mapping[str, str] = {
 }
 
 
+_parts = attrgetter(*PROMPT_PARTS, *COMPLETION_PARTS)
+NO_PARTS = (0,) * len((*PROMPT_PARTS, *COMPLETION_PARTS))  # of most requests
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one request. Prompt and completion include their parts, which are clamped into them in their order.
@@ -58,8 +63,9 @@ class Usage:
         for tokens in (self.prompt_tokens, self.completion_tokens):
             if type(tokens) is not int or not 0 <= tokens <= TOKENS_MAX:
                 raise ValueError(f"{tokens!r} is no number of tokens.")
-        self._clamp(self.prompt_tokens, PROMPT_PARTS)
-        self._clamp(self.completion_tokens, COMPLETION_PARTS)
+        if _parts(self) != NO_PARTS:
+            self._clamp(self.prompt_tokens, PROMPT_PARTS)
+            self._clamp(self.completion_tokens, COMPLETION_PARTS)
 
     def _clamp(self, left: int, names: tuple[str, ...]) -> None:
         for name in names:
@@ -131,14 +137,15 @@ def cost_micro(usage: Usage, price: PriceQuote, units: Units = NO_UNITS) -> int:
 
 def itemise(usage: Usage, price: PriceQuote, units: Units = NO_UNITS) -> list[Item]:
     """The items of a cost, which are its sum: input, output, and every other component of which there was any."""
-    parts = {name: part for name in (*PROMPT_PARTS, *COMPLETION_PARTS) if (part := getattr(usage, name))}
+    quantities = {"input": usage.prompt_tokens, "output": usage.completion_tokens} | _beside_tokens(units)
+    if _parts(usage) != NO_PARTS:
+        for whole, names in (("input", PROMPT_PARTS), ("output", COMPLETION_PARTS)):
+            for name in names:
+                if part := getattr(usage, name):
+                    quantities[whole] -= part
+                    quantities[CHARGED_AS[name]] = part
     return items(
-        {
-            "input": usage.prompt_tokens - sum(parts.get(name, 0) for name in PROMPT_PARTS),
-            "output": usage.completion_tokens - sum(parts.get(name, 0) for name in COMPLETION_PARTS),
-            **{CHARGED_AS[name]: part for name, part in parts.items()},
-            **_beside_tokens(units),
-        },
+        quantities,
         price,
         prompt_tokens=usage.prompt_tokens,
         image_size=units.image_size,
@@ -224,6 +231,8 @@ def _bounds(prompt_tokens: int, price: PriceQuote, units: Units) -> Sequence[tup
 
 
 def _beside_tokens(units: Units) -> dict[str, int]:
+    if units is NO_UNITS:
+        return {"request": 1}
     found = {
         CHARGED_AS[name]: count
         for name in ("characters", "images", "audio_seconds", "pages")

@@ -31,7 +31,8 @@ class APIRequest:
         self.path: str = scope["path"]
         self.id = uuid.uuid7()
         self.auth: KeyIdentity | None = None
-        self.extra_headers: dict[str, str] = {"x-request-id": self.id.hex}
+        self.id_text: str = self.id.hex
+        self.extra_headers: dict[str, str] = {"x-request-id": self.id_text}
         self.is_counted = False  # by its key's limits
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
 

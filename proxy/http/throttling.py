@@ -28,7 +28,7 @@ class KeyThrottle(BaseThrottle):
         admission = await runtime.current().limiter.admit(
             user_id=key.user_id,
             key_id=key.key_id,
-            request_id=request.id.hex,
+            request_id=request.id_text,
             limits=limits,
             ceiling=ceiling(key),
             tokens=view.prompt_estimate,
@@ -55,7 +55,7 @@ def release(request: APIRequest, key: KeyIdentity) -> None:
     """Ends a request that was let in and came to nothing: it keeps its place in the window and no tokens."""
     if request.is_counted:
         runtime.current().limiter.finish(
-            user_id=key.user_id, key_id=key.key_id, request_id=request.id.hex, estimate=0, tokens=0
+            user_id=key.user_id, key_id=key.key_id, request_id=request.id_text, estimate=0, tokens=0
         )
 
 

@@ -101,8 +101,7 @@ class ScriptQueue:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
                 try:
-                    async with asyncio.timeout(TIMEOUT_SECONDS):
-                        replies = await self._send(batch)
+                    replies = await self._send(batch)
                 except Exception as error:
                     # Any exception: a Cluster's client has some that are no RedisError, and no caller may hang. Calls
                     # that came meanwhile would wait for the same fault.
@@ -115,23 +114,26 @@ class ScriptQueue:
             self._sender = None
 
     async def _send(self, batch: list[_Call]) -> list[Any]:
-        replies = await self._pipeline([("EVALSHA", call.script.sha, *call.arguments) for call in batch])
+        by = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
+        commands: list[tuple[Any, ...]] = [("EVALSHA", call.script.sha, *call.arguments) for call in batch]
+        replies = await self._pipeline(commands, by)
         unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:  # to a server that was started anew, say: EVAL teaches it the script
             taught = await self._pipeline(
-                [("EVAL", batch[number].script.source, *batch[number].arguments) for number in unknown]
+                [("EVAL", batch[number].script.source, *batch[number].arguments) for number in unknown], by
             )
             for number, reply in zip(unknown, taught, strict=True):
                 replies[number] = reply
         return replies
 
-    async def _pipeline(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def _pipeline(self, commands: list[tuple[Any, ...]], by: float) -> list[Any]:
         if isinstance(self._client, Server):
-            return await self._client.pipelines.run(commands)
+            return await self._client.pipelines.run(commands, by=by)
         pipeline: Any = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        async with asyncio.timeout_at(by):
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
         return replies
 
 

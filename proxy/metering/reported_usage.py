@@ -161,24 +161,31 @@ def combined(reports: list[Report]) -> Report | None:
 
 
 def believed(
-    report: Usage | None, estimate: Usage, *, at_least: int, at_most: tuple[int, int], final: bool
+    report: Usage | None,
+    estimate: tuple[int, int],
+    *,
+    at_least: int,
+    at_most: tuple[int, int],
+    final: bool,
 ) -> Usage:
     """What is billed: the report where it is an upstream's last word and can be true, to the token.
+
+    The `estimate` is of prompt and completion.
 
     Completion tokens below `at_least` are no report, nor is a prompt of none, nor what is beyond `at_most` (prompt and
     completion). A report that was not the last word, because somebody left or the answer went on after it, may lack
     what came since: then the larger counts, component by component.
     """
     if report is None or report.completion_tokens < at_least or not report.prompt_tokens:
-        return estimate
+        return Usage(*estimate)
     if report.prompt_tokens > at_most[0] or report.completion_tokens > at_most[1]:
-        return estimate
+        return Usage(*estimate)
     if final:
         return report
     return replace(
         report,
-        prompt_tokens=max(report.prompt_tokens, estimate.prompt_tokens),
-        completion_tokens=max(report.completion_tokens, estimate.completion_tokens),
+        prompt_tokens=max(report.prompt_tokens, estimate[0]),
+        completion_tokens=max(report.completion_tokens, estimate[1]),
     )
 
 

@@ -110,7 +110,7 @@ class Metered:
         reported = report.usage if report is not None and request.is_reported_by(self.route) else None
         usage = reported_usage.believed(
             reported,
-            Usage(request.prompt_estimate, size.estimate),
+            (request.prompt_estimate, size.estimate),
             at_least=size.at_least,
             at_most=self._believable,
             final=final,

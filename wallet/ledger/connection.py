@@ -14,6 +14,7 @@ from psycopg import adapt
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
+STATEMENT_SECONDS = 20.0
 CANCEL_SECONDS = 5.0
 
 
@@ -29,18 +30,23 @@ class LedgerConnection(psycopg.AsyncConnection[Any]):
     async def ask(self, sql: str, parameters: dict[str, bytes]) -> list[tuple[Any, ...]]:
         """The rows of a statement with parameters `%(name)s`, which are texts of no type. Raises psycopg.Error.
 
-        Prepared, unless `prepare_threshold` is None. One that is cancelled is so in the server, too.
+        Prepared, unless `prepare_threshold` is None. Takes STATEMENT_SECONDS at most: TimeoutError. One that is
+        cancelled, or takes longer, is cancelled in the server, too.
         """
         numbered, values = _numbered(sql, tuple(parameters)), list(parameters.values())
+        # A timer of the loop's costs a fifth of what `asyncio.timeout` costs.
+        patience = asyncio.get_running_loop().call_later(STATEMENT_SECONDS, self._too_late)
         try:
             if self.prepare_threshold is None:
                 self.pgconn.send_query_params(numbered, values)
             else:
                 self.pgconn.send_query_prepared(await self._prepared_name(numbered), values)
             result = await self._result()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, TimeoutError):
             await self._cancel()
             raise
+        finally:
+            patience.cancel()
         rows = adapt.Transformer(self)
         rows.set_pgresult(result)
         return rows.load_rows(0, result.ntuples, tuple)
@@ -67,6 +73,7 @@ class LedgerConnection(psycopg.AsyncConnection[Any]):
             await answered
         finally:
             self._answered = None
+            del answered  # it may hold an error, whose trace holds this frame
         results, self._results = self._results, []
         if not results:
             raise self._broken or psycopg.InternalError("no result")
@@ -100,6 +107,10 @@ class LedgerConnection(psycopg.AsyncConnection[Any]):
             self._make_way()
         if self._answered is not None and not self._answered.done():
             self._answered.set_result(None)
+
+    def _too_late(self) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(TimeoutError("no answer in time"))
 
     async def _cancel(self) -> None:
         """As psycopg does in `wait`: what nobody waits for any more is not to be done later."""

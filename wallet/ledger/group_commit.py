@@ -43,7 +43,6 @@ Result = TypeVar("Result")
 
 MAX_BATCH = 500
 MAX_WAITING = 20_000
-BATCH_TIMEOUT_SECONDS = 20
 RECONNECT_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
 
@@ -175,8 +174,7 @@ class GroupCommit(Generic[Item, Result]):
             try:
                 connection = self._connection or await self._connect()
                 sent = True
-                async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
-                    results = await self._statement(connection, [waiting.item for waiting in batch])
+                results = await self._statement(connection, [waiting.item for waiting in batch])
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
                 await self._disconnect()
                 LOST.labels(self._name).inc()

@@ -35,9 +35,9 @@ def batches(queue: ScriptQueue, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     pipeline = queue._pipeline
 
-    async def counted(commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def counted(commands: list[tuple[Any, ...]], by: float) -> list[Any]:
         sizes.append(len(commands))
-        return await pipeline(commands)
+        return await pipeline(commands, by)
 
     monkeypatch.setattr(queue, "_pipeline", counted)
     return sizes
@@ -142,7 +142,7 @@ async def test_an_exception_that_nobody_foresaw_reaches_every_caller(
 ) -> None:
     """The Cluster's client raises some that are no RedisError; a caller must not wait for ever."""
 
-    async def fail(_commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def fail(_commands: list[tuple[Any, ...]], _by: float) -> list[Any]:
         raise LookupError("no such node")
 
     monkeypatch.setattr(queue, "_pipeline", fail)

@@ -235,7 +235,8 @@ def test_reports_of_choices_are_one() -> None:
     assert combined([]) is None
 
 
-ESTIMATE = Usage(50, 40)
+ESTIMATED = 50, 40
+ESTIMATE = Usage(*ESTIMATED)
 
 
 @pytest.mark.parametrize(
@@ -252,18 +253,18 @@ ESTIMATE = Usage(50, 40)
     ],
 )
 def test_what_is_believed(report: Usage | None, at_least: int, final: bool, billed: Usage) -> None:
-    assert believed(report, ESTIMATE, at_least=at_least, at_most=(1_000, 1_000), final=final) == billed
+    assert believed(report, ESTIMATED, at_least=at_least, at_most=(1_000, 1_000), final=final) == billed
 
 
 @pytest.mark.parametrize("report", [Usage(1_001, 1), Usage(1, 1_001), Usage(2**31 - 1, 2**31 - 1)])
 @pytest.mark.parametrize("final", [True, False])
 def test_what_is_far_beyond_the_request_is_no_report(report: Usage, final: bool) -> None:
-    assert believed(report, ESTIMATE, at_least=0, at_most=(1_000, 1_000), final=final) == ESTIMATE
+    assert believed(report, ESTIMATED, at_least=0, at_most=(1_000, 1_000), final=final) == ESTIMATE
 
 
 def test_a_report_that_was_not_the_last_word_keeps_its_parts() -> None:
     report = Usage(60, 30, 8, input_audio_tokens=5, reasoning_tokens=20)
-    billed = believed(report, ESTIMATE, at_least=30, at_most=(1_000, 1_000), final=False)
+    billed = believed(report, ESTIMATED, at_least=30, at_most=(1_000, 1_000), final=False)
     assert billed == Usage(60, 40, 8, input_audio_tokens=5, reasoning_tokens=20)
 
 
@@ -274,7 +275,7 @@ TOKENS = st.integers(0, 1000)
 def test_never_less_is_billed_than_certainly_was_made(
     prompt: int, completion: int, at_least: int, more: int, final: bool
 ) -> None:
-    estimate = Usage(50, at_least + more)  # an estimate is never below the measure
+    estimate = 50, at_least + more  # an estimate is never below the measure
     billed = believed(
         Usage(prompt, completion), estimate, at_least=at_least, at_most=(2_000, 2_000), final=final
     )

@@ -6,6 +6,7 @@ import datetime
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.exceptions
@@ -16,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from proxy.limits.valkey import Server as Client
 from proxy.limits.valkey import connect_server
+from proxy.wire.valkey import Command
 from tests.valkey_servers import Server
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -55,17 +57,21 @@ async def lost(client: Client) -> None:
             await asyncio.sleep(0.01)
 
 
+async def run(client: Client, commands: list[Command], *, seconds: float = 5) -> list[Any]:
+    return await client.pipelines.run(commands, by=asyncio.get_running_loop().time() + seconds)
+
+
 async def number(client: Client) -> int:
     """The connection's number at the server."""
-    (found,) = await client.pipelines.run([("CLIENT", "ID")])
+    (found,) = await run(client, [("CLIENT", "ID")])
     assert isinstance(found, int)
     return found
 
 
 async def test_replies_come_in_the_order_of_their_commands_with_refusals_among_them(valkey: Server) -> None:
     async with connected(valkey.url) as client:
-        first, refused, unknown, last = await client.pipelines.run(
-            [("ECHO", "é"), ("NONSENSE",), ("EVALSHA", "0" * 40, 0), ("INCRBY", "n", 7)]
+        first, refused, unknown, last = await run(
+            client, [("ECHO", "é"), ("NONSENSE",), ("EVALSHA", "0" * 40, 0), ("INCRBY", "n", 7)]
         )
         assert (first, last) == ("é".encode(), 7)
         assert type(refused) is redis.exceptions.ResponseError
@@ -83,7 +89,7 @@ async def test_user_password_and_database_are_those_of_the_url(valkey: Server) -
         admin.execute_command("CONFIG", "SET", "requirepass", "s3cret")
     for credentials, user in (("lim:p%40ss@", b"lim"), (":s3cret@", b"default")):
         async with connected(f"unix://{credentials}{valkey.folder}/socket?db=3") as client:
-            whoami, info = await client.pipelines.run([("ACL", "WHOAMI"), ("CLIENT", "INFO")])
+            whoami, info = await run(client, [("ACL", "WHOAMI"), ("CLIENT", "INFO")])
             assert whoami == user
             assert b" db=3 " in info
 
@@ -93,7 +99,7 @@ async def test_a_server_that_refuses_the_greeting_is_asked_nothing(valkey: Serve
     async with connected(url.format(valkey.folder)) as client:
         for _ in range(2):
             with pytest.raises(redis.exceptions.ResponseError):
-                await client.pipelines.run([("INCR", "asked")])
+                await run(client, [("INCR", "asked")])
     with valkey.client() as direct:
         assert direct.get("asked") is None
 
@@ -146,10 +152,10 @@ async def test_tls_is_spoken_and_the_servers_certificate_is_checked(valkey: Serv
         where = f"rediss://localhost:{front.sockets[0].getsockname()[1]}/2"
         async with connected(f"{where}?ssl_ca_certs={authority}") as client:
             big = b"x" * 1_000_000
-            assert await client.pipelines.run([("SET", "big", big), ("GET", "big")]) == [b"OK", big]
+            assert await run(client, [("SET", "big", big), ("GET", "big")]) == [b"OK", big]
         async with connected(where) as client:
             with pytest.raises(ssl.SSLCertVerificationError):
-                await client.pipelines.run([("PING",)])
+                await run(client, [("PING",)])
 
 
 async def test_a_connection_that_the_server_closed_meanwhile_costs_nobody_an_answer(valkey: Server) -> None:
@@ -166,8 +172,8 @@ async def test_a_pipeline_that_is_given_up_keeps_its_late_replies_from_the_next(
         first = await number(client)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await client.pipelines.run([("BLPOP", "nothing", 1), ("ECHO", "late")])
-        assert await client.pipelines.run([("ECHO", "own")]) == [b"own"]
+                await run(client, [("BLPOP", "nothing", 1), ("ECHO", "late")])
+        assert await run(client, [("ECHO", "own")]) == [b"own"]
         assert await number(client) != first
 
 
@@ -179,7 +185,7 @@ async def test_a_connection_that_breaks_fails_the_pipeline_under_way(tmp_path: P
     async with talking(tmp_path, talk) as client:
         for _ in range(2):
             with pytest.raises(redis.exceptions.ConnectionError):
-                await client.pipelines.run([("PING",)])
+                await run(client, [("PING",)])
 
 
 async def test_replies_may_come_byte_by_byte(tmp_path: Path) -> None:
@@ -191,7 +197,7 @@ async def test_replies_may_come_byte_by_byte(tmp_path: Path) -> None:
             await asyncio.sleep(0)
 
     async with talking(tmp_path, talk) as client:
-        listed, gone, nothing = await client.pipelines.run([("A",), ("B",), ("C",)])
+        listed, gone, nothing = await run(client, [("A",), ("B",), ("C",)])
     assert (listed, nothing) == ([5, b"abc"], None)
     assert isinstance(gone, redis.exceptions.NoScriptError)
 
@@ -206,7 +212,7 @@ async def test_a_server_that_says_more_than_it_was_asked_is_not_believed(tmp_pat
     async with talking(tmp_path, talk) as client:
         for _ in range(2):
             with pytest.raises(redis.exceptions.InvalidResponse):
-                await client.pipelines.run([("PING",)])
+                await run(client, [("PING",)])
 
 
 async def test_what_comes_between_two_pipelines_is_nobodys_answer(tmp_path: Path) -> None:
@@ -225,7 +231,17 @@ async def test_what_comes_between_two_pipelines_is_nobodys_answer(tmp_path: Path
 
     go = asyncio.Event()
     async with talking(tmp_path, talk) as client:
-        assert await client.pipelines.run([("PING",)]) == [b"1"]
+        assert await run(client, [("PING",)]) == [b"1"]
         go.set()
         await lost(client)
-        assert await client.pipelines.run([("PING",)]) == [b"2"]
+        assert await run(client, [("PING",)]) == [b"2"]
+
+
+async def test_a_server_that_does_not_answer_in_time_costs_its_connection(tmp_path: Path) -> None:
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with talking(tmp_path, never) as client:
+        with pytest.raises(TimeoutError):
+            await run(client, [("PING",)], seconds=0.05)
+        await lost(client)

@@ -125,6 +125,18 @@ async def test_a_statement_that_is_cancelled_ends_in_the_server_too(connection: 
     assert await one(connection) == 7
 
 
+async def test_a_statement_that_takes_too_long_ends_in_the_server_too(
+    connection: LedgerConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as hurried:
+        hurried.setattr("wallet.ledger.connection.STATEMENT_SECONDS", 0.1)
+        with pytest.raises(TimeoutError):
+            await one(connection, "SELECT %(n)s::int FROM pg_sleep(30)")
+    state = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+    assert await from_elsewhere(state, connection.info.backend_pid) == "idle"
+    assert await one(connection) == 7
+
+
 async def test_a_statement_that_is_cancelled_when_its_answer_has_come_waits_for_nothing(
     connection: LedgerConnection,
 ) -> None:
