@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def take(raw: socket.socket, count: int) -> int:
 
 
 @pytest.fixture
-def warm(make_caller: Callable[..., Caller], upstream: FakeUpstream) -> Iterator[Caller]:
+def warm(make_caller: Callable[..., Caller], upstream: FakeUpstream) -> Caller:
     """Somebody whose web process has had a reader like this one before, and the buffers that it takes."""
     caller = make_caller()
     upstream.script = offer = Offer(EVENTS)
@@ -78,7 +78,7 @@ def warm(make_caller: Callable[..., Caller], upstream: FakeUpstream) -> Iterator
         wait_until_stuck(offer)
     eventually(caller.wallet.entries.filter(kind="completion").exists)
     upstream.reset()
-    yield make_caller()
+    return make_caller()
 
 
 def test_a_reader_that_takes_nothing_stops_its_upstream_and_costs_no_memory(
