@@ -19,7 +19,7 @@ from tests.scheduling import Scheduling, in_order
 
 # Fixtures of what runs beside the tests, or is committed for it.
 RUNNING = {"committed_db", "web", "upstream", "valkey"}
-SPEAKING = {"wire", "test_limits.py"}
+SPEAKING = {"wire", "test_limits.py", "test_protocol_fuzz.py"}
 
 
 @pytest.fixture(scope="session")
