@@ -24,7 +24,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test proofs test-fast coverage chaos cheat bench bench-tools soak screenshots check messages lock check-locks audit clean
+.PHONY: help run dev backup restore test proofs test-fast coverage chaos cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -77,9 +77,15 @@ screenshots: $(VENV)/dev  ## every page in both languages and colour schemes, ph
 	$(PY) -m pytest tests/pages/screenshots.py -q $(ARGS)
 
 check: $(VENV)/dev  ## lint, formatting, types, imports, migrations, deployment
+	@# Types take as long as all the rest together, so both run at the same time.
+	@$(MAKE) --no-print-directory -j 2 check-types check-rest
+
+check-types:
+	$(VENV)/bin/mypy .
+
+check-rest:
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy .
 	$(VENV)/bin/lint-imports
 	$(PRODUCTION) $(PY) -W "ignore:Got an error checking a consistent" manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING

@@ -12,13 +12,14 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 from django.test.utils import setup_databases
+from django.utils import timezone, translation
 from pytest_django import DjangoDbBlocker
 
 from tests.scheduling import Scheduling, in_order
 
 # Fixtures of what runs beside the tests, or is committed for it.
 RUNNING = {"committed_db", "web", "upstream", "valkey"}
-SPEAKING = {"wire", "test_limits.py"}
+SPEAKING = {"wire", "test_limits.py", "test_protocol_fuzz.py"}
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +43,14 @@ def plain_static_files() -> Iterator[None]:
     storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     with override_settings(STORAGES={**settings.STORAGES, "staticfiles": storage}):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_language_or_time_zone_stays() -> Iterator[None]:
+    """A page that was asked for here leaves its reader's behind, for whatever runs next in this thread."""
+    yield
+    translation.deactivate()
+    timezone.deactivate()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:

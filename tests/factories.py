@@ -20,6 +20,13 @@ class TierFactory(DjangoModelFactory[Tier]):
     tpm = 1_000_000_000
 
 
+def remove_tier(user: User) -> None:
+    """At the end of a test that committed it for its own user: the front page shows all there are."""
+    tier, user.tier = user.tier, Tier.objects.get(is_default=True)
+    user.save(update_fields=["tier"])
+    tier.delete()
+
+
 class UserFactory(DjangoModelFactory[User]):
     class Meta:
         model = User

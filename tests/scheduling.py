@@ -1,9 +1,11 @@
 """Which tests one process of `make test` takes together, and in which order.
 
-A file's tests stay together, so that what it starts is started once; so do the files that share what they start. What
-takes longest begins first, so that no process is left with it at the end.
+A file's tests stay together, so that what it starts is started once; so do the files that share what they start. First
+come the tests that are rolled back, as pytest-django has it: they may count all there is, and find nothing that others
+have committed. Then what takes longest, so that no process is left with it at the end.
 """
 
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
@@ -35,7 +37,28 @@ def group_of(nodeid: str) -> str:
 
 def in_order(items: list[pytest.Item]) -> None:
     ranks = {group: rank for rank, group in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(group_of(item.nodeid), len(ranks)))
+    found = {
+        group: place for place, group in enumerate(dict.fromkeys(group_of(item.nodeid) for item in items))
+    }
+
+    def place(item: pytest.Item) -> tuple[bool, int, int]:
+        group = group_of(item.nodeid)
+        is_rolled_back = item.get_closest_marker("django_db") or "db" in getattr(item, "fixturenames", ())
+        return not is_rolled_back, ranks.get(group, len(ranks)), found[group]
+
+    items.sort(key=place)
+
+
+def units(nodeids: Iterable[str]) -> dict[str, str]:
+    """Each test's unit of work: its neighbours of the same group."""
+    of: dict[str, str] = {}
+    unit, last = "", ""
+    for nodeid in nodeids:
+        group = group_of(nodeid)
+        if group != last:
+            unit, last = f"{group} from {nodeid}", group
+        of[nodeid] = unit
+    return of
 
 
 class Scheduling(LoadScopeScheduling):
@@ -44,6 +67,11 @@ class Scheduling(LoadScopeScheduling):
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)
         config.option.loadscopereorder = False  # by the number of tests, which says little
+        self._units: dict[str, str] = {}
+
+    def schedule(self) -> None:
+        self._units = self._units or units(next(iter(self.registered_collections.values())))
+        super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid)
+        return self._units[nodeid]

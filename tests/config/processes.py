@@ -1,5 +1,6 @@
 """Watching real processes from a test, with deadlines instead of sleeps."""
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
@@ -23,6 +24,15 @@ def eventually(look: Callable[[], T], *, seconds: float = DEADLINE_SECONDS) -> T
 def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     return children
+
+
+def names(processes: list[psutil.Process]) -> set[str]:
+    """Of those that are still there: some of PostgreSQL's come and go."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.add(process.name())
+    return found
 
 
 def gone(processes: list[psutil.Process]) -> bool:

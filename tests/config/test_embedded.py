@@ -12,7 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config import embedded
-from tests.config.processes import eventually, family, gone
+from tests.config.processes import eventually, family, gone, names
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ def test_engines_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         engines = family(process)
-        assert {"postgres", "valkey-server"} <= {engine.name() for engine in engines}
+        assert {"postgres", "valkey-server"} <= names(engines)
         process.send_signal(signal.SIGKILL)
         eventually(lambda: gone(engines))
 

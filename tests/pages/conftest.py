@@ -10,10 +10,12 @@ from playwright.sync_api import Browser, sync_playwright
 from pytest_django import DjangoDbBlocker
 
 from proxy.catalogue import offers, starter
+from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.price_quote import PriceQuote
 from tests.live import WebProcess, web_process
 from tests.pages import seed
 from tests.pages.visit import CHROMIUM, FLAGS
+from tests.proxy.api.conftest import take_off_sale
 
 
 @pytest.fixture(scope="package")
@@ -33,7 +35,10 @@ def static_files() -> None:
 def web(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, static_files: None
 ) -> Iterator[WebProcess]:
+    """What other tests sell is off sale meanwhile: the pages are those of an installation with one model."""
     with django_db_blocker.unblock(), web_process() as process:
+        others = list(LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True))
+        take_off_sale(*others)
         offers.add_model(
             model_id=seed.MODEL,
             upstream_url=f"{process.url}/sandbox/upstream/v1",
@@ -42,6 +47,8 @@ def web(
             price=PriceQuote(300_000, 1_800_000),
         )
         yield process
+        take_off_sale(seed.MODEL)
+        LanguageModel.objects.filter(model_id__in=others).update(is_active=True)
 
 
 @pytest.fixture(scope="package")

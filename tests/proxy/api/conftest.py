@@ -18,7 +18,7 @@ from proxy.catalogue import secrets
 from proxy.catalogue.models import LanguageModel, Price, Route
 from proxy.catalogue.models import Upstream as UpstreamRow
 from proxy.usage.models import UsageRecord
-from tests.factories import TierFactory, UserFactory, WalletFactory
+from tests.factories import TierFactory, UserFactory, WalletFactory, remove_tier
 from tests.fake_upstream import FakeUpstream
 from tests.live import WebProcess, eventually, free_port, web_process
 from wallet.ledger.models import Wallet
@@ -72,6 +72,7 @@ def web(
     }
     with django_db_blocker.unblock(), web_process(env=limits) as process:
         yield process
+        take_off_sale(MODEL, DRAINED_MODEL, DEAD_MODEL, OVERRUN_MODEL, TOLD_MODEL, LONG_MODEL, FREE_MODEL)
 
 
 def add_model(
@@ -100,6 +101,11 @@ def add_model(
     )
     costs = {"currency": "usd", "components": {"input": 2_500_000, "output": 10_000_000}} if further else None
     Route.objects.create(model=model, upstream=row, upstream_model="up-model", upstream_prices=costs)
+
+
+def take_off_sale(*model_ids: str) -> None:
+    """At the end of the tests that made them: every later page and process would have them to show and to read."""
+    LanguageModel.objects.filter(model_id__in=model_ids).update(is_active=False)
 
 
 @dataclass
@@ -161,6 +167,7 @@ def make_caller(committed_db: None, web: WebProcess, upstream: FakeUpstream) -> 
     yield make
     for caller in made:
         assert_at_peace(caller.wallet)
+        remove_tier(caller.wallet.user)
 
 
 def assert_at_peace(wallet: Wallet) -> None:

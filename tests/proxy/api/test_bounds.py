@@ -11,7 +11,15 @@ from proxy.catalogue.models import LanguageModel, Upstream
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, answer_whole
 from tests.live import WebProcess, eventually, web_process
-from tests.proxy.api.conftest import HELLO, INPUT_PRICE, MAX_OUTPUT, OUTPUT_PRICE, Caller, add_model
+from tests.proxy.api.conftest import (
+    HELLO,
+    INPUT_PRICE,
+    MAX_OUTPUT,
+    OUTPUT_PRICE,
+    Caller,
+    add_model,
+    take_off_sale,
+)
 
 PLAIN, NEW_NAME, TEXT_ONLY, SMALL, OVERRUN, DENSE = (
     "plain",
@@ -45,6 +53,7 @@ def web(
         Upstream.objects.filter(name=f"upstream of {NEW_NAME}").update(limit_field="max_completion_tokens")
     with django_db_blocker.unblock(), web_process(env={"METRICS_TOKEN": "scraper"}) as process:
         yield process
+        take_off_sale(PLAIN, NEW_NAME, OVERRUN, DENSE, TEXT_ONLY, SMALL)
 
 
 def says(prompt: int, completion: int) -> dict[str, int]:

@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -31,13 +32,21 @@ from tests.fake_upstream import (
     stream_events,
 )
 from tests.live import WebProcess, eventually, free_port, web_process
-from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, MAX_OUTPUT, OUTPUT_PRICE, Caller
+from tests.proxy.api.conftest import (
+    CREDIT,
+    HELLO,
+    INPUT_PRICE,
+    MAX_OUTPUT,
+    OUTPUT_PRICE,
+    Caller,
+    take_off_sale,
+)
 from wallet.ledger.models import Hold
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
-MODELS = 100
 FEED = "feed"
-models = iter(range(MODELS))
+# How many of each kind the tests here take.
+MODELS = {"pair": 60, "single": 50, "capped": 12, "capped-pair": 2}
 ENDLESS: list[bytes | float] = [chunk({"content": "word "}), 0.05] * 200
 
 
@@ -70,17 +79,19 @@ def web(
     second: FakeUpstream,
     deaf: str,
 ) -> Iterator[WebProcess]:
-    """`pair-N` goes to `upstream`, then to `second`; `single-N` and `capped-N` to `upstream` alone."""
+    """`pair-N` goes to `upstream`, then to `second`; `single-N` and `capped-N` to `upstream` alone.
+
+    A process reads all models that are on sale every few seconds, so they do not stay for those of other tests.
+    """
     nowhere = f"http://127.0.0.1:{free_port()}/v1"
     with django_db_blocker.unblock():
         add_model(FEED, second.url)
         add_model("deaf first", deaf, second.url)
         add_model("dead first", nowhere, second.url)
-        for number in range(MODELS):
-            add_model(f"pair-{number}", upstream.url, second.url)
-            add_model(f"single-{number}", upstream.url)
-            add_model(f"capped-{number}", upstream.url, max_in_flight=1)
-            add_model(f"capped-pair-{number}", upstream.url, second.url, max_in_flight=1)
+        for kind, count in MODELS.items():
+            urls = [upstream.url, second.url] if kind.endswith("pair") else [upstream.url]
+            for number in range(count):
+                add_model(f"{kind}-{number}", *urls, max_in_flight=1 if kind.startswith("capped") else None)
     env = {
         "METRICS_TOKEN": "scraper",
         "UPSTREAM_CONNECT_TIMEOUT_SECONDS": "1",
@@ -89,6 +100,8 @@ def web(
     }
     with django_db_blocker.unblock(), web_process(env=env) as process:
         yield process
+        take_off_sale(FEED, "deaf first", "dead first")
+        take_off_sale(*(f"{kind}-{number}" for kind, count in MODELS.items() for number in range(count)))
 
 
 def add_model(model_id: str, *urls: str, max_in_flight: int | None = None) -> None:
@@ -110,16 +123,41 @@ def add_model(model_id: str, *urls: str, max_in_flight: int | None = None) -> No
         Route.objects.create(model=model, upstream=upstream, upstream_model=f"name-{number}", priority=number)
 
 
+class Fresh:
+    """Models that no test had before, one of each kind for a test."""
+
+    _next: ClassVar = {kind: iter(range(count)) for kind, count in MODELS.items()}
+
+    @cached_property
+    def pair(self) -> str:
+        return self._take("pair")
+
+    @cached_property
+    def single(self) -> str:
+        return self._take("single")
+
+    @cached_property
+    def capped(self) -> str:
+        return self._take("capped")
+
+    @cached_property
+    def capped_pair(self) -> str:
+        return self._take("capped-pair")
+
+    def _take(self, kind: str) -> str:
+        return f"{kind}-{next(self._next[kind])}"
+
+
 @pytest.fixture
-def fresh(make_caller: Any, second: FakeUpstream) -> str:
-    """The number of models that no test had before. Refills the retry budget, of which a request earns a tenth."""
+def fresh(make_caller: Any, second: FakeUpstream) -> Fresh:
+    """Refills the retry budget, too, of which a request earns a tenth."""
     feeder = make_caller()
     second.reset()
     with feeder.http as http:
         for _ in range(12):
             assert http.post("/chat/completions", json={"model": FEED, "messages": HELLO}).status_code == 200
     second.reset()
-    return str(next(models))
+    return Fresh()
 
 
 def upstream_id(name: str) -> int:
@@ -173,10 +211,10 @@ def assert_served_by_the_second(caller: Caller, response: httpx.Response, model:
 
 @pytest.mark.parametrize("failure", BEFORE)
 def test_a_whole_answer_comes_from_the_next_upstream(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, failure: str
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh, failure: str
 ) -> None:
     upstream.script = BEFORE[failure]
-    assert_served_by_the_second(caller, caller.ask(model=f"pair-{fresh}"), f"pair-{fresh}")
+    assert_served_by_the_second(caller, caller.ask(model=fresh.pair), fresh.pair)
     assert [request["model"] for request in upstream.requests] == ["name-0"]
     assert [request["model"] for request in second.requests] == ["name-1"]
     assert second.headers[0]["authorization"] == "Bearer sk-1"
@@ -184,91 +222,91 @@ def test_a_whole_answer_comes_from_the_next_upstream(
 
 @pytest.mark.parametrize("failure", BEFORE | BEFORE_EVENT)
 def test_a_stream_comes_from_the_next_upstream(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, failure: str
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh, failure: str
 ) -> None:
     upstream.script = (BEFORE | BEFORE_EVENT)[failure]
     second.script = stream_events(*STREAM)
-    response = caller.ask(model=f"pair-{fresh}", stream=True)
-    assert response.content == as_asked(*STREAM[:4], STREAM[5], model=f"pair-{fresh}")
-    assert_served_by_the_second(caller, response, f"pair-{fresh}")
+    response = caller.ask(model=fresh.pair, stream=True)
+    assert response.content == as_asked(*STREAM[:4], STREAM[5], model=fresh.pair)
+    assert_served_by_the_second(caller, response, fresh.pair)
     assert (len(upstream.requests), len(second.requests)) == (1, 1)
 
 
 def test_a_whole_answer_whose_body_never_begins_comes_from_the_next_upstream(
-    caller: Caller, upstream: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = cut_body(100, b"")
-    assert_served_by_the_second(caller, caller.ask(model=f"pair-{fresh}"), f"pair-{fresh}")
+    assert_served_by_the_second(caller, caller.ask(model=fresh.pair), fresh.pair)
 
 
 @pytest.mark.parametrize("model", ["dead first", "deaf first"])
 def test_an_upstream_that_cannot_be_reached_is_left_for_the_next(
-    caller: Caller, fresh: str, model: str
+    caller: Caller, fresh: Fresh, model: str
 ) -> None:
     assert_served_by_the_second(caller, caller.ask(model=model), model)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_the_request_itself_is_refused_for_is_passed_on_at_once(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, status: int
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh, status: int
 ) -> None:
     upstream.script = respond(status, {"error": {"message": "too hot"}})
-    response = caller.ask(model=f"pair-{fresh}")
+    response = caller.ask(model=fresh.pair)
     assert (response.status_code, response.json()["error"]["message"]) == (status, "too hot")
     assert second.requests == []
 
 
 def test_a_stream_that_breaks_after_its_first_event_is_not_begun_again(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = stream_events(STREAM[0], cut=True)
-    response = caller.ask(model=f"pair-{fresh}", stream=True)
-    assert response.content.startswith(as_asked(STREAM[0], model=f"pair-{fresh}"))
+    response = caller.ask(model=fresh.pair, stream=True)
+    assert response.content.startswith(as_asked(STREAM[0], model=fresh.pair))
     assert b'"code":"upstream_error"' in response.content
     assert second.requests == []
     assert caller.balance() == (CREDIT, 0)
 
 
 def test_a_whole_answer_that_breaks_in_its_body_is_not_begun_again(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = cut_body(100, b'{"choices"')
-    response = caller.ask(model=f"pair-{fresh}")
+    response = caller.ask(model=fresh.pair)
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
     assert second.requests == []
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_when_all_fail_nothing_is_charged_and_the_last_one_is_on_record(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, stream: bool
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh, stream: bool
 ) -> None:
     upstream.script = second.script = respond(401, {"error": "no"})
-    response = caller.ask(model=f"pair-{fresh}", stream=stream)
+    response = caller.ask(model=fresh.pair, stream=stream)
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
     usage = caller.usage()
     assert (usage.outcome, usage.billed_by, usage.upstream_id) == (
         "upstream_failed",
         "nothing",
-        upstream_id(f"pair-{fresh} 1"),
+        upstream_id(f"{fresh.pair} 1"),
     )
     assert caller.balance() == (CREDIT, 0)
 
 
 def test_the_only_upstream_is_asked_again_after_a_broken_connection(
-    caller: Caller, upstream: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh
 ) -> None:
     async def once(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         upstream.script = answer_whole()
         await hang_up(request, writer)
 
     upstream.script = once
-    assert caller.ask(model=f"single-{fresh}").status_code == 200
+    assert caller.ask(model=fresh.single).status_code == 200
     assert len(upstream.requests) == 2
     assert caller.usage().cost_micro == COST
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_fails_no_request(
-    caller: Caller, upstream: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh
 ) -> None:
     """Upstream closes after each answer without having said so."""
 
@@ -278,7 +316,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_fails_no_request(
         raise ConnectionResetError
 
     upstream.script = answer_and_close
-    assert [caller.ask(model=f"single-{fresh}").status_code for _ in range(5)] == [200] * 5
+    assert [caller.ask(model=fresh.single).status_code for _ in range(5)] == [200] * 5
 
 
 @pytest.mark.parametrize(
@@ -295,10 +333,10 @@ def test_a_kept_connection_that_was_closed_meanwhile_fails_no_request(
     ],
 )
 def test_a_rate_limit_of_the_only_upstream_is_passed_on_with_a_wait_that_makes_sense(
-    caller: Caller, upstream: FakeUpstream, fresh: str, said: str, wait: str, should_retry: str | None
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh, said: str, wait: str, should_retry: str | None
 ) -> None:
     upstream.script = respond(429, {}, **{"retry-after": said})
-    response = caller.ask(model=f"single-{fresh}")
+    response = caller.ask(model=fresh.single)
     assert (response.status_code, response.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert response.headers["retry-after"] == wait
     assert response.headers.get("x-should-retry") == should_retry
@@ -306,24 +344,24 @@ def test_a_rate_limit_of_the_only_upstream_is_passed_on_with_a_wait_that_makes_s
 
 
 def test_a_date_to_wait_for_is_passed_on_in_seconds(
-    caller: Caller, upstream: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = respond(429, {}, **{"retry-after": http_date(time.time() + 40)})
-    assert 30 <= int(caller.ask(model=f"single-{fresh}").headers["retry-after"]) <= 40
+    assert 30 <= int(caller.ask(model=fresh.single).headers["retry-after"]) <= 40
 
 
 def test_an_upstream_in_trouble_that_names_a_wait_has_it_passed_on(
-    caller: Caller, upstream: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = respond(503, {}, **{"retry-after": "12.5"})
-    response = caller.ask(model=f"single-{fresh}")
+    response = caller.ask(model=fresh.single)
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
     assert response.headers["retry-after"] == "13"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_only_streams_have_to_begin_by_the_first_byte_time_out(
-    caller: Caller, upstream: FakeUpstream, fresh: str, stream: bool
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh, stream: bool
 ) -> None:
     async def late(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(1.5)
@@ -331,17 +369,17 @@ def test_only_streams_have_to_begin_by_the_first_byte_time_out(
             await (stream_events(*STREAM) if stream else answer_whole())(request, writer)
 
     upstream.script = late
-    response = caller.ask(model=f"single-{fresh}", stream=stream)
+    response = caller.ask(model=fresh.single, stream=stream)
     assert response.status_code == (502 if stream else 200)
     assert caller.balance() == (CREDIT - (0 if stream else COST), 0)
 
 
 def test_who_leaves_is_billed_by_the_rule_of_the_upstream_that_serves(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = respond(500, {})  # would be told to stop
     second.script = stream_events(*STREAM[:2], 0.5, *STREAM[2:])  # is read to its end
-    body = {"model": f"pair-{fresh}", "messages": HELLO, "stream": True}
+    body = {"model": fresh.pair, "messages": HELLO, "stream": True}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         next(response.iter_raw())
     eventually(UsageRecord.objects.filter(key_id=caller.key_id).exists)
@@ -357,10 +395,10 @@ def scrape(caller: Caller) -> str:
 
 
 def test_an_upstream_that_keeps_failing_is_asked_no_more_and_comes_back(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = respond(500, {})
-    model = f"pair-{fresh}"
+    model = fresh.pair
     assert [caller.ask(model=model).status_code for _ in range(8)] == [200] * 8
     assert (len(upstream.requests), len(second.requests)) == (5, 8)
     assert f'hamiran_breaker_open{{upstream="{model} 0"}} 1.0' in scrape(caller)
@@ -370,8 +408,8 @@ def test_an_upstream_that_keeps_failing_is_asked_no_more_and_comes_back(
     assert f'hamiran_breaker_open{{upstream="{model} 0"}} 0.0' in scrape(caller)
 
 
-def test_the_only_upstream_is_asked_even_so(caller: Caller, upstream: FakeUpstream, fresh: str) -> None:
-    model = f"single-{fresh}"
+def test_the_only_upstream_is_asked_even_so(caller: Caller, upstream: FakeUpstream, fresh: Fresh) -> None:
+    model = fresh.single
     upstream.script = respond(302, {})
     assert [caller.ask(model=model).status_code for _ in range(7)] == [502] * 7
     assert len(upstream.requests) == 7
@@ -396,9 +434,9 @@ CUSTOMERS = [
 @pytest.mark.parametrize("script", CUSTOMERS)
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_customers_ask_for_opens_no_breaker(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, script: Script, stream: bool
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh, script: Script, stream: bool
 ) -> None:
-    model = f"pair-{fresh}"
+    model = fresh.pair
     upstream.script = script
     assert {caller.ask(model=model, stream=stream).status_code // 100 for _ in range(12)} == {4}
     assert len(upstream.requests) == 12
@@ -412,9 +450,9 @@ def test_what_customers_ask_for_opens_no_breaker(
 @pytest.mark.parametrize("told", [[], STREAM[:2]], ids=["before the first word", "after it"])
 @pytest.mark.parametrize("code", [400, 403, 402])
 def test_a_4xx_within_a_stream_opens_no_breaker_either(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, told: list[bytes], code: int
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh, told: list[bytes], code: int
 ) -> None:
-    model = f"single-{fresh}"
+    model = fresh.single
     error = {"error": {"message": "Your input was flagged" if code != 402 else "unpaid", "code": code}}
     upstream.script = stream_events(*told, b"data: " + json.dumps(error).encode() + b"\n\n")
     answers = [caller.ask(model=model, stream=True) for _ in range(12)]
@@ -426,9 +464,9 @@ def test_a_4xx_within_a_stream_opens_no_breaker_either(
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404])
 def test_an_upstream_that_refuses_the_operator_is_passed_over_and_its_breaker_stays_closed(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str, status: int
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh, status: int
 ) -> None:
-    model = f"pair-{fresh}"
+    model = fresh.pair
     upstream.script = respond(status, {"error": {"message": "no"}})
     assert [caller.ask(model=model).status_code for _ in range(12)] == [200] * 12
     assert (len(upstream.requests) < 12, len(second.requests)) == (True, 12)
@@ -438,9 +476,9 @@ def test_an_upstream_that_refuses_the_operator_is_passed_over_and_its_breaker_st
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404])
 def test_the_only_one_that_refuses_the_operator_is_asked_all_the_same(
-    caller: Caller, upstream: FakeUpstream, fresh: str, status: int
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh, status: int
 ) -> None:
-    model = f"single-{fresh}"
+    model = fresh.single
     upstream.script = respond(status, {"error": {"message": "the bill of org-1 is unpaid"}})
     answers = [caller.ask(model=model) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [502] * 3
@@ -450,10 +488,10 @@ def test_the_only_one_that_refuses_the_operator_is_asked_all_the_same(
 
 
 def test_another_process_leaves_it_alone_too(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = respond(500, {})
-    model = f"pair-{fresh}"
+    model = fresh.pair
     with web_process(env={"METRICS_TOKEN": "scraper"}) as other:
         assert [caller.ask(model=model).status_code for _ in range(5)] == [200] * 5
         caller.web = other
@@ -495,11 +533,11 @@ def assert_busy(response: httpx.Response) -> None:
 
 
 def test_an_upstream_has_no_more_calls_at_once_than_it_may(
-    make_caller: Any, caller: Caller, upstream: FakeUpstream, fresh: str
+    make_caller: Any, caller: Caller, upstream: FakeUpstream, fresh: Fresh
 ) -> None:
     gate = threading.Event()
     upstream.script = until(gate)
-    model, refused = f"capped-{fresh}", make_caller()
+    model, refused = fresh.capped, make_caller()
     body = {"model": model, "messages": HELLO, "stream": True}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         parts = response.iter_raw()
@@ -514,11 +552,11 @@ def test_an_upstream_has_no_more_calls_at_once_than_it_may(
 
 
 def test_what_is_beyond_the_cap_goes_to_the_next_upstream(
-    make_caller: Any, caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+    make_caller: Any, caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh
 ) -> None:
     gate = threading.Event()
     upstream.script = until(gate)
-    model, other = f"capped-pair-{fresh}", make_caller()
+    model, other = fresh.capped_pair, make_caller()
     body = {"model": model, "messages": HELLO, "stream": True}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         parts = response.iter_raw()
@@ -544,10 +582,10 @@ ENDINGS: dict[str, tuple[bool, Script]] = {
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_ending_gives_its_place_back_once(
-    caller: Caller, upstream: FakeUpstream, fresh: str, ending: str
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh, ending: str
 ) -> None:
     stream, upstream.script = ENDINGS[ending]
-    model = f"capped-{fresh}"
+    model = fresh.capped
     caller.ask(model=model, stream=stream)
     upstream.script = answer_whole()
     eventually(lambda: caller.ask(model=model).status_code == 200)
@@ -555,10 +593,10 @@ def test_every_ending_gives_its_place_back_once(
 
 
 def test_a_client_that_leaves_gives_its_place_back(
-    caller: Caller, upstream: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, fresh: Fresh
 ) -> None:
     upstream.script = stream_events(*ENDLESS)
-    model = f"capped-{fresh}"
+    model = fresh.capped
     body = {"model": model, "messages": HELLO, "stream": True}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         next(response.iter_raw())

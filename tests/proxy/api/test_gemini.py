@@ -18,7 +18,15 @@ from proxy.catalogue.models import Upstream
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, respond, stream_events
 from tests.live import WebProcess, eventually, web_process
-from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, OUTPUT_PRICE, Caller, add_model
+from tests.proxy.api.conftest import (
+    CREDIT,
+    HELLO,
+    INPUT_PRICE,
+    OUTPUT_PRICE,
+    Caller,
+    add_model,
+    take_off_sale,
+)
 
 GEMINI, STRICTER, OTHER = "gemini", "gemini with more to leave out", "no gemini"
 KNOWN = frozenset(
@@ -113,6 +121,7 @@ def web(
         gemini.filter(name=f"upstream of {STRICTER}").update(strip_fields="made_up, reasoning_effort")
     with django_db_blocker.unblock(), web_process() as process:
         yield process
+        take_off_sale(GEMINI, STRICTER, OTHER)
 
 
 @pytest.fixture

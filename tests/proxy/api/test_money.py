@@ -282,3 +282,5 @@ def test_a_database_that_dies_under_the_process_loses_nothing(
     upstream.script = answer_whole()
     eventually(lambda: caller.ask().status_code == 200)  # the first may still meet a dead connection: 503
     assert UsageRecord.objects.filter(key_id=caller.key_id, outcome="completed").count() == 2
+    # So may those whose keys are looked up next, over as many connections as are kept for that.
+    eventually(lambda: {make_caller().ask().status_code for _ in range(4)} == {200})

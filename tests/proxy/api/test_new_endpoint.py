@@ -9,13 +9,13 @@ from pytest_django import DjangoDbBlocker
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, respond
 from tests.live import WebProcess, web_process
-from tests.proxy.api.conftest import OUTPUT_PRICE, Caller, add_model
+from tests.proxy.api.conftest import OUTPUT_PRICE, Caller, add_model, take_off_sale
 
 MODEL = "echo-model"
 TEXT = "سلام دنیا"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def echo_web(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, web: WebProcess, upstream: FakeUpstream
 ) -> Iterator[WebProcess]:
@@ -23,6 +23,7 @@ def echo_web(
         add_model(MODEL, upstream.url)
     with django_db_blocker.unblock(), web_process(module="tests.proxy.api.echo.web") as process:
         yield process
+        take_off_sale(MODEL)
 
 
 @pytest.fixture

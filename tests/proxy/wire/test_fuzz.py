@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.wire.connection import Connection, Origin
 from proxy.wire.response import BrokenOff, NotAnswered, Unreadable
+from tests.proxy.wire.test_answers import SAID
 
 OURS = (BrokenOff, NotAnswered, Unreadable)
 TOKENS = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map(lambda name: f"x-{name}")
@@ -125,6 +126,16 @@ def test_an_answer_is_the_same_however_it_is_split(
     assert told(runner, sent) == expected
     assert told(runner, *split(sent, places)) == expected
     assert told(runner, *(sent[at : at + 1] for at in range(len(sent)))) == expected
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_upstreams_send_is_the_same_in_two_pieces_wherever_it_is_cut(
+    runner: asyncio.Runner, name: str
+) -> None:
+    sent, _end = SAID[name]
+    status, body, _kept = told(runner, sent)
+    for place in range(1, len(sent)):
+        assert told(runner, sent[:place], sent[place:])[:2] == (status, body), place
 
 
 @settings(deadline=None)
