@@ -172,14 +172,16 @@ def believed(
 
     The `estimate` is of prompt and completion.
 
-    Completion tokens below `at_least` are no report, nor is a prompt of none, nor what is beyond `at_most` (prompt and
-    completion). A report that was not the last word, because somebody left or the answer went on after it, may lack
-    what came since: then the larger counts, component by component.
+    Completion tokens below `at_least` are no report, nor is a prompt of none. Of a prompt or a completion beyond
+    `at_most` the estimate counts, and the rest of the report. A report that was not the last word, because somebody
+    left or the answer went on after it, may lack what came since: then the larger counts, component by component.
     """
     if report is None or report.completion_tokens < at_least or not report.prompt_tokens:
         return Usage(*estimate)
-    if report.prompt_tokens > at_most[0] or report.completion_tokens > at_most[1]:
-        return Usage(*estimate)
+    if report.prompt_tokens > at_most[0]:
+        report = replace(report, prompt_tokens=estimate[0], **dict.fromkeys(PROMPT_PARTS, 0))
+    if report.completion_tokens > at_most[1]:
+        report = replace(report, completion_tokens=estimate[1], **dict.fromkeys(COMPLETION_PARTS, 0))
     if final:
         return report
     return replace(

@@ -256,10 +256,17 @@ def test_what_is_believed(report: Usage | None, at_least: int, final: bool, bill
     assert believed(report, ESTIMATED, at_least=at_least, at_most=(1_000, 1_000), final=final) == billed
 
 
-@pytest.mark.parametrize("report", [Usage(1_001, 1), Usage(1, 1_001), Usage(2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize(
+    ("report", "billed"),
+    [
+        (Usage(1_001, 41, 1_001, reasoning_tokens=40), Usage(50, 41, reasoning_tokens=40)),
+        (Usage(60, 1_001, 8, reasoning_tokens=1_001), Usage(60, 40, 8)),
+        (Usage(2**31 - 1, 2**31 - 1, 2**30), ESTIMATE),
+    ],
+)
 @pytest.mark.parametrize("final", [True, False])
-def test_what_is_far_beyond_the_request_is_no_report(report: Usage, final: bool) -> None:
-    assert believed(report, ESTIMATED, at_least=0, at_most=(1_000, 1_000), final=final) == ESTIMATE
+def test_what_is_far_beyond_the_request_is_estimated(report: Usage, billed: Usage, final: bool) -> None:
+    assert believed(report, ESTIMATED, at_least=0, at_most=(1_000, 1_000), final=final) == billed
 
 
 def test_a_report_that_was_not_the_last_word_keeps_its_parts() -> None:
