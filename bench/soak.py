@@ -28,8 +28,8 @@ DIRECT_SECONDS = 20.0
 DRAIN_SECONDS = 30.0
 SETTLE_SECONDS = 15.0
 ADDED_P99_MS = 50
-RESIDENT_MB = 200
-GROWTH = 1.03  # of the last third over the second
+RESIDENT_MB = 170
+GROWTH = 1.01  # of the last third over the second
 
 
 @dataclass(frozen=True, slots=True)

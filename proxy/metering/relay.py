@@ -15,18 +15,15 @@ from django.conf import settings
 from proxy.catalogue.models import Upstream
 from proxy.deadline import Deadline
 from proxy.errors import APIError, failed
-from proxy.metering import admission
 from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer, StreamedAnswer
-from proxy.metering.settlement import SLICE_MARGIN, Metered, Outcome
+from proxy.metering.settlement import Metered, Outcome
+from proxy.metering.slices import Slices
 from proxy.upstreams.calls import UpstreamCall, UpstreamFailed, UpstreamRefusal, drop_tracebacks, judged
-from wallet.ledger.holds import LedgerUnavailable
 
 KEEP_ALIVE_WAIT_SECONDS = 1.0
 USAGE_WAIT_SECONDS = 3.0
 LAST_WORDS_SECONDS = 1.0
-LEDGER_WAIT_SECONDS = 15.0  # for more to be held, of an answer that waits for it
-LEDGER_AGAIN_SECONDS = 0.25
 # A reader who has held a write up for so long can have made upstream give up: what breaks then is its own doing.
 HELD_UP_SECONDS = 0.5
 COMMENTS_KEPT_BYTES = 64 * 1024
@@ -90,8 +87,7 @@ class Relay:
         self._error: Exception | None = None  # that ended it
         self._ended_by: OSError | None = None
         self._refused: APIError | None = None  # why no more is held
-        self._extend_at = math.inf
-        self._allow()
+        self._slices = Slices(metered, answer)
 
     async def open(self) -> None:
         """Waits for the first event, so that a failure before it still has a status.
@@ -156,7 +152,7 @@ class Relay:
         self._response.content.consume(self)
         try:
             while not self._is_over:
-                if self._wants_more:
+                if self._slices.are_short:
                     await self._extend()
                 elif self._is_paused:
                     await self._drain(client)
@@ -208,7 +204,7 @@ class Relay:
 
     def end(self, error: OSError | None) -> None:
         self._has_ended, self._ended_by = True, error
-        if self._is_over or self._answer.waits_for:
+        if self._is_over or (self._answer.waits_for and not self._is_unread):
             self._wake()
         else:
             self._conclude()
@@ -237,7 +233,7 @@ class Relay:
             self._wake()
         else:
             self._go_on()
-            if answer.size.at_most > self._extend_at:
+            if self._slices.are_short:
                 self._wake()
 
     def _go_on(self) -> None:
@@ -264,58 +260,30 @@ class Relay:
             self._stop(failed)
 
     def _stop(self, error: Exception | None = None) -> None:
-        self._is_over, self._error = True, error
-        self._patience.stop()
-        self._wake()
-
-    # --- what is held for it --------------------------------------------------------------------------------------
-
-    def _allow(self) -> bytes:
-        """Lets the answer use what is held for it; returns what has waited for that."""
-        allowed = self._metered.allowed_output
-        if allowed is None:
-            self._extend_at = math.inf
-        else:
-            slices = (self._metered.model.output_slice_tokens or 0) * self._metered.request.answers
-            self._extend_at = allowed - slices // SLICE_MARGIN
-        return self._answer.allow(allowed)
+        """What ends it first counts."""
+        if not self._is_over:
+            self._is_over, self._error = True, error
+            self._patience.stop()
+            self._wake()
 
     @property
-    def _wants_more(self) -> bool:
-        return bool(self._answer.waits_for) or self._answer.size.at_most > self._extend_at
+    def _is_unread(self) -> bool:
+        return self._client is not None and self._client.gone
 
     async def _extend(self) -> None:
         """Has more held, ahead of what is relayed. An answer that waits for what is not covered ends here."""
-        answer = self._answer
         try:
-            async with asyncio.timeout(LEDGER_WAIT_SECONDS):
-                await self._hold_more()
+            released = await self._slices.extend(lambda: self._is_over)
         except APIError as error:
-            self._extend_at = math.inf  # what is held already may still be relayed
-            if answer.waits_for:
-                self._refused = error
-                answer.cut()
-                self._stop()
+            self._refused = error
+            self._answer.cut()
+            self._stop()
             return
-        except TimeoutError:
-            self._extend_at = math.inf
-            if answer.waits_for:
-                raise
+        if self._is_over:
             return
-        self._push(self._allow())
-        if self._has_ended and not (self._is_over or answer.waits_for):
+        self._push(released)
+        if self._has_ended and not (self._is_over or self._answer.waits_for):
             self._conclude()
-
-    async def _hold_more(self) -> None:
-        """Until the ledger can be reached, or the answer has ended without it. Raises APIError, HoldGone."""
-        answer = self._answer
-        while not self._is_over:
-            try:
-                await admission.extend(self._metered, needed=answer.waits_for or answer.size.at_most)
-            except LedgerUnavailable:
-                await asyncio.sleep(LEDGER_AGAIN_SECONDS)
-            else:
-                return
 
     def _has_had_its_time(self) -> bool:
         """Whether an answer that has begun did not fail, but has used up the time that it may take."""

@@ -18,8 +18,7 @@ from proxy.catalogue.price_quote import PriceQuote
 from proxy.catalogue.pricing import cost_micro, worst_case_micro
 from proxy.errors import APIError
 from proxy.http.parsing import read_payload
-from proxy.metering import admission
-from proxy.metering import relay as relays
+from proxy.metering import admission, slices
 from proxy.metering.relay import Relay
 from proxy.metering.settlement import Metered, Outcome
 from proxy.upstreams.calls import UpstreamCall
@@ -178,7 +177,7 @@ async def test_nothing_is_relayed_beyond_what_is_held_and_all_of_it_is_paid(
 
     sending = asyncio.create_task(send())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(relays, "LEDGER_AGAIN_SECONDS", 0)
+        patch.setattr(slices, "LEDGER_AGAIN_SECONDS", 0)
         await relay.open()
         await relay.deliver(cast(Any, reader))
     await sending
