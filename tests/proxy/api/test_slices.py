@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,23 @@ def paced(count: int, pause: float, event: bytes = WORD) -> list[bytes | float]:
     return parts * count
 
 
+class InStep:
+    """An upstream's script that sends each word once the test has `taken` the one before."""
+
+    def __init__(self, count: int, *rest: bytes) -> None:
+        self.count, self.rest, self.taken = count, rest, threading.Semaphore(0)
+
+    async def __call__(self, _request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        for _ in range(self.count):
+            writer.write(b"%x\r\n%b\r\n" % (len(WORD), WORD))
+            await asyncio.to_thread(self.taken.acquire, timeout=30)
+        rest = b"".join(self.rest)
+        writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(rest), rest))
+
+
 def tokens_held(caller: Caller) -> int:
     """Of output at the least."""
     held = Hold.objects.get(wallet=caller.wallet).amount_micro
@@ -47,14 +65,15 @@ def tokens_held(caller: Caller) -> int:
 
 
 def test_what_is_relayed_is_always_held_and_little_more(caller: Caller, upstream: FakeUpstream) -> None:
-    upstream.script = stream_events(*paced(60, 0.02), finished(150), DONE)
+    upstream.script = script = InStep(60, finished(150), DONE)
     body = {"model": SLICED_MODEL, "messages": HELLO, "stream": True, "max_tokens": 40_000}
     relayed, held = 0, []
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         for part in response.iter_raw():
-            relayed += part.count(b"0123456789") * 10
-            if relayed < 600:
+            if words := part.count(b"0123456789"):
+                relayed += 10 * words
                 held.append((relayed, tokens_held(caller)))
+                script.taken.release(words)
     assert all(relayed <= tokens + PROMPT for relayed, tokens in held)
     assert all(tokens <= relayed + 3 * SLICE for relayed, tokens in held)
     assert held[-1][1] > held[0][1]
@@ -170,12 +189,13 @@ def test_what_is_billed_and_not_shown_is_covered_and_learned(caller: Caller, ups
     )
     eventually(lambda: list(known.all()) == [5_000 - 10])
 
-    upstream.script = stream_events(WORD, 0.5, finished(20), DONE)
+    upstream.script = script = InStep(1, finished(20), DONE)
     body = {"messages": HELLO, **asked}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         parts = response.iter_raw()
         next(parts)
         assert 5_000 - 10 <= tokens_held(caller) + PROMPT <= 5_000 + SLICE + 2 * PROMPT
+        script.taken.release()
         assert b"".join(parts).endswith(DONE)
 
 
@@ -194,16 +214,15 @@ def test_several_answers_share_their_slices(caller: Caller, upstream: FakeUpstre
 
 
 def test_a_short_answer_has_nothing_extended(caller: Caller, upstream: FakeUpstream) -> None:
-    """Of 200 words, under the slice that models have."""
-    upstream.script = stream_events(
-        *paced(200, 0.001, chunk({"content": "words "})), 0.3, finished(220), DONE
-    )
+    """Of 1,200 letters, under the slice that models have."""
+    upstream.script = script = InStep(120, finished(220), DONE)
     body = {"model": LONG_MODEL, "messages": HELLO, "stream": True}
-    held: set[int] = set()
+    held = set()
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         for part in response.iter_raw():
-            if b"words" in part:
-                held |= {hold.amount_micro for hold in Hold.objects.filter(wallet=caller.wallet)}
+            if words := part.count(b"0123456789"):
+                held.add(tokens_held(caller))
+                script.taken.release(words)
     assert len(held) == 1
 
 
