@@ -23,6 +23,8 @@ WORDS = (
     "dollar",
 )
 DEEP = 5  # how deep it may lie: gateways put it into metadata of metadata
+CONTAINERS = (dict, list)
+PRICE_NAMES = frozenset(name for name, *_within in usage_forms.PRICES)
 NANO = 10**9
 DOLLARS_MAX = 9_000_000_000  # the record's column holds no more
 
@@ -44,7 +46,11 @@ def changes(answer: dict[str, Any]) -> dict[str, Any]:
     for name, value in answer.items():
         if tells_of_it(name):
             found[name] = ...
-        elif name not in {"choices", "usage"} and (kept := _without(value, DEEP)) != value:
+        elif (
+            isinstance(value, CONTAINERS)
+            and name not in {"choices", "usage"}
+            and (kept := _without(value, DEEP)) != value
+        ):
             found[name] = kept
     return found
 
@@ -57,6 +63,8 @@ def tells_of_it(name: str) -> bool:
 def nanodollars(said: dict[str, Any], answer: dict[str, Any]) -> int | None:
     """What upstream says that this answer costs the operator."""
     for place in (said, answer):
+        if PRICE_NAMES.isdisjoint(place):
+            continue
         for path in usage_forms.PRICES:
             dollars = _dollars(_at(place, path))
             if dollars is not None:

@@ -39,6 +39,16 @@ class Part(msgspec.Struct, gc=False):
             return AUDIO
         return FILE if self.video_url else None
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether its medium stands in the request itself, and is not fetched from an address or a store."""
+        urls = [url for url in (self.image_url, self.audio_url, self.video_url) if url]
+        written = [url.get("url") if isinstance(url, dict) else url for url in urls]
+        if self.input_audio:  # base64; some services take an address in its place
+            data = self.input_audio.get("data") if isinstance(self.input_audio, dict) else None
+            written.append(f"data:,{data}" if isinstance(data, str) and ":" not in data else data)
+        return bool(written) and all(isinstance(one, str) and one.startswith("data:") for one in written)
+
 
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_message = msgspec.json.Decoder(Message).decode
@@ -49,6 +59,7 @@ _read_part = msgspec.json.Decoder(Part).decode
 class Content:
     """What was read of `messages`. `compacted`: see Payload.
 
+    `is_fixed`: the same JSON makes the same prompt whenever it is sent, no medium being fetched from elsewhere.
     `size`, where the text has to be looked into more closely. `text_bytes`: UTF-8 of what is said in text.
     """
 
@@ -59,6 +70,7 @@ class Content:
     media_parts: int = 0
     media_bytes: int = 0
     inputs: dict[str, str] = field(default_factory=dict)
+    is_fixed: bool = True
 
     def hear(self, text: str) -> None:
         self.text_bytes += _utf8_bytes(text)
@@ -107,6 +119,7 @@ def _add_message(content: Content, message: Message, number: int) -> None:
             if (kind := part.medium) is None:
                 continue
         content.media_parts += 1
+        content.is_fixed = content.is_fixed and part.is_inline
         if kind is not None:
             content.inputs.setdefault(kind, f"messages[{number}].content[{place}]")
             if not is_text:  # the bytes of others, and of parts of an unknown type, count as text, too

@@ -47,7 +47,7 @@ class ChatRequest:
     """A MeteredRequest (proxy/metering/endpoint.py). `fields` are the client's, `answers` its `n`.
 
     `content_bytes`: UTF-8 that messages say in text, all of which a model reads. `conversation`: its messages, where
-    they are long enough to be remembered.
+    they are long enough to be remembered, and make the same prompt whenever they are sent.
     """
 
     endpoint: ClassVar = "chat"
@@ -155,7 +155,7 @@ def read_request(payload: Payload, *, model: str) -> ChatRequest:
         # Without any tool left, what speaks of tools would be refused.
         without = TOOL_FIELDS if bytes(kept) in NO_TOOLS else ()
         fields = {name: value for name, value in {**fields, "tools": kept}.items() if name not in without}
-    is_long = payload.text_bytes - content.media_bytes >= WORTH_BYTES
+    is_known_again = content.is_fixed and payload.text_bytes - content.media_bytes >= WORTH_BYTES
     return ChatRequest(
         fields=fields,
         model=model,
@@ -171,7 +171,7 @@ def read_request(payload: Payload, *, model: str) -> ChatRequest:
         ),
         inputs=content.inputs,
         content_bytes=content.text_bytes,
-        conversation=Conversation(fields, content.messages, payload.compacted) if is_long else None,
+        conversation=Conversation(fields, content.messages, payload.compacted) if is_known_again else None,
     )
 
 

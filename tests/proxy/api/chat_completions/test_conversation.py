@@ -48,6 +48,32 @@ def test_a_short_prompt_is_not_worth_asking() -> None:
     assert read_request(read_payload(body.encode()), model="m").conversation is None
 
 
+@pytest.mark.parametrize(
+    ("part", "is_known"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, True),
+        ({"type": "image_url", "image_url": "data:image/png;base64,AAAA"}, True),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}, True),
+        ({"type": "input_audio", "input_audio": {"data": "https://a.test/b.wav"}}, False),
+        ({"type": "image_url", "image_url": {"url": "https://a.test/b.png"}}, False),
+        ({"type": "image_url", "image_url": {"url": "b.png"}}, False),
+        ({"type": "input_audio", "input_audio": "AAAA"}, False),
+        ({"type": "image_url", "image_url": {"url": "https://a.test/", "detail": "data:"}}, False),
+        (
+            {"type": "image_url", "image_url": {"url": "data:,", "x": 1}, "video_url": "https://a.test/"},
+            False,
+        ),
+        ({"type": "text", "text": "a", "image_url": {"url": "https://a.test/b.png"}}, False),
+        ({"type": "file", "file": {"file_id": "f"}}, False),
+        ({"type": "unknown", "url": "https://a.test/"}, False),
+    ],
+    ids=str,
+)
+def test_a_medium_that_is_fetched_from_elsewhere_may_be_another_next_time(part: Any, is_known: bool) -> None:
+    body = json.dumps({"model": "m", "messages": [*MESSAGES, {"role": "user", "content": [part]}]})
+    assert (read_request(read_payload(body.encode()), model="m").conversation is not None) == is_known
+
+
 def test_each_turn_begins_as_the_one_before_it() -> None:
     whole = hashes(BODY)
     assert len(set(whole)) == len(MESSAGES)
