@@ -13,9 +13,15 @@ from django.conf import settings
 from django.test import override_settings
 from django.test.utils import setup_databases
 from django.utils import timezone, translation
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 from pytest_django import DjangoDbBlocker
 
 from tests.scheduling import Scheduling, in_order
+
+# What a busy machine makes slow is not wrong.
+hypothesis.register_profile("untimed", suppress_health_check=[HealthCheck.too_slow])
+hypothesis.load_profile("untimed")
 
 # Fixtures of what runs beside the tests, or is committed for it.
 RUNNING = {"committed_db", "web", "upstream", "valkey"}

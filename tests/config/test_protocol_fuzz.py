@@ -196,7 +196,7 @@ def split(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(at) if end > start]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(said=conversations(), places=PLACES, turn=st.booleans())
 def test_requests_are_seen_once_and_in_order_however_they_are_cut(
     runner: asyncio.Runner, said: tuple[bytes, tuple[Seen, ...]], places: list[int], turn: bool
@@ -207,7 +207,7 @@ def test_requests_are_seen_once_and_in_order_however_they_are_cut(
         assert (answered.seen, answered.refused) == (expected, None)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(said=conversations(), place=st.integers(min_value=0), places=PLACES)
 def test_of_what_breaks_off_only_whole_requests_are_seen(
     runner: asyncio.Runner, said: tuple[bytes, tuple[Seen, ...]], place: int, places: list[int]
@@ -235,7 +235,7 @@ BITS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.lists(BITS | st.binary(max_size=20), max_size=12).map(b"".join), places=PLACES)
 def test_any_bytes_are_requests_or_refused_and_the_same_however_they_are_cut(
     runner: asyncio.Runner, data: bytes, places: list[int]
@@ -246,7 +246,7 @@ def test_any_bytes_are_requests_or_refused_and_the_same_however_they_are_cut(
     assert cut.is_open == whole.is_open
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     places=PLACES,
     kind=st.sampled_from([b"GET /", b"GET / HTTP/1.1\r\nX-Long: ", b"POST / HTTP/1.1\r\nA: b\r\n"]),

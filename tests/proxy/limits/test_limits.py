@@ -112,7 +112,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(limits=LIMITS, ceiling=CEILINGS, steps=STEPS)
 def test_a_server_and_the_process_decide_alike(
     limits_url: str, limits: Limits, ceiling: Limits, steps: list[tuple[str, int]]
@@ -197,7 +197,7 @@ class Clocked:
         return await self._client.execute_command(*command)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(limits=LIMITS, steps=st.lists(st.tuples(st.integers(1, 40_000), st.integers(0, 40)), max_size=30))
 def test_no_sixty_seconds_hold_more_than_the_limits(limits: Limits, steps: list[tuple[int, int]]) -> None:
     asyncio.run(look_at_every_minute(limits._replace(concurrency=None), steps))
@@ -220,7 +220,7 @@ async def look_at_every_minute(limits: Limits, steps: list[tuple[int, int]]) -> 
         assert sum(minute) <= limits.tpm
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(limits=LIMITS, steps=STEPS, tokens=st.integers(0, 40))
 def test_retry_after_is_true_to_the_millisecond(
     limits: Limits, steps: list[tuple[str, int]], tokens: int

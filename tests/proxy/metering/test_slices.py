@@ -131,7 +131,7 @@ async def refusal(metered: Metered) -> APIError | None:
     return None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     price=lists, credit=st.integers(0, 60_000) | st.integers(0, 2**62), slice_tokens=st.integers(1, 80), said=said,
     completion=st.none() | st.integers(0, 500), breaks=st.booleans(), pieces=st.integers(1, 5),

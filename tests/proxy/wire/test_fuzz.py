@@ -117,7 +117,6 @@ def split(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(at) if end > start]
 
 
-@settings(deadline=None)
 @given(answer=answers(), places=st.lists(st.integers(min_value=0), max_size=8))
 def test_an_answer_is_the_same_however_it_is_split(
     runner: asyncio.Runner, answer: tuple[bytes, Told], places: list[int]
@@ -138,7 +137,6 @@ def test_what_upstreams_send_is_the_same_in_two_pieces_wherever_it_is_cut(
         assert told(runner, sent[:place], sent[place:])[:2] == (status, body), place
 
 
-@settings(deadline=None)
 @given(
     answer=answers(), place=st.integers(min_value=0), places=st.lists(st.integers(min_value=0), max_size=8)
 )
@@ -168,7 +166,7 @@ BITS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     data=st.lists(BITS | st.binary(max_size=20), max_size=12).map(b"".join),
     places=st.lists(st.integers(min_value=0), max_size=6),

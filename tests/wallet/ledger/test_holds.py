@@ -557,9 +557,7 @@ def test_the_wallet_behaves_as_its_model(committed_db: None) -> None:
 
     run_state_machine_as_test(
         WalletMachine,
-        settings=settings(
-            max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=30, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.api.chat_completions.conversation import Conversation
@@ -194,7 +194,6 @@ def forms(char: str) -> tuple[str, str]:
     return unicodedata.normalize("NFC", char), unicodedata.normalize("NFKC", char)
 
 
-@settings(deadline=None)
 @given(
     data=st.data(), before=st.lists(SAID, min_size=1, max_size=4), after=st.lists(SAID, max_size=4),
     tools=st.integers(0, 500), rate=st.sampled_from([30, 100, 250]), media=st.integers(0, 400),

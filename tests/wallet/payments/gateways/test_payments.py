@@ -363,7 +363,6 @@ STEPS = st.tuples(st.sampled_from(KINDS), st.integers(0, 3))
 @pytest.mark.django_db
 @hypothesis_settings(
     max_examples=25,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
