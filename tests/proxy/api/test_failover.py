@@ -664,9 +664,9 @@ def ask_first_turn(caller: Caller, upstream: FakeUpstream, model: str) -> None:
 
 
 def test_a_prompt_that_another_upstream_has_not_counted_is_held_for_before_it_is_asked(
-    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+    caller: Caller, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh
 ) -> None:
-    model, looked = f"pair-{fresh}", threading.Event()
+    model, looked = fresh.pair, threading.Event()
     ask_first_turn(caller, upstream, model)
     usage = {"prompt_tokens": 3 * COUNTED, "completion_tokens": 2, "total_tokens": 3 * COUNTED + 2}
     second.script = stream_events(STREAM[1], looked, *STREAM[2:4], chunk(None, usage=usage), STREAM[5])
@@ -683,9 +683,9 @@ def test_a_prompt_that_another_upstream_has_not_counted_is_held_for_before_it_is
 
 
 def test_what_the_wallet_does_not_cover_at_another_upstream_is_not_asked_of_it(
-    make_caller: Any, upstream: FakeUpstream, second: FakeUpstream, fresh: str
+    make_caller: Any, upstream: FakeUpstream, second: FakeUpstream, fresh: Fresh
 ) -> None:
-    caller, model = make_caller(credit_micro=PLAIN * 12 // 10 * INPUT_PRICE), f"pair-{fresh}"
+    caller, model = make_caller(credit_micro=PLAIN * 12 // 10 * INPUT_PRICE), fresh.pair
     ask_first_turn(caller, upstream, model)
     before = caller.balance()
     refused = caller.ask(model=model, messages=LONGER, max_tokens=10)
