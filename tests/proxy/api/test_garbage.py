@@ -149,6 +149,7 @@ def assert_free(web: WebProcess, request: Callable[[], int | None], status: int 
     collect(web)
     with ThreadPoolExecutor(50) as pool:
         assert {one.result() for one in [pool.submit(request) for _ in range(REQUESTS)]} == {status}
-    eventually(lambda: not Hold.objects.exclude(pk__in=others).exists())  # also of those whose clients did not wait for the end
+    # Also of those whose clients did not wait for the end.
+    eventually(lambda: not Hold.objects.exclude(pk__in=others).exists())
     found = collect(web)
     assert found["found"] <= REQUESTS, found
