@@ -20,7 +20,7 @@ from pytest_django import DjangoDbBlocker
 from tests.scheduling import Scheduling, in_order
 
 # What a busy machine makes slow is not wrong.
-hypothesis.register_profile("untimed", suppress_health_check=[HealthCheck.too_slow])
+hypothesis.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.load_profile("untimed")
 
 # Fixtures of what runs beside the tests, or is committed for it.

@@ -365,7 +365,6 @@ STEPS = st.tuples(st.sampled_from(KINDS), st.integers(0, 3))
     max_examples=25,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(STEPS, min_size=6, max_size=24))
