@@ -147,7 +147,7 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             toman=urlencode(query),
             in_toman=_("Change all prices"),
             dollars=urlencode({**query, "basis": "dollars"}),
-            in_dollars=_("Give them in US dollars"),
+            in_dollars=_("Set them in US dollars"),
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:

@@ -12,11 +12,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.fields import LTR
 from accounts.shared.formats import number_text
-from proxy.catalogue import exchange, price_entry, rates
+from proxy.catalogue import exchange, price_entry, price_rules, rates
 from proxy.catalogue.dollar_basis import RIAL_PER_DOLLAR_MAX
 from proxy.catalogue.exchange_models import ExchangeRate
 from proxy.catalogue.price_admin import AddOnly
-from proxy.catalogue.price_rules import JUMP_FACTOR
 
 
 class RateField(forms.CharField):
@@ -60,7 +59,7 @@ class ExchangeRateForm(forms.ModelForm):  # type: ignore[type-arg]
         if rate is None or moment is None:
             return data
         last = rates.rate_at(max(moment, timezone.now()))
-        if last is not None and _is_jump(last.rial_per_dollar, rate):
+        if last is not None and price_rules.is_jump(last.rial_per_dollar, rate):
             self._ask_of_jump(last)
         try:
             changes = exchange.changes(rial_per_dollar=rate, valid_from=max(moment, timezone.now()))
@@ -69,7 +68,7 @@ class ExchangeRateForm(forms.ModelForm):  # type: ignore[type-arg]
             return data
         except exchange.BeyondBounds as error:
             said = gettext(
-                "By this rate, these models would need a second admin or could not be charged: %(models)s."
+                "At this rate, these models would need a second admin or could not be charged: %(models)s."
             )
             self.add_error(None, said % {"models": gettext(", ").join(error.models)})
             return data
@@ -83,14 +82,11 @@ class ExchangeRateForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["confirm_jump"].widget = forms.CheckboxInput()
         if not self.cleaned_data.get("confirm_jump"):
             said = gettext(
-                "The rate before is %(rate)s Rial: this one is five times off or more. Tick here if that is intended."
+                "The previous rate is %(rate)s Rial; this one is at least five times higher or lower. Tick here if "
+                "that is intended."
             )
             before = number_text(last.rial_per_dollar, language=get_language())
             self.add_error("confirm_jump", said % {"rate": before})
-
-
-def _is_jump(before: int, after: int) -> bool:
-    return after >= before * JUMP_FACTOR or after * JUMP_FACTOR <= before
 
 
 @admin.register(ExchangeRate)

@@ -84,7 +84,7 @@ class LanguageModel(models.Model):
         ),
     )
     learned_hidden_tokens = models.PositiveIntegerField(
-        _("most tokens of an answer that it did not show"),
+        _("most hidden tokens of an answer"),
         null=True,
         blank=True,
         help_text=_("Reasoning that is billed and not sent: held beside each slice. Raised by itself."),

@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable
 from accounts.shared.digits import ascii_digits
 from accounts.shared.fields import IGNORED
 from proxy.catalogue import price_shape
+from proxy.catalogue.dollar_basis import MICRO_PER_DOLLAR
 from proxy.catalogue.price_quote import ABOVE_TOKENS_MAX, ImagePrice, Place, PriceQuote, check_rial
 from wallet.money import RIAL_PER_TOMAN
 
 AMOUNT = re.compile(r"(?P<toman>\d{1,40})(?:[.٫/](?P<tenth>\d))?")
 DECIMAL_COMMA = re.compile(r"[,٬،]\s*\d{1,2}\s*$")  # without its comma it would be ten times as much
-
-
 DOLLARS = re.compile(r"(?P<whole>\d{1,40})(?:[.٫/](?P<millionths>\d{1,6}))?")
-MICRO_PER_DOLLAR = 1_000_000
 
 
 class BadAmount(ValueError):
@@ -116,6 +114,11 @@ def lines(price: PriceQuote, *, in_dollars: bool) -> str:
 def dollars_text(micro: int) -> str:
     whole, millionths = divmod(micro, MICRO_PER_DOLLAR)
     return f"{whole}.{millionths:06}".rstrip("0").rstrip(".")
+
+
+def percent_text(basis_points: int) -> str:
+    whole, hundredths = divmod(basis_points, 100)
+    return f"{whole}.{hundredths:02}".rstrip("0").rstrip(".")
 
 
 def _kind(place: Place) -> str:

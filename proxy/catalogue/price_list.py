@@ -6,7 +6,7 @@ from datetime import datetime
 
 from accounts.shared.formats import is_persian
 from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.price_entry import dollars_text
+from proxy.catalogue.price_entry import dollars_text, percent_text
 from proxy.catalogue.price_quote import PLAIN, Place, PriceQuote
 from proxy.catalogue.price_wording import component_text, image_text
 from proxy.catalogue.served import ServedModel
@@ -89,7 +89,7 @@ def _dollars(basis: DollarBasis | None) -> DollarText | None:
     return DollarText(
         input=dollars_text(basis.dollars.input_rial_per_million),
         output=dollars_text(basis.dollars.output_rial_per_million),
-        markup_percent=dollars_text(basis.markup_basis_points * 10_000),
+        markup_percent=percent_text(basis.markup_basis_points),
         rial_per_dollar=basis.rial_per_dollar,
         rate_from=basis.rate_from,
     )

@@ -207,7 +207,7 @@ def toman_text(rial: int) -> str:
 
 
 def initial_in_dollars(basis: DollarBasis) -> dict[str, str]:
-    percent = price_entry.dollars_text(basis.markup_basis_points * 10_000)
+    percent = price_entry.percent_text(basis.markup_basis_points)
     return {**initial(basis.dollars, text=price_entry.dollars_text), "markup_percent": percent}
 
 
@@ -236,7 +236,7 @@ def fieldsets(*, in_dollars: bool) -> list[tuple[Any, dict[str, Any]]]:
     first = ["model", "valid_from", "confirm_jump", "confirm_free"]
     if in_dollars:
         first.insert(2, "markup_percent")
-    hint = _("An empty field of the tier: what holds below it holds in it as well.")
+    hint = _("An empty field: the price of the tier below applies.")
     kinds = [tuple(f"image{number}_{part}" for part in ("size", "quality", "toman")) for number in IMAGES]
     return [
         (None, {"fields": first}),

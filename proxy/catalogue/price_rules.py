@@ -34,11 +34,11 @@ def jumps(before: PriceQuote | None, after: PriceQuote) -> list[Jump]:
     if before is None:
         return []
     moved = [Jump(place, before.at(place), after.at(place)) for place in before.prices | after.prices]
-    return [
-        jump
-        for jump in moved
-        if jump.after and (jump.after >= jump.before * JUMP_FACTOR or jump.after * JUMP_FACTOR <= jump.before)
-    ]
+    return [jump for jump in moved if jump.after and is_jump(jump.before, jump.after)]
+
+
+def is_jump(before: int, after: int) -> bool:
+    return after >= before * JUMP_FACTOR or after * JUMP_FACTOR <= before
 
 
 def free(before: PriceQuote | None, after: PriceQuote) -> list[Place]:

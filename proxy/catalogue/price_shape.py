@@ -27,11 +27,8 @@ def document(price: PriceQuote) -> dict[str, Any]:
 def read_document(value: Any) -> PriceQuote:
     """Raises ValueError on what has another shape."""
     parts = _object(value, "components", "tiers", "images")
-    own = _components(parts.get("components", {}))
-    if "input" not in own:
-        raise ValueError("A price list needs a price of input.")
-    further = {name: rial for name, rial in own.items() if name not in PLAIN}
-    return read(own["input"], own.get("output", 0), own.get("cached_input"), {**parts, "components": further})
+    input_rial, output_rial, cached_input_rial, further = _split(_components(parts.get("components", {})))
+    return read(input_rial, output_rial, cached_input_rial, {**parts, "components": further})
 
 
 def _parts(price: PriceQuote, components: dict[str, int]) -> dict[str, Any]:
@@ -81,16 +78,23 @@ def read(input_rial: int, output_rial: int, cached_input_rial: int | None, furth
 
 def of_components(own: dict[str, int], tiers: dict[int, dict[str, int]], **images: Any) -> PriceQuote:
     """A price list of all its components alike. Raises ValueError where there is no price of input."""
-    if "input" not in own:
-        raise ValueError("A price list needs a price of input.")
+    input_rial, output_rial, cached_input_rial, further = _split(own)
     return PriceQuote(
-        own["input"],
-        own.get("output", 0),
-        own.get("cached_input"),  # type: ignore[arg-type]  # filled by the list
-        further={name: rial for name, rial in own.items() if name not in PLAIN},
+        input_rial,
+        output_rial,
+        cached_input_rial,  # type: ignore[arg-type]  # filled by the list
+        further=further,
         tiers=tuple(Tier(above, tiers[above]) for above in sorted(tiers)),
         **images,
     )
+
+
+def _split(own: dict[str, int]) -> tuple[int, int, int | None, dict[str, int]]:
+    """Input, output, cached input and the others. Raises ValueError where there is no price of input."""
+    if "input" not in own:
+        raise ValueError("A price list needs a price of input.")
+    further = {name: rial for name, rial in own.items() if name not in PLAIN}
+    return own["input"], own.get("output", 0), own.get("cached_input"), further
 
 
 def _object(value: Any, *names: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.formats import number_text
 from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.price_entry import dollars_text
+from proxy.catalogue.price_entry import dollars_text, percent_text
 from proxy.catalogue.price_quote import PER_PIECE, PLAIN, Place, PriceQuote
 from proxy.catalogue.price_rules import Jump
 from wallet.money import micro_from_rial
@@ -61,8 +61,8 @@ def both_units(rial: int) -> str:
 
 def price_text(price: PriceQuote) -> str:
     """All of a price list."""
-    shown = {Place("input"), Place("output"), Place("cached_input")}
-    return _listed({place: price.at(place) for place in sorted(shown, key=_order)} | price.prices)
+    first = (Place("input"), Place("output"), Place("cached_input"))
+    return _listed({place: price.at(place) for place in first} | price.prices)
 
 
 def further_text(price: PriceQuote) -> str:
@@ -83,7 +83,7 @@ def basis_text(basis: DollarBasis) -> str:
     ) % {
         "input": dollars_text(basis.dollars.input_rial_per_million),
         "output": dollars_text(basis.dollars.output_rial_per_million),
-        "markup": dollars_text(basis.markup_basis_points * 10_000),
+        "markup": percent_text(basis.markup_basis_points),
         "rate": number_text(basis.rial_per_dollar, language=get_language()),
     }
 
@@ -113,7 +113,3 @@ def free_text(free: Iterable[Place]) -> str:
 
 def _listed(prices: dict[Place, int]) -> str:
     return gettext("; ").join(f"{place_text(place)} {both_units(rial)}" for place, rial in prices.items())
-
-
-def _order(place: Place) -> int:
-    return list(NAMES).index(place.component)

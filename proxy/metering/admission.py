@@ -1,7 +1,5 @@
 """Whether a request may run: which model it may use, whether it can fit, and the hold that covers its worst case."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,7 @@ from wallet.money import MICRO_PER_TOMAN
 if TYPE_CHECKING:
     from proxy.runtime import Runtime
 
+REFUSALS = (NotCovered, BudgetReached, WalletFrozen)
 INPUT_WORDS = {IMAGE: "images", AUDIO: "sound", FILE: "files", TOOLS: "tools"}
 
 
@@ -90,10 +89,11 @@ async def hold(metered: Metered) -> None:
     if request.stream and model.output_slice_tokens is not None and model.stops_when_told:
         hidden = model.learned_hidden_tokens or 0
         first = min(longest, hidden + model.output_slice_tokens)
-        floor = min(first, hidden + OUTPUT_FLOOR_TOKENS)
+        if first < longest:
+            floor = min(first, hidden + OUTPUT_FLOOR_TOKENS)
     metered.prompt_bound, metered.output_max = prompt, longest * answers
     minimum_micro = pricing.worst_case_micro(prompt, floor * answers, model.price)
-    with _refusals(metered, minimum_micro):
+    try:
         metered.held_micro = await metered.holds.place(
             hold_id=metered.request_id,
             wallet_id=metered.key.wallet_id,
@@ -102,6 +102,8 @@ async def hold(metered: Metered) -> None:
             seconds=settings.HOLD_SECONDS,
             budget_id=metered.key.budget_id,
         )
+    except REFUSALS as error:
+        raise _refused(metered, minimum_micro, error) from None
     metered.output_bound = min(_affordable(metered), first * answers)
     if first < longest:
         metered.output_limit = asked
@@ -122,14 +124,9 @@ async def hold_for(metered: Metered, route: ServedRoute) -> None:
     if amount_micro <= metered.held_micro:
         return
     try:
-        with _refusals(metered, amount_micro):
-            metered.held_micro = await metered.holds.extend(
-                hold_id=metered.request_id,
-                wallet_id=metered.key.wallet_id,
-                held_micro=metered.held_micro,
-                amount_micro=amount_micro,
-                minimum_micro=amount_micro,
-            )
+        await metered.raise_hold(amount_micro, minimum_micro=amount_micro)
+    except REFUSALS as error:
+        raise _refused(metered, amount_micro, error) from None
     except (LedgerUnavailable, HoldGone) as error:
         raise unavailable() from error
 
@@ -140,22 +137,15 @@ async def extend(metered: Metered, *, needed: int) -> None:
     Raises APIError insufficient_balance, key_limit_reached, wallet_frozen where that is less than what is needed, or
     no more than before; LedgerUnavailable, HoldGone.
     """
-    price, held_micro = metered.model.price, metered.held_micro
-    hidden = metered.hidden_output
-    needed = min(max(hidden + needed, metered.output_bound), metered.output_max)
-    slices = (metered.model.output_slice_tokens or 0) * metered.request.answers
-    minimum_micro = max(pricing.worst_case_micro(metered.prompt_bound, needed, price), held_micro + 1)
-    amount_micro = pricing.worst_case_micro(
-        metered.prompt_bound, min(needed + slices, metered.output_max), price
-    )
-    with _refusals(metered, minimum_micro):
-        metered.held_micro = await metered.holds.extend(
-            hold_id=metered.request_id,
-            wallet_id=metered.key.wallet_id,
-            held_micro=held_micro,
-            amount_micro=max(amount_micro, minimum_micro),
-            minimum_micro=minimum_micro,
-        )
+    prompt, price = metered.prompt_bound, metered.model.price
+    needed = min(max(metered.hidden_output + needed, metered.output_bound), metered.output_max)
+    wanted = min(needed + metered.slice_tokens, metered.output_max)
+    minimum_micro = max(pricing.worst_case_micro(prompt, needed, price), metered.held_micro + 1)
+    amount_micro = max(pricing.worst_case_micro(prompt, wanted, price), minimum_micro)
+    try:
+        await metered.raise_hold(amount_micro, minimum_micro=minimum_micro)
+    except REFUSALS as error:
+        raise _refused(metered, minimum_micro, error) from None
     metered.output_bound = min(_affordable(metered), metered.output_max)
 
 
@@ -167,28 +157,22 @@ def _affordable(metered: Metered) -> int:
     return metered.output_max if affordable is None else affordable
 
 
-@contextmanager
-def _refusals(metered: Metered, minimum_micro: int) -> Iterator[None]:
-    """Tells in the API's words what is missing where no hold was to be had."""
-    try:
-        yield
-    except NotCovered as error:
-        raise APIError("insufficient_balance", facts=_missing(metered, minimum_micro, error)) from None
-    except BudgetReached as error:
-        raise APIError("key_limit_reached", facts=_missing(metered, minimum_micro, error)) from None
-    except WalletFrozen:
-        raise APIError("wallet_frozen") from None
-
-
-def _missing(metered: Metered, minimum_micro: int, error: NotCovered | BudgetReached) -> dict[str, float]:
-    """What would have been needed, what there was (with what is held already), and the cap that this would cover."""
+def _refused(
+    metered: Metered, minimum_micro: int, error: NotCovered | BudgetReached | WalletFrozen
+) -> APIError:
+    """Why no hold was to be had: what was needed, what there was (with what is held already), the cap that fits it."""
+    if isinstance(error, WalletFrozen):
+        return APIError("wallet_frozen")
     available_micro = metered.held_micro + error.available_micro
     fitting = pricing.affordable_output_tokens(available_micro, metered.prompt_bound, metered.model.price)
-    return {
-        "required_toman": minimum_micro / MICRO_PER_TOMAN,
-        "available_toman": available_micro / MICRO_PER_TOMAN,
-        "max_tokens_that_fit": (fitting or 0) // metered.request.answers,
-    }
+    return APIError(
+        "insufficient_balance" if isinstance(error, NotCovered) else "key_limit_reached",
+        facts={
+            "required_toman": minimum_micro / MICRO_PER_TOMAN,
+            "available_toman": available_micro / MICRO_PER_TOMAN,
+            "max_tokens_that_fit": (fitting or 0) // metered.request.answers,
+        },
+    )
 
 
 def _output_limit(request: MeteredRequest, model: ServedModel) -> int:

@@ -84,6 +84,11 @@ class Metered:
     _settlement: "asyncio.Task[None] | None" = None
 
     @property
+    def slice_tokens(self) -> int:
+        """What is held more at a time, of all answers together."""
+        return (self.model.output_slice_tokens or 0) * self.request.answers
+
+    @property
     def hidden_output(self) -> int:
         """What the answers may have been billed for without showing it, as far as is known."""
         return (self.model.learned_hidden_tokens or 0) * self.request.answers
@@ -94,6 +99,16 @@ class Metered:
         if self.output_bound >= self.output_max:
             return None
         return max(self.output_bound - self.hidden_output, 0)
+
+    async def raise_hold(self, amount_micro: int, *, minimum_micro: int) -> None:
+        """Raises what `Holds.extend` does; what is held then counts from here on."""
+        self.held_micro = await self.holds.extend(
+            hold_id=self.request_id,
+            wallet_id=self.key.wallet_id,
+            held_micro=self.held_micro,
+            amount_micro=amount_micro,
+            minimum_micro=minimum_micro,
+        )
 
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
@@ -282,14 +297,9 @@ class Metered:
     async def _hold_unseen(self, full_micro: int) -> None:
         """Of an answer in slices: what was made and not shown is held for now, as far as the money goes."""
         longest_micro = worst_case_micro(self.prompt_bound, self.output_max, self.model.price)
+        amount_micro = max(min(full_micro, longest_micro), self.held_micro)
         try:
-            self.held_micro = await self.holds.extend(
-                hold_id=self.request_id,
-                wallet_id=self.key.wallet_id,
-                held_micro=self.held_micro,
-                amount_micro=max(min(full_micro, longest_micro), self.held_micro),
-                minimum_micro=self.held_micro,
-            )
+            await self.raise_hold(amount_micro, minimum_micro=self.held_micro)
         except (NotCovered, BudgetReached, WalletFrozen, HoldGone, LedgerUnavailable) as error:
             logger.warning(
                 "what was not shown is not covered", extra={"request": self.request_id, "error": repr(error)}

@@ -58,6 +58,5 @@ class Slices:
         if allowed is None:
             self._extend_at = math.inf
         else:
-            slices = (self._metered.model.output_slice_tokens or 0) * self._metered.request.answers
-            self._extend_at = allowed - slices // SLICE_MARGIN
+            self._extend_at = allowed - self._metered.slice_tokens // SLICE_MARGIN
         return self._answer.allow(allowed)

@@ -1,9 +1,9 @@
 """Where vendors' usage objects say what, as one declared table. Pure.
 
-Nothing tells which vendor stands behind an upstream, so all rows are read together: of a figure, the first row's
-word counts. Whether cached tokens are among the prompt's, and reasoning among the
-completion's, shows in the sums (proxy/metering/reported_usage.py). An example of each row stands in
-tests/proxy/metering/vendor_usage.json, with what it costs.
+Nothing tells which vendor stands behind an upstream, so all rows are read together, and the first row that has a
+figure counts. Whether cached tokens are among the prompt's, and reasoning among the completion's, shows in the sums
+(proxy/metering/reported_usage.py). An example of each row stands in tests/proxy/metering/vendor_usage.json, with what
+it costs.
 """
 
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='languagemodel',
             name='learned_hidden_tokens',
-            field=models.PositiveIntegerField(blank=True, help_text='Reasoning that is billed and not sent: held beside each slice. Raised by itself.', null=True, verbose_name='most tokens of an answer that it did not show'),
+            field=models.PositiveIntegerField(blank=True, help_text='Reasoning that is billed and not sent: held beside each slice. Raised by itself.', null=True, verbose_name='most hidden tokens of an answer'),
         ),
         migrations.AddField(
             model_name='languagemodel',

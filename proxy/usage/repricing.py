@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import items
+from proxy.catalogue.pricing import PROMPT_PARTS, items
 from proxy.usage.quantities import FURTHER_TOKENS, IMAGE_KIND, UNITS
 
 SPAN = timedelta(days=7)
@@ -21,7 +21,7 @@ FROM proxy_usagerecord
 WHERE model = %(model)s AND created_at >= %(since)s AND created_at < %(until)s AND billed_by <> 'nothing'
 GROUP BY 1, 2, 3
 """  # noqa: S608 - names from our own code
-PROMPT = [FURTHER_TOKENS[name] for name in FURTHER_TOKENS if "cache" in name or "input" in name]
+PARTS_OF_PROMPT = [FURTHER_TOKENS[name] for name in PROMPT_PARTS if name in FURTHER_TOKENS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def last_week(*, model_id: str, price: PriceQuote, now: datetime) -> Effect:
         rows = cursor.fetchall()
     for tier, size, quality, count, charged, prompt, cached, completion, *counted in rows:
         found = {name: int(quantity) for name, quantity in zip(COUNTED, counted, strict=True) if quantity}
-        parts_of_prompt = sum(found.get(name, 0) for name in PROMPT)
+        parts_of_prompt = sum(found.get(name, 0) for name in PARTS_OF_PROMPT)
         parts = sum(found.get(name, 0) for name in FURTHER_TOKENS.values())
         quantities = {
             **found,

@@ -96,11 +96,23 @@ def test_a_wallet_needs_not_cover_the_cap_but_a_slice_of_it(
     )  # as one it is held for as a whole
 
 
+def test_a_cap_within_a_slice_is_covered_or_refused(
+    make_caller: Callable[..., Caller], upstream: FakeUpstream
+) -> None:
+    """Nobody gets half of the answer that was asked for, and no word of why."""
+    caller = make_caller(credit_micro=PROMPT * INPUT_PRICE + 700 * OUTPUT_PRICE)
+    refused = caller.ask(model=LONG_MODEL, stream=True, max_tokens=1_500)
+    assert refused.json()["error"]["code"] == "insufficient_balance"
+    assert 700 <= refused.json()["error"]["max_tokens_that_fit"] < 1_000
+    assert upstream.requests == []
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.02])
 def test_what_is_not_covered_ends_the_answer_cleanly_and_what_was_relayed_is_paid(
     make_caller: Callable[..., Caller], upstream: FakeUpstream, pause: float
 ) -> None:
-    caller = make_caller(credit_micro=PROMPT * INPUT_PRICE + 3 * SLICE * OUTPUT_PRICE)
+    credit = PROMPT * INPUT_PRICE + 3 * SLICE * OUTPUT_PRICE
+    caller = make_caller(credit_micro=credit)
     upstream.script = stream_events(*paced(300, pause), finished(3_000), DONE)
     response = caller.ask(model=SLICED_MODEL, stream=True, max_tokens=40_000)
     *answer, error = said(response)
@@ -114,8 +126,8 @@ def test_what_is_not_covered_ends_the_answer_cleanly_and_what_was_relayed_is_pai
     record = caller.usage()
     assert (record.outcome, record.billed_by, record.uncovered_micro) == ("completed", "estimate", 0)
     assert relayed // 4 <= record.completion_tokens <= relayed
-    assert caller.balance() == (caller.wallet.posted_micro, 0)
     assert record.cost_micro > 0
+    assert caller.balance() == (credit - record.cost_micro, 0)
 
 
 def test_the_official_sdk_gets_the_text_and_then_the_reason(

@@ -224,8 +224,8 @@ def test_what_a_rate_changes_is_shown_before_it_is_published(model: LanguageMode
         ("1.5", "at least 1"),
         (10**9 + 1, "at least 1"),
         (10**30, "at least 1"),
-        (RATE // 10, "five times off"),
-        (RATE * 10, "five times off"),
+        (RATE // 10, "five times higher"),
+        (RATE * 10, "five times higher"),
     ],
 )
 def test_a_rate_that_cannot_be_is_said_and_changes_nothing(
