@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from keys.models import APIKey
-from proxy.catalogue.models import Price, Upstream
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.models import Upstream
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.served import quote
 from proxy.usage.models import UsageRecord
 from wallet.ledger.models import Hold, JournalEntry

@@ -1,7 +1,7 @@
 """Where Django finds this app's models: each stands with its subject."""
 
-from proxy.catalogue.exchange_models import ExchangeRate
-from proxy.catalogue.models import LanguageModel, Price, PriceChange, Route, Upstream
+from proxy.catalogue.models import LanguageModel, Route, Upstream
+from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
 from proxy.usage.models import UsageRecord, UsageRollup
 
 __all__ = [

@@ -17,12 +17,13 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import HIDDEN
 from accounts.shared.fields import LTR
-from proxy.catalogue import price_entry, quirks, secrets, upstream_price
-from proxy.catalogue.exchange_models import ExchangeRate
-from proxy.catalogue.models import LanguageModel, Price, PriceChange, Route, Upstream
+from proxy.catalogue import quirks, secrets
+from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.price_admin import PriceInline, let_wait
 from proxy.catalogue.price_form import PriceFormSet
-from proxy.catalogue.upstream_price import DOLLARS, RIAL, UpstreamPrice
+from proxy.catalogue.prices import price_entry, upstream_price
+from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
+from proxy.catalogue.prices.upstream_price import DOLLARS, RIAL, UpstreamPrice
 from proxy.catalogue.upstream_url import UnsafeUpstreamURL, origin, validate_upstream_url
 
 auditlog.register(LanguageModel)

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from proxy.catalogue import dollar_basis, offers, price_changes
-from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.exchange_models import ExchangeRate
-from proxy.catalogue.models import LanguageModel, Price
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue import offers, price_changes
+from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.prices import dollar_basis
+from proxy.catalogue.prices.dollar_basis import DollarBasis
+from proxy.catalogue.prices.models import ExchangeRate, Price
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.served import quote
 
 NEXT = timedelta(microseconds=1)  # two lists of a model never begin at the same moment

@@ -12,10 +12,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.fields import LTR
 from accounts.shared.formats import number_text
-from proxy.catalogue import exchange, price_entry, price_rules, rates
-from proxy.catalogue.dollar_basis import RIAL_PER_DOLLAR_MAX
-from proxy.catalogue.exchange_models import ExchangeRate
+from proxy.catalogue import exchange, rates
 from proxy.catalogue.price_admin import AddOnly
+from proxy.catalogue.prices import price_entry, price_rules
+from proxy.catalogue.prices.dollar_basis import RIAL_PER_DOLLAR_MAX
+from proxy.catalogue.prices.models import ExchangeRate
 
 
 class RateField(forms.CharField):

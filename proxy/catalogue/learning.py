@@ -18,7 +18,7 @@ from psycopg import sql
 from redis.exceptions import RedisError
 
 from accounts.shared import broadcasts
-from proxy.catalogue.pricing import Usage
+from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.served import CatalogueCache, ServedModel
 from proxy.catalogue.tokens import PromptSize
 

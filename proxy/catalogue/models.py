@@ -1,16 +1,20 @@
-"""What is sold: models and their prices, upstreams and the routes to them."""
+"""What is sold: models, upstreams and the routes to them. What they cost: proxy.catalogue.prices.models."""
 
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import Func, Q
 from django.db.models.lookups import Exact
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.decisions import Decision
-from proxy.catalogue.price_quote import RIAL_PER_MILLION_MAX
 from proxy.catalogue.tokens import DEFAULT_RATES, OUTPUT_SLICE_TOKENS
+
+
+def none_or_object(column: str) -> Q:
+    """Of a JSON column: nothing, or an object."""
+    kind = Func(column, function="jsonb_typeof", output_field=models.TextField())
+    return Q(**{f"{column}__isnull": True}) | Q(Exact(kind, "object"))
 
 
 class LanguageModel(models.Model):
@@ -114,124 +118,6 @@ class LanguageModel(models.Model):
 
     def __str__(self) -> str:
         return self.model_id
-
-
-class PriceColumns(models.Model):
-    """A price list from a moment on, in whole Rial (proxy.catalogue.price_quote).
-
-    The three components that nearly every list has are columns; `further` holds all others, tiers and prices of
-    images, in the shape of proxy.catalogue.price_shape.
-    """
-
-    valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
-    input_rial_per_million = models.PositiveBigIntegerField(_("input, Rial per million tokens"))
-    output_rial_per_million = models.PositiveBigIntegerField(_("output, Rial per million tokens"))
-    cached_input_rial_per_million = models.PositiveBigIntegerField(
-        _("cached input, Rial per million tokens"),
-        null=True,
-        blank=True,
-        help_text=_("Empty: cached input costs what input costs."),
-    )
-    further = models.JSONField(_("further prices"), null=True, blank=True, editable=False)
-    # In dollars, with mark-up and rate, as proxy.catalogue.dollar_basis stores it; NULL: given in Toman.
-    dollar_basis = models.JSONField(_("dollar basis"), null=True, blank=True, editable=False)
-
-    class Meta:
-        abstract = True
-        constraints: ClassVar = [
-            # A typing mistake here would overflow the cost of a request and stop its settlement.
-            models.CheckConstraint(
-                condition=Q(
-                    input_rial_per_million__lte=RIAL_PER_MILLION_MAX,
-                    output_rial_per_million__lte=RIAL_PER_MILLION_MAX,
-                )
-                & (
-                    Q(cached_input_rial_per_million__isnull=True)
-                    | Q(cached_input_rial_per_million__lte=RIAL_PER_MILLION_MAX)
-                ),
-                name="%(class)s_bounded",
-                violation_error_message=_("This price is beyond what the system can charge."),
-            ),
-            models.CheckConstraint(
-                condition=Q(further__isnull=True)
-                | Q(
-                    Exact(Func("further", function="jsonb_typeof", output_field=models.TextField()), "object")
-                ),
-                name="%(class)s_further_is_object",
-            ),
-            models.CheckConstraint(
-                condition=Q(dollar_basis__isnull=True)
-                | Q(
-                    Exact(
-                        Func("dollar_basis", function="jsonb_typeof", output_field=models.TextField()),
-                        "object",
-                    )
-                ),
-                name="%(class)s_dollar_basis_is_object",
-            ),
-        ]
-
-
-class Price(PriceColumns):
-    """The price list of a model from a moment on. Never edited (the database refuses it): a new price is a new row."""
-
-    model = models.ForeignKey(
-        LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="prices"
-    )
-
-    class Meta:
-        verbose_name = _("price")
-        verbose_name_plural = _("prices")
-        ordering: ClassVar = ["model", "-valid_from"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["model", "valid_from"], name="price_one_a_moment"),
-            *PriceColumns.Meta.constraints,
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.model} {self.valid_from:%Y-%m-%d}"
-
-
-class PriceChange(PriceColumns, Decision):
-    """A price that one admin may not set alone; it becomes a Price once another one has approved it.
-
-    Neither the request nor the decision is ever changed (the database refuses both).
-    """
-
-    class State(models.TextChoices):
-        PENDING = "pending", _("waiting")
-        APPROVED = "approved", _("approved")
-        REJECTED = "rejected", _("rejected")
-
-    model = models.ForeignKey(
-        LanguageModel, verbose_name=_("model"), on_delete=models.PROTECT, related_name="price_changes"
-    )
-    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.PENDING)
-
-    class Meta:
-        verbose_name = _("change of a price")
-        verbose_name_plural = _("changes of prices")
-        ordering: ClassVar = ["-created_at"]
-        permissions: ClassVar = [("approve_pricechange", _("Can approve or reject changes of prices"))]
-        constraints: ClassVar = [
-            *PriceColumns.Meta.constraints,
-            models.CheckConstraint(
-                condition=Q(approved_by__isnull=True) | ~Q(approved_by=F("requested_by")),
-                name="pricechange_two_people",
-            ),
-            models.CheckConstraint(
-                condition=Q(state="pending", decided_at__isnull=True, approved_by__isnull=True)
-                | Q(state="approved", decided_at__isnull=False, approved_by__isnull=False)
-                | Q(state="rejected", decided_at__isnull=False, approved_by__isnull=True),
-                name="pricechange_state_fits",
-            ),
-            models.UniqueConstraint(
-                fields=["model"], condition=Q(state="pending"), name="pricechange_one_waits"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return str(self.model)
 
 
 class Upstream(models.Model):
@@ -340,7 +226,7 @@ class Route(models.Model):
         db_default=1,  # for processes of the version before, which go on running during an update
         help_text=_("Share of the traffic among routes of equal priority."),
     )
-    # What the upstream charges, as proxy.catalogue.upstream_price stores it; NULL: unknown.
+    # What the upstream charges, as proxy.catalogue.prices.upstream_price stores it; NULL: unknown.
     upstream_prices = models.JSONField(_("upstream's prices"), null=True, blank=True, editable=False)
 
     class Meta:
@@ -355,13 +241,7 @@ class Route(models.Model):
                 violation_error_message=_("A weight is at least 1."),
             ),
             models.CheckConstraint(
-                condition=Q(upstream_prices__isnull=True)
-                | Q(
-                    Exact(
-                        Func("upstream_prices", function="jsonb_typeof", output_field=models.TextField()),
-                        "object",
-                    )
-                ),
+                condition=none_or_object("upstream_prices"),
                 name="route_upstream_prices_are_object",
             ),
         ]

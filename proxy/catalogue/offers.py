@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 from django.db import transaction
 from django.utils import timezone
 
-from proxy.catalogue import dollar_basis, price_rules, price_shape, quirks, secrets
-from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue import quirks, secrets
+from proxy.catalogue.models import LanguageModel, Route, Upstream
+from proxy.catalogue.prices import dollar_basis, price_rules, price_shape
+from proxy.catalogue.prices.dollar_basis import DollarBasis
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.served import quote
 from proxy.catalogue.upstream_url import validate_upstream_url

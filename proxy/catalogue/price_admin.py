@@ -10,10 +10,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.approval_admin import AskAndDecideAdmin, admin_id
-from proxy.catalogue import dollar_basis, offers, price_changes, rates
-from proxy.catalogue.models import Price, PriceChange
+from proxy.catalogue import offers, price_changes, rates
 from proxy.catalogue.price_form import PriceForm, PriceFormSet, ShownPrices
-from proxy.catalogue.price_wording import price_text
+from proxy.catalogue.prices import dollar_basis
+from proxy.catalogue.prices.models import Price, PriceChange
+from proxy.catalogue.prices.price_wording import price_text
 from proxy.catalogue.served import quote
 
 

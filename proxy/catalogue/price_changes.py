@@ -8,10 +8,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import admins, approvals
-from proxy.catalogue import dollar_basis, offers, price_rules, price_shape, rates
-from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.models import LanguageModel, Price, PriceChange
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue import offers, rates
+from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.prices import dollar_basis, price_rules, price_shape
+from proxy.catalogue.prices.dollar_basis import DollarBasis
+from proxy.catalogue.prices.models import Price, PriceChange
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.served import quote
 from wallet.money import RIAL_PER_TOMAN, micro_from_rial
 from wallet.wording import toman_in_sms

@@ -9,10 +9,12 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.fields import LTR
-from proxy.catalogue import dollar_basis, offers, price_changes, price_entry, price_rules, price_shape
-from proxy.catalogue.models import LanguageModel, Price, PriceColumns
-from proxy.catalogue.price_quote import PriceQuote, rial_max
-from proxy.catalogue.price_wording import basis_text, both_units, free_text, further_text, jump_text
+from proxy.catalogue import offers, price_changes
+from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.prices import dollar_basis, price_entry, price_rules, price_shape
+from proxy.catalogue.prices.models import Price, PriceColumns
+from proxy.catalogue.prices.price_quote import PriceQuote, rial_max
+from proxy.catalogue.prices.price_wording import basis_text, both_units, free_text, further_text, jump_text
 from proxy.catalogue.served import quote
 from wallet.money import micro_from_toman
 from wallet.wording import toman

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from accounts.shared.formats import is_persian
-from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.price_entry import dollars_text, percent_text
-from proxy.catalogue.price_quote import PLAIN, Place, PriceQuote
-from proxy.catalogue.price_wording import component_text, image_text
+from proxy.catalogue.prices.dollar_basis import DollarBasis
+from proxy.catalogue.prices.price_entry import dollars_text, percent_text
+from proxy.catalogue.prices.price_quote import PLAIN, Place, PriceQuote
+from proxy.catalogue.prices.price_wording import component_text, image_text
 from proxy.catalogue.served import ServedModel
 from wallet.money import micro_from_rial
 

@@ -10,10 +10,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.digits import ascii_digits
 from accounts.shared.fields import IGNORED, LTR
-from proxy.catalogue import dollar_basis, price_entry, price_shape, rates
-from proxy.catalogue.dollar_basis import MARKUP_MAX_BASIS_POINTS, DollarBasis
+from proxy.catalogue import rates
 from proxy.catalogue.price_form import FIELDS, PriceForm, TomanPriceField
-from proxy.catalogue.price_quote import (
+from proxy.catalogue.prices import dollar_basis, price_entry, price_shape
+from proxy.catalogue.prices.dollar_basis import MARKUP_MAX_BASIS_POINTS, DollarBasis
+from proxy.catalogue.prices.price_quote import (
     ABOVE_TOKENS_MAX,
     COMPONENTS,
     IMAGES_MAX,
@@ -22,7 +23,7 @@ from proxy.catalogue.price_quote import (
     ImagePrice,
     PriceQuote,
 )
-from proxy.catalogue.price_wording import NAMES
+from proxy.catalogue.prices.price_wording import NAMES
 from wallet.money import RIAL_PER_TOMAN
 
 SHOWN_TIERS = 2  # the others open when they are wanted

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from proxy.catalogue import dollar_basis, offers
-from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.exchange_models import ExchangeRate
-from proxy.catalogue.models import Price
+from proxy.catalogue import offers
+from proxy.catalogue.prices import dollar_basis
+from proxy.catalogue.prices.dollar_basis import DollarBasis
+from proxy.catalogue.prices.models import ExchangeRate, Price
 
 
 class RateChanged(Exception):

@@ -9,13 +9,15 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from proxy.catalogue import dollar_basis, price_shape, quirks, secrets, upstream_price
-from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.models import LanguageModel, Price, PriceColumns, Route, Upstream
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue import quirks, secrets
+from proxy.catalogue.models import LanguageModel, Route, Upstream
+from proxy.catalogue.prices import dollar_basis, price_shape, upstream_price
+from proxy.catalogue.prices.dollar_basis import DollarBasis
+from proxy.catalogue.prices.models import Price, PriceColumns
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.upstream_price import UpstreamPrice
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.tokens import TokenRates
-from proxy.catalogue.upstream_price import UpstreamPrice
 
 logger = logging.getLogger(__name__)
 

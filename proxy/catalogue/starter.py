@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import transaction
 
 from proxy.catalogue import secrets
-from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
+from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.offers import disconnect_rule, limit_name, point_route, set_price
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.upstream_url import validate_upstream_url
 
 MODEL_ID = "gemini-3.1-flash-lite-preview"

@@ -10,7 +10,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.formats import number_text
-from proxy.catalogue import pricing
+from proxy.catalogue.prices import pricing
 from proxy.catalogue.served import ServedModel
 
 IGNORED = re.compile(r"[,٬،_'’%٪\s\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")

@@ -6,12 +6,14 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from proxy.catalogue import dollar_basis, offers, price_list_form, rates
-from proxy.catalogue.models import LanguageModel, Price
+from proxy.catalogue import offers, price_list_form, rates
+from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.price_admin import AddOnly, let_wait
 from proxy.catalogue.price_form import ShownPrices
 from proxy.catalogue.price_list_form import DollarListForm, PriceListForm
-from proxy.catalogue.price_wording import price_text
+from proxy.catalogue.prices import dollar_basis
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.price_wording import price_text
 from proxy.catalogue.served import quote
 from proxy.usage import repricing
 

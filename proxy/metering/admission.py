@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
-from proxy.catalogue import pricing
+from proxy.catalogue.prices import pricing
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.served import CatalogueCache, ServedModel, ServedRoute
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import Usage, itemise
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import Usage, itemise
 from wallet.money import MICRO_PER_TOMAN
 
 NOT_CHARGED = "not_charged"

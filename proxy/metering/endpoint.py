@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from proxy.catalogue.pricing import Usage
+from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.errors import APIError
 from proxy.metering.bill import Bill

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from proxy.catalogue.pricing import COMPLETION_PARTS, PROMPT_PARTS, TOKENS_MAX, Usage
+from proxy.catalogue.prices.pricing import COMPLETION_PARTS, PROMPT_PARTS, TOKENS_MAX, Usage
 from proxy.metering import purchase, usage_forms
 from proxy.metering.bill import Bill
 

@@ -11,9 +11,9 @@ import psycopg
 from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
-from proxy.catalogue import upstream_price
 from proxy.catalogue.learning import LEAP_MAX, Learning
-from proxy.catalogue.pricing import Usage, cost_micro, worst_case_micro
+from proxy.catalogue.prices import upstream_price
+from proxy.catalogue.prices.pricing import Usage, cost_micro, worst_case_micro
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.limits.limiter import Limiter
 from proxy.metering import reported_usage

@@ -20,7 +20,7 @@ from accounts.opening import open_account
 from keys import lifecycle
 from keys.rules import KeyRules
 from proxy.catalogue import served, starter
-from proxy.catalogue.pricing import Usage, cost_micro
+from proxy.catalogue.prices.pricing import Usage, cost_micro
 from proxy.catalogue.served import ServedModel
 from proxy.sandbox import clock
 from proxy.sandbox.clock import Clock

@@ -1,7 +1,7 @@
 """What a usage record was charged for, item by item: by the list that priced it, or by the prices that it keeps."""
 
-from proxy.catalogue.models import Price
-from proxy.catalogue.pricing import Item, itemise
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.pricing import Item, itemise
 from proxy.catalogue.served import quote
 from proxy.usage import quantities
 from proxy.usage.models import UsageRecord

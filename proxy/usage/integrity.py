@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import orjson
 from django.db import connection
 
-from proxy.catalogue.models import Price
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import cost_micro
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import cost_micro
 from proxy.catalogue.served import quote
 from proxy.usage import quantities
 from wallet.integrity import Check, Row

@@ -1,13 +1,15 @@
 """What a usage record keeps beyond its three numbers of tokens, so that its cost can be computed anew. Pure: no Django.
 
-By component (proxy.catalogue.price_quote): `{"reasoning": 120, "image": 2, "image_size": "1024x1024", "request": 1}`.
+By component (proxy.catalogue.prices.price_quote):
+
+    {"reasoning": 120, "image": 2, "image_size": "1024x1024", "request": 1}
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import CHARGED_AS, NO_UNITS, Units, Usage
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import CHARGED_AS, NO_UNITS, Units, Usage
 
 TOKENS = {name: component for name, component in CHARGED_AS.items() if name.endswith("_tokens")}
 UNITS = {name: component for name, component in CHARGED_AS.items() if name not in TOKENS}

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import PROMPT_PARTS, items
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import PROMPT_PARTS, items
 from proxy.usage.quantities import FURTHER_TOKENS, IMAGE_KIND, UNITS
 
 SPAN = timedelta(days=7)

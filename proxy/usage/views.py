@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.shared import signed_in
 from accounts.shared.downloads import csv_response
-from proxy.catalogue.price_wording import component_text
+from proxy.catalogue.prices.price_wording import component_text
 from proxy.usage import charged, figures, pictures
 from proxy.usage import log as usage_log
 from proxy.usage import log_csv as usage_csv

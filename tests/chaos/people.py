@@ -9,7 +9,7 @@ from accounts.models import Tier
 from keys.rules import KeyRules
 from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.dashboard.keys import own_keys
 from tests.factories import UserFactory, WalletFactory
 

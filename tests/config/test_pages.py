@@ -21,7 +21,7 @@ from accounts.session_store import SessionStore
 from config import front
 from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.prices.price_quote import PriceQuote
 from tests.proxy.factories import PriceFactory, RouteFactory
 
 pytestmark = pytest.mark.django_db

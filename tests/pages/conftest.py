@@ -11,7 +11,7 @@ from pytest_django import DjangoDbBlocker
 
 from proxy.catalogue import offers, starter
 from proxy.catalogue.models import LanguageModel
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.prices.price_quote import PriceQuote
 from tests.live import WebProcess, web_process
 from tests.pages import seed
 from tests.pages.visit import CHROMIUM, FLAGS

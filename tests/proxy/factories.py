@@ -9,8 +9,9 @@ from factory.django import DjangoModelFactory
 
 from keys.models import APIKey
 from proxy.catalogue import secrets
-from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.models import LanguageModel, Route, Upstream
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.quirks import QUIRKS
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.catalogue.tokens import TokenRates

@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from proxy.catalogue import secrets
 from proxy.catalogue import served as catalogue
-from proxy.catalogue.models import LanguageModel, Price, PriceChange, Route, Upstream
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.models import LanguageModel, Route, Upstream
+from proxy.catalogue.prices.models import Price, PriceChange
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.usage.models import UsageRecord
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory

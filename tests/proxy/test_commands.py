@@ -18,10 +18,12 @@ from accounts.models import Tier, User
 from keys import lifecycle
 from keys.models import APIKey
 from keys.secret import has_valid_checksum
-from proxy.catalogue import price_quote, starter
 from proxy.catalogue import served as catalogue
-from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.price_quote import ImagePrice, PriceQuote
+from proxy.catalogue import starter
+from proxy.catalogue.models import LanguageModel, Route, Upstream
+from proxy.catalogue.prices import price_quote
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.price_quote import ImagePrice, PriceQuote
 from proxy.catalogue.quirks import QUIRKS
 from proxy.sandbox import demo
 from tests.factories import UserFactory, WalletFactory

@@ -17,7 +17,7 @@ from proxy.api.chat_completions.conversation import Conversation, bound
 from proxy.api.chat_completions.messages import read_messages
 from proxy.catalogue import tokens
 from proxy.catalogue.learning import Expected, exceeded
-from proxy.catalogue.pricing import Usage
+from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.request_fields import LIMIT_FIELDS, TOOLS, client_tools, is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS, PromptSize, TextSize

@@ -1,7 +1,7 @@
 """The answer that the reference and the OpenAPI document show. Pure."""
 
-from proxy.catalogue import pricing
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.prices import pricing
+from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.metering import reported_usage
 from proxy.metering.bill import Bill
 

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from proxy.catalogue import offers, price_entry
+from proxy.catalogue import offers
 from proxy.catalogue.models import Upstream
-from proxy.catalogue.price_quote import COMPONENTS, PER_PIECE, PriceQuote
-from proxy.catalogue.price_rules import JUMP_FACTOR, NotConfirmed
-from proxy.catalogue.price_wording import place_text, price_text
+from proxy.catalogue.prices import price_entry
+from proxy.catalogue.prices.price_quote import COMPONENTS, PER_PIECE, PriceQuote
+from proxy.catalogue.prices.price_rules import JUMP_FACTOR, NotConfirmed
+from proxy.catalogue.prices.price_wording import place_text, price_text
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.secrets import Undecryptable
 from proxy.management.operator_command import Answer, OperatorCommand, sentence, whole

@@ -10,8 +10,8 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from proxy import explaining
-from proxy.catalogue.price_quote import PER_PIECE, PLAIN
-from proxy.catalogue.pricing import Item
+from proxy.catalogue.prices.price_quote import PER_PIECE, PLAIN
+from proxy.catalogue.prices.pricing import Item
 from proxy.explaining import Explanation, State
 from proxy.management.operator_command import Answer, OperatorCommand
 from proxy.usage import charged

@@ -15,8 +15,9 @@ from pytest_django import DjangoDbBlocker
 
 from keys import lifecycle
 from proxy.catalogue import secrets
-from proxy.catalogue.models import LanguageModel, Price, Route
+from proxy.catalogue.models import LanguageModel, Route
 from proxy.catalogue.models import Upstream as UpstreamRow
+from proxy.catalogue.prices.models import Price
 from proxy.usage.models import UsageRecord
 from tests.factories import TierFactory, UserFactory, WalletFactory, remove_tier
 from tests.fake_upstream import FakeUpstream

@@ -19,7 +19,8 @@ from django.utils.http import http_date
 from pytest_django import DjangoDbBlocker
 
 from proxy.catalogue import secrets
-from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
+from proxy.catalogue.models import LanguageModel, Route, Upstream
+from proxy.catalogue.prices.models import Price
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import (
     STREAM,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from proxy.catalogue import price_shape
-from proxy.catalogue.models import Price
-from proxy.catalogue.pricing import Usage, cost_micro
+from proxy.catalogue.prices import price_shape
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.pricing import Usage, cost_micro
 from proxy.catalogue.served import quote
 from proxy.usage import integrity as usage_integrity
 from tests.fake_upstream import FakeUpstream, answer_whole, respond

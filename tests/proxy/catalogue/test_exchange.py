@@ -9,12 +9,13 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.catalogue import dollar_basis, exchange, offers, price_changes, rates
+from proxy.catalogue import exchange, offers, price_changes, rates
 from proxy.catalogue import served as catalogue
-from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.exchange_models import ExchangeRate
-from proxy.catalogue.models import LanguageModel, Price, PriceChange
-from proxy.catalogue.price_quote import ImagePrice, PriceQuote, Tier
+from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.prices import dollar_basis
+from proxy.catalogue.prices.dollar_basis import DollarBasis
+from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
+from proxy.catalogue.prices.price_quote import ImagePrice, PriceQuote, Tier
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory
 from tests.proxy.factories import LanguageModelFactory, PriceFactory, RouteFactory

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.catalogue.learning import Expected, exceeded
-from proxy.catalogue.pricing import Usage
+from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.tokens import PromptSize
 from tests.proxy.factories import served_model
 

@@ -15,10 +15,12 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from accounts import approvals
 from accounts.models import User
 from accounts.sms import sending
-from proxy.catalogue import price_changes, price_rules
+from proxy.catalogue import price_changes
 from proxy.catalogue import served as catalogue
-from proxy.catalogue.models import LanguageModel, Price, PriceChange
-from proxy.catalogue.price_quote import PriceQuote
+from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.prices import price_rules
+from proxy.catalogue.prices.models import Price, PriceChange
+from proxy.catalogue.prices.price_quote import PriceQuote
 from tests.admin_browser import admin_browser, staff_browser
 from tests.factories import UserFactory
 from tests.proxy.factories import LanguageModelFactory, PriceFactory, RouteFactory

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.catalogue import price_shape
-from proxy.catalogue.price_quote import (
+from proxy.catalogue.prices import price_shape
+from proxy.catalogue.prices.price_quote import (
     ABOVE_TOKENS_MAX,
     COMPLETION,
     COMPONENTS,
@@ -22,7 +22,7 @@ from proxy.catalogue.price_quote import (
     PriceQuote,
     Tier,
 )
-from proxy.catalogue.pricing import (
+from proxy.catalogue.prices.pricing import (
     CHARACTERS_MAX,
     COMPLETION_PARTS,
     MICRO_MAX,

@@ -21,8 +21,9 @@ from proxy.api.chat_completions.view import ChatCompletions
 from proxy.api.models import Model, Models
 from proxy.catalogue import offers, quirks
 from proxy.catalogue import served as catalogue
-from proxy.catalogue.models import LanguageModel, Price, Route, Upstream
-from proxy.catalogue.price_quote import RIAL_PER_MILLION_MAX, PriceQuote
+from proxy.catalogue.models import LanguageModel, Route, Upstream
+from proxy.catalogue.prices.models import Price
+from proxy.catalogue.prices.price_quote import RIAL_PER_MILLION_MAX, PriceQuote
 from proxy.catalogue.served import CatalogueCache
 from proxy.catalogue.starter import GEMINI_HOST
 from proxy.errors import APIError

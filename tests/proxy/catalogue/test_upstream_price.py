@@ -2,12 +2,12 @@
 
 import pytest
 
-from proxy.catalogue import price_entry, upstream_price
 from proxy.catalogue.models import LanguageModel, Route
-from proxy.catalogue.price_quote import PriceQuote, Tier
-from proxy.catalogue.pricing import Usage
+from proxy.catalogue.prices import price_entry, upstream_price
+from proxy.catalogue.prices.price_quote import PriceQuote, Tier
+from proxy.catalogue.prices.pricing import Usage
+from proxy.catalogue.prices.upstream_price import DOLLARS, RIAL, UpstreamPrice
 from proxy.catalogue.served import load
-from proxy.catalogue.upstream_price import DOLLARS, RIAL, UpstreamPrice
 from tests.admin_browser import admin_browser
 from tests.proxy.factories import LanguageModelFactory, PriceFactory, RouteFactory, UpstreamFactory
 from tests.proxy.test_admin import address, model_form

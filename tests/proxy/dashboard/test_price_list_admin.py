@@ -8,8 +8,9 @@ from django.test import Client
 from django.utils import timezone
 
 from proxy.catalogue import served as catalogue
-from proxy.catalogue.models import LanguageModel, Price, PriceChange
-from proxy.catalogue.price_quote import ImagePrice, PriceQuote, Tier
+from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.prices.models import Price, PriceChange
+from proxy.catalogue.prices.price_quote import ImagePrice, PriceQuote, Tier
 from proxy.usage import repricing
 from proxy.usage.models import UsageRecord
 from tests.admin_browser import admin_browser

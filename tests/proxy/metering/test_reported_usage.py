@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.api.chat_completions.answer_stream import AnswerStream
-from proxy.catalogue.price_quote import PriceQuote, Tier
-from proxy.catalogue.pricing import Usage, cost_micro, itemise
+from proxy.catalogue.prices.price_quote import PriceQuote, Tier
+from proxy.catalogue.prices.pricing import Usage, cost_micro, itemise
 from proxy.metering import purchase, usage_forms
 from proxy.metering.bill import Bill
 from proxy.metering.reported_usage import (

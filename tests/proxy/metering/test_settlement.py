@@ -10,8 +10,8 @@ import pytest
 
 from keys.lookup import KeyIdentity
 from proxy.api.chat_completions.request import read_request
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import Usage
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.tokens import TextSize
 from proxy.http.parsing import read_payload
 from proxy.metering import settlement

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.api.chat_completions.request import read_request
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import cost_micro, worst_case_micro
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import cost_micro, worst_case_micro
 from proxy.errors import APIError
 from proxy.http.parsing import read_payload
 from proxy.metering import admission, slices

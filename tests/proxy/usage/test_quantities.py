@@ -5,8 +5,8 @@ import json
 import pytest
 from hypothesis import given
 
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import Units, Usage, cost_micro
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import Units, Usage, cost_micro
 from proxy.usage import quantities
 from tests.proxy.catalogue.test_pricing import prices, units, usages
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from proxy.api.chat_completions.answer_stream import AnswerStream
 from proxy.api.chat_completions.answers import texts, whole_answer
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import Usage
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.tokens import TextSize
 from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer

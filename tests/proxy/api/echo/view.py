@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from proxy.api.metered_view import MeteredView
-from proxy.catalogue.pricing import Usage
+from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.errors import APIError
 from proxy.http.parsing import Payload

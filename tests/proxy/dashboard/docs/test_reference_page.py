@@ -13,7 +13,8 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.models import Tier, User
 from keys import lifecycle
 from proxy.catalogue import starter
-from proxy.catalogue.models import LanguageModel, Price
+from proxy.catalogue.models import LanguageModel
+from proxy.catalogue.prices.models import Price
 from proxy.dashboard.docs import reference
 from proxy.errors import ERRORS
 from proxy.limits.local_window import Admission, Limits

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from proxy.catalogue.price_quote import COMPLETION, COMPONENTS, PER_PIECE, PROMPT, PriceQuote
+from proxy.catalogue.prices.price_quote import COMPLETION, COMPONENTS, PER_PIECE, PROMPT, PriceQuote
 from wallet.money import MICRO_PER_RIAL
 
 TOKENS_MAX = 2**31 - 1  # what a usage record's token columns hold

@@ -6,10 +6,10 @@ from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.formats import number_text
-from proxy.catalogue.dollar_basis import DollarBasis
-from proxy.catalogue.price_entry import dollars_text, percent_text
-from proxy.catalogue.price_quote import PER_PIECE, PLAIN, Place, PriceQuote
-from proxy.catalogue.price_rules import Jump
+from proxy.catalogue.prices.dollar_basis import DollarBasis
+from proxy.catalogue.prices.price_entry import dollars_text, percent_text
+from proxy.catalogue.prices.price_quote import PER_PIECE, PLAIN, Place, PriceQuote
+from proxy.catalogue.prices.price_rules import Jump
 from wallet.money import micro_from_rial
 from wallet.wording import toman
 

@@ -9,7 +9,7 @@ Each part is left out where it is empty, and None stands for all of them.
 
 from typing import Any, TypeVar
 
-from proxy.catalogue.price_quote import PLAIN, ImagePrice, PriceQuote, Tier
+from proxy.catalogue.prices.price_quote import PLAIN, ImagePrice, PriceQuote, Tier
 
 Kind = TypeVar("Kind")
 

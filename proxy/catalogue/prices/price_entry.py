@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 from accounts.shared.digits import ascii_digits
 from accounts.shared.fields import IGNORED
-from proxy.catalogue import price_shape
-from proxy.catalogue.dollar_basis import MICRO_PER_DOLLAR
-from proxy.catalogue.price_quote import ABOVE_TOKENS_MAX, ImagePrice, Place, PriceQuote, check_rial
+from proxy.catalogue.prices import price_shape
+from proxy.catalogue.prices.dollar_basis import MICRO_PER_DOLLAR
+from proxy.catalogue.prices.price_quote import ABOVE_TOKENS_MAX, ImagePrice, Place, PriceQuote, check_rial
 from wallet.money import RIAL_PER_TOMAN
 
 AMOUNT = re.compile(r"(?P<toman>\d{1,40})(?:[.٫/](?P<tenth>\d))?")

@@ -6,7 +6,7 @@ Pure: no Django.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy.catalogue.price_quote import PER_PIECE, Place, PriceQuote
+from proxy.catalogue.prices.price_quote import PER_PIECE, Place, PriceQuote
 
 JUMP_FACTOR = 5  # a Toman typed as a Rial, or the other way round, is off by ten
 TOKENS_OF_A_PIECE = 10_000  # a piece may cost what so many tokens may

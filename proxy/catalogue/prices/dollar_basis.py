@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from proxy.catalogue import price_shape
-from proxy.catalogue.price_quote import ImagePrice, PriceQuote
+from proxy.catalogue.prices import price_shape
+from proxy.catalogue.prices.price_quote import ImagePrice, PriceQuote
 
 RIAL_PER_DOLLAR_MAX = 1_000_000_000
 MARKUP_MAX_BASIS_POINTS = 100_000  # ten times the price on top

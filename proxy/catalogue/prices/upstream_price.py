@@ -7,9 +7,9 @@ out in millionths of these, as micro-Rial do.
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.catalogue import price_shape
-from proxy.catalogue.price_quote import PriceQuote
-from proxy.catalogue.pricing import Usage, cost_micro
+from proxy.catalogue.prices import price_shape
+from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.catalogue.prices.pricing import Usage, cost_micro
 
 DOLLARS, RIAL = "usd", "rial"
 PICO_PER_NANO = 1_000
