@@ -40,6 +40,18 @@ def number_text(number: int, *, language: str | None) -> str:
     return figure_text(f"{number:,}", language=language)
 
 
+def percent_figure(basis_points: int) -> str:
+    """Hundredths of a percent as `9.5`."""
+    whole, rest = divmod(basis_points, 100)
+    return f"{whole}.{rest:02d}".rstrip("0").rstrip(".")
+
+
+def percent_text(basis_points: int, *, language: str | None) -> str:
+    """`9.5%` or `۹٫۵٪`."""
+    sign = "٪" if is_persian(language) else "%"
+    return figure_text(percent_figure(basis_points), language=language) + sign
+
+
 def date_text(moment: datetime, *, language: str | None) -> str:
     """The day in Tehran of an aware time: `23 Nov 2026`, or `۲ آذر ۱۴۰۵` by the Jalali calendar."""
     local = moment.astimezone(TEHRAN)

@@ -42,6 +42,12 @@ def number(value: int | None) -> str:
 
 
 @register.filter
+def figure(text: str) -> str:
+    """A figure such as `2.5` with the digits and separators of the page."""
+    return formats.figure_text(text, language=get_language())
+
+
+@register.filter
 def digits(value: object) -> str:
     """Any text with its digits in the script of the page, for what is not a quantity."""
     return formats.digits_text(str(value), language=get_language())
@@ -68,10 +74,7 @@ def both_dates(moment: datetime) -> str:
 @register.filter
 def percent(basis_points: int) -> str:
     """Hundredths of a percent as a percentage: `9.5%`, `۹٫۵٪`."""
-    whole, rest = divmod(basis_points, 100)
-    figure = f"{whole}.{rest:02d}".rstrip("0").rstrip(".")
-    sign = "٪" if formats.is_persian(get_language()) else "%"
-    return formats.figure_text(figure, language=get_language()) + sign
+    return formats.percent_text(basis_points, language=get_language())
 
 
 @register.filter

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from accounts.shared.formats import is_persian
 from proxy.catalogue.prices.dollar_basis import DollarBasis
-from proxy.catalogue.prices.price_entry import dollars_text, percent_text
+from proxy.catalogue.prices.price_entry import dollars_text
 from proxy.catalogue.prices.price_quote import PLAIN, Place, PriceQuote
 from proxy.catalogue.prices.price_wording import component_text, image_text
 from proxy.catalogue.served import ServedModel
@@ -23,11 +23,11 @@ class FurtherPrices:
 
 @dataclass(frozen=True, slots=True)
 class DollarText:
-    """What a list in dollars is made of: US dollars per million tokens, the mark-up in per cent, and the rate."""
+    """What a list in dollars is made of: US dollars per million tokens, the mark-up, and the rate."""
 
     input: str
     output: str
-    markup_percent: str
+    markup_basis_points: int
     rial_per_dollar: int
     rate_from: datetime
 
@@ -89,7 +89,7 @@ def _dollars(basis: DollarBasis | None) -> DollarText | None:
     return DollarText(
         input=dollars_text(basis.dollars.input_rial_per_million),
         output=dollars_text(basis.dollars.output_rial_per_million),
-        markup_percent=percent_text(basis.markup_basis_points),
+        markup_basis_points=basis.markup_basis_points,
         rial_per_dollar=basis.rial_per_dollar,
         rate_from=basis.rate_from,
     )

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.shared.digits import ascii_digits
 from accounts.shared.fields import IGNORED, LTR
+from accounts.shared.formats import percent_figure
 from proxy.catalogue import rates
 from proxy.catalogue.price_form import FIELDS, PriceForm, TomanPriceField
 from proxy.catalogue.prices import dollar_basis, price_entry, price_shape
@@ -208,7 +209,7 @@ def toman_text(rial: int) -> str:
 
 
 def initial_in_dollars(basis: DollarBasis) -> dict[str, str]:
-    percent = price_entry.percent_text(basis.markup_basis_points)
+    percent = percent_figure(basis.markup_basis_points)
     return {**initial(basis.dollars, text=price_entry.dollars_text), "markup_percent": percent}
 
 

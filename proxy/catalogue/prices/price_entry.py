@@ -116,10 +116,5 @@ def dollars_text(micro: int) -> str:
     return f"{whole}.{millionths:06}".rstrip("0").rstrip(".")
 
 
-def percent_text(basis_points: int) -> str:
-    whole, hundredths = divmod(basis_points, 100)
-    return f"{whole}.{hundredths:02}".rstrip("0").rstrip(".")
-
-
 def _kind(place: Place) -> str:
     return f":{place.size}:{place.quality}".rstrip(":") if place.size or place.quality else ""

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.shared.formats import number_text
+from accounts.shared.formats import figure_text, number_text, percent_text
 from proxy.catalogue.prices.dollar_basis import DollarBasis
-from proxy.catalogue.prices.price_entry import dollars_text, percent_text
+from proxy.catalogue.prices.price_entry import dollars_text
 from proxy.catalogue.prices.price_quote import PER_PIECE, PLAIN, Place, PriceQuote
 from proxy.catalogue.prices.price_rules import Jump
 from wallet.money import micro_from_rial
@@ -78,13 +78,16 @@ def further_text(price: PriceQuote) -> str:
 
 def basis_text(basis: DollarBasis) -> str:
     """What a list in dollars was made of."""
-    return gettext(
-        "input %(input)s and output %(output)s US dollars, plus %(markup)s per cent, at %(rate)s Rial"
-    ) % {
-        "input": dollars_text(basis.dollars.input_rial_per_million),
-        "output": dollars_text(basis.dollars.output_rial_per_million),
-        "markup": percent_text(basis.markup_basis_points),
-        "rate": number_text(basis.rial_per_dollar, language=get_language()),
+    language = get_language()
+    first, second = (
+        figure_text(dollars_text(micro), language=language)
+        for micro in (basis.dollars.input_rial_per_million, basis.dollars.output_rial_per_million)
+    )
+    return gettext("input %(input)s and output %(output)s US dollars, plus %(markup)s, at %(rate)s Rial") % {
+        "input": first,
+        "output": second,
+        "markup": percent_text(basis.markup_basis_points, language=language),
+        "rate": number_text(basis.rial_per_dollar, language=language),
     }
 
 

@@ -280,15 +280,14 @@ def test_a_list_is_given_in_dollars_and_shown_with_its_rate(model: LanguageModel
     assert served.dollar_basis.markup_basis_points == 1_000
     path = f"{address(Price, 'add')}?model={model.pk}&basis=dollars"
     listed = browser.get(address(Price, "changelist")).content.decode()
-    assert "input 2.5 and output 10 US dollars, plus 10 per cent, at 1,200,000 Rial" in listed
+    assert "input 2.5 and output 10 US dollars, plus 10%, at 1,200,000 Rial" in listed
     form = browser.get(path).context["adminform"].form
     assert (form["input_toman"].value(), form["image1_toman"].value()) == ("2.5", "0.04")
     assert (form["markup_percent"].value(), form["tier1_above"].value()) == ("10", "200,000")
     client.cookies["hamiran_language"] = "en"
     page = " ".join(client.get("/models/").content.decode().split())
     assert (
-        "Made of 2.5 US dollars for input and 10 for output, plus 10 per cent, at 1,200,000 Rial per dollar"
-        in page
+        "Based on 2.5 US dollars for input and 10 for output, plus 10%, at 1,200,000 Rial per dollar" in page
     )
 
 
