@@ -24,7 +24,11 @@ MASTER_KEY = "sk-bench"
 # (words, ms between two) of the answers that are asked for.
 AS_FAST_AS_IT_GOES = (50, 5)
 TWENTY_A_SECOND = (200, 50)
-ASK = {"model": model_name(words=50, every_ms=5), "messages": [{"role": "user", "content": "Hello!"}]}
+ASK = {
+    "model": model_name(words=50, every_ms=5),
+    "messages": [{"role": "user", "content": "Hello!"}],
+    "max_tokens": 50,  # a real model may go on for long
+}
 PACES = (AS_FAST_AS_IT_GOES, TWENTY_A_SECOND)
 
 

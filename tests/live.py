@@ -5,16 +5,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 def free_port() -> int:
@@ -29,6 +35,27 @@ def eventually(holds: Callable[[], object], *, seconds: float = 10) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)
+
+
+def at_once(
+    ask: Callable[[httpx.Client, Item], Answer],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    http: Callable[[], httpx.Client] = httpx.Client,
+) -> list[Answer]:
+    """`ask` of every item, so many at a time; each thread has a client of its own.
+
+    One that threads share is now and then closed under one of them (findings/httpx-client-shared-by-threads.sh).
+    """
+    own = threading.local()
+    with ExitStack() as clients:
+
+        def begin() -> None:
+            own.client = clients.enter_context(http())
+
+        with ThreadPoolExecutor(threads, initializer=begin) as pool:
+            return list(pool.map(lambda item: ask(own.client, item), items))
 
 
 class WebProcess:

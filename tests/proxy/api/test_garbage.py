@@ -5,8 +5,6 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import httpx
@@ -14,7 +12,7 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from tests.fake_upstream import STREAM, FakeUpstream, respond, stream_events
-from tests.live import WebProcess, eventually, web_process
+from tests.live import WebProcess, at_once, eventually, web_process
 from tests.proxy.api.conftest import DEAD_MODEL, DRAINED_MODEL, HELLO, MODEL, Caller
 from wallet.ledger.models import Hold
 
@@ -42,24 +40,30 @@ def collect(web: WebProcess) -> dict[str, Any]:
     return found
 
 
-def ask(client: httpx.Client, caller: Caller, **fields: Any) -> int:
+def asking(caller: Caller, **fields: Any) -> Callable[[httpx.Client], int]:
     body = {"model": MODEL, "messages": HELLO, **fields}
     headers = {"Authorization": f"Bearer {caller.key}"}
-    return client.post("/v1/chat/completions", json=body, headers=headers).status_code
+    return lambda http: http.post("/v1/chat/completions", json=body, headers=headers).status_code
 
 
-def leave(web: WebProcess, caller: Caller, *, begun: bool = True, **fields: Any) -> None:
+def leaving(
+    web: WebProcess, caller: Caller, *, begun: bool = True, **fields: Any
+) -> Callable[[httpx.Client], None]:
     """Asks, and resets the connection once the answer has begun, or (not `begun`) before."""
     body = json.dumps({"model": MODEL, "messages": HELLO, **fields}).encode()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {caller.key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", web.port), timeout=10) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.sendall(head.encode() + body)
-        if begun:
-            client.recv(64)
+
+    def leave(_http: httpx.Client) -> None:
+        with socket.create_connection(("127.0.0.1", web.port), timeout=10) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(head.encode() + body)
+            if begun:
+                client.recv(64)
+
+    return leave
 
 
 ANSWERED: dict[str, tuple[int, Any, dict[str, Any]]] = {
@@ -92,28 +96,25 @@ def test_an_answer_leaves_no_garbage(
     status, script, fields = ANSWERED[kind]
     caller = make_caller(rpm=100_000, tpm=100_000_000)
     upstream.script = script or upstream.script
-    with httpx.Client(base_url=collected.url, timeout=30) as client:
-        assert_free(collected, partial(ask, client, caller, **fields), status)
+    assert_free(collected, asking(caller, **fields), status)
 
 
 def test_a_refusal_of_a_key_leaves_no_garbage(collected: WebProcess, make_caller: Any) -> None:
     caller = make_caller()
     caller.key = "hm-nonsense"
-    with httpx.Client(base_url=collected.url, timeout=30) as client:
-        assert_free(collected, partial(ask, client, caller), 401)
+    assert_free(collected, asking(caller), 401)
 
 
 def test_a_refusal_for_want_of_money_leaves_no_garbage(collected: WebProcess, make_caller: Any) -> None:
     caller = make_caller(credit_micro=1, rpm=100_000, tpm=100_000_000)
-    with httpx.Client(base_url=collected.url, timeout=30) as client:
-        assert_free(collected, partial(ask, client, caller), 402)
+    assert_free(collected, asking(caller), 402)
 
 
 def test_a_refusal_of_too_many_leaves_no_garbage(collected: WebProcess, make_caller: Any) -> None:
     caller = make_caller(rpm=1)
-    with httpx.Client(base_url=collected.url, timeout=30) as client:
-        ask(client, caller)
-        assert_free(collected, partial(ask, client, caller), 429)
+    with httpx.Client(base_url=collected.url) as http:
+        asking(caller)(http)
+    assert_free(collected, asking(caller), 429)
 
 
 @pytest.mark.parametrize("model", [MODEL, DRAINED_MODEL])
@@ -123,32 +124,36 @@ def test_a_client_that_leaves_a_stream_leaves_no_garbage(
 ) -> None:
     caller = make_caller(rpm=100_000, tpm=100_000_000)
     upstream.script = stream_events(*STREAM[: 2 * begun], 0.1, *STREAM[2 * begun :])
-    assert_free(collected, partial(leave, collected, caller, begun=begun, model=model, stream=True), None)
+    assert_free(collected, leaving(collected, caller, begun=begun, model=model, stream=True), None)
 
 
 def test_a_client_that_leaves_a_whole_answer_leaves_no_garbage(
     collected: WebProcess, make_caller: Any, upstream: FakeUpstream
 ) -> None:
     caller = make_caller(rpm=100_000, tpm=100_000_000)
-    assert_free(collected, partial(leave, collected, caller, begun=False), None)
+    assert_free(collected, leaving(collected, caller, begun=False), None)
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/nothing", "/healthz"])
 def test_other_paths_leave_no_garbage(path: str, collected: WebProcess, caller: Caller) -> None:
     headers = {"Authorization": f"Bearer {caller.key}"}
-    # Threads must not find each other's connections closing under them.
-    one_request_each = httpx.Limits(max_keepalive_connections=0)
-    with httpx.Client(base_url=collected.url, timeout=30, headers=headers, limits=one_request_each) as client:
-        assert_free(collected, lambda: client.get(path).status_code, client.get(path).status_code)
+    with httpx.Client(base_url=collected.url, headers=headers) as http:
+        status = http.get(path).status_code
+    assert_free(collected, lambda http: http.get(path, headers=headers).status_code, status)
 
 
-def assert_free(web: WebProcess, request: Callable[[], int | None], status: int | None) -> None:
+def assert_free(web: WebProcess, request: Callable[[httpx.Client], int | None], status: int | None) -> None:
     """A full collection after many requests of a kind finds less than one object for each."""
     others = set(Hold.objects.values_list("pk", flat=True))
-    request()  # what is made once
+
+    def client() -> httpx.Client:
+        return httpx.Client(base_url=web.url, timeout=30)
+
+    with client() as http:
+        request(http)  # what is made once
     collect(web)
-    with ThreadPoolExecutor(50) as pool:
-        assert {one.result() for one in [pool.submit(request) for _ in range(REQUESTS)]} == {status}
+    statuses = at_once(lambda http, _: request(http), range(REQUESTS), threads=50, http=client)
+    assert set(statuses) == {status}
     # Also of those whose clients did not wait for the end.
     eventually(lambda: not Hold.objects.exclude(pk__in=others).exists())
     found = collect(web)

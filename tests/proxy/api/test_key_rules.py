@@ -1,6 +1,5 @@
 """What a key of its own may do: until when, which models, from where, how fast, for how much."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from keys.secret import generate
 from proxy.usage import integrity as usage_integrity
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream
-from tests.live import eventually
+from tests.live import at_once, eventually
 from tests.proxy.api.conftest import FREE_MODEL, INPUT_PRICE, MAX_OUTPUT, MODEL, OUTPUT_PRICE, Caller
 from wallet import integrity
 from wallet.ledger import budgets
@@ -150,14 +149,13 @@ def test_without_max_tokens_the_answer_is_capped_at_what_the_budget_covers(
 def test_two_hundred_requests_at_once_never_pass_the_cap(make_caller: Any) -> None:
     limit = 50 * COST
     caller, report = capped(make_caller, limit)
-    with ThreadPoolExecutor(40) as pool, caller.http as http:
 
-        def ask(_n: int) -> tuple[int, str]:
-            body = {"model": MODEL, "messages": [{"role": "user", "content": "x"}], "max_tokens": 9}
-            answer = http.post("/chat/completions", json=body)
-            return (200, "") if answer.status_code == 200 else code(answer)
+    def ask(http: httpx.Client, _n: int) -> tuple[int, str]:
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "x"}], "max_tokens": 9}
+        answer = http.post("/chat/completions", json=body)
+        return (200, "") if answer.status_code == 200 else code(answer)
 
-        outcomes = list(pool.map(ask, range(200)))
+    outcomes = at_once(ask, range(200), threads=40, http=lambda: caller.http)
     assert set(outcomes) == {(200, ""), (402, "key_limit_reached")}
     assert report().held_micro == 0
     used = sum(UsageRecord.objects.filter(key_id=caller.key_id).values_list("cost_micro", flat=True))

@@ -14,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 
 from keys import lifecycle
 from tests.fake_upstream import FakeUpstream, answer_whole
-from tests.live import WebProcess, web_process
+from tests.live import WebProcess, at_once, web_process
 from tests.proxy.api.conftest import HELLO, MODEL, Caller, served_without_valkey
 
 Pair = tuple[WebProcess, WebProcess]
@@ -40,8 +40,12 @@ def pair(web: WebProcess, limits_url: str, django_db_blocker: DjangoDbBlocker) -
 
 def ask_all(pair: Pair, caller: Caller, count: int) -> list[httpx.Response]:
     """So many requests through both processes, many at a time."""
-    with ThreadPoolExecutor(16) as pool, client(caller) as http:
-        return list(pool.map(lambda number: ask(http, pair[number % 2]), range(count)))
+    return at_once(
+        lambda http, number: ask(http, pair[number % 2]),
+        range(count),
+        threads=16,
+        http=lambda: client(caller),
+    )
 
 
 def client(caller: Caller, key: str = "") -> httpx.Client:

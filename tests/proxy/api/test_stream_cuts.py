@@ -1,7 +1,6 @@
 """An upstream whose connection breaks at any byte of its answer: never a success without its end."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -9,6 +8,7 @@ import pytest
 
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, as_asked
+from tests.live import at_once
 from tests.proxy.api.conftest import CREDIT, HELLO, INPUT_PRICE, MODEL, OUTPUT_PRICE, Caller
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
@@ -34,8 +34,7 @@ def cutting(upstream: FakeUpstream) -> list[int]:
 
 
 def test_a_stream_may_break_at_every_byte(caller: Caller, cutting: list[int]) -> None:
-    with ThreadPoolExecutor(8) as pool, caller.http as http:
-        answers = list(pool.map(lambda cut: (cut, ask(http, cut)), cutting))
+    answers = at_once(lambda http, cut: (cut, ask(http, cut)), cutting, threads=8, http=lambda: caller.http)
     paid = 0
     for cut, answer in answers:
         paid += judge(cut, answer)
@@ -89,12 +88,11 @@ def test_a_whole_answer_may_break_at_every_byte(caller: Caller, upstream: FakeUp
 
     upstream.script = script
 
-    def cut_at(cut: int) -> int:
+    def cut_at(http: httpx.Client, cut: int) -> int:
         return http.post(
             "/chat/completions", json={"model": MODEL, "messages": HELLO, "max_tokens": cut}
         ).status_code
 
-    with ThreadPoolExecutor(8) as pool, caller.http as http:
-        statuses = list(pool.map(cut_at, range(1, len(raw) + 1)))
+    statuses = at_once(cut_at, range(1, len(raw) + 1), threads=8, http=lambda: caller.http)
     assert statuses == [502] * (len(raw) - 1) + [200]
     assert caller.balance() == (CREDIT - COST, 0)
