@@ -225,6 +225,7 @@ def main() -> int:
         PORT=str(port),
         WEB_PROCESSES="2",
         UPSTREAM_TOTAL_TIMEOUT_SECONDS=str(TOTAL_TIMEOUT_SECONDS),
+        UPSTREAM_STREAM_TIMEOUT_SECONDS=str(TOTAL_TIMEOUT_SECONDS),
     )
     import django
 

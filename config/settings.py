@@ -282,14 +282,18 @@ UPSTREAM_ALLOWED_HOSTS = envlist(
     "UPSTREAM_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else []
 )
 UPSTREAM_CONNECT_TIMEOUT_SECONDS = envint("UPSTREAM_CONNECT_TIMEOUT_SECONDS", 5, minimum=1)
-UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = envint("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 120, minimum=1)
-UPSTREAM_IDLE_TIMEOUT_SECONDS = envint("UPSTREAM_IDLE_TIMEOUT_SECONDS", 60, minimum=1)
+UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = envint("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 300, minimum=1)
+UPSTREAM_IDLE_TIMEOUT_SECONDS = envint("UPSTREAM_IDLE_TIMEOUT_SECONDS", 300, minimum=1)
 UPSTREAM_CONTENT_TIMEOUT_SECONDS = envint("UPSTREAM_CONTENT_TIMEOUT_SECONDS", 300, minimum=1)
 UPSTREAM_TOTAL_TIMEOUT_SECONDS = envint("UPSTREAM_TOTAL_TIMEOUT_SECONDS", 600, minimum=1)
+UPSTREAM_STREAM_TIMEOUT_SECONDS = envint("UPSTREAM_STREAM_TIMEOUT_SECONDS", 3600, minimum=1)
+# Agents give up a connection that has been silent for long, and ask, and pay, again.
+STREAM_PING_SECONDS = envint("STREAM_PING_SECONDS", 10, minimum=1)
 # Completions that one process has upstream at once; each keeps two sockets and an answer's buffers.
 IN_FLIGHT_MAX = envint("IN_FLIGHT_MAX", 5_000, minimum=1)
 CLIENT_WRITE_TIMEOUT_SECONDS = envint("CLIENT_WRITE_TIMEOUT_SECONDS", 30, minimum=1)
-# A hold outlives the longest call with a margin, so that the sweeper never takes one from a living request.
+# A hold outlives the longest whole answer with a margin, so that the sweeper never takes one from a living request;
+# one of a stream is renewed as long as it lives.
 HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + CLIENT_WRITE_TIMEOUT_SECONDS + 120
 # A load balancer needs this long to notice; nobody is in front of the sandbox.
 SHUTDOWN_DELAY_SECONDS = envint("SHUTDOWN_DELAY_SECONDS", 0 if SANDBOX else 5)

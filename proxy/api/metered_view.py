@@ -1,23 +1,31 @@
 """What the views of all metered endpoints do: parse, ask once, answer."""
 
+import asyncio
+from typing import ClassVar
+
+from django.conf import settings
+
 from keys.lookup import KeyIdentity
 from proxy import runtime
 from proxy.errors import busy
 from proxy.http import throttling
 from proxy.http.parsing import JSONObjectParser, Payload
 from proxy.http.request import APIRequest
-from proxy.http.responses import COST_HEADER, JSON, Reply
+from proxy.http.responses import COST_HEADER, JSON, LEFT_OUT_HEADER, Reply
 from proxy.http.streaming import EventStream
 from proxy.http.views import AsyncAPIView
 from proxy.metering import admission, known_prefixes
 from proxy.metering.admission import PricedRequest
+from proxy.metering.awaited import AwaitedRelay
 from proxy.metering.call import MeteredCall, PaidAnswer
 from proxy.metering.endpoint import MeteredRequest
+from proxy.metering.relay import Relay
 
 
 class MeteredView(AsyncAPIView):
-    """POSTs of one endpoint, which says how its bodies are read."""
+    """POSTs of one endpoint, which says how its bodies are read. `endpoint`: see proxy.catalogue.endpoints."""
 
+    endpoint: ClassVar[str]
     parser_classes = (JSONObjectParser,)
     throttle_classes = (throttling.KeyThrottle,)
     prompt_estimate = 0
@@ -43,10 +51,18 @@ class MeteredView(AsyncAPIView):
             throttling.release(request, key)  # a large body was counted before it was read
             raise
         call = MeteredCall(now, priced, key=key, request_id=request.id, prefixes=prefixes)
-        if priced.ends_with_its_client:
-            answer = await request.while_connected(call.answer(), on_left=call.client_left)
+        answer: PaidAnswer | Relay | asyncio.Task[PaidAnswer | Relay]
+        if priced.request.stream:
+            on_left = call.client_left if priced.ends_with_its_client else None
+            answer = await request.while_connected(
+                call.answer(), on_left=on_left, seconds=settings.STREAM_PING_SECONDS
+            )
+            if isinstance(answer, asyncio.Task):
+                return EventStream(AwaitedRelay(answer, call.says, on_left=on_left, request_id=request.id))
         else:
             answer = await call.answer()
+        if names := call.left_out:
+            request.extra_headers[LEFT_OUT_HEADER] = ", ".join(names)
         if not isinstance(answer, PaidAnswer):
             return EventStream(answer)
         cost = f"{answer.cost_toman:.7f}".rstrip("0").rstrip(".")
@@ -59,5 +75,7 @@ class MeteredView(AsyncAPIView):
 
     def priced(self, payload: Payload, *, key: KeyIdentity) -> PricedRequest:
         """Raises APIError for what cannot be asked of any model, or of this one, or with this key."""
-        model = admission.find_model(runtime.current(), self.required_model(payload), key=key)
+        model = admission.find_model(
+            runtime.current(), self.required_model(payload), key=key, endpoint=self.endpoint
+        )
         return admission.price(self.read_request(payload, model=model.model_id), model)

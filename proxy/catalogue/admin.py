@@ -3,6 +3,7 @@
 Every change here is in the audit log; an upstream's key goes in and never comes out.
 """
 
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit import HIDDEN
 from accounts.shared.fields import LTR
 from proxy.catalogue import quirks, secrets
+from proxy.catalogue.endpoints import DEFAULT_ENDPOINTS, ENDPOINTS, PROTOCOLS, needs, unserved
 from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.price_admin import PriceInline, let_wait
 from proxy.catalogue.price_form import PriceFormSet
@@ -34,9 +36,27 @@ auditlog.register(Route)
 auditlog.register(Upstream, mask_fields=["api_key_encrypted"], mask_callable="accounts.audit.hidden")
 
 
+class Names(forms.MultipleChoiceField):
+    """A column that is a list of some of these names, kept in their order."""
+
+    def __init__(self, names: Collection[str], **kwargs: Any) -> None:
+        super().__init__(
+            choices=[(name, name) for name in names], widget=forms.CheckboxSelectMultiple(attrs=LTR), **kwargs
+        )
+        self.names = names
+
+    def clean(self, value: Any) -> list[str]:
+        chosen = super().clean(value)
+        return [name for name in self.names if name in chosen]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return set(initial or ()) != set(data or ())
+
+
 class RouteForm(forms.ModelForm):  # type: ignore[type-arg]
     """A route, and what its upstream charges, one price per line as `add_model --price` takes them."""
 
+    protocols = Names(PROTOCOLS, label=_("protocols"), help_text=Route._meta.get_field("protocols").help_text)
     upstream_currency = forms.ChoiceField(
         label=_("upstream's currency"),
         required=False,
@@ -54,7 +74,7 @@ class RouteForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Route
-        fields = ("upstream", "upstream_model", "priority", "weight")
+        fields = ("upstream", "upstream_model", "protocols", "priority", "weight")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -89,14 +109,38 @@ class RouteForm(forms.ModelForm):  # type: ignore[type-arg]
         return data
 
 
+class RouteFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]  # likewise
+    def clean(self) -> None:
+        """Refuses routes that cannot serve an endpoint of the model; one without routes is not on sale yet."""
+        super().clean()
+        kept = [form.cleaned_data for form in self.forms if form.is_valid() and form.cleaned_data]
+        routes = [route["protocols"] for route in kept if not route.get("DELETE")]
+        if routes and (missing := unserved(self.instance.endpoints, routes)):
+            raise ValidationError(
+                _("No route can serve %(endpoints)s: %(needs)s."),
+                params={"endpoints": ", ".join(missing), "needs": needs(missing)},
+            )
+
+
 class RouteInline(admin.TabularInline):  # type: ignore[type-arg]  # not generic at run time
     model = Route
     form = RouteForm
+    formset = RouteFormSet
     extra = 0
+
+
+class LanguageModelForm(forms.ModelForm):  # type: ignore[type-arg]
+    endpoints = Names(
+        ENDPOINTS,
+        label=_("endpoints"),
+        help_text=LanguageModel._meta.get_field("endpoints").help_text,
+        initial=DEFAULT_ENDPOINTS,
+    )
 
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = LanguageModelForm
     list_display = ("model_id", "description", "context_tokens", "max_output_tokens", "is_active")
     list_filter = ("is_active",)
     search_fields = ("model_id",)
@@ -110,6 +154,7 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             _("What it accepts and produces"),
             {
                 "fields": [
+                    "endpoints",
                     "context_tokens",
                     "max_output_tokens",
                     ("takes_images", "takes_audio", "takes_files", "takes_tools"),

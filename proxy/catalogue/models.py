@@ -2,12 +2,14 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Func, Q
 from django.db.models.lookups import Exact
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from proxy.catalogue.endpoints import CHAT, DEFAULT_ENDPOINTS
 from proxy.catalogue.tokens import DEFAULT_RATES, OUTPUT_SLICE_TOKENS
 
 
@@ -24,6 +26,12 @@ class LanguageModel(models.Model):
     description = models.CharField(_("description"), max_length=200, blank=True)
     description_fa = models.CharField(_("description in Persian"), max_length=200, blank=True)
     owned_by = models.CharField(_("owned by"), max_length=60, default="hamiran")
+    endpoints = ArrayField(
+        models.CharField(max_length=20),
+        verbose_name=_("endpoints"),
+        db_default=DEFAULT_ENDPOINTS,
+        help_text=_("Where customers can call it. What its upstreams do not speak is translated to chat."),
+    )
     context_tokens = models.PositiveIntegerField(_("context, tokens"))
     max_output_tokens = models.PositiveIntegerField(_("longest answer, tokens"))
     media_part_tokens = models.PositiveIntegerField(
@@ -103,6 +111,7 @@ class LanguageModel(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(context_tokens__gt=0), name="model_context_positive"),
             models.CheckConstraint(condition=Q(max_output_tokens__gt=0), name="model_output_positive"),
+            models.CheckConstraint(condition=~Q(endpoints=[]), name="model_has_endpoints"),
             models.CheckConstraint(
                 condition=Q(tokens_per_100_bytes__gt=0, tools_tokens_per_100_bytes__gt=0),
                 name="model_token_rates_positive",
@@ -226,6 +235,12 @@ class Route(models.Model):
         db_default=1,  # for processes of the version before, which go on running during an update
         help_text=_("Share of the traffic among routes of equal priority."),
     )
+    protocols = ArrayField(
+        models.CharField(max_length=20),
+        verbose_name=_("protocols"),
+        db_default=[CHAT],
+        help_text=_("What its upstream speaks. A request in one of them goes there as it came."),
+    )
     # What the upstream charges, as proxy.catalogue.prices.upstream_price stores it; NULL: unknown.
     upstream_prices = models.JSONField(_("upstream's prices"), null=True, blank=True, editable=False)
 
@@ -240,6 +255,7 @@ class Route(models.Model):
                 name="route_weight_positive",
                 violation_error_message=_("A weight is at least 1."),
             ),
+            models.CheckConstraint(condition=~Q(protocols=[]), name="route_has_protocols"),
             models.CheckConstraint(
                 condition=none_or_object("upstream_prices"),
                 name="route_upstream_prices_are_object",

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from proxy.catalogue import quirks, secrets
+from proxy.catalogue.endpoints import CHAT, needs, served_by, unserved
 from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.prices import dollar_basis, price_rules, price_shape
 from proxy.catalogue.prices.dollar_basis import DollarBasis
@@ -34,6 +35,8 @@ class Offer:
     kind: str
     limit_field: str
     on_disconnect: str
+    endpoints: list[str]
+    protocols: list[str]
     context_tokens: int
     max_output_tokens: int
     input_rial_per_million: int
@@ -44,6 +47,13 @@ class Offer:
 
 class ListIsLonger(ValueError):
     """Only input and output are given, and the model's list says more: what becomes of the rest?"""
+
+
+class Unservable(ValueError):
+    """No route of a model speaks what some of its endpoints need."""
+
+    def __init__(self, model_id: str, endpoints: list[str]) -> None:
+        super().__init__(f"No route of {model_id} can serve {', '.join(endpoints)}: {needs(endpoints)}.")
 
 
 def add_model(
@@ -60,6 +70,8 @@ def add_model(
     kind: Upstream.Kind | None = None,
     limit_field: Upstream.LimitField | None = None,
     on_disconnect: Upstream.OnDisconnect | None = None,
+    endpoints: list[str] | None = None,
+    protocols: list[str] | None = None,
     jump_meant: bool = False,
     free_meant: bool = False,
 ) -> Offer:
@@ -67,19 +79,24 @@ def add_model(
 
     What is None stays as it is; a new model gets the defaults above and its own name upstream. Unless `price`
     `is_whole_list`, it is two prices: where these stay, so does the rest of the list. `takes`: inputs beside text, of
-    proxy.catalogue.request_fields. An upstream with the same URL and key is shared; `kind`, `limit_field` and
-    `on_disconnect` are that upstream's.
+    proxy.catalogue.request_fields. `protocols` are what this upstream speaks for the model; a new model is served at
+    every endpoint that they can serve, unless `endpoints` says otherwise. An upstream with the same URL and key is
+    shared; `kind`, `limit_field` and `on_disconnect` are that upstream's.
 
-    Opens a transaction. Raises UnsafeUpstreamURL, ValidationError, ListIsLonger; price_rules.NotConfirmed for a price
-    that has to be meant, and is not.
+    Opens a transaction. Raises UnsafeUpstreamURL, ValidationError, ListIsLonger, Unservable; price_rules.NotConfirmed
+    for a price that has to be meant, and is not.
     """
     base_url = validate_upstream_url(upstream_url)  # calls the resolver, so before the transaction
     with transaction.atomic():
         model = LanguageModel.objects.select_for_update(no_key=True).filter(model_id=model_id).first()
         if model is None:
             model = LanguageModel(
-                model_id=model_id, context_tokens=CONTEXT_TOKENS, max_output_tokens=MAX_OUTPUT_TOKENS
+                model_id=model_id,
+                context_tokens=CONTEXT_TOKENS,
+                max_output_tokens=MAX_OUTPUT_TOKENS,
+                endpoints=served_by(protocols or [CHAT]),
             )
+        model.endpoints = endpoints or model.endpoints
         model.is_active = True
         model.context_tokens = context_tokens or model.context_tokens
         model.max_output_tokens = max_output_tokens or model.max_output_tokens
@@ -96,7 +113,12 @@ def add_model(
         upstream.limit_field = limit_field or upstream.limit_field
         upstream.on_disconnect = on_disconnect or upstream.on_disconnect
         upstream.save()
-        route = point_route(model=model, upstream=upstream, upstream_model=upstream_model)
+        route = point_route(
+            model=model, upstream=upstream, upstream_model=upstream_model, protocols=protocols
+        )
+        spoken = Route.objects.filter(model=model).values_list("protocols", flat=True)
+        if missing := unserved(model.endpoints, spoken):
+            raise Unservable(model.model_id, missing)
         current = current_price(model=model, now=timezone.now())
         before = None if current is None else quote(current)
         if before is not None and not is_whole_list and _same_two(before, price):
@@ -114,6 +136,8 @@ def add_model(
         kind=upstream.kind,
         limit_field=upstream.limit_field,
         on_disconnect=upstream.on_disconnect,
+        endpoints=model.endpoints,
+        protocols=route.protocols,
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
         **price_shape.columns(price),
@@ -156,16 +180,24 @@ def write_list(
     )
 
 
-def point_route(*, model: LanguageModel, upstream: Upstream, upstream_model: str | None = None) -> Route:
+def point_route(
+    *,
+    model: LanguageModel,
+    upstream: Upstream,
+    upstream_model: str | None = None,
+    protocols: list[str] | None = None,
+) -> Route:
     """Makes the model's first route lead to `upstream`; its other routes stay as they are, behind it.
 
-    Without `upstream_model`, a route that already leads there keeps its name; any other gets the model's own.
+    Without `upstream_model` or `protocols`, a route that already leads there keeps its own; any other gets the model's
+    name, and chat.
     """
     first = Route.objects.filter(model=model).order_by("priority", "id").first() or Route(model=model)
     same = Route.objects.filter(model=model, upstream=upstream).first()
     if same is not None and same.pk != first.pk:
         same.delete()  # a model has one route to an upstream: the first one takes over its place
     first.upstream_model = upstream_model or (same.upstream_model if same else model.model_id)
+    first.protocols = protocols or (same.protocols if same else [CHAT])
     first.upstream = upstream
     first.full_clean()
     first.save()

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from proxy.catalogue import quirks, secrets
+from proxy.catalogue import endpoints, quirks, secrets
 from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.prices import dollar_basis, price_shape, upstream_price
 from proxy.catalogue.prices.dollar_basis import DollarBasis
@@ -29,7 +29,7 @@ class ServedRoute:
     """Where a model is served. `base_url` has no trailing slash; `on_disconnect` is `cancel` or `drain`.
 
     Routes of the lowest `priority` share the traffic by `weight`; the others wait behind them. `max_in_flight` is
-    the limit of calls that one process has there at once.
+    the limit of calls that one process has there at once. `protocols`: what it speaks (proxy.catalogue.endpoints).
     """
 
     upstream_id: int
@@ -43,6 +43,7 @@ class ServedRoute:
     priority: int
     weight: int
     upstream_price: UpstreamPrice | None = None
+    protocols: frozenset[str] = frozenset({endpoints.CHAT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class ServedModel:
 
     `takes`: the inputs beside text (proxy.api.chat_completions.request). `learned_…`: what an upstream reported
     above what is declared here, above the cap that it was sent, or beyond what it showed. `routes`: at
-    least one, by priority.
+    least one, by priority. `endpoints`: where it is served, each by some route.
     """
 
     model_id: str
@@ -72,11 +73,19 @@ class ServedModel:
     price_list_id: int | None
     routes: tuple[ServedRoute, ...]
     dollar_basis: DollarBasis | None = None
+    endpoints: frozenset[str] = frozenset(endpoints.DEFAULT_ENDPOINTS)
 
     @property
     def longest_prompt_tokens(self) -> int:
         """The context: as it is declared, or as it turned out to be."""
         return max(self.context_tokens, self.learned_context_tokens or 0)
+
+    def at(self, endpoint: str) -> "ServedModel | None":
+        """The model with the routes that can serve an endpoint; None where it is not served there."""
+        if endpoint not in self.endpoints:
+            return None
+        routes = tuple(route for route in self.routes if endpoints.serves(endpoint, route.protocols))
+        return self if len(routes) == len(self.routes) else replace(self, routes=routes)
 
     @property
     def stops_when_told(self) -> bool:
@@ -86,7 +95,8 @@ class ServedModel:
 
 
 def load(now: datetime) -> dict[str, ServedModel]:
-    """Every active model that has a price valid at `now` and an active upstream, by model id. Three queries.
+    """Every active model that has a price valid at `now`, and an active upstream that can serve an endpoint of it, by
+    model id. Three queries.
 
     What cannot be used (a secret that no key decrypts, a kind or a price list of a newer version) is left out, and
     logged.
@@ -118,7 +128,8 @@ def load(now: datetime) -> dict[str, ServedModel]:
                 served.append(_served(model, prices[pk], usable[pk]))
             except ValueError as error:
                 logger.error("%s is not on sale: %s", model.model_id, error)  # noqa: TRY400 - likewise
-    return {model.model_id: model for model in sorted(served, key=lambda model: model.model_id)}
+    called = [model for model in served if model.endpoints]
+    return {model.model_id: model for model in sorted(called, key=lambda model: model.model_id)}
 
 
 class CatalogueCache:
@@ -240,7 +251,14 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
         price_list_id=price.pk,
         routes=tuple(routes),
         dollar_basis=dollar_basis.read(price.dollar_basis),
+        endpoints=_endpoints(model, routes),
     )
+
+
+def _endpoints(model: LanguageModel, routes: list[ServedRoute]) -> frozenset[str]:
+    """Those of this version that the routes in use can serve."""
+    known = endpoints.ENDPOINTS.keys() & set(model.endpoints)
+    return frozenset(known.difference(endpoints.unserved(known, [route.protocols for route in routes])))
 
 
 def _with_learned(model: ServedModel, found: dict[str, int]) -> ServedModel:
@@ -269,6 +287,7 @@ def _route(route: Route) -> ServedRoute:
         priority=route.priority,
         weight=route.weight,
         upstream_price=_upstream_price(route),
+        protocols=frozenset(route.protocols),
     )
 
 

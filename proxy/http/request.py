@@ -46,6 +46,17 @@ class APIRequest:
         """A header by its name in lower case; empty where there is none."""
         return self._headers.get(name, b"").decode("latin-1")
 
+    def every(self, name: bytes) -> list[str]:
+        """Each of the headers of this name, which stands in lower case."""
+        return [value.decode("latin-1") for each, value in self.exchange.scope["headers"] if each == name]
+
+    def passed_on(self, *names: bytes) -> dict[str, str]:
+        """Those of these headers that are there and can be sent on as they are."""
+        found = {name.decode(): self.header(name) for name in names}
+        return {
+            name: value for name, value in found.items() if value and value.isascii() and value.isprintable()
+        }
+
     @property
     def client_address(self) -> str:
         """As the server knows it, a trusted proxy's header considered; empty on a Unix socket."""
@@ -75,9 +86,11 @@ class APIRequest:
             raise APIError("request_timeout", headers={"Connection": "close"}) from None
 
     async def while_connected(
-        self, work: Coroutine[Any, Any, Answer], *, on_left: Callable[[], None]
-    ) -> Answer:
-        """What `work` returns. If the client leaves first: `on_left` is called, `work` cancelled, ClientLeft.
+        self, work: Coroutine[Any, Any, Answer], *, on_left: Callable[[], None] | None, seconds: float
+    ) -> "Answer | asyncio.Task[Answer]":
+        """What `work` returns, or its task where that takes longer than so many seconds.
+
+        If the client leaves first: `on_left` is called, `work` cancelled, ClientLeft. None: it is not waited for.
 
         A server that stops cancels the caller. `work` may have ended in that very moment, and what it began (a
         relay, with a hold behind it) must not be lost: then the result is returned, and the cancellation comes again
@@ -85,11 +98,14 @@ class APIRequest:
         """
         exchange, working = self.exchange, asyncio.create_task(work)
         try:
-            if exchange.disconnected:
-                _leave(working, on_left)
-            else:
-                exchange.on_left = partial(_leave, working, on_left)
-            await asyncio.wait({working})
+            if on_left is not None:
+                if exchange.disconnected:
+                    _leave(working, on_left)
+                else:
+                    exchange.on_left = partial(_leave, working, on_left)
+            await asyncio.wait({working}, timeout=seconds)
+            if not working.done():
+                return working
             if exchange.disconnected and working.cancelled():
                 raise ClientLeft
             return working.result()

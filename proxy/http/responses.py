@@ -9,6 +9,7 @@ from rest_framework.exceptions import MethodNotAllowed
 from proxy.errors import APIError, failed
 
 COST_HEADER = "x-hamiran-cost-toman"
+LEFT_OUT_HEADER = "x-hamiran-left-out"
 JSON = "application/json"
 
 
@@ -42,9 +43,12 @@ def error_response(error: APIError) -> Reply:
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Reply:
     """DRF's EXCEPTION_HANDLER: whatever a view raises becomes one of the contract's errors."""
+    view = context.get("view")
     if isinstance(exc, APIError):
-        return error_response(exc)
-    if isinstance(exc, MethodNotAllowed):
-        allowed = ", ".join(context["view"].allowed_methods)
-        return error_response(APIError("method_not_allowed", headers={"Allow": allowed}))
-    return error_response(failed(exc, request_id=getattr(context.get("request"), "id", None)))
+        error = exc
+    elif isinstance(exc, MethodNotAllowed):
+        error = APIError("method_not_allowed", headers={"Allow": ", ".join(context["view"].allowed_methods)})
+    else:
+        error = failed(exc, request_id=getattr(context.get("request"), "id", None))
+    reply: Reply = error_response(error) if view is None else view.error_reply(error)
+    return reply

@@ -34,7 +34,7 @@ class KeyThrottle(BaseThrottle):
             tokens=view.prompt_estimate,
             is_counted=is_counted,
         )
-        request.extra_headers.update(admission.headers(limits))
+        request.extra_headers.update(view.limit_headers(admission, limits))
         if admission.retry_after_ms:
             raise rate_limited(admission.retry_after_ms / 1000 if admission.retry_after_ms > 0 else None)
         request.is_counted = True

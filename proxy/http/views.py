@@ -1,7 +1,7 @@
 """DRF's APIView for the lean door: its steps, awaited, on requests of our own, with no content negotiation."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -10,12 +10,13 @@ from rest_framework.parsers import BaseParser
 from rest_framework.views import APIView
 
 from keys.lookup import KeyIdentity
-from proxy.errors import rate_limited
+from proxy.errors import APIError, rate_limited
 from proxy.http import throttling
 from proxy.http.authentication import KeyAuthentication
 from proxy.http.request import APIRequest
-from proxy.http.responses import Reply
+from proxy.http.responses import Reply, error_response
 from proxy.http.streaming import EventStream
+from proxy.limits.local_window import Admission, Limits
 from proxy.wire.exchange import ClientLeft
 
 
@@ -76,6 +77,14 @@ class AsyncAPIView(APIView):
         except BaseException:
             throttling.give_bytes_back(key, more_bytes)
             raise
+
+    def error_reply(self, error: APIError) -> Reply:
+        """An error in the shape of the protocol that was called."""
+        return error_response(error)
+
+    def limit_headers(self, admission: Admission, limits: Limits) -> Mapping[str, str]:
+        """What is left of the key's limits, likewise."""
+        return admission.headers(limits)
 
     def parse(self, body: bytes) -> Any:
         """What the view's parser makes of a body. Raises APIError."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from keys.lookup import KeyIdentity
+from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.catalogue.prices import pricing
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.served import CatalogueCache, ServedModel, ServedRoute
@@ -19,6 +20,7 @@ from wallet.money import MICRO_PER_TOMAN
 if TYPE_CHECKING:
     from proxy.runtime import Runtime
 
+MODELS_TOLD = 20  # in an error
 REFUSALS = (NotCovered, BudgetReached, WalletFrozen)
 INPUT_WORDS = {IMAGE: "images", AUDIO: "sound", FILE: "files", TOOLS: "tools"}
 
@@ -39,14 +41,33 @@ class PricedRequest:
         return self.request.stream and self.model.stops_when_told
 
 
-def find_model(runtime: "Runtime", model_id: str, *, key: KeyIdentity) -> ServedModel:
-    """Raises APIError model_not_found, model_not_allowed."""
+def find_model(
+    runtime: "Runtime", model_id: str, *, key: KeyIdentity, endpoint: str | None = None
+) -> ServedModel:
+    """The model with the routes that serve this endpoint. Raises APIError model_not_found, model_not_allowed."""
     model = on_sale(runtime).get(model_id)
     if model is None:
         raise APIError("model_not_found", param="model")
     if not key.may_use(model_id):
         raise APIError("model_not_allowed", param="model")
-    return model
+    if endpoint is None:
+        return model
+    if (there := model.at(endpoint)) is None:
+        raise _not_there(runtime, model_id, key=key, endpoint=endpoint)
+    return there
+
+
+def _not_there(runtime: "Runtime", model_id: str, *, key: KeyIdentity, endpoint: str) -> APIError:
+    path = ENDPOINTS[endpoint].path
+    others = [
+        model.model_id
+        for model in runtime.catalogue.all()
+        if endpoint in model.endpoints and key.may_use(model.model_id)
+    ]
+    there = f"Models there: {', '.join(others[:MODELS_TOLD])}." if others else "No model of this key is."
+    return APIError(
+        "model_not_found", param="model", message=f"The model {model_id} is not served at {path}. {there}"
+    )
 
 
 def on_sale(runtime: "Runtime") -> CatalogueCache:

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from proxy.catalogue.served import ServedRoute
 from proxy.errors import APIError, busy, unavailable, upstream_error
 from proxy.metering import admission
 from proxy.metering.admission import PricedRequest
-from proxy.metering.endpoint import BadAnswer, WholeAnswer
+from proxy.metering.endpoint import BadAnswer, StreamedAnswer, WholeAnswer
 from proxy.metering.known_prefixes import KnownPrefixes
 from proxy.metering.relay import Relay
 from proxy.metering.settlement import Metered, Outcome
@@ -62,6 +63,16 @@ class MeteredCall:
             prefixes=prefixes,
         )
 
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What of the request the upstream that answered was not sent."""
+        return self._request.left_out(self._metered.route)
+
+    @property
+    def says(self) -> StreamedAnswer:
+        """What speaks to the client while there is no answer yet."""
+        return self._request.read_stream(self._metered.route, output_bound=0)
+
     def client_left(self) -> None:
         """To be said before `answer` is cancelled because nobody waits for it any more."""
         self._client_has_left = True
@@ -108,8 +119,19 @@ class MeteredCall:
 
     async def _ask_upstreams(self) -> PaidAnswer | Relay:
         metered, now = self._metered, asyncio.get_running_loop().time()
-        self._deadline = now + settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS
-        answer = await self._runtime.router.call(metered.model.routes, self._attempt, deadline=self._deadline)
+        self._deadline = now + (
+            settings.UPSTREAM_STREAM_TIMEOUT_SECONDS
+            if self._request.stream
+            else settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS
+        )
+        routes = metered.model.routes
+        begins = self._request.affinity if len(routes) > 1 else b""
+        answer = await self._runtime.router.call(
+            routes,
+            self._attempt,
+            deadline=self._deadline,
+            affinity=begins and b"%d:%b" % (metered.key.key_id, begins),
+        )
         if isinstance(answer, Relay):
             return answer
         metered.mark_first_byte()
@@ -124,8 +146,9 @@ class MeteredCall:
         first_by = asyncio.get_running_loop().time() + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
         response = await self._runtime.upstreams.send(
             route,
-            request.upstream,
+            request.protocol_for(route),
             request.body_for(route, output_limit=metered.output_limit),
+            headers=request.upstream_headers(route),
             stream=request.stream,
             deadline=deadline,
         )

@@ -5,7 +5,7 @@ relay and settlement are the same for all.
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from proxy.catalogue.prices.pricing import Usage
@@ -91,6 +91,9 @@ class StreamedAnswer(Protocol):
     @property
     def is_final(self) -> bool: ...
 
+    def alive(self) -> bytes:
+        """A sign of life for a client that waits, before the first event and between any two."""
+
     def allow(self, output: int | None) -> bytes:
         """From now on so much in all may be relayed, None: any amount. What has waited for it is to be relayed now."""
 
@@ -132,8 +135,9 @@ class Conversation(Protocol):
 class MeteredRequest(Protocol):
     """One request of an endpoint, checked as far as it can be without its model.
 
-    `endpoint` is the endpoint's name, as it stands in the usage record. `upstream` is how upstreams are asked.
-    `prompt_field` is the field of the body that errors about the prompt's length name.
+    `endpoint` is the endpoint's name (proxy.catalogue.endpoints), as it stands in the usage record. `prompt_field` is
+    the field of the body that errors about the prompt's length name. `affinity` stays the same through a
+    conversation, whose requests go to one upstream while that is well, for its cache of prompts; empty: any.
 
     `model` is the one asked for, by its id; `answers` how many are asked for at once, each up to `output_limit`
     (None: the client has set none). `inputs`: the field with the first image, sound or file, or the tools, by kind
@@ -145,10 +149,10 @@ class MeteredRequest(Protocol):
     def endpoint(self) -> str: ...
 
     @property
-    def upstream(self) -> UpstreamProtocol: ...
+    def prompt_field(self) -> str: ...
 
     @property
-    def prompt_field(self) -> str: ...
+    def affinity(self) -> bytes: ...
 
     @property
     def model(self) -> str: ...
@@ -181,6 +185,15 @@ class MeteredRequest(Protocol):
 
     def default_output_limit(self, model: ServedModel) -> int:
         """The cap on each answer where the client has set none."""
+
+    def protocol_for(self, route: ServedRoute) -> UpstreamProtocol:
+        """How a route's upstream is asked."""
+
+    def upstream_headers(self, route: ServedRoute) -> Mapping[str, str]:
+        """What of the client's headers goes on to a route's upstream."""
+
+    def left_out(self, route: ServedRoute) -> Sequence[str]:
+        """What of the request a route's upstream is not sent, for the client to read."""
 
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
         """The body for a route's upstream, with the cap that is held in the names that it obeys."""

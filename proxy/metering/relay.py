@@ -79,6 +79,7 @@ class Relay:
         self._content_by = math.inf
         self._said = 0
         self._patience = Deadline(self._silent)
+        self._signs = Deadline(self._sign)
         self._silence = ""
         self._held_up = False
         self._client: Client | None = None
@@ -143,6 +144,7 @@ class Relay:
         """Relays until nothing more is to come. Raises UpstreamFailed, UpstreamRefusal."""
         answer = self._answer
         self._content_by = self._loop.time() + self._content_seconds
+        self._signs.start(self._loop.time() + settings.STREAM_PING_SECONDS)
         self._client = client
         client.push(self._first)
         await self._drain(client)
@@ -168,6 +170,7 @@ class Relay:
                 raise
             answer.cut()
         finally:
+            self._signs.stop()
             self._error = None  # it holds this frame
 
     async def _wait(self) -> None:
@@ -357,12 +360,23 @@ class Relay:
             return UpstreamFailed(str(bad))
         return judged(bad.status, bad.error, self._metered.route)
 
+    def _sign(self) -> None:
+        """Shows the client that it is not forgotten, unless an event has come a short while ago."""
+        now, client = self._loop.time(), self._client
+        due = self._content_by - self._content_seconds + settings.STREAM_PING_SECONDS
+        if now >= due and client is not None:
+            if not (self._is_over or client.is_full):
+                client.push(self._answer.alive())
+            due = now + settings.STREAM_PING_SECONDS
+        self._signs.start(due)
+
     def _silent(self) -> None:
         self._silence = "silent for too long"
         self._response.close()  # wakes the reader
 
     def _close(self) -> None:
         self._patience.close()
+        self._signs.close()
         self._response.close()
 
     def _cancels(self) -> bool:

@@ -288,7 +288,7 @@ class Metered:
                 extra={
                     "request": self.request_id.hex,
                     "cost_micro": captured_micro,
-                    "protocol": self.request.upstream.name,
+                    "protocol": self.request.protocol_for(self.route).name,
                     "reason": reason,
                     **record,
                 },

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import socket
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -135,17 +136,25 @@ class Upstreams:
         return self._places[route.upstream_id] >= route.max_in_flight
 
     async def send(
-        self, route: ServedRoute, protocol: UpstreamProtocol, body: bytes, *, stream: bool, deadline: float
+        self,
+        route: ServedRoute,
+        protocol: UpstreamProtocol,
+        body: bytes,
+        *,
+        stream: bool,
+        deadline: float,
+        headers: Mapping[str, str] | None = None,
     ) -> UpstreamCall:
         """POSTs a request and waits for a 200's headers. Raises UpstreamFailed, UpstreamRefusal, AllFull.
 
+        `headers` are the client's, to be sent on.
         A stream has to begin soon; a whole answer may come at the last moment.
         `deadline`, here and below, is the event loop's time at which the whole call must be over.
         """
         headers_by = _by(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS, deadline) if stream else deadline
         self._places[route.upstream_id] += 1
         try:
-            response = await self._post(route, protocol, body, headers_by)
+            response = await self._post(route, protocol, body, headers_by, headers or {})
         except BaseException:
             self._places[route.upstream_id] -= 1
             raise
@@ -158,11 +167,16 @@ class Upstreams:
             call.close()
 
     async def _post(
-        self, route: ServedRoute, protocol: UpstreamProtocol, body: bytes, headers_by: float
+        self,
+        route: ServedRoute,
+        protocol: UpstreamProtocol,
+        body: bytes,
+        headers_by: float,
+        headers: Mapping[str, str],
     ) -> Response:
         assert self._client is not None
         try:
-            there = _target(route.base_url + protocol.path, route.api_key)
+            there = _target(route.base_url, route.api_key, protocol, tuple(headers.items()))
             return await self._client.post(there, body, by=headers_by)
         except NotReached:
             raise UpstreamFailed("not reached in time", passing=True) from None
@@ -179,16 +193,17 @@ class Upstreams:
 
 
 @functools.lru_cache(maxsize=1024)
-def _target(url: str, api_key: str) -> Target:
+def _target(
+    base_url: str, api_key: str, protocol: UpstreamProtocol, headers: tuple[tuple[str, str], ...]
+) -> Target:
     """Raises ValueError."""
-    return target(
-        url,
-        {
-            "User-Agent": "hamiran",
-            "Authorization": f"Bearer {api_key}",
-            "Content-Type": "application/json",
-        },
-    )
+    key = {protocol.key_header: api_key} if protocol.key_header else {}
+    ours = {
+        "User-Agent": "hamiran",
+        "Authorization": f"Bearer {api_key}",
+        "Content-Type": "application/json",
+    }
+    return target(base_url + protocol.path, dict(protocol.headers) | dict(headers) | key | ours)
 
 
 async def read_all(call: UpstreamCall, *, deadline: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:

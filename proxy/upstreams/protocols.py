@@ -5,10 +5,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class UpstreamProtocol:
-    """`path` stands behind an upstream's base URL; `name` in the log."""
+    """`name`: what routes (proxy.catalogue.endpoints) and the log call it. `path` stands behind an upstream's base URL.
+
+    `key_header`: where the upstream's key goes beside `Authorization`; `headers`: what every such request has.
+    """
 
     name: str
     path: str
+    key_header: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 CHAT = UpstreamProtocol("chat", "/chat/completions")
+RESPONSES = UpstreamProtocol("responses", "/responses")
+# Anthropic reads x-api-key, engines that speak its protocol (vLLM) only Authorization.
+MESSAGES = UpstreamProtocol("messages", "/messages", "x-api-key", (("anthropic-version", "2023-06-01"),))
+COUNT_TOKENS = UpstreamProtocol("messages", "/messages/count_tokens", MESSAGES.key_header, MESSAGES.headers)
+COMPLETIONS = UpstreamProtocol("completions", "/completions")
+EMBEDDINGS = UpstreamProtocol("embeddings", "/embeddings")
+MODERATIONS = UpstreamProtocol("moderations", "/moderations")
+IMAGES = UpstreamProtocol("images", "/images/generations")
+IMAGE_EDITS = UpstreamProtocol("images", "/images/edits")
+SPEECH = UpstreamProtocol("speech", "/audio/speech")
+TRANSCRIPTIONS = UpstreamProtocol("transcriptions", "/audio/transcriptions")
+TRANSLATIONS = UpstreamProtocol("transcriptions", "/audio/translations")

@@ -1,12 +1,15 @@
 """Which upstream a call goes to, and where it goes next if that one fails before the first byte.
 
-Routes of the lowest priority share the traffic by weight, the others stand behind them in order. An upstream is
-passed over while it is full, cools down after it refused the operator, or has an open breaker. If that leaves none,
-one that is not full is called anyway, unless a healthy one is merely full: that one will have room a moment later.
+Routes of the lowest priority share the traffic by weight, the others stand behind them in order. What belongs to one
+conversation goes to the same one, whose cache holds its prompt. An upstream is passed over while it is full, cools down
+after it refused the operator, or has an open breaker. If that leaves none, one that is not full is called anyway,
+unless a healthy one is merely full: that one will have room a moment later.
 """
 
 import asyncio
+import hashlib
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -57,12 +60,29 @@ class RetryBudget:
         return True
 
 
-def in_order(routes: Sequence[ServedRoute], chance: random.Random) -> list[ServedRoute]:
-    """By priority; among equals the first is one at random, by weight, and so is each that follows."""
+def in_order(
+    routes: Sequence[ServedRoute], chance: random.Random, affinity: bytes = b""
+) -> list[ServedRoute]:
+    """By priority; among equals the first is one at random, by weight, and so is each that follows.
+
+    With an `affinity` chance has no part in it: the same one gives the same order, whichever process is asked, and
+    a route that comes or goes changes it only for those that it serves.
+    """
     if len(routes) == 1:
         return list(routes)
+
+    def waits(route: ServedRoute) -> float:
+        lot = _lot(affinity, route) if affinity else 1 - chance.random()
+        return -math.log(lot) / route.weight
+
     # Of waiting times that are exponential with a rate each, one is the shortest as often as its share of the rates.
-    return sorted(routes, key=lambda route: (route.priority, chance.expovariate(route.weight)))
+    return sorted(routes, key=lambda route: (route.priority, waits(route)))
+
+
+def _lot(affinity: bytes, route: ServedRoute) -> float:
+    """Evenly above 0, up to 1."""
+    drawn = hashlib.blake2b(b"%d:%b" % (route.upstream_id, affinity), digest_size=6).digest()
+    return (int.from_bytes(drawn) + 1) / 2**48
 
 
 class Router:
@@ -81,6 +101,7 @@ class Router:
         attempt: Callable[[ServedRoute], Awaitable[Answer]],
         *,
         deadline: float,
+        affinity: bytes = b"",
     ) -> Answer:
         """What `attempt` returns for the first route that answers. Raises what the last one did, or AllFull.
 
@@ -89,7 +110,7 @@ class Router:
         costs the operator one more at most, and the client nothing.
         """
         self._budget.earn()
-        untried = in_order(routes, self._chance)
+        untried = in_order(routes, self._chance, affinity)
         permit = await self._first(untried)
         tried: list[ServedRoute] = []
         while True:

@@ -7,6 +7,7 @@ import orjson
 EVENT_MAX_BYTES = 32 * 1024 * 1024
 WITHOUT_DATA = (b":", b"event:", b"id:", b"retry:")  # how comments and events without data begin
 DONE = b"data: [DONE]\n\n"
+PING = b": ping\n\n"  # a comment: named events break official SDKs
 
 
 class EventTooLarge(Exception):

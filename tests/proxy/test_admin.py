@@ -57,6 +57,7 @@ def model_form(**fields: object) -> dict[str, object]:
         "description": "",
         "description_fa": "",
         "owned_by": "hamiran",
+        "endpoints": ["chat"],
         "context_tokens": 9_000,
         "max_output_tokens": 900,
         "template_tokens": 64,
@@ -241,6 +242,7 @@ def test_a_model_with_route_and_price_is_put_on_sale_in_one_form(browser: Client
             "routes-TOTAL_FORMS": 1,
             "routes-0-upstream": upstream.pk,
             "routes-0-upstream_model": "there",
+            "routes-0-protocols": ["messages", "chat"],
             "routes-0-priority": 100,
             "routes-0-weight": 3,
             "prices-TOTAL_FORMS": 1,
@@ -256,6 +258,36 @@ def test_a_model_with_route_and_price_is_put_on_sale_in_one_form(browser: Client
     assert served.price == PriceQuote(300_000, 1_800_005)
     assert served.routes[0].upstream_model == "there"
     assert served.routes[0].weight == 3
+    assert sorted(served.endpoints) == ["chat"]
+    assert sorted(served.routes[0].protocols) == ["chat", "messages"]
+
+
+def test_an_endpoint_that_no_route_can_serve_is_refused_with_a_sentence(browser: Client) -> None:
+    route = RouteFactory.create()
+    form = model_form(
+        **{
+            "model_id": route.model.model_id,
+            "endpoints": ["chat", "messages", "speech"],
+            "routes-TOTAL_FORMS": 1,
+            "routes-INITIAL_FORMS": 1,
+            "routes-0-id": route.pk,
+            "routes-0-upstream": route.upstream_id,
+            "routes-0-upstream_model": "there",
+            "routes-0-protocols": ["messages"],
+            "routes-0-priority": 100,
+            "routes-0-weight": 1,
+        }
+    )
+    page = address(LanguageModel, "change", route.model_id)
+    response = browser.post(page, form)
+    assert response.context["errors"] == [
+        "No route can serve chat, speech: chat needs chat; speech needs speech."
+    ]
+    route.refresh_from_db()
+    assert route.protocols == ["chat"]
+    assert browser.post(page, form | {"endpoints": ["messages"]}).status_code == 302
+    route.refresh_from_db()
+    assert route.protocols == ["messages"]
 
 
 def test_a_models_change_page_adds_a_price_and_changes_none(browser: Client) -> None:

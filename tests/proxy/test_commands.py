@@ -273,6 +273,26 @@ def test_add_model_takes_the_upstreams_kind() -> None:
     assert (offer["kind"], offer["on_disconnect"]) == ("gemini", "drain")
 
 
+def test_add_model_says_where_a_model_is_served_and_what_its_upstream_speaks() -> None:
+    model = f"m-{uuid.uuid4().hex}"
+
+    def offered(*flags: str) -> tuple[Any, Any]:
+        offer = answer("add_model", model, *PRICED, *flags)
+        served = catalogue.load(timezone.now())[model]
+        assert served.endpoints == set(offer["endpoints"])
+        assert served.routes[0].protocols == set(offer["protocols"])
+        return offer["endpoints"], offer["protocols"]
+
+    assert offered() == (["chat", "responses", "messages"], ["chat"])
+    assert offered("--protocols", "messages, chat") == (
+        ["chat", "responses", "messages"],
+        ["chat", "messages"],
+    )
+    assert offered("--endpoints", "messages") == (["messages"], ["chat", "messages"])  # the other stays
+    model = f"m-{uuid.uuid4().hex}"
+    assert offered("--protocols", "embeddings") == (["embeddings"], ["embeddings"])  # all that it can serve
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
@@ -283,6 +303,12 @@ def test_add_model_takes_the_upstreams_kind() -> None:
         (["m", *PRICED, "--max-output-tokens", "0"], "--max-output-tokens must be"),
         (["m", *PRICED, "--context-tokens", "99999999999"], "context_tokens"),
         (["m", *PRICED, "--on-disconnect", "stay"], "cancel or drain"),
+        (["m", *PRICED, "--endpoints", "chat,video"], "--endpoints must be some of chat, .*not 'video'"),
+        (["m", *PRICED, "--protocols", "gemini"], "--protocols must be some of chat, .*not 'gemini'"),
+        (
+            ["m", *PRICED, "--endpoints", "chat,messages", "--protocols", "messages"],
+            "No route of m can serve chat: chat needs chat",
+        ),
         (["m", *PRICED, "--kind", "claude"], "openai, gemini or llamacpp"),
         (["m", *PRICED, "--upstream-model", "x" * 121], "upstream_model"),
         (["", *PRICED], "model_id"),

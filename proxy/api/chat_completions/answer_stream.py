@@ -110,6 +110,9 @@ class AnswerStream:
             return b""
         return self._relay(events)
 
+    def alive(self) -> bytes:
+        return sse.PING
+
     def allow(self, output: int | None) -> bytes:
         events, self._held_back = self._held_back, []
         self._allowed, self.waits_for = output, 0

@@ -97,6 +97,16 @@ def read_every(messages: list[msgspec.Raw], compacted: Compacting, size: TextSiz
     return content
 
 
+def beginning(messages: msgspec.Raw) -> bytes:
+    """What a conversation's requests have in common: its messages up to the first one of a user."""
+    shared = []
+    for raw in _read_list(messages):
+        shared.append(bytes(raw))
+        if _read_message(raw).role == "user":
+            break
+    return b"\n".join(shared)
+
+
 class _NotAMessage(Exception):
     """A role that there is not, or no content where there must be some."""
 

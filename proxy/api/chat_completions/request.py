@@ -5,7 +5,7 @@ upstream as it was written, numbers of any size included.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ import msgspec
 from proxy.api.chat_completions.answer_stream import AnswerStream
 from proxy.api.chat_completions.answers import ChatAnswer, whole_answer
 from proxy.api.chat_completions.conversation import Conversation, bound
-from proxy.api.chat_completions.messages import read_messages
+from proxy.api.chat_completions.messages import beginning, read_messages
 from proxy.catalogue import tokens
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import Usage
@@ -24,7 +24,7 @@ from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS, PromptSize, TextSize
 from proxy.errors import APIError
 from proxy.http.parsing import Fields, Payload, decode_anything
 from proxy.metering.known_prefixes import WORTH_BYTES
-from proxy.upstreams.protocols import CHAT
+from proxy.upstreams.protocols import CHAT, UpstreamProtocol
 
 N_MAX = 128
 OUTPUT_LIMIT_MAX = 2**31 - 1
@@ -51,7 +51,6 @@ class ChatRequest:
     """
 
     endpoint: ClassVar = "chat"
-    upstream: ClassVar = CHAT
     prompt_field: ClassVar = "messages"
 
     fields: Fields
@@ -68,6 +67,19 @@ class ChatRequest:
     @property
     def prompt_estimate(self) -> int:
         return self.prompt.estimate
+
+    @property
+    def affinity(self) -> bytes:
+        return bytes(self.fields.get("prompt_cache_key", b"")) or beginning(self.fields["messages"])
+
+    def protocol_for(self, route: ServedRoute) -> UpstreamProtocol:
+        return CHAT
+
+    def upstream_headers(self, route: ServedRoute) -> Mapping[str, str]:
+        return {}
+
+    def left_out(self, route: ServedRoute) -> Sequence[str]:
+        return ()
 
     def prompt_bound(self, model: ServedModel) -> int:
         return bound(self.prompt, model)

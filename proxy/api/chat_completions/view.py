@@ -6,6 +6,8 @@ from proxy.http.parsing import Payload
 
 
 class ChatCompletions(MeteredView):
+    endpoint = "chat"
+
     def required_model(self, payload: Payload) -> str:
         return required_model(payload)
 

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
 from proxy.catalogue import offers
+from proxy.catalogue.endpoints import CHAT, ENDPOINTS, PROTOCOLS
 from proxy.catalogue.models import Upstream
 from proxy.catalogue.prices import price_entry
 from proxy.catalogue.prices.price_quote import COMPONENTS, PER_PIECE, PriceQuote
@@ -61,6 +62,15 @@ class Command(OperatorCommand):
             help=f"The cap on an answer that it obeys: {', '.join(Upstream.LimitField.values)}.",
         )
         parser.add_argument(
+            "--endpoints",
+            help=f"Where customers can call it, with commas: {', '.join(ENDPOINTS)}. A new one: wherever its "
+            "upstream's protocols can serve it.",
+        )
+        parser.add_argument(
+            "--protocols",
+            help=f"What the upstream speaks, with commas: {', '.join(PROTOCOLS)}. A new route: {CHAT}.",
+        )
+        parser.add_argument(
             "--on-disconnect",
             help="What the upstream does when a client leaves: cancel (a new one's) or drain.",
         )
@@ -91,6 +101,8 @@ class Command(OperatorCommand):
                 kind=kind,
                 limit_field=limit_field,
                 on_disconnect=on_disconnect,
+                endpoints=_names(options, "endpoints", tuple(ENDPOINTS)),
+                protocols=_names(options, "protocols", PROTOCOLS),
                 jump_meant=options["confirm_price_jump"],
                 free_meant=options["free"],
             )
@@ -111,6 +123,7 @@ class Command(OperatorCommand):
             f"{_toman(offer.input_rial_per_million)} Toman per million tokens in, "
             f"{_toman(offer.output_rial_per_million)} out"
         )
+        text += f",\nserved at {', '.join(offer.endpoints)}; the upstream speaks {', '.join(offer.protocols)}"
         if not price.is_plain:
             text += f",\nthe whole list: {price_text(price)}"
         return Answer(data=asdict(offer), text=text)
@@ -122,6 +135,15 @@ def _chosen(options: dict[str, Any], name: str, choices: type[Choice]) -> Choice
         wanted = ", ".join(choices.values[:-1]) + f" or {choices.values[-1]}"
         raise CommandError(f"--{name.replace('_', '-')} must be {wanted}, not {text!r}.")
     return None if text is None else choices(text)
+
+
+def _names(options: dict[str, Any], name: str, known: tuple[str, ...]) -> list[str] | None:
+    if (text := options[name]) is None:
+        return None
+    named = set(text.replace(" ", "").split(","))
+    if unknown := sorted(named.difference(known)):
+        raise CommandError(f"--{name} must be some of {', '.join(known)}, not {unknown[0]!r}.")
+    return [each for each in known if each in named]
 
 
 def _takes(text: str | None) -> frozenset[str] | None:

@@ -4,7 +4,7 @@ One web process and one upstream serve a whole run (what they serve is made befo
 key and a wallet of its own, and the ledger is checked after each.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,7 @@ def add_model(
     on_disconnect: str = "cancel",
     prices: tuple[int, int, int | None] = (INPUT_PRICE, OUTPUT_PRICE, CACHED_PRICE),
     further: dict[str, Any] | None = None,
+    protocols: Sequence[str] = ("chat",),
     **declared: Any,
 ) -> None:
     sizes = {"context_tokens": 100_000, "max_output_tokens": MAX_OUTPUT, "template_tokens": 64} | declared
@@ -101,7 +102,9 @@ def add_model(
         on_disconnect=on_disconnect,
     )
     costs = {"currency": "usd", "components": {"input": 2_500_000, "output": 10_000_000}} if further else None
-    Route.objects.create(model=model, upstream=row, upstream_model="up-model", upstream_prices=costs)
+    Route.objects.create(
+        model=model, upstream=row, upstream_model="up-model", upstream_prices=costs, protocols=list(protocols)
+    )
 
 
 def take_off_sale(*model_ids: str) -> None:

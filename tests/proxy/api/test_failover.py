@@ -633,7 +633,7 @@ def test_one_process_runs_no_more_than_it_may_and_no_call_longer_than_it_may(
     caller, refused = make_caller(), make_caller()
     upstream.script = stream_events(*ENDLESS)
     body = {"model": "single-0", "messages": HELLO, "stream": True}
-    env = {"IN_FLIGHT_MAX": "1", "UPSTREAM_TOTAL_TIMEOUT_SECONDS": "2"}
+    env = {"IN_FLIGHT_MAX": "1", "UPSTREAM_STREAM_TIMEOUT_SECONDS": "2"}
     with web_process(env=env) as web:
         caller.web = refused.web = web
         with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:

@@ -20,7 +20,7 @@ def echo_web(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, web: WebProcess, upstream: FakeUpstream
 ) -> Iterator[WebProcess]:
     with django_db_blocker.unblock():
-        add_model(MODEL, upstream.url)
+        add_model(MODEL, upstream.url, endpoints=["echo"], protocols=["echo"])
     with django_db_blocker.unblock(), web_process(module="tests.proxy.api.echo.web") as process:
         yield process
         take_off_sale(MODEL)

@@ -25,7 +25,7 @@ def hasty(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> Iterator[WebPr
     env = {
         "CLIENT_WRITE_TIMEOUT_SECONDS": "1",
         "UPSTREAM_IDLE_TIMEOUT_SECONDS": "1",
-        "UPSTREAM_TOTAL_TIMEOUT_SECONDS": "3",
+        "UPSTREAM_STREAM_TIMEOUT_SECONDS": "3",
     }
     with django_db_blocker.unblock(), web_process(env=env) as process:
         yield process

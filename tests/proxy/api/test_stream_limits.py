@@ -158,7 +158,7 @@ def bounded(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> Iterator[Web
         "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "6",
         "UPSTREAM_IDLE_TIMEOUT_SECONDS": "1",
         "UPSTREAM_CONTENT_TIMEOUT_SECONDS": "2",
-        "UPSTREAM_TOTAL_TIMEOUT_SECONDS": "5",
+        "UPSTREAM_STREAM_TIMEOUT_SECONDS": "5",
     }
     with django_db_blocker.unblock(), web_process(env=env) as process:
         yield process

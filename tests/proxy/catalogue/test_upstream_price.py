@@ -71,6 +71,7 @@ def test_an_admin_enters_them_with_the_route_and_sees_them_again() -> None:
     route = {
         "upstream": upstream.pk,
         "upstream_model": "there",
+        "protocols": ["chat"],
         "priority": 100,
         "weight": 1,
         "upstream_currency": "usd",
@@ -96,6 +97,7 @@ def test_what_is_no_list_of_prices_is_said_and_changes_nothing(typed: str) -> No
     route = {
         "upstream": UpstreamFactory.create().pk,
         "upstream_model": "there",
+        "protocols": ["chat"],
         "priority": 100,
         "weight": 1,
         "upstream_price_lines": typed,

@@ -38,7 +38,7 @@ async def test_work_is_told_and_cancelled_when_its_client_leaves() -> None:
             raise
 
     serving = asyncio.create_task(
-        APIRequest(client).while_connected(work(), on_left=lambda: told.append("left"))
+        APIRequest(client).while_connected(work(), on_left=lambda: told.append("left"), seconds=60)
     )
     await begun.wait()
     leave(client)
@@ -55,7 +55,7 @@ async def test_work_for_a_client_that_has_left_before_is_not_begun() -> None:
         told.append("begun")
 
     with pytest.raises(ClientLeft):
-        await APIRequest(client).while_connected(work(), on_left=lambda: told.append("left"))
+        await APIRequest(client).while_connected(work(), on_left=lambda: told.append("left"), seconds=60)
     assert told == ["left"]
 
 
@@ -68,7 +68,7 @@ async def test_work_that_a_stop_cancels_is_not_told_that_its_client_left() -> No
         await asyncio.Event().wait()
 
     serving = asyncio.create_task(
-        APIRequest(exchange()).while_connected(work(), on_left=lambda: told.append("left"))
+        APIRequest(exchange()).while_connected(work(), on_left=lambda: told.append("left"), seconds=60)
     )
     await begun.wait()
     serving.cancel()
@@ -87,7 +87,7 @@ async def test_a_result_of_the_very_moment_of_a_stop_reaches_the_caller_who_is_c
         return "a relay with a hold behind it"
 
     async def serve() -> None:
-        has.append(await APIRequest(exchange()).while_connected(work(), on_left=lambda: None))
+        has.append(await APIRequest(exchange()).while_connected(work(), on_left=lambda: None, seconds=60))
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:

@@ -61,6 +61,21 @@ def test_routes_of_one_priority_share_by_weight() -> None:
     assert [round(firsts[number] / 1000) for number in (1, 2, 3)] == [6, 3, 1]
 
 
+def test_a_conversation_stays_with_its_upstream_and_conversations_share_by_weight() -> None:
+    routes = [served_route(1, weight=6), served_route(2, weight=3), served_route(3, weight=1)]
+    conversations = [b"conversation %d" % number for number in range(5_000)]
+
+    def firsts(among: list[ServedRoute]) -> list[int]:
+        return [in_order(among, random.Random(), each)[0].upstream_id for each in conversations]
+
+    first = firsts(routes)
+    assert first == firsts(routes[::-1])  # by whichever process, in whatever order
+    shares = Counter(first)
+    assert [round(shares[number] / len(first), 1) for number in (1, 2, 3)] == [0.6, 0.3, 0.1]
+    without = firsts(routes[:2])  # only those of the one that went away move
+    assert all(one == other for one, other in zip(first, without, strict=True) if one != 3)
+
+
 def test_where_one_is_passed_over_the_others_still_share_by_weight() -> None:
     chance = random.Random(7)
     routes = [served_route(1, weight=100), served_route(2, weight=3), served_route(3, weight=1)]

@@ -38,7 +38,7 @@ class EchoAnswer:
 @dataclass(frozen=True, slots=True)
 class EchoRequest:
     endpoint: ClassVar = "echo"
-    upstream: ClassVar = UpstreamProtocol("echo", "/echo")
+    affinity: ClassVar = b""
     prompt_field: ClassVar = "text"
     stream: ClassVar = False
     answers: ClassVar = 1
@@ -52,6 +52,15 @@ class EchoRequest:
     @property
     def output_limit(self) -> int:
         return len(self.text)
+
+    def protocol_for(self, route: ServedRoute) -> UpstreamProtocol:
+        return UpstreamProtocol("echo", "/echo")
+
+    def upstream_headers(self, route: ServedRoute) -> dict[str, str]:
+        return {}
+
+    def left_out(self, route: ServedRoute) -> tuple[str, ...]:
+        return ()
 
     def prompt_bound(self, model: ServedModel) -> int:
         return 0
@@ -82,6 +91,8 @@ class EchoRequest:
 
 
 class Echo(MeteredView):
+    endpoint = "echo"
+
     def required_model(self, payload: Payload) -> str:
         return _text(payload, "model")
 
