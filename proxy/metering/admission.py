@@ -125,6 +125,8 @@ async def hold(metered: Metered) -> None:
         )
     except REFUSALS as error:
         raise _refused(metered, minimum_micro, error) from None
+    if request.stream:
+        metered.keep_hold()
     metered.output_bound = min(_affordable(metered), first * answers)
     if first < longest:
         metered.output_limit = asked

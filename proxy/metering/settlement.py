@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
@@ -47,6 +48,7 @@ Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
 NOTHING = Usage(0, 0)
 VOID_WAIT_SECONDS = 3
+RENEWALS = 3  # in the life of a hold
 SLICE_MARGIN = 4  # the part of a slice that is held ahead of what is relayed
 ABSURD = 2  # a report of so many times what could be used is no figure to lock a key out for
 
@@ -82,6 +84,8 @@ class Metered:
     started: float = field(default_factory=time.perf_counter)
     first_byte_ms: int | None = None
     _settlement: "asyncio.Task[None] | None" = None
+    _renewal: asyncio.TimerHandle | None = None
+    _renewing: "asyncio.Task[None] | None" = None
 
     @property
     def slice_tokens(self) -> int:
@@ -108,7 +112,28 @@ class Metered:
             held_micro=self.held_micro,
             amount_micro=amount_micro,
             minimum_micro=minimum_micro,
+            seconds=settings.HOLD_SECONDS,
         )
+
+    def keep_hold(self) -> None:
+        """Renews it until it is settled: a stream may last longer than what a dead process leaves behind."""
+        loop = asyncio.get_running_loop()
+        self._renewal = loop.call_later(settings.HOLD_SECONDS / RENEWALS, self._renew)
+
+    def _renew(self) -> None:
+        self._renewing = asyncio.create_task(self._renewed())
+
+    async def _renewed(self) -> None:
+        try:
+            await self.holds.renew(
+                hold_id=self.request_id, wallet_id=self.key.wallet_id, seconds=settings.HOLD_SECONDS
+            )
+        except HoldGone:  # its settlement says what follows
+            return
+        except LedgerUnavailable:
+            logger.warning("hold not renewed", extra={"request": self.request_id})
+        if self._settlement is None:
+            self.keep_hold()
 
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
@@ -223,6 +248,9 @@ class Metered:
     async def _settle(self, usage: Usage, **ended: Any) -> None:
         """Begins the only settlement there is. `ended`: see `_carry_out`."""
         assert self._settlement is None
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
         self._settlement = asyncio.create_task(self._carry_out(usage, **ended))
         await asyncio.shield(self._settlement)
 

@@ -1,4 +1,4 @@
-"""The statement that raises holds of running requests, as far as their wallets and budgets cover it.
+"""The statement that raises and renews holds of running requests, as far as their wallets and budgets cover it.
 
 What is raised is decided by the hold's row itself: one that was resolved while its wallet was waited for is not there
 any more, and nothing is reserved for it. A row of the answer is authorise_sql's, without one for a hold that is gone.
@@ -7,13 +7,13 @@ any more, and nothing is reserved for it. A row of the answer is authorise_sql's
 EXTEND = """
 WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(items)s::json)
-        AS r(n int, id uuid, wallet_id bigint, to_micro bigint, minimum_micro bigint)
+        AS r(n int, id uuid, wallet_id bigint, to_micro bigint, minimum_micro bigint, seconds int)
 ), locked AS MATERIALIZED (
     SELECT user_id, posted_micro, held_micro, posted_micro - held_micro AS available_micro,
         frozen_at IS NOT NULL AS frozen FROM wallet_wallet
     WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) ORDER BY user_id FOR NO KEY UPDATE
 ), held AS MATERIALIZED (
-    SELECT a.n, h.id, h.wallet_id, h.budget_id, h.amount_micro, l.available_micro, l.frozen,
+    SELECT a.n, a.seconds, h.id, h.wallet_id, h.budget_id, h.amount_micro, l.available_micro, l.frozen,
         greatest(a.to_micro - h.amount_micro, 0) AS more_micro,
         greatest(a.minimum_micro - h.amount_micro, 0) AS least_micro
     FROM asked a JOIN locked l ON l.user_id = a.wallet_id
@@ -36,9 +36,11 @@ WITH asked AS MATERIALIZED (
         FROM wanted
     ) counted
 ), raised AS (
-    UPDATE wallet_hold h SET amount_micro = h.amount_micro + o.offer_micro
+    UPDATE wallet_hold h SET amount_micro = h.amount_micro + o.offer_micro,
+        expires_at = greatest(h.expires_at, now() + o.seconds * interval '1 second')
     FROM offered o
-    WHERE h.id = o.id AND h.amount_micro = o.amount_micro AND o.offer_micro >= o.least_micro AND NOT o.frozen
+    WHERE h.id = o.id AND h.amount_micro = o.amount_micro AND o.offer_micro >= o.least_micro
+        AND (o.more_micro = 0 OR NOT o.frozen)
     RETURNING o.n, h.wallet_id, h.budget_id, h.amount_micro, o.offer_micro
 ), wallets_raised AS (
     UPDATE wallet_wallet w SET posted_micro = l.posted_micro, held_micro = l.held_micro + t.total

@@ -110,9 +110,18 @@ class Holds:
             _raise_for(granted, minimum_micro, wallet_id)
 
     async def extend(
-        self, *, hold_id: uuid.UUID, wallet_id: int, held_micro: int, amount_micro: int, minimum_micro: int
+        self,
+        *,
+        hold_id: uuid.UUID,
+        wallet_id: int,
+        held_micro: int,
+        amount_micro: int,
+        minimum_micro: int,
+        seconds: int,
     ) -> int:
         """Raises a hold of `held_micro` to `amount_micro`, or as far as the money goes if that is to `minimum_micro`.
+
+        It then expires in so many seconds.
 
         Returns what is held then, durably. One at a time for a hold. Raises NotCovered; BudgetReached; WalletFrozen;
         HoldGone; LedgerUnavailable, after which the hold may be raised: whoever settles it knows of no more.
@@ -120,12 +129,23 @@ class Holds:
         assert held_micro <= minimum_micro <= amount_micro
         self._refuse_while_late()
         while True:
-            granted = await self._reserve.submit(Extension(hold_id, wallet_id, amount_micro, minimum_micro))
+            granted = await self._reserve.submit(
+                Extension(hold_id, wallet_id, amount_micro, minimum_micro, seconds)
+            )
             if granted.amount_micro is not None:
                 return granted.amount_micro
             if granted.is_gone:
                 raise HoldGone(hold_id)
             _raise_for(granted, minimum_micro - held_micro, wallet_id)
+
+    async def renew(self, *, hold_id: uuid.UUID, wallet_id: int, seconds: int) -> None:
+        """Puts a hold's expiry off to so many seconds from now. Raises HoldGone, LedgerUnavailable."""
+        while True:
+            granted = await self._reserve.submit(Extension(hold_id, wallet_id, 0, 0, seconds))
+            if granted.is_gone:
+                raise HoldGone(hold_id)
+            if granted.amount_micro is not None:
+                return
 
     def _refuse_while_late(self) -> None:
         if self.settlements_are_late:

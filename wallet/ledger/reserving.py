@@ -31,13 +31,15 @@ class Authorisation:
 class Extension:
     """A hold to raise to `amount_micro`, or as far as the money goes if that is to at least `minimum_micro`.
 
-    Its budget has to cover it too. Carried out twice, it raises nothing more.
+    Its budget has to cover it too. It then lives for `seconds` from now on, or as long as before. Carried out twice,
+    it raises nothing more.
     """
 
     hold_id: uuid.UUID
     wallet_id: int
     amount_micro: int
     minimum_micro: int
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ async def _extend(
             "wallet_id": item.wallet_id,
             "to_micro": item.amount_micro,
             "minimum_micro": item.minimum_micro,
+            "seconds": item.seconds,
         }
         for n, item in items
     ]

@@ -13,6 +13,7 @@ from proxy.usage.models import UsageRecord
 from tests.fake_upstream import STREAM, FakeUpstream, respond, stream_events
 from tests.live import WebProcess, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, DRAINED_MODEL, HELLO, MODEL, Caller
+from wallet.ledger import holds
 from wallet.ledger.models import Hold
 
 PING = b": ping\n\n"
@@ -130,6 +131,23 @@ def test_who_leaves_while_nothing_has_come_leaves_no_hold(
     usage = there.usage()
     assert usage.outcome == "client_left"
     assert (usage.cost_micro > 0) == (model == DRAINED_MODEL)  # it reads on, and what it read is paid
+
+
+def test_the_hold_of_a_stream_that_outlasts_it_is_renewed(
+    make_caller: Callable[..., Caller], upstream: FakeUpstream
+) -> None:
+    caller = make_caller()
+    upstream.script = silent_for(2.0, stream_events(STREAM[0], 2.0, *STREAM[1:]))
+    swept = []
+    with web_process(env={"HOLD_SECONDS": "1"}, module="tests.short_holds_web") as web:
+        caller.web = web
+        body = {"model": MODEL, "messages": HELLO, "stream": True}
+        with caller.http as http, http.stream("POST", "/chat/completions", json=body) as answer:
+            for _part in answer.iter_raw():
+                swept.append(holds.sweep_expired())
+    assert len(swept) >= 2
+    assert caller.usage().outcome == "completed"
+    assert caller.balance() == (CREDIT - caller.usage().cost_micro, 0)
 
 
 def test_a_server_that_stops_tells_who_waits_and_charges_nothing(

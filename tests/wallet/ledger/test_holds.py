@@ -5,11 +5,13 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from tests.factories import WalletFactory
 from tests.wallet.ledger.test_group_commit import conninfo
@@ -18,8 +20,8 @@ from wallet.ledger import holds, writer
 from wallet.ledger.budgets import open_budget
 from wallet.ledger.extend_sql import EXTEND
 from wallet.ledger.group_commit import GroupCommit
-from wallet.ledger.holds import HoldGone, Holds, LedgerUnavailable, NotCovered
-from wallet.ledger.models import Budget, JournalEntry, Wallet
+from wallet.ledger.holds import HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
+from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ def raising(
 ) -> dict[str, Any]:
     return {
         "hold_id": hold_id, "wallet_id": wallet.pk, "held_micro": held, "amount_micro": held + more,
-        "minimum_micro": held + (more if minimum is None else minimum),
+        "minimum_micro": held + (more if minimum is None else minimum), "seconds": 60,
     }  # fmt: skip
 
 
@@ -238,6 +240,49 @@ def test_a_debit_never_touches_what_is_held() -> None:
         gifts.give(wallet_id=2**40, amount_micro=1)
 
 
+def test_a_hold_that_is_renewed_or_raised_lives_on_and_none_becomes_shorter(committed_db: None) -> None:
+    wallet = WalletFactory.create(credit_micro=1_000)
+
+    async def story(opened: Holds) -> None:
+        await opened.place(**(ask := placing(wallet, 100)) | {"seconds": 1})
+        hold = Hold.objects.filter(pk=ask["hold_id"])
+        expiries = [await hold.aget()]
+
+        async def after(change: Any) -> None:
+            await change
+            expiries.append(await hold.aget())
+
+        of_it = {"hold_id": ask["hold_id"], "wallet_id": wallet.pk}
+        await after(opened.renew(**of_it, seconds=100))
+        await after(opened.renew(**of_it, seconds=1))
+        await after(opened.extend(**raising(wallet, ask["hold_id"], 100, 50) | {"seconds": 900}))
+        first, renewed, kept, raised = [one.expires_at for one in expiries]
+        assert first < renewed == kept < raised
+        assert [one.amount_micro for one in expiries] == [100, 100, 100, 150]
+        await opened.settle(**of_it, cost_micro=0)
+        with pytest.raises(HoldGone):
+            await opened.renew(**of_it, seconds=100)
+
+    in_one_process(story)
+    assert balances(wallet) == (1_000, 0)
+
+
+def test_a_hold_of_a_frozen_wallet_is_renewed_and_not_raised(committed_db: None) -> None:
+    wallet = WalletFactory.create(credit_micro=1_000)
+
+    async def story(opened: Holds) -> None:
+        await opened.place(**(ask := placing(wallet, 100)) | {"seconds": 1})
+        await Wallet.objects.filter(pk=wallet.pk).aupdate(frozen_at=timezone.now())
+        await opened.renew(hold_id=ask["hold_id"], wallet_id=wallet.pk, seconds=100)
+        with pytest.raises(WalletFrozen):
+            await opened.extend(**raising(wallet, ask["hold_id"], 100, 50))
+        hold = await Hold.objects.aget(pk=ask["hold_id"])
+        assert hold.expires_at - hold.created_at > timedelta(seconds=90)
+        assert hold.amount_micro == 100
+
+    in_one_process(story)
+
+
 def test_a_hold_that_is_gone_is_not_raised(committed_db: None) -> None:
     wallet = WalletFactory.create(credit_micro=1_000)
     other = WalletFactory.create(credit_micro=1_000)
@@ -304,6 +349,7 @@ def test_a_hold_that_is_raised_while_its_wallet_is_waited_for_is_freed_whole(
                     "wallet_id": wallet.pk,
                     "to_micro": 700,
                     "minimum_micro": 700,
+                    "seconds": 60,
                 }
             ]
             rows = await extending.execute(EXTEND, {"items": json.dumps(items)})
