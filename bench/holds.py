@@ -28,7 +28,7 @@ from bench.contenders import Contender
 UPSTREAM = os.environ.get("HOLDS_UPSTREAM", "")
 UPSTREAM_MODEL = os.environ.get("HOLDS_MODEL", "agent")
 TURNS = int(os.environ.get("HOLDS_TURNS", "50"))
-MAX_TOKENS = 32_000
+MAX_TOKENS = 32_000 if not UPSTREAM else 200  # a small model goes on to its limit
 CONTEXT = 200_000
 # The tools and the system prompt that an agent sends with every turn, and what each turn adds to the history.
 TOOLS_BYTES, SYSTEM_BYTES, RESULT_BYTES, ANSWER = (

@@ -77,6 +77,8 @@ class Bounds:
 
     account_factor: int
     answer_seconds: int
+    stream_seconds: int
+    ping_seconds: int
     usage_wait_seconds: int
     body_idle_seconds: int
     body_total_seconds: int
@@ -151,6 +153,8 @@ def _bounds(tier: Tier) -> Bounds:
     return Bounds(
         account_factor=tier.account_factor,
         answer_seconds=settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS,
+        stream_seconds=settings.UPSTREAM_STREAM_TIMEOUT_SECONDS,
+        ping_seconds=settings.STREAM_PING_SECONDS,
         usage_wait_seconds=round(USAGE_WAIT_SECONDS),
         body_idle_seconds=settings.BODY_IDLE_TIMEOUT_SECONDS,
         body_total_seconds=settings.BODY_TOTAL_TIMEOUT_SECONDS,
