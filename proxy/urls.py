@@ -3,6 +3,7 @@
 from django.urls import path
 
 from proxy.dashboard import models_page, playground
+from proxy.dashboard.connect.views import connect
 from proxy.dashboard.docs.views import reference
 from proxy.dashboard.overview import overview
 from proxy.usage import views as usage_views
@@ -15,6 +16,7 @@ urlpatterns = [
     path("usage/requests.csv", usage_views.log_csv, name="log_csv"),
     path("usage/<slug:request_id>/", usage_views.one_request, name="request"),
     path("models/", models_page.models, name="models"),
+    path("connect/", connect, name="connect"),
     path("docs/", reference, name="reference"),
     path("playground/", playground.page, name="playground"),
     path("playground/session/", playground.session, name="playground_session"),

@@ -71,6 +71,7 @@ PLACES = (
     Place("invoices", "/wallet/invoices/"),
     Place("invoice", "/wallet/topups/{paid}/invoice/"),
     Place("invoice-details", "/wallet/invoices/details/"),
+    Place("connect", "/connect/"),
     Place("playground", "/playground/"),
     Place("playground-answer", "/playground/", arrive=ask_a_question),
     Place("settings", "/settings/"),
