@@ -23,7 +23,7 @@ class Wording:
 
 def chunks(*, user_id: int, wanted: Filter, wording: Wording) -> Iterator[bytes]:
     """The filtered log, newest first, in pieces: time (ISO 8601, Tehran), Jalali day, request, key, the end of its
-    secret, model, streamed (1 or 0), tokens in, cached, out, cost in Toman and in micro-Rial, outcome, how it was
+    secret, model, endpoint, streamed (1 or 0), tokens in, cached, out, cost in Toman and in micro-Rial, outcome, how it was
     billed, HTTP status, first byte and duration in ms.
 
     Each piece is a short query of its own, so neither memory nor a transaction grows with the log.
@@ -48,6 +48,7 @@ def _cells(logged: LoggedRequest, wording: Wording) -> tuple[str, ...]:
         harmless(logged.key.name),
         logged.key.last_four,
         harmless(record.model),
+        record.endpoint,
         str(int(record.stream)),
         str(record.prompt_tokens),
         str(record.cached_tokens),

@@ -145,6 +145,7 @@ def _wording() -> usage_csv.Wording:
             _("Key"),
             _("Key ends in"),
             _("Model"),
+            _("Endpoint"),
             _("Streamed"),
             _("Tokens in"),
             _("Of these, cached"),

@@ -462,3 +462,11 @@ def test_usage_is_found_by_mobile_number_user_or_key(browser: Client) -> None:
     for term in ("nobody", "9" * 40, "'"):
         found = browser.get(address(UsageRecord, "changelist"), {"q": term}).context["cl"].queryset
         assert not found.exists()
+
+
+def test_records_are_found_by_their_endpoint(browser: Client) -> None:
+    chat, embedding = UsageRecordFactory.create(), UsageRecordFactory.create(endpoint="embeddings")
+    page = browser.get(address(UsageRecord, "changelist"), {"endpoint": "embeddings"})
+    found = [record.pk for record in page.context["cl"].result_list]
+    assert embedding.pk in found
+    assert chat.pk not in found

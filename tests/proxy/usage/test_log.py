@@ -142,7 +142,7 @@ def test_the_file_is_exact(user: User) -> None:
     assert parsed(user, Filter(MONTH)) == [
         ["a header"],
         [
-            "2026-11-21T15:40:00.000+03:30", "1405/08/30", made.id.hex, "'=cmd; 1", "aB12", "model-a", "1",
+            "2026-11-21T15:40:00.000+03:30", "1405/08/30", made.id.hex, "'=cmd; 1", "aB12", "model-a", "chat", "1",
             "1234", "34", "5", "0.12285", "1228500", "COMPLETED", "USAGE", "200", "30", "120",
         ],
     ]  # fmt: skip
