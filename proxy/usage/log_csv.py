@@ -23,8 +23,8 @@ class Wording:
 
 def chunks(*, user_id: int, wanted: Filter, wording: Wording) -> Iterator[bytes]:
     """The filtered log, newest first, in pieces: time (ISO 8601, Tehran), Jalali day, request, key, the end of its
-    secret, model, endpoint, streamed (1 or 0), tokens in, cached, out, cost in Toman and in micro-Rial, outcome, how it was
-    billed, HTTP status, first byte and duration in ms.
+    secret, model, endpoint, streamed (1 or 0), tokens in, cached, out, cost in Toman and in micro-Rial, outcome, how it
+    was billed, HTTP status, first byte and duration in ms.
 
     Each piece is a short query of its own, so neither memory nor a transaction grows with the log.
     """

@@ -174,6 +174,6 @@ def test_the_file_comes_from_a_real_server_in_the_readers_language(committed_db:
         text = b"".join(response.iter_raw()).decode()
         assert "consume synchronous" not in web.log
     rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
-    assert rows[0][:6] == ["Time", "Jalali date", "Request id", "Key", "Key ends in", "Model"]
+    assert rows[0][:7] == ["Time", "Jalali date", "Request id", "Key", "Key ends in", "Model", "Endpoint"]
     assert len(rows) == 2_100
-    assert {(row[3], row[5], row[12]) for row in rows[1:]} == {(key.name, "wanted", "completed")}
+    assert {(row[3], row[5], row[13]) for row in rows[1:]} == {(key.name, "wanted", "completed")}
