@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tests.chaos.people import MODEL, People, Person
-from tests.chaos.upstream import text_of
+from tests.chaos.people import WAYS, People, Person, model_of
+from tests.chaos.upstream import Plan, text_of
+from tests.dialects import CHAT, COMPLETIONS, Dialect
 
 CLIENT_TIMEOUT_SECONDS = 60
 CSRF = "c" * 32
 TOPUP_TOMAN = (10_000, 25_000, 60_000)
+WANT_OF_MONEY = {"insufficient_balance", "insufficient_quota"}
 # What upstream does with a request, and how often.
 KINDS = {"counted": 80, "uncounted": 10, "refused": 4, "broken": 6}
 
@@ -45,6 +47,8 @@ class Attempt:
     web: int
     kind: str
     stream: bool
+    client: Dialect
+    upstream: Dialect
     began: float
     ended: float = 0.0
     request_id: uuid.UUID | None = None
@@ -94,6 +98,9 @@ class Load:
             [self.people.hot, choose.choice(self.people.plain), choose.choice(self.people.poor)], [5, 3, 2]
         )[0]
         [kind] = choose.choices(list(KINDS), list(KINDS.values()))
+        client, upstream = choose.choice(WAYS)
+        if kind == "uncounted" and upstream not in {CHAT, COMPLETIONS}:
+            kind = "counted"  # the others never leave it out
         stream = choose.random() < 0.6 or kind == "broken"
         attempt = Attempt(
             serial=len(self.attempts),
@@ -101,6 +108,8 @@ class Load:
             web=choose.randrange(len(self.urls)),
             kind=kind,
             stream=stream,
+            client=client,
+            upstream=upstream,
             began=time.monotonic(),
         )
         self.attempts.append(attempt)
@@ -119,23 +128,23 @@ class Load:
     async def _send(
         self, http: aiohttp.ClientSession, person: Person, attempt: Attempt, leaves_after: int | None
     ) -> None:
-        metadata = {
-            "serial": attempt.serial,
-            "kind": attempt.kind,
-            "think_seconds": self.random.uniform(0.0, 0.12),
-            "pause_seconds": self.random.uniform(0.0, 0.03),
-        }
-        body: dict[str, Any] = {
-            "model": MODEL,
-            "messages": [{"role": "user", "content": "A question long enough for what is reported. " * 5}],
-            "metadata": metadata,
-            "stream": attempt.stream,
-        }
-        if self.random.random() < 0.5:
-            body["stream_options"] = {"include_usage": True} if attempt.stream else None
+        plan = Plan(
+            serial=attempt.serial,
+            kind=attempt.kind,
+            think_seconds=self.random.uniform(0.0, 0.12),
+            pause_seconds=self.random.uniform(0.0, 0.03),
+        )
+        body = attempt.client.body(
+            model_of(attempt.upstream.endpoint),
+            f"{plan} A question long enough for what is reported. {'And longer. ' * 20}",
+            limit=None,
+            stream=attempt.stream,
+        )
+        if attempt.stream and attempt.client in {CHAT, COMPLETIONS} and self.random.random() < 0.5:
+            body["stream_options"] = {"include_usage": True}
         request = http.post(
-            f"{self.urls[attempt.web]}/v1/chat/completions",
-            json={name: value for name, value in body.items() if value is not None},
+            f"{self.urls[attempt.web]}/v1{attempt.client.path}",
+            json=body,
             headers={"Authorization": f"Bearer {person.key}"},
         )
         async with request as response:
@@ -148,7 +157,7 @@ class Load:
                 await _read_stream(response, attempt, leaves_after)
             else:
                 answer = json.loads(await response.read())
-                assert answer["choices"][0]["message"]["content"] == text_of(attempt.serial)
+                assert attempt.client.text_of(answer) == text_of(attempt.serial)
                 attempt.ending = Ending.WHOLE
 
     # --- top-ups -------------------------------------------------------------------------------------------------
@@ -209,28 +218,22 @@ class Load:
 
 
 async def _read_stream(response: aiohttp.ClientResponse, attempt: Attempt, leaves_after: int | None) -> None:
-    received, text, failure = b"", "", ""
+    received = b""
     async for line in response.content:
-        received = line if line.strip() else received
-        if not line.startswith(b"data: {"):
-            continue
-        event = json.loads(line[6:])
-        if error := event.get("error"):
-            failure = error["code"]
-        for choice in event.get("choices", ()):
-            text += choice["delta"].get("content") or ""
-        if leaves_after is not None and len(text) >= leaves_after:
+        received += line
+        if leaves_after is not None and len(attempt.client.heard(received).text) >= leaves_after:
             attempt.ending = Ending.LEFT
             response.close()
             return
-    attempt.letters = len(text)
-    if failure == "insufficient_balance":
-        assert text_of(attempt.serial).startswith(text)
+    heard = attempt.client.heard(received)
+    attempt.letters = len(heard.text)
+    if heard.error in WANT_OF_MONEY:
+        assert text_of(attempt.serial).startswith(heard.text)
         attempt.ending = Ending.OUT_OF_MONEY
-    elif failure:
-        attempt.ending, attempt.detail = Ending.ERROR_EVENT, failure
-    elif received == b"data: [DONE]\n":
-        assert text == text_of(attempt.serial)
+    elif heard.error:
+        attempt.ending, attempt.detail = Ending.ERROR_EVENT, heard.error
+    elif heard.ended:
+        assert heard.text == text_of(attempt.serial)
         attempt.ending = Ending.WHOLE
     else:
-        attempt.ending, attempt.detail = Ending.CUT, "ended without [DONE]"
+        attempt.ending, attempt.detail = Ending.CUT, "ended without its end"

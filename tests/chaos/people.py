@@ -1,4 +1,4 @@
-"""Whom the chaos is about: people with wallets, keys and sessions, and one model with one upstream."""
+"""Whom the chaos is about: people with wallets, keys and sessions, and what they call: models of one upstream."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,11 @@ from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.dashboard.keys import own_keys
+from tests.dialects import CHAT, Dialect
 from tests.factories import UserFactory, WalletFactory
 
-MODEL = "chaos-model"
+# What can be called, and the protocol that the upstream of the model for it speaks.
+WAYS: tuple[tuple[Dialect, Dialect], ...] = ((CHAT, CHAT),)
 PRICE = 10_000_000  # Rial per million tokens, in and out: a top-up pays for a few dozen requests
 MAX_OUTPUT_TOKENS = 1_000
 SLICE_TOKENS = 4  # every stream has more held, several times
@@ -42,17 +44,23 @@ class People:
         return [self.hot, *self.plain, *self.poor]
 
 
+def model_of(protocol: str) -> str:
+    return f"chaos-{protocol}"
+
+
 def settle_in(upstream_url: str) -> People:
     """Makes them all, in the database of the running stack."""
     Tier.objects.update(rpm=10**6, tpm=10**9, concurrency=None)
-    offers.add_model(
-        model_id=MODEL,
-        upstream_url=upstream_url,
-        upstream_key="sk-chaos",
-        price=PriceQuote(PRICE, PRICE),
-        context_tokens=100_000,
-        max_output_tokens=MAX_OUTPUT_TOKENS,
-    )
+    for protocol in dict.fromkeys(upstream.endpoint for _client, upstream in WAYS):
+        offers.add_model(
+            model_id=model_of(protocol),
+            upstream_url=upstream_url,
+            upstream_key="sk-chaos",
+            price=PriceQuote(PRICE, PRICE),
+            context_tokens=100_000,
+            max_output_tokens=MAX_OUTPUT_TOKENS,
+            protocols=[protocol],
+        )
     LanguageModel.objects.update(output_slice_tokens=SLICE_TOKENS)
     return People(
         hot=_person(RICH_MICRO, is_capped=True),

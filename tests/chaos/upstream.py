@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-import json
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 from aiohttp import web
+
+from tests.dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
 
 PROMPT_STEPS, COMPLETION_STEPS = 200, 900
 
@@ -20,6 +22,29 @@ def text_of(serial: int) -> str:
     return f"answer {serial}."
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with a request; as text it is the beginning of the prompt, whatever protocol carries that."""
+
+    serial: int
+    kind: str
+    think_seconds: float
+    pause_seconds: float
+
+    def __str__(self) -> str:
+        return f"<<{self.serial} {self.kind} {self.think_seconds:.4f} {self.pause_seconds:.4f}>>"
+
+
+PLAN = re.compile(rb"<<(\d+) (\w+) ([\d.]+) ([\d.]+)>>")
+
+
+def plan_in(body: bytes) -> Plan:
+    found = PLAN.search(body)
+    assert found is not None
+    serial, kind, think, pause = (part.decode() for part in found.groups())
+    return Plan(int(serial), kind, float(think), float(pause))
+
+
 @dataclass
 class Served:
     calls: int = 0
@@ -28,7 +53,7 @@ class Served:
 
 @dataclass
 class BookingUpstream:
-    """`book` by the serial number that a request carries in its `metadata`, beside what is to be done with it."""
+    """`book` by the serial number of a request's Plan. It speaks every protocol."""
 
     port: int
     book: dict[int, Served] = field(default_factory=dict)
@@ -40,7 +65,8 @@ class BookingUpstream:
 
     async def start(self) -> None:
         app = web.Application(client_max_size=2**24)
-        app.router.add_post("/v1/chat/completions", self._complete)
+        for dialect in (CHAT, COMPLETIONS, MESSAGES, RESPONSES):
+            app.router.add_post(f"/v1{dialect.path}", partial(self._answer, dialect))
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
@@ -49,63 +75,44 @@ class BookingUpstream:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        plan = body["metadata"]
-        served = self.book.setdefault(plan["serial"], Served())
+    async def _answer(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        plan = plan_in(body)
+        served = self.book.setdefault(plan.serial, Served())
         served.calls += 1
-        await asyncio.sleep(plan["think_seconds"])
-        if plan["kind"] == "refused":
+        await asyncio.sleep(plan.think_seconds)
+        if plan.kind == "refused":
             return web.json_response({"error": {"message": "overloaded"}}, status=503)
-        if body.get("stream"):
+        prompt, completion = usage_of(plan.serial)
+        if (await request.json()).get("stream"):
             response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+            events = dialect.stream(text_of(plan.serial), prompt=prompt, completion=completion)
             with contextlib.suppress(ConnectionError):  # our client left, or was killed
-                await self._stream(request, response, plan, served)
+                await self._stream(request, response, plan, events, served)
             return response
         served.finished = True
-        return web.json_response(_answer(plan))
+        answer = dialect.whole(text_of(plan.serial), prompt=prompt, completion=completion)
+        if plan.kind == "uncounted":
+            del answer["usage"]
+        return web.json_response(answer)
 
     async def _stream(
-        self, request: web.Request, response: web.StreamResponse, plan: dict[str, Any], served: Served
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        plan: Plan,
+        events: list[bytes],
+        served: Served,
     ) -> None:
         await response.prepare(request)
-        await response.write(_chunk({"role": "assistant", "content": ""}))
-        text = text_of(plan["serial"])
-        for at, letter in enumerate(text):
-            if plan["kind"] == "broken" and at == len(text) // 2:
+        for number, event in enumerate(events):
+            if plan.kind == "broken" and number == len(events) // 2:
                 if request.transport is not None:  # else its reader has left before
                     request.transport.close()
                 return
-            await response.write(_chunk({"content": letter}))
-            await asyncio.sleep(plan["pause_seconds"])
-        await response.write(_chunk({}, finish="stop"))
-        if plan["kind"] != "uncounted":
-            await response.write(_event(_body("chat.completion.chunk", choices=[], usage=_usage(plan))))
-        await response.write(b"data: [DONE]\n\n")
+            if plan.kind == "uncounted" and b'"usage"' in event:
+                continue
+            await response.write(event)
+            await asyncio.sleep(plan.pause_seconds)
         await response.write_eof()
         served.finished = True
-
-
-def _answer(plan: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": text_of(plan["serial"])}
-    body = _body("chat.completion", choices=[{"index": 0, "message": message, "finish_reason": "stop"}])
-    return body if plan["kind"] == "uncounted" else {**body, "usage": _usage(plan)}
-
-
-def _usage(plan: dict[str, Any]) -> dict[str, int]:
-    prompt, completion = usage_of(plan["serial"])
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-
-def _chunk(delta: dict[str, str], *, finish: str | None = None) -> bytes:
-    return _event(
-        _body("chat.completion.chunk", choices=[{"index": 0, "delta": delta, "finish_reason": finish}])
-    )
-
-
-def _body(kind: str, **fields: Any) -> dict[str, Any]:
-    return {"id": "c", "object": kind, "created": 1, "model": "up", **fields}
-
-
-def _event(body: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
