@@ -259,21 +259,23 @@ class Writer:
         )
 
     def _end_call(self, call: OpenCall, status: str) -> bytes:
-        arguments, events = "".join(call.arguments), b""
+        """One that was cut off is told in the response alone: agents carry out what is done."""
+        written = "".join(call.arguments)
+        arguments = custom_input(written) if call.is_custom else written if written.strip() else "{}"
         if call.is_custom:
-            text = custom_input(arguments)
-            item = {**call.item, "input": text}
-            events += self._arguments_event(call, "delta", delta=text)
-            events += self._arguments_event(call, "done", input=text)
+            item = {**call.item, "input": arguments}
         else:
-            if not arguments.strip():
-                arguments = "{}"
-                events += self._arguments_event(call, "delta", delta=arguments)
             item = {**call.item, "status": status, "arguments": arguments}
-            events += self._arguments_event(call, "done", name=item["name"], arguments=arguments)
         self._output[call.output_index] = item
         if status != COMPLETED:
-            return b""  # agents carry out what is done
+            return b""
+        events = b""
+        if call.is_custom or arguments != written:
+            events += self._arguments_event(call, "delta", delta=arguments)
+        if call.is_custom:
+            events += self._arguments_event(call, "done", input=arguments)
+        else:
+            events += self._arguments_event(call, "done", name=item["name"], arguments=arguments)
         return events + self._event("response.output_item.done", output_index=call.output_index, item=item)
 
     # --- the response ---------------------------------------------------------------------------------------------
