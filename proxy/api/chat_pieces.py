@@ -8,7 +8,7 @@ import msgspec
 import orjson
 
 from proxy.api.chat_completions import plain_chunks
-from proxy.api.chat_completions.answers import REASONING
+from proxy.api.chat_completions.answers import REASONING, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _of_chunk(data: bytes) -> Iterator[Piece]:
     try:
         delta = plain_chunks.decode(data).choices[0].delta
     except (msgspec.DecodeError, UnicodeDecodeError):
-        yield from _of_decoded(orjson.loads(data))
+        yield from _of_decoded(decode(data))
         return
     if reasoning := delta.reasoning_content or delta.reasoning:
         yield Reasoning(reasoning)

@@ -1,0 +1,27 @@
+"""How a response that failed says why: in the words by which agents stop, wait or ask again. Pure.
+
+Codex shows the message of `invalid_prompt` and stops; waits as long as the message of `rate_limit_exceeded` says; asks
+six times after any code that it does not know (seen with 0.171.0).
+"""
+
+from typing import Any
+
+from proxy.errors import TOO_MANY_REQUESTS, APIError
+
+MONEY = frozenset({"insufficient_balance", "key_limit_reached"})
+
+
+def failure(error: APIError) -> dict[str, Any]:
+    """The `error` of a response."""
+    if error.code in MONEY:
+        return {"code": "insufficient_quota", "message": error.message}
+    if error.status == TOO_MANY_REQUESTS:
+        seconds = error.headers.get("Retry-After", "1")
+        return {
+            "code": "rate_limit_exceeded",
+            "message": f"{error.message} Please try again in {seconds}s.",
+        }
+    if error.code == "context_length_exceeded":
+        return {"code": error.code, "message": error.message}
+    code = "invalid_prompt" if error.status < 500 else "server_error"
+    return {"code": code, "message": error.message}

@@ -1,0 +1,45 @@
+"""What of an upstream's response object a customer sees: its model by the name that was asked for, nothing of what it
+costs the operator, the rest as it came. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from proxy.api.chat_completions.answers import edited
+from proxy.metering import purchase
+
+# The answer itself, and what is the client's own: a tool of a client may well have a parameter called price.
+NOT_SEARCHED = frozenset(
+    {"output", "usage", "input", "instructions", "metadata", "prompt", "text", "tool_choice", "tools"}
+)
+_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def response(written: bytes, decoded: dict[str, Any], *, model: str, usage: dict[str, Any] | None) -> bytes:
+    """`usage`: None where it is not known yet. Raises BadAnswer."""
+    changes = purchase.changes({name: one for name, one in decoded.items() if name not in NOT_SEARCHED})
+    if decoded.get("model") is not None:
+        changes["model"] = model
+    if usage is not None or decoded.get("usage") is not None:
+        changes["usage"] = usage
+    return edited(written, decoded, changes)
+
+
+def event(data: bytes, decoded: dict[str, Any], *, model: str, usage: dict[str, Any] | None = None) -> bytes:
+    """The data of an event that carries a response. Raises BadAnswer."""
+    inner = decoded["response"]
+    changes = purchase.changes({name: one for name, one in decoded.items() if name != "response"})
+    try:
+        members = _read_members(data)
+        written = response(bytes(members["response"]), inner, model=model, usage=usage)
+    except (msgspec.DecodeError, RecursionError):  # half a surrogate
+        written = response(b"", inner, model=model, usage=usage)
+        members = _read_members(
+            edited(b"", {name: one for name, one in decoded.items() if name != "response"}, {})
+        )
+    members["response"] = msgspec.Raw(written)
+    for name, value in changes.items():
+        members.pop(name, None)
+        if value is not ...:
+            members[name] = msgspec.Raw(msgspec.json.encode(value))
+    return msgspec.json.encode(members)
