@@ -25,6 +25,7 @@ class Dialect(ABC):
     path: str
 
     limit_field = "max_tokens"
+    broken = "upstream_error"  # what a stream is told that fails after it has begun
     default_limit: int | None = None  # where the protocol asks for one
 
     def body(self, model: str, text: str, *, limit: int | None, stream: bool) -> dict[str, Any]:
@@ -173,6 +174,7 @@ class Messages(Dialect):
 class Responses(Dialect):
     endpoint, path = "responses", "/responses"
     limit_field = "max_output_tokens"
+    broken = "server_error"
 
     def asks(self, text: str) -> dict[str, Any]:
         return {"input": text}

@@ -11,11 +11,15 @@ from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.dashboard.keys import own_keys
-from tests.dialects import CHAT, Dialect
+from tests.dialects import CHAT, RESPONSES, Dialect
 from tests.factories import UserFactory, WalletFactory
 
 # What can be called, and the protocol that the upstream of the model for it speaks.
-WAYS: tuple[tuple[Dialect, Dialect], ...] = ((CHAT, CHAT),)
+WAYS: tuple[tuple[Dialect, Dialect], ...] = (
+    (CHAT, CHAT),
+    (RESPONSES, RESPONSES),
+    (RESPONSES, CHAT),
+)
 PRICE = 10_000_000  # Rial per million tokens, in and out: a top-up pays for a few dozen requests
 MAX_OUTPUT_TOKENS = 1_000
 SLICE_TOKENS = 4  # every stream has more held, several times
