@@ -51,7 +51,7 @@ class Unfinished:
 
     def last_events(self, *, usage: dict[str, Any], error: dict[str, Any] | None) -> bytes:
         """Its end for want of length; `error`: why it was not allowed to go on."""
-        events, output = b"", []
+        events, output = b"", list[dict[str, Any]]()
         for key in self._order:
             if key in self._open:
                 item = self._so_far(key, self._open[key])
