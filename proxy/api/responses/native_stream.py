@@ -13,7 +13,7 @@ from proxy.api.chat_completions.answers import decode, encode
 from proxy.api.responses import shown
 from proxy.api.responses.failures import failure
 from proxy.api.responses.native_whole import check
-from proxy.api.responses.said import Place, text_of_part, texts_of
+from proxy.api.responses.said import Key, Place, text_of_part, texts_of
 from proxy.api.responses.unfinished import Unfinished
 from proxy.api.responses.usage import for_customers
 from proxy.api.responses.writer import Writer
@@ -28,6 +28,15 @@ BEFORE = frozenset({"response.created", "response.queued", "response.in_progress
 BEFORE_MAX_BYTES = 64 * 1024 * 1024
 LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 NOTHING = msgspec.Raw()
+# Where events say what an item's text is in the end, and which part of it kinds of events tell.
+WHOLE_TEXTS = ("text", "refusal", "arguments", "input", "code", "diff", "command")
+PLACES = (
+    ("arguments", "arguments"),
+    ("custom_tool_call_input", "input"),
+    ("code_interpreter", "code"),
+    ("patch", "operation"),
+    ("shell", "action"),
+)
 
 
 class Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -35,12 +44,12 @@ class Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
     type: str
     delta: str
-    output_index: int = 0
+    item_id: str | None = None
+    output_index: int | None = None
     content_index: int | None = None
     summary_index: int | None = None
     sequence_number: int = 0
     # What tells of nothing.
-    item_id: msgspec.Raw = NOTHING
     logprobs: msgspec.Raw = NOTHING
     obfuscation: msgspec.Raw = NOTHING
 
@@ -110,7 +119,8 @@ class NativeStream(AnswerStream):
             delta = _read_delta(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._event(event, data)
-        place = (delta.output_index, _part(delta.type, delta.content_index, delta.summary_index))
+        key = self._unfinished.key(delta.item_id, delta.output_index)
+        place = (key, _part(delta.type, delta.content_index, delta.summary_index))
         if not self._says(place, delta.delta, more=True):
             return b""
         self._unfinished.sequence = delta.sequence_number
@@ -133,9 +143,13 @@ class NativeStream(AnswerStream):
         if kind in BEFORE and not self._has_begun:
             self._wait(event)
             return b""
-        if not self._says_all(kind, decoded):
+        item = decoded.get("item")
+        item_id = item.get("id") if isinstance(item, dict) else decoded.get("item_id")
+        key = self._unfinished.key(item_id, decoded.get("output_index"))
+        if not self._says_all(kind, key, decoded):
             return b""
-        self._unfinished.see(kind, decoded)
+        if isinstance(item, dict):
+            self._unfinished.see(kind, key, item)
         if isinstance(number, int):
             self._unfinished.sequence = number
         self.said_something += 1
@@ -161,8 +175,9 @@ class NativeStream(AnswerStream):
         output = answer.get("output")
         texts = [
             text
-            for number, item in enumerate(output if isinstance(output, list) else ())
-            for text in texts_of(item, number)
+            for index, item in enumerate(output if isinstance(output, list) else ())
+            if isinstance(item, dict)
+            for text in texts_of(item, self._unfinished.key(item.get("id"), index))
         ]
         if not self._say(texts):
             return b""
@@ -175,21 +190,15 @@ class NativeStream(AnswerStream):
 
     # --- what it says ---------------------------------------------------------------------------------------------
 
-    def _says_all(self, kind: str, decoded: dict[str, Any]) -> bool:
+    def _says_all(self, kind: str, key: Key, decoded: dict[str, Any]) -> bool:
         """Counts what an event says beyond what has been said in its place. See `_has_room`."""
-        number = decoded.get("output_index")
-        number = number if isinstance(number, int) else 0
         if "item" in decoded:
-            return self._say(list(texts_of(decoded["item"], number)))
-        place = (number, _part(kind, decoded.get("content_index"), decoded.get("summary_index")))
+            return self._say(list(texts_of(decoded["item"], key)))
+        place = (key, _part(kind, decoded.get("content_index"), decoded.get("summary_index")))
         if isinstance(said := decoded.get("delta"), str):
             return self._says(place, said, more=True)
-        text = text_of_part(decoded.get("part")) or next(
-            (said for name in ("text", "refusal", "arguments", "input", "code", "diff", "command")
-             if isinstance(said := decoded.get(name), str)),
-            "",
-        )  # fmt: skip
-        return self._says(place, text, more=False)
+        whole = (said for name in WHOLE_TEXTS if isinstance(said := decoded.get(name), str))
+        return self._says(place, text_of_part(decoded.get("part")) or next(whole, ""), more=False)
 
     def _says(self, place: Place, text: str, *, more: bool) -> bool:
         """`more`: than was said there before; else it is all of it."""
@@ -212,15 +221,9 @@ class NativeStream(AnswerStream):
 
 def _part(kind: str, content_index: Any, summary_index: Any) -> str:
     """Where in its item the text of an event stands, as in `said`."""
-    if summary_index is not None:
-        return f"summary{summary_index}"
-    if content_index is not None:
-        return f"{content_index}"
-    if "function_call_arguments" in kind or "mcp_call" in kind:
-        return "arguments"
-    if "custom_tool_call_input" in kind:
-        return "input"
-    return "code" if "code_interpreter" in kind else "operation" if "patch" in kind else "action"
+    if "summary" in kind:
+        return f"summary{summary_index or 0}"
+    return next((place for name, place in PLACES if name in kind), str(content_index or 0))
 
 
 def _named(kind: str, data: bytes) -> bytes:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-# Where a text stands: the item's number in the output, and where in the item.
-Place = tuple[int, str | int]
+# Which item it is, by its id or its number in the output; and where in it a text stands.
+Key = str | int
+Place = tuple[Key, str]
 PARTS = (("content", ""), ("summary", "summary"))
 TEXTS = ("text", "refusal", "transcript")
 WHOLES = ("arguments", "input", "code", "name")
@@ -14,19 +15,19 @@ NOT_SAID = frozenset({"type", "id", "call_id", "status", "role", "environment"})
 DEEP = 5
 
 
-def texts_of(item: Any, number: int) -> Iterator[tuple[Place, str]]:
+def texts_of(item: Any, key: Key) -> Iterator[tuple[Place, str]]:
     if not isinstance(item, dict):
         return
     for name, mark in PARTS:
         parts = item.get(name)
         for index, part in enumerate(parts if isinstance(parts, list) else ()):
-            yield (number, f"{mark}{index}"), text_of_part(part)
+            yield (key, f"{mark}{index}"), text_of_part(part)
     for name in WHOLES:
         if isinstance(text := item.get(name), str):
-            yield (number, name), text
+            yield (key, name), text
     for name in OTHERS:
         if name in item:
-            yield (number, name), "".join(_strings(item[name], DEEP))
+            yield (key, name), "".join(_strings(item[name], DEEP))
 
 
 def text_of_part(part: Any) -> str:

@@ -365,3 +365,45 @@ def test_an_item_that_has_begun_is_seen_by_its_index() -> None:
         "msg_up",
         "msg_2",
     ]
+
+
+def without(written: bytes, *names: str) -> bytes:
+    """An event as other engines write it."""
+    head, data = written.split(b"data: ")
+    return (
+        head
+        + b"data: "
+        + json.dumps({n: v for n, v in json.loads(data).items() if n not in names}).encode()
+        + b"\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("output_index", "content_index", "sequence_number"),  # llama.cpp
+        ("item_id", "content_index"),
+        ("output_index", "item_id"),
+    ],
+)
+def test_texts_are_counted_once_whatever_an_engine_says_of_their_places(missing: tuple[str, ...]) -> None:
+    second = {**MESSAGE, "id": "msg_2"}
+    written = [
+        *BODY,
+        event("response.output_item.added", output_index=1, item={**BEGUN, "id": "msg_2"}, sequence_number=9),
+        event("response.output_item.done", output_index=1, item=second, sequence_number=10),
+    ]
+    said = event(
+        "response.completed", response=response(output=[MESSAGE, second], usage=USED), sequence_number=11
+    )
+    answer = fed(*HEAD, *(without(each, *missing) for each in written), said)
+    assert answer.finished
+    assert answer.size.text_bytes == 2 * len("Hello!")
+
+
+def test_new_ids_on_the_way_make_no_new_text() -> None:
+    renamed = event(
+        "response.output_item.done", output_index=0, item={**MESSAGE, "id": "msg_x"}, sequence_number=8
+    )
+    said = event("response.completed", response=response(output=[{**MESSAGE, "id": "msg_y"}], usage=USED))
+    assert fed(*HEAD, *BODY[:6], renamed, said).size.text_bytes == len("Hello!")
