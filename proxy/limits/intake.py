@@ -85,6 +85,7 @@ class Intake:
     def __init__(self) -> None:
         self.bytes = PerMinute()
         self.refusals = PerMinute()
+        self.counts = PerMinute()  # prompts whose tokens were counted
         self._turn = asyncio.Lock()
         self._next_turn_at = 0.0
 

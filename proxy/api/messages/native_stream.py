@@ -1,0 +1,270 @@
+"""A stream of an upstream that speaks Messages itself, on its way through. Pure.
+
+Events are relayed as they came, but for the model's name, and for the usage of the last ones, which says what was
+billed and what that cost. They wait for the payment.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from proxy.api.chat_completions.answers import decode, edited, encode
+from proxy.api.messages import errors, events, native, usage
+from proxy.catalogue.tokens import TextSize
+from proxy.errors import APIError
+from proxy.metering.bill import Bill
+from proxy.metering.endpoint import BadAnswer
+from proxy.metering.reported_usage import Report, report_of
+from proxy.upstreams import sse
+from proxy.upstreams.errors import error_of
+
+DELTA = b"event: content_block_delta\ndata: "
+
+
+class PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    type: str
+    text: str | None = None
+    partial_json: str | None = None
+    thinking: str | None = None
+
+
+class PlainEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True, tag="content_block_delta"):
+    """What nearly every event is: text of one kind."""
+
+    index: int
+    delta: PlainDelta
+
+
+_read_plain = msgspec.json.Decoder(PlainEvent).decode
+
+
+class NativeStream:
+    """See StreamedAnswer (proxy/metering/endpoint.py), and chat's AnswerStream, of which this is the like."""
+
+    def __init__(self, *, model: str, output_bound: int, request_id: str) -> None:
+        self._model = model
+        self._output_bound = output_bound
+        self._request_id = request_id
+        self._splitter = sse.EventSplitter()
+        self._said: dict[str, Any] = {}  # usage so far: each figure is the sum until then
+        self._has_started = False
+        self._open: list[int] = []
+        self._last: dict[str, Any] = {}  # message_delta, until it is paid for
+        self._stop = events.MESSAGE_STOP
+        self._silent_since_report = False
+        self._allowed: int | None = None
+        self._held_back: list[bytes] = []
+        self.begun = False
+        self.finished = False
+        self.waits_for = 0
+        self.size = TextSize()
+        self.said_something = 0
+        self.done = False
+        self.is_cut = False
+        self.broke_off = False
+        self.failure: BadAnswer | None = None
+
+    @property
+    def report(self) -> Report | None:
+        """The last usage that was reported. In the middle of an answer it counts the prompt, but not yet the output:
+        then the output is what can be seen of it."""
+        report = report_of({"usage": {"output_tokens": 0, **self._said}}) if self._said else None
+        if report is None or self.finished or report.usage.completion_tokens >= self.size.estimate:
+            return report
+        return replace(report, usage=replace(report.usage, completion_tokens=self.size.estimate))
+
+    @property
+    def is_final(self) -> bool:
+        return self.finished and self._silent_since_report and not self.is_cut
+
+    def alive(self) -> bytes:
+        return events.PING
+
+    def feed(self, chunk: bytes) -> bytes:
+        try:
+            came = self._splitter.feed(chunk)
+        except sse.EventTooLarge:
+            self.failure = BadAnswer("an event without end")
+            return b""
+        if self.waits_for:
+            self._held_back += came
+            return b""
+        return self._relay(came)
+
+    def allow(self, output: int | None) -> bytes:
+        came, self._held_back = self._held_back, []
+        self._allowed, self.waits_for = output, 0
+        return self._relay(came)
+
+    def end(self) -> bytes:
+        relayed = self._relay(self._splitter.flush())
+        if not self.failure and not self.done and not self.finished:
+            self.failure = BadAnswer("the stream ended in the middle")
+            self.broke_off = True
+        self.done = not self.failure
+        return relayed
+
+    def stop(self) -> None:
+        self.done = True
+
+    def cut(self) -> None:
+        self.done = self.is_cut = True
+        self._held_back, self.waits_for = [], 0
+
+    def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
+        last = [events.block_stop(index) for index in self._open]
+        delta = {"stop_reason": "max_tokens" if self.is_cut else "end_turn", "stop_sequence": None}
+        if not self.is_cut and isinstance(said := self._last.get("delta"), dict):
+            delta = said
+        report = self.report
+        last.append(
+            events.event(
+                {
+                    **self._last,
+                    "type": "message_delta",
+                    "delta": delta,
+                    "usage": usage.for_customers(bill, report.said if report else None),
+                }
+            )
+        )
+        return b"".join(last) + (self._stop if refused is None else self.failed(refused))
+
+    def failed(self, error: APIError) -> bytes:
+        return errors.event(error, request_id=self._request_id)
+
+    def _relay(self, came: list[bytes]) -> bytes:
+        relayed = []
+        for number, event in enumerate(came):
+            if self.done:
+                break
+            try:
+                relayed.append(self._read(event))
+            except BadAnswer as error:
+                self.failure = error.with_traceback(None)  # whose frames hold this answer
+                break
+            if self.waits_for:
+                self._held_back = came[number:]
+                break
+        return b"".join(relayed)
+
+    def _read(self, event: bytes) -> bytes:
+        if event.startswith(DELTA) and self._has_started:
+            try:
+                delta = _read_plain(event[len(DELTA) : -2]).delta
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass  # of another kind
+            else:
+                texts = (delta.text, delta.partial_json, delta.thinking)
+                return event if self._has_room([text for text in texts if text]) else b""
+        data, name = sse.data(event), sse.name(event)
+        if data is None or data == b"[DONE]":
+            return self._without_data(event, name)
+        chunk = decode(data)
+        kind = chunk.get("type") if isinstance(chunk, dict) else None
+        if not isinstance(kind, str) or "error" in (kind, name.decode(errors="replace")):
+            error = error_of(chunk, named=name == b"error")
+            raise BadAnswer(
+                "no event of a message" if error is None else "an error in the stream", error=error
+            )
+        return self._typed(kind, chunk, data.replace(b"\n", b" "))
+
+    def _without_data(self, event: bytes, name: bytes) -> bytes:
+        if name == b"error":
+            raise BadAnswer("an error in the stream")
+        if event.startswith(sse.WITHOUT_DATA):
+            return sse.comments(event)
+        if event.startswith(b"data:"):
+            return b""  # [DONE]
+        error = error_of(decode(event)) if event.startswith((b"{", b"[")) else None
+        raise BadAnswer("no event stream", error=error)
+
+    def _typed(self, kind: str, chunk: dict[str, Any], data: bytes) -> bytes:
+        if not self._has_started and kind not in {"message_start", "ping"}:
+            raise BadAnswer("a message without a start")
+        changes: dict[str, Any] = {}
+        match kind:
+            case "ping":
+                return events.PING
+            case "message_start":
+                self._start(chunk, changes)
+            case "content_block_start" | "content_block_delta" | "content_block_stop":
+                if not self._block(kind, chunk):
+                    return b""
+            case "message_delta":
+                return self._hold_last(chunk)
+            case "message_stop":
+                return self._end(chunk, data)
+            case _:
+                changes = native.without_price(chunk)
+        return events.written(kind.encode(), edited(data, chunk, changes) if changes else data)
+
+    def _start(self, chunk: dict[str, Any], changes: dict[str, Any]) -> None:
+        message = chunk.get("message")
+        if not isinstance(message, dict) or self._has_started:
+            raise BadAnswer("no start of a message")
+        self._has_started = True
+        self._hear(message.get("usage"))
+        edits = native.without_price(message) | {"model": self._model}
+        changes["message"] = {name: value for name, value in {**message, **edits}.items() if value is not ...}
+
+    def _block(self, kind: str, chunk: dict[str, Any]) -> bool:
+        """Whether it may be relayed."""
+        index = chunk.get("index")
+        index = index if isinstance(index, int) else 0
+        said = chunk.get("content_block" if kind == "content_block_start" else "delta")
+        if isinstance(said, dict) and not self._has_room(list(native.said_in(said))):
+            return False
+        self.begun = True
+        if kind == "content_block_start" and index not in self._open:
+            self._open.append(index)
+        elif kind == "content_block_stop" and index in self._open:
+            self._open.remove(index)
+        return True
+
+    def _hold_last(self, chunk: dict[str, Any]) -> bytes:
+        delta = chunk.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        native.check_stop(delta.get("stop_reason"))
+        self._hear(chunk.get("usage"))
+        edits = native.without_price(chunk)
+        kept = {name: value for name, value in {**chunk, **edits}.items() if value is not ...}
+        encode(kept)  # what cannot be written must fail before it is paid for
+        before = self._last.get("delta") or {}
+        said = {name: value for name, value in delta.items() if value is not None or name not in before}
+        self._last |= kept | {"delta": {**before, **said}}
+        if delta.get("stop_reason"):
+            self.begun = self.finished = True
+            self.said_something += 1
+        return b""
+
+    def _end(self, chunk: dict[str, Any], data: bytes) -> bytes:
+        if not self.begun:
+            raise BadAnswer("an end without an answer")
+        changes = native.without_price(chunk)
+        self._stop = events.written(b"message_stop", edited(data, chunk, changes) if changes else data)
+        self.done = self.finished = True
+        return b""
+
+    def _hear(self, said: Any) -> None:
+        if isinstance(said, dict):
+            self._said |= {name: value for name, value in said.items() if value is not None}
+            self._silent_since_report = True
+
+    def _has_room(self, said: list[str]) -> bool:
+        """Counts what an event says; where that goes beyond what is paid for, cuts the answer before it, or waits."""
+        size = self.size
+        before = size.figures()
+        if not size.add(said):
+            return True
+        if self._output_bound and size.exceeds(self._output_bound):
+            self.size = TextSize(*before)
+            self.cut()
+            return False
+        if self._allowed is not None and size.at_most > self._allowed:
+            self.size, self.waits_for = TextSize(*before), size.at_most
+            return False
+        self.begun = True
+        self.said_something += 1
+        self._silent_since_report = False
+        return True
