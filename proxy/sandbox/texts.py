@@ -120,8 +120,9 @@ def moderate(raw: bytes) -> dict[str, Any]:
     body = read(raw, endpoint="moderations")
     given = body.get("input")
     parts = given if isinstance(given, list) else [given]
-    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    if not texts or not all(isinstance(text, str) for text in texts):
+    said = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    texts = [text for text in said if isinstance(text, str)]
+    if not texts or len(texts) < len(said):
         raise Refused(
             400, "Invalid 'input': expected a string or an array of strings or texts.", param="input"
         )
@@ -136,7 +137,7 @@ def moderate(raw: bytes) -> dict[str, Any]:
 
 def _inputs(body: dict[str, Any], name: str) -> list[str | list[int]]:
     given = body.get(name)
-    inputs = given if isinstance(given, list) and not _are_ids(given) else [given]
+    inputs: list[Any] = given if isinstance(given, list) and not _are_ids(given) else [given]
     if not 0 < len(inputs) <= INPUTS_MAX or not all(
         isinstance(each, str) or _are_ids(each) for each in inputs
     ):
