@@ -199,6 +199,8 @@ class AnswerStream:
         chunk = decode(data)
         if (error := error_of(chunk, named=name == b"error")) is not None:
             raise BadAnswer("an error in the stream", error=error)
+        if chunk is None:  # as llama.cpp begins several answers at once
+            return b""
         if not isinstance(chunk, dict):
             raise BadAnswer("an event that is no object")
         if not plain:  # several lines, or a name that SDKs would take for another kind of event

@@ -89,6 +89,16 @@ def test_each_choice_of_a_stream_has_to_end(caller: Caller, upstream: FakeUpstre
     assert caller.balance() == (CREDIT, 0)
 
 
+def test_an_event_of_nothing_is_no_answer_and_no_failure(caller: Caller, upstream: FakeUpstream) -> None:
+    """llama.cpp begins a stream of several answers with one."""
+    upstream.script = stream_events(b"data: null\n\n", *TEXT_STREAM)
+    answer = ask(caller, stream=True)
+    assert answer.content == as_asked(*TEXT_STREAM[:3], TEXT_STREAM[4], model=TEXT_MODEL)
+    upstream.script = stream_events(b"data: null\n\n", DONE)
+    assert ask(caller, stream=True).status_code == 502
+    assert caller.balance() == (CREDIT - COST, 0)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_that_is_repeated_is_paid_as_a_prompt_alone(
     caller: Caller, upstream: FakeUpstream, stream: bool

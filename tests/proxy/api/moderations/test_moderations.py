@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from keys import lifecycle
-from keys.lifecycle import KeyRules
+from keys.rules import KeyRules
 from tests.fake_upstream import FakeUpstream, respond
 from tests.proxy.api.conftest import (
     CREDIT,
