@@ -126,6 +126,41 @@ STREAM = [
 ]
 
 
+def text_chunk(*texts: str, finish: str | None = None, **extra: Any) -> bytes:
+    """A chunk of a legacy completion: a text of each choice in turn; none of any where it is about usage."""
+    choices = [
+        {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
+        for index, text in enumerate(texts)
+    ]
+    body = {"id": "c", "object": "text_completion", "created": 1, "model": "up", "choices": choices, **extra}
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+TEXT_STREAM = [
+    text_chunk("Hel"),
+    text_chunk("lo!"),
+    text_chunk("", finish="stop"),
+    text_chunk(usage=USAGE),
+    b"data: [DONE]\n\n",
+]
+
+
+def answer_texts(*texts: str, usage: dict[str, Any] | None = USAGE) -> Script:
+    """A whole legacy completion: one choice per text."""
+    choices = [
+        {"index": index, "text": text, "logprobs": None, "finish_reason": "stop"}
+        for index, text in enumerate(texts)
+    ]
+    body = {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "created": 1700000000,
+        "model": "up",
+        "choices": choices,
+    }
+    return respond(200, body if usage is None else {**body, "usage": usage})
+
+
 def as_asked(*events: bytes, model: str) -> bytes:
     """What becomes of an upstream's events: the model is the one that was asked for."""
     return b"".join(events).replace(b'"model":"up"', b'"model":"%b"' % model.encode())

@@ -3,9 +3,12 @@
 from django.urls import path
 
 from proxy.api.chat_completions import view as chat_view
+from proxy.api.completions.view import Completions
+from proxy.api.embeddings.view import Embeddings
 from proxy.api.messages.count_tokens import CountTokens
 from proxy.api.messages.view import Messages
 from proxy.api.models import Model, Models
+from proxy.api.moderations.view import Moderations
 from proxy.api.responses import view as responses_view
 from proxy.api.service import Healthz, Metrics, OpenAPI, Readyz
 
@@ -14,6 +17,9 @@ urlpatterns = [
     path("v1/responses", responses_view.Responses.as_view()),
     path("v1/messages", Messages.as_view()),
     path("v1/messages/count_tokens", CountTokens.as_view()),
+    path("v1/completions", Completions.as_view()),
+    path("v1/embeddings", Embeddings.as_view()),
+    path("v1/moderations", Moderations.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model_id>", Model.as_view()),
     path("v1/openapi.json", OpenAPI.as_view()),

@@ -16,6 +16,17 @@ from proxy.catalogue.prices.models import Price
 from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.upstream_url import validate_upstream_url
 
+
+@dataclass(frozen=True, slots=True)
+class SandboxModel:
+    """A model that the sandbox's upstream alone serves, at one endpoint."""
+
+    endpoint: str
+    description: str
+    description_fa: str
+    price: PriceQuote
+
+
 MODEL_ID = "gemini-3.1-flash-lite-preview"
 CONTEXT_TOKENS = 128_000
 # Held for requests without max_tokens: more than this would ask too much of a new wallet.
@@ -25,6 +36,27 @@ PRICE = PriceQuote(
 )
 PRIMARY, SANDBOX = "primary", "sandbox"
 SANDBOX_KEY = "sandbox"
+# What the sandbox's own upstream answers beside chats.
+SANDBOX_MODELS = {
+    "hamiran-completion": SandboxModel(
+        "completions",
+        "Continues a text, in the sandbox only",
+        "متن را ادامه می‌دهد؛ فقط در محیط آزمایشی",
+        PriceQuote(input_rial_per_million=150_000, output_rial_per_million=600_000),
+    ),
+    "hamiran-embedding": SandboxModel(
+        "embeddings",
+        "Turns texts into vectors, in the sandbox only",
+        "متن را به بردار تبدیل می‌کند؛ فقط در محیط آزمایشی",
+        PriceQuote(input_rial_per_million=20_000, output_rial_per_million=0),
+    ),
+    "hamiran-moderation": SandboxModel(
+        "moderations",
+        "Flags harmful texts, in the sandbox only",
+        "متن‌های نامناسب را علامت می‌زند؛ فقط در محیط آزمایشی",
+        PriceQuote(input_rial_per_million=0, output_rial_per_million=0, further={"request": 50}),
+    ),
+}
 GEMINI_HOST = "generativelanguage.googleapis.com"
 
 
@@ -62,7 +94,14 @@ def load() -> Loaded:
         if not Price.objects.filter(model=model).exists():
             set_price(model=model, price=PRICE)
         if wanted:
-            _follow_settings(model, _upstream(*wanted))
+            upstream = _upstream(*wanted)
+            _follow_settings(model, upstream)
+            if upstream.name == SANDBOX:
+                _load_sandbox_models(upstream)
+            else:  # nobody who has a model of his own wants these beside it
+                Route.objects.filter(
+                    model__model_id__in=list(SANDBOX_MODELS), upstream__name=SANDBOX
+                ).delete()
     return Loaded(model=MODEL_ID, upstream=wanted[0] if wanted else None)
 
 
@@ -92,6 +131,28 @@ def _upstream(name: str, base_url: str, api_key: str) -> Upstream:
         upstream.api_key_encrypted = secrets.encrypt(api_key)
         upstream.save()
     return upstream
+
+
+def _load_sandbox_models(upstream: Upstream) -> None:
+    for model_id, each in SANDBOX_MODELS.items():
+        model, _created = LanguageModel.objects.select_for_update(no_key=True).get_or_create(
+            model_id=model_id,
+            defaults={
+                "description": each.description,
+                "description_fa": each.description_fa,
+                "endpoints": [each.endpoint],
+                "context_tokens": CONTEXT_TOKENS,
+                "max_output_tokens": MAX_OUTPUT_TOKENS,
+                "takes_images": False,
+                "takes_audio": False,
+                "takes_files": False,
+                "takes_tools": False,
+            },
+        )
+        if not Price.objects.filter(model=model).exists():
+            set_price(model=model, price=each.price)
+        if not Route.objects.filter(model=model).exists():
+            point_route(model=model, upstream=upstream, protocols=[each.endpoint])
 
 
 def _key(upstream: Upstream) -> str | None:

@@ -25,7 +25,9 @@ from proxy.catalogue.prices import price_quote
 from proxy.catalogue.prices.models import Price
 from proxy.catalogue.prices.price_quote import ImagePrice, PriceQuote
 from proxy.catalogue.quirks import QUIRKS
+from proxy.catalogue.starter import SANDBOX_MODELS
 from proxy.sandbox import demo
+from proxy.sandbox.request import MODELS
 from tests.factories import UserFactory, WalletFactory
 from tests.proxy.factories import RouteFactory, UpstreamFactory, UsageRecordFactory
 
@@ -469,6 +471,34 @@ def test_load_catalogue_refuses_an_upstream_that_must_not_be_called(
     settings.UPSTREAM_BASE_URL = "https://10.0.0.1/v1"
     with pytest.raises(CommandError, match=r"UPSTREAM_BASE_URL: .*private"):
         call_command("load_catalogue")
+
+
+def test_load_catalogue_puts_a_model_of_each_other_endpoint_on_sale_in_the_sandbox_alone(
+    no_catalogue: None, settings: Any
+) -> None:
+    def sold() -> dict[str, list[str]]:
+        every = catalogue.load(timezone.now()).values()
+        return {each.model_id: sorted(each.endpoints) for each in every if each.model_id in SANDBOX_MODELS}
+
+    call_command("load_catalogue", "--json")
+    assert sold() == {name: [each.endpoint] for name, each in SANDBOX_MODELS.items()}
+    Price.objects.create(
+        model=LanguageModel.objects.get(model_id="hamiran-embedding"),
+        input_rial_per_million=1,
+        output_rial_per_million=2,
+    )
+    settings.UPSTREAM_BASE_URL = "https://93.184.215.14/v1"
+    call_command("load_catalogue", "--json")
+    assert sold() == {}
+    settings.UPSTREAM_BASE_URL = ""
+    call_command("load_catalogue", "--json")
+    assert sold().keys() == SANDBOX_MODELS.keys()
+    assert catalogue.load(timezone.now())["hamiran-embedding"].price == PriceQuote(1, 2)
+
+
+def test_the_sandbox_sells_what_its_upstream_answers() -> None:
+    answered = {name: endpoint for name, endpoint in MODELS.items() if name != starter.MODEL_ID}
+    assert {name: each.endpoint for name, each in SANDBOX_MODELS.items()} == answered
 
 
 def test_load_catalogue_makes_no_sandbox_upstream_in_production(no_catalogue: None, settings: Any) -> None:

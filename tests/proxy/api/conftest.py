@@ -31,6 +31,10 @@ LONG_MODEL = "long"  # whose answers may be as long as any
 SLICED_MODEL = "sliced"  # whose answers are held for in slices of SLICE tokens
 HIDING_MODEL = "hiding"  # the same, of an upstream that does not show all it bills
 SLICE = 100
+TEXT_MODEL, EMBEDDING_MODEL = "text", "embedding"
+MODERATION_MODEL = "moderation"  # whose requests cost REQUEST_PRICE Rial each
+OPEN_MODERATION_MODEL = "open-moderation"  # whose requests cost nothing
+REQUEST_PRICE = 7
 WHOLE_LIST_MODEL = "whole-list"  # whose price list has more than three components
 WHOLE_LIST = {
     "components": {"reasoning": 2_000, "request": 7},
@@ -64,6 +68,11 @@ def web(
         add_model(HIDING_MODEL, upstream.url, **sliced)
         add_model(FREE_MODEL, upstream.url, prices=(0, 0, None))
         add_model(WHOLE_LIST_MODEL, upstream.url, further=WHOLE_LIST)
+        add_served_at("completions", TEXT_MODEL, upstream.url, output_slice_tokens=SLICE)
+        add_served_at("embeddings", EMBEDDING_MODEL, upstream.url)
+        of_requests = {"components": {"request": REQUEST_PRICE}}
+        add_served_at("moderations", MODERATION_MODEL, upstream.url, further=of_requests)
+        add_served_at("moderations", OPEN_MODERATION_MODEL, upstream.url, takes_images=False)
     limits = {
         "METRICS_TOKEN": "scraper",
         "BODY_IDLE_TIMEOUT_SECONDS": "2",
@@ -73,6 +82,7 @@ def web(
     }
     with django_db_blocker.unblock(), web_process(env=limits) as process:
         yield process
+        take_off_sale(TEXT_MODEL, EMBEDDING_MODEL, MODERATION_MODEL, OPEN_MODERATION_MODEL)
         take_off_sale(MODEL, DRAINED_MODEL, DEAD_MODEL, OVERRUN_MODEL, TOLD_MODEL, LONG_MODEL, FREE_MODEL)
 
 
@@ -105,6 +115,11 @@ def add_model(
     Route.objects.create(
         model=model, upstream=row, upstream_model="up-model", upstream_prices=costs, protocols=list(protocols)
     )
+
+
+def add_served_at(endpoint: str, model_id: str, url: str, **declared: Any) -> None:
+    """A model of one endpoint, which its upstream speaks."""
+    add_model(model_id, url, endpoints=[endpoint], protocols=[endpoint], **declared)
 
 
 def take_off_sale(*model_ids: str) -> None:
@@ -189,3 +204,10 @@ def assert_at_peace(wallet: Wallet) -> None:
 def caller(make_caller: Any) -> Caller:
     caller: Caller = make_caller()
     return caller
+
+
+@pytest.fixture
+def sdk(caller: Caller) -> Iterator[openai.OpenAI]:
+    """The caller's official client, closed afterwards."""
+    with caller.sdk as client:
+        yield client

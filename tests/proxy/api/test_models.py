@@ -1,22 +1,132 @@
 """GET /v1/models, OPTIONS, HEAD, health, and slashes at the end."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import openai
+import pytest
 
-from tests.proxy.api.conftest import FREE_MODEL, HELLO, MODEL, Caller
+from tests.proxy.api.conftest import EMBEDDING_MODEL, FREE_MODEL, HELLO, MODEL, Caller
 
 
-def test_the_list_is_openais(caller: Caller) -> None:
-    models = caller.sdk.models.list().data
-    assert {MODEL, FREE_MODEL} <= {model.id for model in models}
-    with caller.http as http:
-        body = http.get("/models/").json()
-    assert body["object"] == "list"
-    assert {frozenset(model) for model in body["data"]} == {
-        frozenset({"id", "object", "created", "owned_by"})
+def test_the_list_is_openais_and_tells_more(sdk: openai.OpenAI, caller: Caller) -> None:
+    models = {model.id: model for model in sdk.models.list()}
+    assert {MODEL, FREE_MODEL, EMBEDDING_MODEL} <= models.keys()
+    assert (models[MODEL].object, models[MODEL].owned_by) == ("model", "hamiran")
+    told = dict(models[MODEL].model_extra or {})
+    valid_from = told["pricing"].pop("valid_from")
+    assert datetime.fromisoformat(valid_from) <= datetime.now(UTC)
+    assert told == {
+        "context_length": 100_000,
+        "max_output_tokens": 1_000,
+        "endpoints": ["chat", "responses", "messages"],
+        "modalities": {"input": ["text", "image", "audio", "file"], "output": ["text"]},
+        "pricing": {
+            "currency": "toman",
+            "per_million": {"input": 100, "output": 300, "cached_input": 25},
+            "dollar_basis": None,
+        },
+        "limits": limits_of(caller),
     }
+    assert models[EMBEDDING_MODEL].model_dump()["endpoints"] == ["embeddings"]
+
+
+def test_the_limits_told_are_the_keys(make_caller: Any) -> None:
+    caller = make_caller(rpm=7, tpm=9_000, concurrency=2)
+    with caller.http as http:
+        for one in http.get("/models").json()["data"]:
+            assert one["limits"] == {"rpm": 7, "tpm": 9_000, "concurrency": 2}
+        assert http.get(f"/models/{MODEL}").json()["limits"] == limits_of(caller)
+
+
+def limits_of(caller: Caller) -> dict[str, int | None]:
+    tier = caller.wallet.user.tier
+    return {"rpm": tier.rpm, "tpm": tier.tpm, "concurrency": tier.concurrency}
+
+
+# --- in Anthropic's shape -------------------------------------------------------------------------------------
+
+
+def anthropics(caller: Caller, path: str = "/models", **query: Any) -> httpx.Response:
+    with caller.http as http:
+        return http.get(path, params=query, headers={"anthropic-version": "2023-06-01"})
+
+
+def ids(response: httpx.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [one["id"] for one in response.json()["data"]]
+
+
+def test_an_anthropic_version_gets_anthropics_shape(caller: Caller) -> None:
+    listed = anthropics(caller, limit=1_000).json()
+    assert (listed["has_more"], listed["first_id"]) == (False, listed["data"][0]["id"])
+    assert listed["last_id"] == listed["data"][-1]["id"]
+    one = anthropics(caller, f"/models/{MODEL}").json()
+    assert one in listed["data"]
+    created_at = datetime.strptime(one.pop("created_at"), "%Y-%m-%dT%H:%M:%S%z")
+    assert created_at <= datetime.now(UTC)
+    assert one == {
+        "type": "model",
+        "id": MODEL,
+        "display_name": MODEL,
+        "description": "",
+        "lifecycle": "active",
+        "max_input_tokens": 100_000,
+        "max_tokens": 1_000,
+    }
+
+
+def test_the_list_is_paged_in_both_directions(caller: Caller) -> None:
+    every = ids(anthropics(caller, limit=1_000))
+    assert ids(anthropics(caller)) == every[:20]
+    forwards: list[str] = []
+    while len(forwards) < len(every):
+        page = anthropics(caller, limit=3, **({"after_id": forwards[-1]} if forwards else {}))
+        forwards += ids(page)
+        assert page.json()["has_more"] == (len(forwards) < len(every))
+    assert forwards == every
+    backwards = anthropics(caller, limit=2, before_id=every[3])
+    assert (ids(backwards), backwards.json()["has_more"]) == (every[1:3], True)
+    beginning = anthropics(caller, limit=5, before_id=every[3])
+    assert (ids(beginning), beginning.json()["has_more"]) == (every[:3], False)
+
+
+def test_a_page_may_be_empty(caller: Caller) -> None:
+    every = ids(anthropics(caller, limit=1_000))
+    for query in ({"after_id": every[-1]}, {"before_id": every[0]}):
+        page = anthropics(caller, **query).json()
+        assert page == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"limit": "0"}, "limit"),
+        ({"limit": "1001"}, "limit"),
+        ({"limit": "-1"}, "limit"),
+        ({"limit": "1.5"}, "limit"),
+        ({"limit": ""}, "limit"),
+        ({"limit": "٢"}, "limit"),
+        ({"limit": "9" * 5_000}, "limit"),
+        ({"after_id": "no such"}, "after_id"),
+        ({"before_id": ""}, "before_id"),
+        ({"before_id": MODEL, "after_id": MODEL}, "before_id"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(caller: Caller, query: dict[str, str], param: str) -> None:
+    refused = anthropics(caller, **query)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == param
+
+
+def test_openais_list_is_whole_whatever_is_asked(caller: Caller) -> None:
+    with caller.http as http:
+        assert len(http.get("/models", params={"limit": 1}).json()["data"]) > 1
+
+
+# --- and beside the list --------------------------------------------------------------------------------------
 
 
 def test_one_model_whose_id_has_a_slash(caller: Caller) -> None:
