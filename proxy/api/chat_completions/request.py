@@ -52,6 +52,7 @@ class ChatRequest:
 
     endpoint: ClassVar = "chat"
     prompt_field: ClassVar = "messages"
+    units: ClassVar = None
 
     fields: Fields
     model: str
