@@ -37,12 +37,16 @@ LEAP_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The bounds of a request. `output_limit` is the cap that was sent, for each of `n` choices."""
+    """The bounds of a request. `output_limit` is the cap that was sent, for each of `n` choices.
+
+    `prompt` is all of its `prompts` together.
+    """
 
     model: ServedModel
     prompt: PromptSize
     output_limit: int
     n: int
+    prompts: int = 1
 
 
 def exceeded(expected: Expected, usage: Usage) -> dict[str, int]:
@@ -52,10 +56,11 @@ def exceeded(expected: Expected, usage: Usage) -> dict[str, int]:
     answer_tokens = min(-(-usage.completion_tokens // expected.n), model.longest_prompt_tokens)
     if answer_tokens > max(expected.output_limit, model.learned_output_tokens or 0):
         found["learned_output_tokens"] = answer_tokens
-    if usage.prompt_tokens > LEAP_MAX * max(expected.prompt.text_bytes, model.longest_prompt_tokens):
+    each = -(-usage.prompt_tokens // expected.prompts)
+    if each > LEAP_MAX * max(expected.prompt.text_bytes, model.longest_prompt_tokens):
         return found
-    if usage.prompt_tokens > model.longest_prompt_tokens:
-        found["learned_context_tokens"] = usage.prompt_tokens
+    if each > model.longest_prompt_tokens:
+        found["learned_context_tokens"] = each
     return found | _rates_exceeded(model, expected.prompt, usage.prompt_tokens)
 
 

@@ -55,6 +55,14 @@ class Quirks:
     operators_faults: frozenset[str] = frozenset()
     requests_faults: tuple[str, ...] = REQUESTS_FAULTS
 
+    def sent_on(self, fields: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+        """What of a client's fields goes to such an upstream."""
+        sent = {name: value for name, value in fields.items() if name not in self.strip_fields}
+        for name, reduced in self.reduced_fields.items():
+            if name in fields and (kept := reduced(fields[name])) is not None:
+                sent[name] = kept
+        return sent
+
 
 # By Upstream.kind.
 QUIRKS = {

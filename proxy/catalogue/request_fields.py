@@ -25,8 +25,8 @@ HOW_MUCH_IS_MADE = frozenset(
         "n_cmpl", "best_of", "candidate_count", "candidateCount", "num_return_sequences", "num_beams", "beam_width",
         "use_beam_search", "num_generations", "num_completions", "num_outputs", "num_samples", "num_results",
         "numResults", "prediction", "speculation",
-        # a template, or sizes of media, of the client's own: prompts of any length
-        "chat_template", "mm_processor_kwargs", "media_resolution",
+        # a template, or sizes of media, of the client's own, and prompts that are no text: of any length
+        "prompt_embeds", "chat_template", "mm_processor_kwargs", "media_resolution",
         # prompts that are kept upstream, or looked up there
         "cached_content", "cachedContent", "previous_response_id", "conversation", "prompt_id", "prompt_variables",
         "data_sources", "dataSources",
@@ -68,7 +68,12 @@ WHAT_IT_COSTS = frozenset(
 LEFT_OUT = HOW_MUCH_IS_MADE | WHO_SERVES | WHAT_IT_COSTS
 
 # Fields that we read, and that would mislead an upstream if they stood there twice.
-READ = frozenset({"model", "messages", "stream", "stream_options", "n", "tools", "functions", *LIMIT_FIELDS})
+READ = frozenset(
+    {
+        "model", "messages", "prompt", "input", "echo", "stream", "stream_options", "n", "tools", "functions",
+        *LIMIT_FIELDS,
+    }
+)  # fmt: skip
 _KNOWN = READ | LEFT_OUT
 _FOLDED = frozenset(name.casefold() for name in _KNOWN)
 

@@ -71,6 +71,7 @@ class ServedModel:
     learned_hidden_tokens: int | None
     price: PriceQuote
     price_list_id: int | None
+    price_valid_from: datetime
     routes: tuple[ServedRoute, ...]
     dollar_basis: DollarBasis | None = None
     endpoints: frozenset[str] = frozenset(endpoints.DEFAULT_ENDPOINTS)
@@ -249,6 +250,7 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
         learned_hidden_tokens=model.learned_hidden_tokens,
         price=quote(price),
         price_list_id=price.pk,
+        price_valid_from=price.valid_from,
         routes=tuple(routes),
         dollar_basis=dollar_basis.read(price.dollar_basis),
         endpoints=_endpoints(model, routes),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, ClassVar, TypeVar, cast
+from urllib.parse import parse_qsl
 
 import uuid_utils.compat as uuid
 from django.conf import settings
@@ -56,6 +57,11 @@ class APIRequest:
         return {
             name: value for name, value in found.items() if value and value.isascii() and value.isprintable()
         }
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What the address says behind its `?`; of a name that comes twice, the last."""
+        return dict(parse_qsl(self.exchange.scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
     @property
     def client_address(self) -> str:

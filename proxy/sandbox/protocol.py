@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.sandbox.request import MODELS, Refused, check, functions, stops
+from proxy.sandbox.request import MODELS, check, functions, read, stops
 
 PIECE = re.compile(r"\s*(?:\w+|[^\w\s])")
 PERSIAN = re.compile("[\u0600-\u06ff]")
@@ -107,12 +107,7 @@ def models() -> dict[str, Any]:
 
 def complete(raw: bytes) -> Completion:
     """The answer to a request body. Raises Refused."""
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Refused(400, "We could not parse the JSON body of your request.") from None
-    if not isinstance(body, dict):
-        raise Refused(400, "The body must be a JSON object.")
+    body = read(raw, endpoint="chat")
     check(body)
     messages = body["messages"]
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
@@ -162,10 +157,10 @@ def _choice(body: dict[str, Any], limit: int | None) -> Choice:
         within = calls if limit is None else _cut(calls, limit)
         return Choice(pieces=[], calls=within, finish_reason="tool_calls" if within == calls else "length")
     text = _text(body.get("response_format"), text_of(messages[-1]) if answered else said)
-    return _spoken(text, limit, stops(body))
+    return spoken(text, limit, stops(body))
 
 
-def _spoken(text: str, limit: int | None, stops: list[str]) -> Choice:
+def spoken(text: str, limit: int | None, stops: list[str]) -> Choice:
     """The text up to its limit, or up to the first of its stops if that comes before."""
     pieces: list[str] = PIECE.findall(text)
     within = pieces[:limit]
@@ -205,6 +200,10 @@ def _text(response_format: Any, said: str) -> str:
         return json.dumps(_sample(schema, said), ensure_ascii=False)
     if kind == "json_object":
         return json.dumps({"echo": said}, ensure_ascii=False)
+    return answer_to(said)
+
+
+def answer_to(said: str) -> str:
     return (PERSIAN_ANSWER if PERSIAN.search(said) else ENGLISH_ANSWER).format(said)
 
 

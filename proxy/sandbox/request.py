@@ -1,8 +1,15 @@
 """What the sandbox upstream takes, and what it refuses as OpenAI does. Pure."""
 
+import json
 from typing import Any
 
-MODELS = ("gemini-3.1-flash-lite-preview",)
+# Each model, and what it answers.
+MODELS = {
+    "gemini-3.1-flash-lite-preview": "chat",
+    "hamiran-completion": "completions",
+    "hamiran-embedding": "embeddings",
+    "hamiran-moderation": "moderations",
+}
 STOPS_MAX = 4
 WHOLE_NUMBERS = (
     ("n", 1, 128),
@@ -26,31 +33,51 @@ class Refused(Exception):
         }
 
 
-def check(body: dict[str, Any]) -> None:
-    model, messages = body.get("model"), body.get("messages")
+def read(raw: bytes, *, endpoint: str) -> dict[str, Any]:
+    """A body for one of the models that answer at an endpoint. Raises Refused."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise Refused(400, "We could not parse the JSON body of your request.") from None
+    if not isinstance(body, dict):
+        raise Refused(400, "The body must be a JSON object.")
+    model = body.get("model")
     if not isinstance(model, str) or not model:
         raise Refused(400, "you must provide a model parameter", param="model")
-    if model not in MODELS:
+    if MODELS.get(model) != endpoint:
         message = f"The model `{model}` does not exist or you do not have access to it."
         raise Refused(404, message, param="model", code="model_not_found")
+    return body
+
+
+def check(body: dict[str, Any]) -> None:
+    messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
         raise Refused(400, "Invalid 'messages': expected a non-empty array of objects.", param="messages")
-    _check_number(body, "temperature", 0, 2)
-    _check_number(body, "top_p", 0, 1)
-    for name, minimum, maximum in WHOLE_NUMBERS:
-        _check_number(body, name, minimum, maximum, whole=True)
+    check_numbers(body)
     if body.get("top_logprobs") is not None and body.get("logprobs") is not True:
         raise Refused(400, "'top_logprobs' is only allowed when 'logprobs' is enabled.", param="top_logprobs")
     if body.get("logprobs") is not None and not isinstance(body["logprobs"], bool):
         raise Refused(400, "Invalid type for 'logprobs': expected a boolean.", param="logprobs")
     stops(body)
     _check_parts(messages)
+    check_stream_options(body)
+    if body.get("tools") is not None:
+        functions(body)
+
+
+def check_numbers(body: dict[str, Any]) -> None:
+    _check_number(body, "temperature", 0, 2)
+    _check_number(body, "top_p", 0, 1)
+    for name, minimum, maximum in WHOLE_NUMBERS:
+        _check_number(body, name, minimum, maximum, whole=True)
+
+
+def check_stream_options(body: dict[str, Any]) -> None:
     options = body.get("stream_options")
     if options is not None and (not isinstance(options, dict) or not body.get("stream")):
         message = "The 'stream_options' parameter is an object that is only allowed when 'stream' is enabled."
         raise Refused(400, message, param="stream_options")
-    if body.get("tools") is not None:
-        functions(body)
 
 
 def _check_number(

@@ -1,4 +1,4 @@
-"""The sandbox's built-in upstream as an ASGI application: honest HTTP around `proxy.sandbox.protocol`."""
+"""The sandbox's built-in upstream as an ASGI application: honest HTTP around its protocol and its texts."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.sandbox.protocol import Completion, complete, models
 from proxy.sandbox.request import Refused
+from proxy.sandbox.texts import TextCompletion, complete_text, embed, moderate
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -21,9 +22,17 @@ WRONG_METHOD = Refused(405, "Not allowed to do that on this URL.", code="method_
 WRONG_KEY = Refused(401, "Incorrect API key provided.", code="invalid_api_key")
 TOO_LARGE = Refused(413, "The request is too large.")
 
+# By the end of the path.
+POSTED: dict[str, Callable[[bytes], Completion | TextCompletion | dict[str, Any]]] = {
+    "/chat/completions": complete,
+    "/completions": complete_text,
+    "/embeddings": embed,
+    "/moderations": moderate,
+}
+
 
 class SandboxUpstream:
-    """Serves `…/chat/completions` and `…/models` under any prefix, to bearers of the key `sandbox`."""
+    """Serves `…/models` and the paths of POSTED under any prefix, to bearers of the key `sandbox`."""
 
     def __init__(self, *, piece_delay_seconds: float = PIECE_DELAY_SECONDS) -> None:
         self._piece_delay_seconds = piece_delay_seconds
@@ -31,24 +40,23 @@ class SandboxUpstream:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
         try:
-            method = _method(scope["path"])
-            if scope["method"] != method:
+            answer_to = _posted(scope["path"])
+            if scope["method"] != ("GET" if answer_to is None else "POST"):
                 raise WRONG_METHOD
             if dict(scope["headers"]).get(b"authorization") != f"Bearer {KEY}".encode():
                 raise WRONG_KEY
-            if method == "GET":
-                await _answer(send, 200, models())
-                return
-            completion = complete(await _body(receive))
+            answer = models() if answer_to is None else answer_to(await _body(receive))
         except Refused as refusal:
             await _answer(send, refusal.status, refusal.body)
             return
-        if completion.stream:
-            await self._stream(completion, receive, send)
+        if isinstance(answer, dict):
+            await _answer(send, 200, answer)
+        elif answer.stream:
+            await self._stream(answer, receive, send)
         else:
-            await _answer(send, 200, completion.whole(int(time.time())))
+            await _answer(send, 200, answer.whole(int(time.time())))
 
-    async def _stream(self, completion: Completion, receive: Receive, send: Send) -> None:
+    async def _stream(self, completion: Completion | TextCompletion, receive: Receive, send: Send) -> None:
         await send(_start(200, b"text/event-stream; charset=utf-8"))
         left = asyncio.ensure_future(receive())  # the body is read: what comes next is the client leaving
         try:
@@ -62,11 +70,14 @@ class SandboxUpstream:
             left.cancel()
 
 
-def _method(path: str) -> str:
-    if path.rstrip("/").endswith("/chat/completions"):
-        return "POST"
-    if path.rstrip("/").endswith("/models"):
-        return "GET"
+def _posted(path: str) -> Callable[[bytes], Completion | TextCompletion | dict[str, Any]] | None:
+    """Who answers what is posted there; None for the list of models, which is got."""
+    path = path.rstrip("/")
+    if path.endswith("/models"):
+        return None
+    for end, answer in POSTED.items():  # the longer end stands first
+        if path.endswith(end):
+            return answer
     raise NO_SUCH_PATH
 
 

@@ -1,6 +1,7 @@
 """One factory a model of `proxy`, and keys to hang usage on."""
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import factory
@@ -99,6 +100,7 @@ def served_model(**fields: Any) -> ServedModel:
         "learned_hidden_tokens": None,
         "price": PriceQuote(1, 1),
         "price_list_id": None,
+        "price_valid_from": datetime(2026, 11, 30, tzinfo=UTC),
         "routes": (),
     }
     return ServedModel(**(given | fields))

@@ -4,7 +4,8 @@ Events are relayed one by one, verbatim but for the model's name. Each is decode
 usage, errors and the end. What carries usage, ends a choice in a word of its own or needs repair is written anew.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import msgspec
 import orjson
@@ -45,6 +46,8 @@ class AnswerStream:
     `output_bound`: the tokens that are paid for, 0 for any number. The event that goes beyond is not relayed, and the
     answer `is_cut`: done, with choices that end for want of length.
     """
+
+    NOTHING_MORE: ClassVar[dict[str, Any]] = {"delta": {}}  # of a choice that ends
 
     def __init__(
         self,
@@ -145,7 +148,7 @@ class AnswerStream:
         events = []
         for number in sorted((self._begun or {0}) - self._ended):
             word = "length" if self.is_cut else "tool_calls" if number in self._calling else "stop"
-            choice = {"index": number, "delta": {}, "finish_reason": word}
+            choice = {"index": number, **self.NOTHING_MORE, "finish_reason": word}
             events.append(sse.event(encode({**head, "choices": [choice], **usage})))
         if self._include_usage:
             said = self.report.said if self.report else None
@@ -301,12 +304,16 @@ class AnswerStream:
             return b""
         return sse.event(edited(data, chunk, changes)) if changes else event
 
+    def _said(self, choice: dict[str, Any]) -> Iterable[str]:
+        """What is billed as output of what it says."""
+        return said_in(choice, "delta")
+
     def _read_choices(self, choices: list[dict[str, Any]]) -> bool:
         """Counts what they say, or cuts the answer. Whether something of them was changed. Raises BadAnswer."""
         changed = False
         for choice in choices:
             check_choice(choice)
-        said = [text for choice in choices for text in said_in(choice, "delta")]
+        said = [text for choice in choices for text in self._said(choice)]
         if not self._has_room(said):
             return False
         for choice in choices:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NoReturn
@@ -225,10 +225,20 @@ class ChatAnswer:
         return _rewritten(self.members, self.answer, changes)
 
 
-def whole_answer(body: bytes, *, model: str | None = None, repairs: bool = False) -> ChatAnswer:
+def said_in_message(choice: dict[str, Any]) -> Iterable[str]:
+    return said_in(choice, "message")
+
+
+def whole_answer(
+    body: bytes,
+    *,
+    model: str | None = None,
+    repairs: bool = False,
+    said: Callable[[dict[str, Any]], Iterable[str]] = said_in_message,
+) -> ChatAnswer:
     """Reads a whole answer. `model`: the name that was asked for; `repairs`: see proxy.catalogue.quirks.
 
-    Raises BadAnswer.
+    `said`: what a choice says that is billed as output. Raises BadAnswer.
     """
     answer = decode(body)
     if (error := error_of(answer)) is not None:
@@ -242,9 +252,9 @@ def whole_answer(body: bytes, *, model: str | None = None, repairs: bool = False
     size, begun, repaired = TextSize(), False, repairs
     for choice in choices:
         check_choice(choice)
-        size.add(said_in(choice, "message"))
+        size.add(said(choice))
         size.deltas = 0  # it came as one
-        begun = begun or bool(choice.get("message") or choice.get("finish_reason"))
+        begun = begun or any(choice.get(name) for name in ("message", "text", "finish_reason"))
         repaired = _repair_choice(choice) or repaired
     if not begun:
         raise BadAnswer("no choices")

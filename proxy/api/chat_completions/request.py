@@ -5,16 +5,18 @@ upstream as it was written, numbers of any size included.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
 
+from proxy.api import fields as body_fields
 from proxy.api.chat_completions.answer_stream import AnswerStream
 from proxy.api.chat_completions.answers import ChatAnswer, whole_answer
 from proxy.api.chat_completions.conversation import Conversation, bound
 from proxy.api.chat_completions.messages import beginning, read_messages
+from proxy.api.fields import whole_number
 from proxy.catalogue import tokens
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import Usage
@@ -34,12 +36,6 @@ BYTES_PER_TOKEN_MIN = 3
 EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*\]")
 TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
 NO_TOOLS = frozenset({b"null", b"[]"})
-
-
-_read_flag = msgspec.json.Decoder(bool | None).decode
-_read_number = msgspec.json.Decoder(int | float | None).decode
-_read_options = msgspec.json.Decoder(Fields | None).decode
-_read_text = msgspec.json.Decoder(str).decode
 
 
 @dataclass(slots=True)
@@ -120,30 +116,19 @@ class ChatRequest:
         """The body for an upstream: the model's name there, the cap by the name that it obeys, usage asked for in
         streams, and nothing that it does not take or that nobody has bounded."""
         rules = route.quirks
-        body: dict[str, Any] = {
-            name: value
-            for name, value in self.fields.items()
-            if name not in rules.strip_fields and name not in LIMIT_FIELDS
-        }
-        for name, reduced in rules.reduced_fields.items():
-            if name in self.fields and (kept := reduced(self.fields[name])) is not None:
-                body[name] = kept
+        sent = rules.sent_on(self.fields)
+        body: dict[str, Any] = {name: value for name, value in sent.items() if name not in LIMIT_FIELDS}
         body["model"] = route.upstream_model
         for name in rules.limit_fields:
             body[name] = output_limit
         if self.stream:
-            options = _read(self.fields, "stream_options", _read_options, "an object")
-            body["stream_options"] = {**(options or {}), "include_usage": True}
+            options = body_fields.options(self.fields, "stream_options")
+            body["stream_options"] = {**options, "include_usage": True}
         return msgspec.json.encode(body)
 
 
 def required_model(payload: Payload) -> str:
-    try:
-        model = _read_text(payload.fields.get("model", b"null"))
-    except msgspec.MsgspecError:
-        model = ""
-    if not model.strip():
-        raise APIError("model_required", param="model")
+    model = body_fields.model_of(payload)
     messages = bytes(payload.fields.get("messages", b""))
     if not messages.startswith(b"[") or EMPTY_LIST.match(messages):
         raise APIError("messages_required", param="messages")
@@ -154,10 +139,10 @@ def read_request(payload: Payload, *, model: str) -> ChatRequest:
     """Checks what is left to check once the model is known. Raises APIError invalid_messages, invalid_value."""
     fields = {name: value for name, value in payload.fields.items() if not is_disguised(name)}
     content = read_messages(fields["messages"], payload.compacted)
-    stream = _read(fields, "stream", _read_flag, "a boolean")
-    options = _read(fields, "stream_options", _read_options, "an object") or {}
+    stream = body_fields.flag(fields, "stream")
+    options = body_fields.options(fields, "stream_options")
     limits = [
-        limit for name in LIMIT_FIELDS if (limit := _whole_number(fields, name, OUTPUT_LIMIT_MAX)) is not None
+        limit for name in LIMIT_FIELDS if (limit := whole_number(fields, name, OUTPUT_LIMIT_MAX)) is not None
     ]
     tools_bytes = 0
     for name in ("tools", "functions"):
@@ -172,9 +157,9 @@ def read_request(payload: Payload, *, model: str) -> ChatRequest:
     return ChatRequest(
         fields=fields,
         model=model,
-        stream=bool(stream),
-        include_usage=bool(_read(options, "include_usage", decode_anything, "a boolean")),
-        answers=_whole_number(fields, "n", N_MAX) or 1,
+        stream=stream,
+        include_usage=bool(body_fields.read(options, "include_usage", decode_anything, "a boolean")),
+        answers=whole_number(fields, "n", N_MAX) or 1,
         output_limit=min(limits) if limits else None,  # both caps are kept by keeping the lower one
         prompt=PromptSize(
             text_bytes=payload.text_bytes - content.media_bytes,
@@ -186,27 +171,3 @@ def read_request(payload: Payload, *, model: str) -> ChatRequest:
         content_bytes=content.text_bytes,
         conversation=Conversation(fields, content.messages, payload.compacted) if is_known_again else None,
     )
-
-
-def _read(fields: Fields, name: str, decode: Callable[[msgspec.Raw], Any], wanted: str) -> Any:
-    """A field's value, None where it is absent. Raises APIError invalid_value."""
-    if (raw := fields.get(name)) is None:
-        return None
-    try:
-        return decode(raw)
-    except msgspec.MsgspecError:
-        raise _invalid(name, wanted) from None
-
-
-def _whole_number(fields: Fields, name: str, maximum: int) -> int | None:
-    wanted = f"a whole number from 1 to {maximum}"
-    value = _read(fields, name, _read_number, wanted)
-    if value is None:
-        return None
-    if value != int(value) or not 1 <= value <= maximum:
-        raise _invalid(name, wanted)
-    return int(value)
-
-
-def _invalid(name: str, wanted: str) -> APIError:
-    return APIError("invalid_value", param=name, message=f'The "{name}" field must be {wanted}.')

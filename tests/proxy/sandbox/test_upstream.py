@@ -10,6 +10,7 @@ import pytest
 from openai import AsyncOpenAI, BadRequestError
 from openai.types.chat import ChatCompletion
 
+from proxy.sandbox.request import MODELS
 from proxy.sandbox.upstream import SandboxUpstream
 
 MODEL = "gemini-3.1-flash-lite-preview"
@@ -390,7 +391,7 @@ async def test_half_of_a_surrogate_pair_comes_back_as_valid_utf_8(http: httpx.As
         ("POST", "/chat/completions", "Bearer other", 401),
         ("GET", "/models", "", 401),
         ("GET", "/chat/completions", "Bearer sandbox", 405),
-        ("POST", "/embeddings", "Bearer sandbox", 404),
+        ("POST", "/rerank", "Bearer sandbox", 404),
     ],
 )
 async def test_a_wrong_key_method_or_path_has_its_status(
@@ -401,8 +402,8 @@ async def test_a_wrong_key_method_or_path_has_its_status(
     assert response.json()["error"]["message"]
 
 
-async def test_it_lists_the_model_that_it_serves(client: AsyncOpenAI) -> None:
-    assert [model.id async for model in client.models.list()] == [MODEL]
+async def test_it_lists_the_models_that_it_serves(client: AsyncOpenAI) -> None:
+    assert [model.id async for model in client.models.list()] == list(MODELS)
 
 
 async def test_it_stops_when_the_client_leaves() -> None:
