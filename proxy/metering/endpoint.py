@@ -111,13 +111,13 @@ class StreamedAnswer(Protocol):
         """Ends a finished answer for which nothing more can come."""
 
     def cut(self) -> None:
-        """Ends the answer here, at the limit of what is paid for."""
+        """Ends the answer here, at the limit of what is paid for. Where nobody could tell, it does nothing."""
 
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         """The last bytes, after payment. `refused`: why it was not allowed to go on, for the client to read."""
 
-    def failed(self, error: APIError) -> bytes:
-        """The last bytes of a stream that fails after it has begun."""
+    def failed(self, error: APIError) -> bytes | None:
+        """The last bytes of a stream that fails after it has begun; None where there are no words: it is broken off."""
 
 
 class Conversation(Protocol):
