@@ -1,13 +1,13 @@
-"""Streams of events with media in them, as of images that are drawn and of speech: relayed until their last events.
+"""Streams of events with media in them, as of an image that is drawn and of speech: relayed up to the last one.
 
-The last events hold what all before them only announce, and the usage: they are kept until that is paid for.
+The last one holds the image, or ends the sound, and has the usage: it is kept until that is paid for.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from proxy.api.chat_completions.answers import decode, edited
-from proxy.api.pieces import PiecesSize, report_in, usage_with_cost
+from proxy.api.pieces import NO_USAGE, PiecesSize, renamed, report_in, usage_with_cost
 from proxy.catalogue.prices.pricing import Units
 from proxy.errors import APIError
 from proxy.metering import purchase
@@ -19,26 +19,26 @@ from proxy.upstreams.errors import error_of
 
 
 class MediaEvents:
-    """A StreamedAnswer (proxy/metering/endpoint.py). `last`: the types of its last events, `count` of them.
+    """A StreamedAnswer (proxy/metering/endpoint.py). `last`: the type of its last event.
 
     `made`: the part of `Usage` that its completion is; `estimate`: its tokens, once it has begun. `units_of`: the
-    pieces that so many last events show.
+    pieces that the last event shows.
     """
 
     def __init__(
         self,
         *,
-        last: Collection[str],
-        count: int,
+        last: str,
+        model: str,
         made: str,
         estimate: int,
-        units_of: Callable[[list[dict[str, Any]]], Units | None] = lambda _last: None,
+        units_of: Callable[[dict[str, Any]], Units | None] = lambda _last: None,
     ) -> None:
-        self._last, self._count, self._made, self._estimate = last, count, made, estimate
+        self._last, self._model, self._made, self._estimate = last, model, made, estimate
         self._units_of = units_of
         self._splitter = sse.EventSplitter()
-        self._kept: list[tuple[bytes, dict[str, Any]]] = []
-        self._reports: list[Report] = []
+        self._kept: tuple[bytes, dict[str, Any], dict[str, Any]] | None = None  # and what to change in it
+        self.report: Report | None = None
         self.said_something = 0
         self.waits_for = 0
         self.done = self.is_cut = self.broke_off = False
@@ -48,7 +48,7 @@ class MediaEvents:
     def size(self) -> PiecesSize:
         if not self.begun:
             return PiecesSize(0)
-        return PiecesSize(self._estimate, self._units_of([event for _written, event in self._kept]))
+        return PiecesSize(self._estimate, self._units_of(self._kept[1]) if self._kept else None)
 
     @property
     def begun(self) -> bool:
@@ -56,11 +56,7 @@ class MediaEvents:
 
     @property
     def finished(self) -> bool:
-        return len(self._kept) >= self._count
-
-    @property
-    def report(self) -> Report | None:
-        return self._reports[-1] if self._reports else None
+        return self._kept is not None
 
     @property
     def is_final(self) -> bool:
@@ -81,7 +77,7 @@ class MediaEvents:
 
     def end(self) -> bytes:
         relayed = self._relay(self._splitter.flush())
-        if not self.failure and not self._kept:
+        if not self.failure and not self.finished:
             self.failure = BadAnswer("the stream ended in the middle")
             self.broke_off = True
         self.done = not self.failure
@@ -94,9 +90,10 @@ class MediaEvents:
         """Half a picture is no picture."""
 
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
-        *others, (written, last) = self._kept
-        paid = {"usage": usage_with_cost(last.get("usage"), bill)}
-        return b"".join(event for event, _ in others) + _edited(written, last, paid)
+        assert self._kept is not None
+        written, last, changes = self._kept
+        said = self.report.said if self.report else NO_USAGE
+        return _edited(written, last, {**changes, "usage": usage_with_cost(said, bill)})
 
     def failed(self, error: APIError) -> bytes:
         return sse.error_event(error.body())
@@ -120,10 +117,7 @@ class MediaEvents:
         if not data:
             return sse.comments(event)
         if data == b"[DONE]":
-            if not self._kept:
-                raise BadAnswer("an end without an answer")
-            self.done = True
-            return b""
+            raise BadAnswer("an end without an answer")
         said = decode(data)
         named = sse.name(event) == b"error" or (isinstance(said, dict) and said.get("type") == "error")
         if (error := error_of(said, named=named)) is not None:
@@ -132,13 +126,14 @@ class MediaEvents:
             raise BadAnswer("an event that is no object")
         self.said_something += 1
         if (report := report_in(said, self._made)) is not None:
-            self._reports.append(report)
-        event = _edited(event, said, purchase.changes(said))
-        if said.get("type") not in self._last:
-            return event
-        _edited(event, said, {"usage": {}})  # what cannot be written must fail before it is paid for
-        self._kept.append((event, said))
-        self.done = self.finished
+            self.report = report
+        changes = purchase.changes(said) | renamed(said, self._model)
+        if said.get("type") != self._last:
+            return _edited(event, said, changes)
+        _edited(
+            event, said, {**changes, "usage": {}}
+        )  # what cannot be written must fail before it is paid for
+        self._kept, self.done = (event, said, changes), True
         return b""
 
 

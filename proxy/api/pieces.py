@@ -19,6 +19,14 @@ from proxy.metering.bill import Bill
 from proxy.metering.reported_usage import Report, report_of
 from proxy.upstreams.protocols import UpstreamProtocol
 
+# What an answer's usage says beside its cost where upstream reports none: strict clients want these fields.
+NO_USAGE = {
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "total_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PiecesSize:
@@ -32,11 +40,15 @@ class PiecesSize:
 
 @dataclass(frozen=True, slots=True)
 class PiecesRequest:
-    """As much of a MeteredRequest (proxy/metering/endpoint.py) as these endpoints share."""
+    """As much of a MeteredRequest (proxy/metering/endpoint.py) as these endpoints share.
+
+    `own_fields`: those that mean something else in chat, where nobody is sent them (proxy.catalogue.request_fields).
+    """
 
     endpoint: ClassVar[str]
     protocol: ClassVar[UpstreamProtocol]
     prompt_field: ClassVar[str]
+    own_fields: ClassVar[frozenset[str]] = frozenset()
     affinity: ClassVar = b""
     output_limit: ClassVar = None
     conversation: ClassVar = None
@@ -77,6 +89,11 @@ class PiecesRequest:
     def left_out(self, route: ServedRoute) -> Sequence[str]:
         return ()
 
+    def fields_for(self, route: ServedRoute) -> dict[str, Any]:
+        """What is sent to a route's upstream, with its name of the model."""
+        own = {name: self.fields[name] for name in self.own_fields if name in self.fields}
+        return {**own, **route.quirks.sent_on(self.fields), "model": route.upstream_model}
+
     def is_reported_by(self, route: ServedRoute) -> bool:
         return True
 
@@ -84,10 +101,15 @@ class PiecesRequest:
         return exceeded(Expected(model, self.prompt, output_limit, self.answers), usage)
 
 
-def usage_with_cost(said: dict[str, Any] | None, bill: Bill) -> dict[str, Any]:
+def usage_with_cost(said: dict[str, Any], bill: Bill) -> dict[str, Any]:
     """An answer's usage as upstream reported it, without what it costs the operator and with what was debited."""
     cost = {"cost_toman": bill.cost_toman, "cost_details": bill.cost_details()}
-    return {**purchase.without(said or {}), **cost}
+    return {**purchase.without(said), **cost}
+
+
+def renamed(answer: dict[str, Any], model: str) -> dict[str, Any]:
+    """What to change where an answer names upstream's model: it is the one that was asked for."""
+    return {"model": model} if answer.get("model") is not None else {}
 
 
 def report_in(answer: dict[str, Any], made: str) -> Report | None:

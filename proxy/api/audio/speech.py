@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -45,15 +45,13 @@ class SpeechRequest(PiecesRequest):
     endpoint: ClassVar = "speech"
     protocol: ClassVar[UpstreamProtocol] = SPEECH
     prompt_field: ClassVar = "input"
+    own_fields: ClassVar = frozenset({"speed"})  # the voice's
 
     in_events: bool
     sound_type: str  # by the format that was asked for
 
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
-        body: dict[str, Any] = {**route.quirks.sent_on(self.fields), "model": route.upstream_model}
-        if "speed" in self.fields:  # no price here, as of chat's models, but the voice's pace
-            body["speed"] = self.fields["speed"]
-        return msgspec.json.encode(body)
+        return msgspec.json.encode(self.fields_for(route))
 
     def read_whole(self, body: bytes, route: ServedRoute) -> WholeAnswer:
         raise NotImplementedError
@@ -61,7 +59,7 @@ class SpeechRequest(PiecesRequest):
     def read_stream(self, route: ServedRoute, *, output_bound: int) -> StreamedAnswer:
         estimate = -(-self.units.characters * TOKENS_PER_10_CHARACTERS // 10)
         if self.in_events:
-            return MediaEvents(last={DONE}, count=1, made="output_audio_tokens", estimate=estimate)
+            return MediaEvents(last=DONE, model=self.model, made="output_audio_tokens", estimate=estimate)
         return SoundStream(estimate=estimate)
 
 

@@ -1,5 +1,7 @@
 """Models of images and sound, in a web process of their own."""
 
+import asyncio
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from proxy.usage import integrity as usage_integrity
-from tests.fake_upstream import FakeUpstream
+from tests.fake_upstream import FakeUpstream, Script
 from tests.live import WebProcess, web_process
 from tests.proxy.api.conftest import Caller, add_model, take_off_sale
 from wallet import integrity
@@ -69,3 +71,35 @@ def assert_cost_can_be_computed_anew(caller: Caller) -> None:
         one for one in integrity.run([usage_integrity.EVERY_COST]) if any(pk in one.detail for pk in records)
     ]
     assert not found
+
+
+def event(**said: Any) -> bytes:
+    return b"data: " + json.dumps(said, separators=(",", ":")).encode() + b"\n\n"
+
+
+def raw(script: Script) -> bytes:
+    """All that it sends."""
+    sent = bytearray()
+
+    class Recorder:
+        def write(self, data: bytes) -> None:
+            sent.extend(data)
+
+        async def drain(self) -> None:
+            pass
+
+    asyncio.run(script({}, Recorder()))  # type: ignore[arg-type]
+    return bytes(sent)
+
+
+def cutting(whole: bytes, *, field: str) -> Script:
+    """As many bytes of an answer as a field of the request says, and a break."""
+
+    async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        cut = int(request[field])
+        writer.write(whole[:cut])
+        await writer.drain()
+        if cut < len(whole):
+            raise ConnectionResetError
+
+    return script

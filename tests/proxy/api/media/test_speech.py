@@ -24,6 +24,9 @@ from tests.proxy.api.media.conftest import (
     SPEECH_BY_BOTH,
     SPEECH_BY_TOKEN,
     assert_cost_can_be_computed_anew,
+    cutting,
+    event,
+    raw,
 )
 
 TEXT = "سلام، دنیا! 👋"
@@ -49,10 +52,6 @@ def sound(
         await events(request, Other())  # type: ignore[arg-type]
 
     return script
-
-
-def event(**said: Any) -> bytes:
-    return b"data: " + json.dumps(said, separators=(",", ":")).encode() + b"\n\n"
 
 
 DELTAS = [event(type="speech.audio.delta", audio=base64.b64encode(SOUND[:30]).decode()) for _ in range(2)]
@@ -180,34 +179,6 @@ def test_a_client_that_leaves_pays_for_the_text(caller: Caller, upstream: FakeUp
     assert (caller.usage().outcome, caller.usage().cost_micro) == ("client_left", COST)
 
 
-def raw(script: Script) -> bytes:
-    """All that it sends."""
-    sent = bytearray()
-
-    class Recorder:
-        def write(self, data: bytes) -> None:
-            sent.extend(data)
-
-        async def drain(self) -> None:
-            pass
-
-    asyncio.run(script({}, Recorder()))  # type: ignore[arg-type]
-    return bytes(sent)
-
-
-def cutting(whole: bytes) -> Script:
-    """As many bytes of an answer as the request says in `instructions`, and a break."""
-
-    async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        cut = int(request["instructions"])
-        writer.write(whole[:cut])
-        await writer.drain()
-        if cut < len(whole):
-            raise ConnectionResetError
-
-    return script
-
-
 def heard(http: httpx.Client, model: str, cut: int, **fields: Any) -> bytes | None:
     """What came as a whole answer; None for a failure, however it is told."""
     body = {"model": model, "input": TEXT, "voice": "alloy", "instructions": str(cut), **fields}
@@ -227,7 +198,7 @@ def test_sound_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream, b
     whole = raw(
         respond(200, small, content_type="audio/mpeg") if by_length else sound(small[:15], small[15:])
     )
-    upstream.script = cutting(whole)
+    upstream.script = cutting(whole, field="instructions")
     answers = at_once(
         lambda http, cut: heard(http, BY_CHARACTER, cut),
         range(1, len(whole) + 1),
@@ -243,7 +214,7 @@ def test_sound_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream, b
 
 def test_speech_in_events_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream) -> None:
     whole = raw(stream_events(*DELTAS, DONE))
-    upstream.script = cutting(whole)
+    upstream.script = cutting(whole, field="instructions")
     cost = 9 * INPUT + 120 * OUTPUT_AUDIO
 
     answers = at_once(
