@@ -1,6 +1,7 @@
 """What the views of all metered endpoints do: parse, ask once, answer."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import ClassVar
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from proxy.http import throttling
 from proxy.http.parsing import JSONObjectParser, Payload
 from proxy.http.request import APIRequest
 from proxy.http.responses import COST_HEADER, JSON, LEFT_OUT_HEADER, Reply
-from proxy.http.streaming import EventStream
+from proxy.http.streaming import EVENT_STREAM_HEADERS, EventStream
 from proxy.http.views import AsyncAPIView
 from proxy.metering import admission, known_prefixes
 from proxy.metering.admission import PricedRequest
@@ -38,6 +39,13 @@ class MeteredView(AsyncAPIView):
         """Raises APIError."""
         raise NotImplementedError
 
+    def sends_events(self, request: MeteredRequest) -> bool:
+        """Whether a streamed answer is made of events: only these can carry signs of life."""
+        return True
+
+    def stream_headers(self, request: MeteredRequest, relay: Relay) -> Mapping[str, str]:
+        return EVENT_STREAM_HEADERS
+
     async def post(self, request: APIRequest) -> Reply | EventStream:
         now, key = runtime.current(), request.key
         if now.upstreams.is_full():
@@ -54,9 +62,8 @@ class MeteredView(AsyncAPIView):
         answer: PaidAnswer | Relay | asyncio.Task[PaidAnswer | Relay]
         if priced.request.stream:
             on_left = call.client_left if priced.ends_with_its_client else None
-            answer = await request.while_connected(
-                call.answer(), on_left=on_left, seconds=settings.STREAM_PING_SECONDS
-            )
+            seconds = settings.STREAM_PING_SECONDS if self.sends_events(priced.request) else None
+            answer = await request.while_connected(call.answer(), on_left=on_left, seconds=seconds)
             if isinstance(answer, asyncio.Task):
                 return EventStream(AwaitedRelay(answer, call.says, on_left=on_left, request_id=request.id))
         else:
@@ -64,7 +71,7 @@ class MeteredView(AsyncAPIView):
         if names := call.left_out:
             request.extra_headers[LEFT_OUT_HEADER] = ", ".join(names)
         if not isinstance(answer, PaidAnswer):
-            return EventStream(answer)
+            return EventStream(answer, self.stream_headers(priced.request, answer))
         cost = f"{answer.cost_toman:.7f}".rstrip("0").rstrip(".")
         return Reply(answer.body, content_type=JSON, headers={COST_HEADER: cost})
 

@@ -2,9 +2,11 @@
 
 from django.urls import path
 
+from proxy.api.audio.speech import Speech
 from proxy.api.chat_completions import view as chat_view
 from proxy.api.completions.view import Completions
 from proxy.api.embeddings.view import Embeddings
+from proxy.api.images.generations import ImageGenerations
 from proxy.api.messages.count_tokens import CountTokens
 from proxy.api.messages.view import Messages
 from proxy.api.models import Model, Models
@@ -20,6 +22,8 @@ urlpatterns = [
     path("v1/completions", Completions.as_view()),
     path("v1/embeddings", Embeddings.as_view()),
     path("v1/moderations", Moderations.as_view()),
+    path("v1/audio/speech", Speech.as_view()),
+    path("v1/images/generations", ImageGenerations.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model_id>", Model.as_view()),
     path("v1/openapi.json", OpenAPI.as_view()),

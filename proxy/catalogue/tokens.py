@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 # A request without a limit of its own is served if wallet and budget cover an answer of this length.
 OUTPUT_FLOOR_TOKENS = 256
@@ -154,6 +155,7 @@ class TextSize:
     characters: int = 0
     marks: int = 0
     deltas: int = 0
+    units: ClassVar = None  # a text is billed by its tokens
 
     def add(self, texts: Iterable[str]) -> int:
         """Counts the texts of one event; returns how many bytes they have."""

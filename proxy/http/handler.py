@@ -15,7 +15,7 @@ from proxy.errors import APIError, no_such_endpoint
 from proxy.http import cors
 from proxy.http.request import APIRequest
 from proxy.http.responses import Reply, error_response, exception_handler
-from proxy.http.streaming import EVENT_STREAM_HEADERS, EventStream, StreamClient
+from proxy.http.streaming import EventStream, StreamClient
 from proxy.http.views import AsyncAPIView
 from proxy.wire.exchange import ClientLeft, Exchange
 
@@ -100,7 +100,7 @@ class APIHandler:
         exchange = request.exchange
         client = StreamClient(exchange)
         try:
-            exchange.begin(200, EVENT_STREAM_HEADERS | request.extra_headers)
+            exchange.begin(200, {**response.headers, **request.extra_headers})
             await response.relay.deliver(client)
         except BaseException:
             await response.relay.abandon("not delivered")  # nothing, where `deliver` has settled it

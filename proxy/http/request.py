@@ -92,9 +92,9 @@ class APIRequest:
             raise APIError("request_timeout", headers={"Connection": "close"}) from None
 
     async def while_connected(
-        self, work: Coroutine[Any, Any, Answer], *, on_left: Callable[[], None] | None, seconds: float
+        self, work: Coroutine[Any, Any, Answer], *, on_left: Callable[[], None] | None, seconds: float | None
     ) -> "Answer | asyncio.Task[Answer]":
-        """What `work` returns, or its task where that takes longer than so many seconds.
+        """What `work` returns, or its task where that takes longer than so many seconds (None: any time).
 
         If the client leaves first: `on_left` is called, `work` cancelled, ClientLeft. None: it is not waited for.
 

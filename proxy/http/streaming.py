@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from django.conf import settings
@@ -26,13 +26,13 @@ class Delivery(Protocol):
 
 
 class EventStream:
-    """A 200 whose body is a delivery's."""
+    """A 200 whose body is a delivery's: events, or what `headers` say."""
 
-    __slots__ = ("relay",)
+    __slots__ = ("headers", "relay")
     status_code = 200
 
-    def __init__(self, relay: Delivery) -> None:
-        self.relay = relay
+    def __init__(self, relay: Delivery, headers: Mapping[str, str] = EVENT_STREAM_HEADERS) -> None:
+        self.relay, self.headers = relay, headers
 
 
 class StreamClient:
@@ -70,6 +70,11 @@ class StreamClient:
         await self.drained(by=by)
         if not self.gone:
             self._exchange.write(data, last=last)
+
+    def break_off(self) -> None:
+        """Ends what cannot say that it failed, in the middle: nobody shall take it for whole."""
+        if not self.gone:
+            self._exchange.abort()
 
     def close(self) -> None:
         self._patience.close()

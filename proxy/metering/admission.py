@@ -7,7 +7,6 @@ from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy.catalogue.endpoints import ENDPOINTS
-from proxy.catalogue.prices import pricing
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.served import CatalogueCache, ServedModel, ServedRoute
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
@@ -103,22 +102,25 @@ async def hold(metered: Metered) -> None:
     asked = _output_limit(request, model)
     longest = max(asked, model.learned_output_tokens or 0)
     floor = asked if request.output_limit is not None else min(OUTPUT_FLOOR_TOKENS, asked)
-    if not request.stream:
+    if request.units is not None:
+        floor = longest  # upstreams take no cap here
+    elif not request.stream:
         # A stream is stopped at what is held; a whole answer of an upstream that overran caps cannot be.
         floor = max(floor, model.learned_output_tokens or 0)
     first = longest
-    if request.stream and model.output_slice_tokens is not None and model.stops_when_told:
+    is_text_stream = request.stream and request.units is None
+    if is_text_stream and model.output_slice_tokens is not None and model.stops_when_told:
         hidden = model.learned_hidden_tokens or 0
         first = min(longest, hidden + model.output_slice_tokens)
         if first < longest:
             floor = min(first, hidden + OUTPUT_FLOOR_TOKENS)
     metered.prompt_bound, metered.output_max = prompt, longest * answers
-    minimum_micro = pricing.worst_case_micro(prompt, floor * answers, model.price)
+    minimum_micro = metered.worst_case_micro(floor * answers)
     try:
         metered.held_micro = await metered.holds.place(
             hold_id=metered.request_id,
             wallet_id=metered.key.wallet_id,
-            amount_micro=pricing.worst_case_micro(prompt, first * answers, model.price),
+            amount_micro=metered.worst_case_micro(first * answers),
             minimum_micro=minimum_micro,
             seconds=settings.HOLD_SECONDS,
             budget_id=metered.key.budget_id,
@@ -143,7 +145,7 @@ async def hold_for(metered: Metered, route: ServedRoute) -> None:
     if metered.prefixes is None or (bound := metered.prefixes.bound_at(route)) <= metered.prompt_bound:
         return
     metered.prompt_bound = bound
-    amount_micro = pricing.worst_case_micro(bound, metered.output_bound, metered.model.price)
+    amount_micro = metered.worst_case_micro(metered.output_bound)
     if amount_micro <= metered.held_micro:
         return
     try:
@@ -160,11 +162,10 @@ async def extend(metered: Metered, *, needed: int) -> None:
     Raises APIError insufficient_balance, key_limit_reached, wallet_frozen where that is less than what is needed, or
     no more than before; LedgerUnavailable, HoldGone.
     """
-    prompt, price = metered.prompt_bound, metered.model.price
     needed = min(max(metered.hidden_output + needed, metered.output_bound), metered.output_max)
     wanted = min(needed + metered.slice_tokens, metered.output_max)
-    minimum_micro = max(pricing.worst_case_micro(prompt, needed, price), metered.held_micro + 1)
-    amount_micro = max(pricing.worst_case_micro(prompt, wanted, price), minimum_micro)
+    minimum_micro = max(metered.worst_case_micro(needed), metered.held_micro + 1)
+    amount_micro = max(metered.worst_case_micro(wanted), minimum_micro)
     try:
         await metered.raise_hold(amount_micro, minimum_micro=minimum_micro)
     except REFUSALS as error:
@@ -174,9 +175,7 @@ async def extend(metered: Metered, *, needed: int) -> None:
 
 def _affordable(metered: Metered) -> int:
     """The tokens of output that the hold covers; all of them where they are free."""
-    affordable = pricing.affordable_output_tokens(
-        metered.held_micro, metered.prompt_bound, metered.model.price
-    )
+    affordable = metered.affordable_output(metered.held_micro)
     return metered.output_max if affordable is None else affordable
 
 
@@ -187,7 +186,7 @@ def _refused(
     if isinstance(error, WalletFrozen):
         return APIError("wallet_frozen")
     available_micro = metered.held_micro + error.available_micro
-    fitting = pricing.affordable_output_tokens(available_micro, metered.prompt_bound, metered.model.price)
+    fitting = metered.affordable_output(available_micro)
     return APIError(
         "insufficient_balance" if isinstance(error, NotCovered) else "key_limit_reached",
         facts={

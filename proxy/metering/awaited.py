@@ -64,8 +64,10 @@ class AwaitedRelay:
         return None
 
     async def _say(self, client: Client, error: APIError) -> None:
+        said = self._says.failed(error)
+        assert said is not None  # as it could give signs of life
         by = asyncio.get_running_loop().time() + LAST_WORDS_SECONDS
-        await client.write(self._says.failed(error), by=by, last=True)
+        await client.write(said, by=by, last=True)
 
     async def abandon(self, reason: str) -> None:
         """Gives up without blame on either side: nothing is charged."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.catalogue.prices.price_quote import PriceQuote
-from proxy.catalogue.prices.pricing import Usage, itemise
+from proxy.catalogue.prices.pricing import NO_UNITS, Units, Usage, itemise
 from wallet.money import MICRO_PER_TOMAN
 
 NOT_CHARGED = "not_charged"
@@ -12,11 +12,12 @@ NOT_CHARGED = "not_charged"
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """Which tokens were billed at which price, and what was debited: never more than was held."""
+    """Which tokens and pieces were billed at which price, and what was debited: never more than was held."""
 
     usage: Usage
     price: PriceQuote
     cost_micro: int
+    units: Units = NO_UNITS
 
     @property
     def cost_toman(self) -> float:
@@ -28,7 +29,7 @@ class Bill:
 
         What went beyond the hold is not charged, and stands there as a negative amount.
         """
-        items = itemise(self.usage, self.price)
+        items = itemise(self.usage, self.price, self.units)
         details: dict[str, Any] = {
             item.component: {"quantity": item.quantity, "toman": item.cost_micro / MICRO_PER_TOMAN}
             for item in items

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from proxy.catalogue.prices.pricing import Usage
+from proxy.catalogue.prices.pricing import Units, Usage
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.errors import APIError
 from proxy.metering.bill import Bill
@@ -32,6 +32,10 @@ class BadAnswer(Exception):
 
 class Size(Protocol):
     """How much an answer is, in what its model charges per: tokens, characters."""
+
+    @property
+    def units(self) -> Units | None:
+        """The pieces that it shows to have been made, where it does: these are billed in place of those asked for."""
 
     @property
     def estimate(self) -> int:
@@ -107,13 +111,13 @@ class StreamedAnswer(Protocol):
         """Ends a finished answer for which nothing more can come."""
 
     def cut(self) -> None:
-        """Ends the answer here, at the limit of what is paid for."""
+        """Ends the answer here, at the limit of what is paid for. Where nobody could tell, it does nothing."""
 
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         """The last bytes, after payment. `refused`: why it was not allowed to go on, for the client to read."""
 
-    def failed(self, error: APIError) -> bytes:
-        """The last bytes of a stream that fails after it has begun."""
+    def failed(self, error: APIError) -> bytes | None:
+        """The last bytes of a stream that fails after it has begun; None where there are no words: it is broken off."""
 
 
 class Conversation(Protocol):
@@ -168,6 +172,14 @@ class MeteredRequest(Protocol):
 
     @property
     def inputs(self) -> Mapping[str, str]: ...
+
+    @property
+    def units(self) -> Units | None:
+        """The pieces that it asks for at most; None where nothing but tokens is billed.
+
+        proxy.catalogue.prices.by_piece says which of them are billed. An image's size or quality that is not known yet
+        is held for as the dearest. Without any pieces, as of moderations, the request itself is one.
+        """
 
     @property
     def conversation(self) -> Conversation | None:

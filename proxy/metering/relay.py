@@ -48,6 +48,8 @@ class Client(Protocol):
 
     async def write(self, data: bytes, *, by: float = math.inf, last: bool = False) -> None: ...
 
+    def break_off(self) -> None: ...
+
 
 class Relay:
     """Owns an upstream's response from its headers on. `deliver`, called once, settles whatever happens.
@@ -106,6 +108,10 @@ class Relay:
             raise
         self._metered.mark_first_byte()
 
+    def upstream_header(self, name: bytes) -> str:
+        """A header of upstream's answer; empty where there is none."""
+        return self._response.content.headers.get(name, b"").decode("latin-1")
+
     async def deliver(self, client: Client) -> None:
         client.on_gone = self._client_gone
         try:
@@ -132,8 +138,13 @@ class Relay:
 
     async def _say(self, client: Client, error: APIError) -> None:
         """The last event of a stream that fails here, where the server may be about to go."""
-        by = self._loop.time() + LAST_WORDS_SECONDS
-        await client.write(self._answer.failed(error), by=by, last=True)
+        await self._tell(client, error, by=self._loop.time() + LAST_WORDS_SECONDS)
+
+    async def _tell(self, client: Client, error: APIError, *, by: float = math.inf) -> None:
+        if (said := self._answer.failed(error)) is None:
+            client.break_off()
+        else:
+            await client.write(said, by=by, last=True)
 
     async def abandon(self, reason: str) -> None:
         """Gives up without blame on either side: nothing is charged."""
@@ -169,6 +180,8 @@ class Relay:
             if client.gone or not self._has_had_its_time():
                 raise
             answer.cut()
+            if not answer.is_cut:
+                raise
         finally:
             self._signs.stop()
             self._error = None  # it holds this frame
@@ -324,7 +337,7 @@ class Relay:
         if isinstance(error, UpstreamRefusal):
             error.name_prompt(self._metered.request.prompt_field)
         told = error if isinstance(error, UpstreamRefusal) else APIError("upstream_error")
-        await client.write(answer.failed(told), last=True)
+        await self._tell(client, told)
 
     async def _bill(self, outcome: Outcome) -> Bill:
         answer = self._answer

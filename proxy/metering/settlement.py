@@ -13,8 +13,9 @@ from prometheus_client import Counter
 
 from keys.lookup import KeyIdentity
 from proxy.catalogue.learning import LEAP_MAX, Learning
-from proxy.catalogue.prices import upstream_price
-from proxy.catalogue.prices.pricing import Usage, cost_micro, worst_case_micro
+from proxy.catalogue.prices import pricing, upstream_price
+from proxy.catalogue.prices.by_piece import Used
+from proxy.catalogue.prices.pricing import NO_UNITS, Units, Usage, cost_micro
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.limits.limiter import Limiter
 from proxy.metering import reported_usage
@@ -46,7 +47,7 @@ CONTRADICTIONS = Counter(
 
 Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
-NOTHING = Usage(0, 0)
+NOTHING = Used(Usage(0, 0))
 VOID_WAIT_SECONDS = 3
 RENEWALS = 3  # in the life of a hold
 SLICE_MARGIN = 4  # the part of a slice that is held ahead of what is relayed
@@ -86,6 +87,19 @@ class Metered:
     _settlement: "asyncio.Task[None] | None" = None
     _renewal: asyncio.TimerHandle | None = None
     _renewing: "asyncio.Task[None] | None" = None
+
+    @property
+    def units(self) -> Units:
+        """The pieces that are held for."""
+        return self.request.units or NO_UNITS
+
+    def worst_case_micro(self, output: int) -> int:
+        """What has to be held for so many tokens of output, of all answers together."""
+        return pricing.worst_case_micro(self.prompt_bound, output, self.model.price, self.units)
+
+    def affordable_output(self, amount_micro: int) -> int | None:
+        """See pricing.affordable_output_tokens."""
+        return pricing.affordable_output_tokens(amount_micro, self.prompt_bound, self.model.price, self.units)
 
     @property
     def slice_tokens(self) -> int:
@@ -139,7 +153,7 @@ class Metered:
         self.first_byte_ms = self._elapsed_ms()
 
     async def capture(self, report: Report | None, *, size: Size, final: bool, outcome: Outcome) -> Bill:
-        """Debits what the tokens cost, never more than was held: by reported usage, else by an estimate of the text.
+        """Debits what was used, never more than was held: by reported usage, else by pieces or an estimate of the text.
 
         `final`: the report is upstream's last word. Durable on return. Raises what `Holds.settle` raises: then the
         answer must not be delivered whole. Raises AlreadySettled where a settlement was begun before.
@@ -155,6 +169,9 @@ class Metered:
             at_most=self._believable,
             final=final,
         )
+        used = Used(usage, usage == reported, request.units, size.units)
+        price = self.model.price
+        charged, units = used.charged_by(price)
         billed_by = BilledBy.ESTIMATE
         if usage == reported:
             billed_by = BilledBy.USAGE
@@ -168,15 +185,16 @@ class Metered:
                 request.exceeded(usage, model=self.model, output_limit=self.output_limit)
                 | self._hidden(usage.completion_tokens - size.at_most),
             )
+        if charged is not usage:
+            billed_by = BilledBy.COUNTED
         await self._settle(
-            usage,
+            used,
             billed_by=billed_by,
             outcome=outcome,
             status=200,
             upstream_cost_nanodollars=report.upstream_cost_nanodollars if report is not None else None,
         )
-        price = self.model.price
-        return Bill(usage, price, min(cost_micro(usage, price), self.held_micro))
+        return Bill(charged, price, min(cost_micro(charged, price, units), self.held_micro), units)
 
     @property
     def _believable(self) -> tuple[int, int]:
@@ -245,18 +263,18 @@ class Metered:
         except TimeoutError:
             logger.warning("void still waiting for the database", extra={"request": self.request_id})
 
-    async def _settle(self, usage: Usage, **ended: Any) -> None:
+    async def _settle(self, used: Used, **ended: Any) -> None:
         """Begins the only settlement there is. `ended`: see `_carry_out`."""
         assert self._settlement is None
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None
-        self._settlement = asyncio.create_task(self._carry_out(usage, **ended))
+        self._settlement = asyncio.create_task(self._carry_out(used, **ended))
         await asyncio.shield(self._settlement)
 
     async def _carry_out(
         self,
-        usage: Usage,
+        used: Used,
         *,
         billed_by: BilledBy,
         outcome: Outcome,
@@ -265,7 +283,8 @@ class Metered:
         upstream_cost_nanodollars: int | None = None,
     ) -> None:
         price, is_billed = self.model.price, billed_by is not BilledBy.NOTHING
-        full_micro = cost_micro(usage, price) if is_billed else 0
+        usage, units = used.charged_by(price)
+        full_micro = cost_micro(usage, price, units) if is_billed else 0
         if full_micro > self.held_micro and self.output_bound < self.output_max:
             await self._hold_unseen(full_micro)
         captured_micro = min(full_micro, self.held_micro)
@@ -282,13 +301,15 @@ class Metered:
             "prompt_tokens": usage.prompt_tokens,
             "cached_tokens": usage.cached_tokens,
             "completion_tokens": usage.completion_tokens,
-            **quantities.columns(usage, price, price_list_id=self.model.price_list_id, is_billed=is_billed),
+            **quantities.columns(
+                usage, price, price_list_id=self.model.price_list_id, is_billed=is_billed, units=units
+            ),
             "uncovered_micro": full_micro - captured_micro,
             "first_byte_ms": self.first_byte_ms,
             "total_ms": self._elapsed_ms(),
             **upstream_price.cost_columns(
                 self.route.upstream_price if is_billed else None,
-                usage,
+                used,
                 reported_nanodollars=upstream_cost_nanodollars,
             ),
         }
@@ -303,10 +324,10 @@ class Metered:
                     "uncovered_micro": record["uncovered_micro"],
                 },
             )
-        used = usage.total_tokens
+        tokens = used.tokens.total_tokens
         if outcome is Outcome.CLIENT_LEFT:  # upstream may have read all of it, whatever is billed
-            used = max(used, self.request.prompt_estimate)
-        window = self.release_limits(used)
+            tokens = max(tokens, self.request.prompt_estimate)
+        window = self.release_limits(tokens)
         try:
             await self._resolve_hold(captured_micro, record)
             await window  # done by now: the next request of this key may ask another process
@@ -324,7 +345,7 @@ class Metered:
 
     async def _hold_unseen(self, full_micro: int) -> None:
         """Of an answer in slices: what was made and not shown is held for now, as far as the money goes."""
-        longest_micro = worst_case_micro(self.prompt_bound, self.output_max, self.model.price)
+        longest_micro = self.worst_case_micro(self.output_max)
         amount_micro = max(min(full_micro, longest_micro), self.held_micro)
         try:
             await self.raise_hold(amount_micro, minimum_micro=self.held_micro)

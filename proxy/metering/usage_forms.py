@@ -51,6 +51,17 @@ VENDORS = {
             "reasoning_tokens": "output_tokens_details.reasoning_tokens",
         },
     ),
+    "OpenAI Images": Vendor(
+        "openai-python 3.54.0, types/images_response.py",
+        {
+            "input_image_tokens": "input_tokens_details.image_tokens",
+            "output_image_tokens": "output_tokens_details.image_tokens",
+        },
+    ),
+    "OpenAI Transcriptions": Vendor(
+        "openai-python 3.54.0, types/audio/transcription.py",
+        {"input_audio_tokens": "input_token_details.audio_tokens"},
+    ),
     "Anthropic": Vendor(  # cache reads and writes beside the input tokens
         "platform.claude.com/docs, Prompt caching, November 2026; anthropic-sdk-python, types/usage.py",
         {

@@ -27,6 +27,7 @@ class UsageRecord(models.Model):
     class BilledBy(models.TextChoices):
         USAGE = "usage", _("reported usage")
         REPAIRED = "repaired", _("reported usage, repaired")
+        COUNTED = "counted", _("counted")
         ESTIMATE = "estimate", _("estimate")
         NOTHING = "nothing", _("not billed")
 

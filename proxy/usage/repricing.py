@@ -66,8 +66,7 @@ def last_week(*, model_id: str, price: PriceQuote, now: datetime) -> Effect:
             quantities,
             price,
             prompt_tokens=levels[tier].above_tokens + 1,
-            image_size=size,
-            image_quality=quality,
+            image_rial=price.image_rial(size, quality) if "image" in found else None,
         )
         requests, before = requests + int(count), before + int(charged)
         after += sum(item.cost_micro for item in of_tier)

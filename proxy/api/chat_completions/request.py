@@ -48,6 +48,7 @@ class ChatRequest:
 
     endpoint: ClassVar = "chat"
     prompt_field: ClassVar = "messages"
+    units: ClassVar = None
 
     fields: Fields
     model: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import NamedTuple
 
 RIAL_PER_MILLION_MAX = 1_000_000_000  # 100 million Toman per million tokens: far above any real price
@@ -148,6 +149,19 @@ class PriceQuote:
         prices = {(image.size, image.quality): image.rial for image in self.images}
         fits = ((size, quality), (size, ""), ("", quality))
         return next((prices[fit] for fit in fits if fit in prices), None)
+
+    def image_kinds(self, size: str, quality: str) -> set[tuple[str, str]]:
+        """Sizes and qualities that such an image may turn out to have, as far as the list tells them apart.
+
+        An empty one is not known yet; in what is returned it stands for any that the list does not name.
+        """
+        sizes = {size} if size else {"", *(image.size for image in self.images)}
+        qualities = {quality} if quality else {"", *(image.quality for image in self.images)}
+        return set(product(sizes, qualities))
+
+    def has_price_of(self, component: str) -> bool:
+        """Whether the list says itself what it costs, be it nothing; higher tiers apart."""
+        return component in self.own or (component == "image" and bool(self.images))
 
 
 def _levels(own: Mapping[str, int], tiers: tuple[Tier, ...]) -> tuple[Rates, ...]:

@@ -88,7 +88,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What a request used beside tokens. The images are of one size and quality; seconds are whole, rounded up.
+    """What a request used beside tokens. The images are of one size and quality, each empty where it is not known;
+    seconds are whole, rounded up.
 
     Raises ValueError on a number that is negative or beyond what one request can have.
     """
@@ -148,26 +149,21 @@ def itemise(usage: Usage, price: PriceQuote, units: Units = NO_UNITS) -> list[It
         quantities,
         price,
         prompt_tokens=usage.prompt_tokens,
-        image_size=units.image_size,
-        image_quality=units.image_quality,
+        image_rial=price.image_rial(units.image_size, units.image_quality) if units.images else None,
     )
 
 
 def items(
-    quantities: Mapping[str, int],
-    price: PriceQuote,
-    *,
-    prompt_tokens: int,
-    image_size: str = "",
-    image_quality: str = "",
+    quantities: Mapping[str, int], price: PriceQuote, *, prompt_tokens: int, image_rial: int | None = None
 ) -> list[Item]:
     """The items of quantities by component, of one request or of many in the same tier.
 
-    What costs nothing because it is part of nothing and has no price is left out.
+    `image_rial`: the price of this kind of image, where it has one of its own. What costs nothing because it is part
+    of nothing and has no price is left out.
     """
     rial = price.rates_for(prompt_tokens).rial
-    if "image" in quantities and (of_this_kind := price.image_rial(image_size, image_quality)) is not None:
-        rial = {**rial, "image": of_this_kind}
+    if image_rial is not None:
+        rial = {**rial, "image": image_rial}
     return [
         Item(component, quantities[component], rial[component])
         for component in COMPONENTS
@@ -207,26 +203,24 @@ def affordable_output_tokens(
 
 
 def _bounds(prompt_tokens: int, price: PriceQuote, units: Units) -> Sequence[tuple[int, int]]:
-    """By each level that a prompt of at most `prompt_tokens` may be priced at: the most that all but the output can
-    cost, in micro-Rial, and the most that a token of the output can.
+    """By each level that a prompt of at most `prompt_tokens` may be priced at, and each price that the images may have:
+    the most that all but the output can cost, in micro-Rial, and the most that a token of the output can.
     """
     if price.is_plain:
         rates = price.levels[0]
         return ((prompt_tokens * rates.dearest_input, rates.dearest_output),)
-    quantities = _beside_tokens(units)
-    bounds = []
+    quantities, bounds = _beside_tokens(units), []
+    image_rials: set[int | None] = {None}
+    if units.images and price.images:
+        kinds = price.image_kinds(units.image_size, units.image_quality)
+        image_rials = {price.image_rial(*kind) for kind in kinds}
     for rates in price.levels:
         if not rates.above_tokens < max(prompt_tokens, 1):
             break
-        beside = items(
-            quantities,
-            price,
-            prompt_tokens=rates.above_tokens + 1,
-            image_size=units.image_size,
-            image_quality=units.image_quality,
-        )
         prompt_micro = min(prompt_tokens, rates.up_to_tokens) * rates.dearest_input
-        bounds.append((prompt_micro + sum(item.cost_micro for item in beside), rates.dearest_output))
+        for image_rial in image_rials:
+            beside = items(quantities, price, prompt_tokens=rates.above_tokens + 1, image_rial=image_rial)
+            bounds.append((prompt_micro + sum(item.cost_micro for item in beside), rates.dearest_output))
     return bounds
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.catalogue.prices import price_shape
+from proxy.catalogue.prices.by_piece import Used
 from proxy.catalogue.prices.price_quote import PriceQuote
-from proxy.catalogue.prices.pricing import Usage, cost_micro
+from proxy.catalogue.prices.pricing import cost_micro
 
 DOLLARS, RIAL = "usd", "rial"
 PICO_PER_NANO = 1_000
@@ -38,12 +39,13 @@ def stored(price: UpstreamPrice) -> dict[str, Any]:
 
 
 def cost_columns(
-    price: UpstreamPrice | None, usage: Usage, *, reported_nanodollars: int | None
+    price: UpstreamPrice | None, used: Used, *, reported_nanodollars: int | None
 ) -> dict[str, int | None]:
     """What a usage record keeps of it; what the upstream itself says that it charges comes first."""
     if price is None or reported_nanodollars is not None:
         return {"upstream_cost_nanodollars": reported_nanodollars}
-    cost = cost_micro(usage, price.price)
+    usage, units = used.charged_by(price.price)
+    cost = cost_micro(usage, price.price, units)
     if price.currency == RIAL:
         return {"upstream_cost_micro": cost}
     return {"upstream_cost_nanodollars": -(-cost // PICO_PER_NANO)}

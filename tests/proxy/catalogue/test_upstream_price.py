@@ -4,6 +4,7 @@ import pytest
 
 from proxy.catalogue.models import LanguageModel, Route
 from proxy.catalogue.prices import price_entry, upstream_price
+from proxy.catalogue.prices.by_piece import Used
 from proxy.catalogue.prices.price_quote import PriceQuote, Tier
 from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.prices.upstream_price import DOLLARS, RIAL, UpstreamPrice
@@ -23,26 +24,26 @@ IN_DOLLARS = UpstreamPrice(
 
 def test_a_cost_in_dollars_is_whole_nanodollars_rounded_up() -> None:
     def nanodollars(usage: Usage) -> int | None:
-        kept = upstream_price.cost_columns(IN_DOLLARS, usage, reported_nanodollars=None)
+        kept = upstream_price.cost_columns(IN_DOLLARS, Used(usage), reported_nanodollars=None)
         return kept["upstream_cost_nanodollars"]
 
     # 1,000 tokens at 2.5 dollars per million, 100 at 10, and half a cent for the request
     assert nanodollars(Usage(1_000, 100)) == 2_500_000 + 1_000_000 + 5_000_000
     assert nanodollars(Usage(200_001, 0)) == 200_001 * 5_000 + 5_000_000
     cheap = UpstreamPrice(DOLLARS, PriceQuote(1, 1))
-    kept = upstream_price.cost_columns(cheap, Usage(1, 0), reported_nanodollars=None)
+    kept = upstream_price.cost_columns(cheap, Used(Usage(1, 0)), reported_nanodollars=None)
     assert kept == {"upstream_cost_nanodollars": 1}
 
 
 def test_a_cost_in_rial_is_micro_rial_and_a_reported_one_comes_first() -> None:
     in_rial = UpstreamPrice(RIAL, PriceQuote(300, 900))
-    assert upstream_price.cost_columns(in_rial, Usage(10, 2), reported_nanodollars=None) == {
+    assert upstream_price.cost_columns(in_rial, Used(Usage(10, 2)), reported_nanodollars=None) == {
         "upstream_cost_micro": 10 * 300 + 2 * 900
     }
-    assert upstream_price.cost_columns(in_rial, Usage(10, 2), reported_nanodollars=7) == {
+    assert upstream_price.cost_columns(in_rial, Used(Usage(10, 2)), reported_nanodollars=7) == {
         "upstream_cost_nanodollars": 7
     }
-    assert upstream_price.cost_columns(None, Usage(10, 2), reported_nanodollars=None) == {
+    assert upstream_price.cost_columns(None, Used(Usage(10, 2)), reported_nanodollars=None) == {
         "upstream_cost_nanodollars": None
     }
 

@@ -19,6 +19,7 @@ from proxy.upstreams.protocols import UpstreamProtocol
 class EchoAnswer:
     text: str
     report: ClassVar = None
+    units: ClassVar = None
 
     @property
     def estimate(self) -> int:
@@ -40,6 +41,7 @@ class EchoRequest:
     endpoint: ClassVar = "echo"
     affinity: ClassVar = b""
     prompt_field: ClassVar = "text"
+    units: ClassVar = None
     stream: ClassVar = False
     answers: ClassVar = 1
     inputs: ClassVar[dict[str, str]] = {}

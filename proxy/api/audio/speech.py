@@ -1,0 +1,105 @@
+"""POST /v1/audio/speech: a text is read out. Sound as it comes, or events with sound in them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+
+from proxy.api import fields as body_fields
+from proxy.api.audio.sound import SoundStream
+from proxy.api.media_events import MediaEvents
+from proxy.api.metered_view import MeteredView
+from proxy.api.pieces import PiecesRequest
+from proxy.catalogue.prices.pricing import Units
+from proxy.catalogue.request_fields import is_disguised
+from proxy.catalogue.served import ServedRoute
+from proxy.catalogue.tokens import PromptSize
+from proxy.http.parsing import Payload
+from proxy.metering.endpoint import MeteredRequest, StreamedAnswer, WholeAnswer
+from proxy.metering.relay import Relay
+from proxy.upstreams.protocols import SPEECH, UpstreamProtocol
+
+DONE = "speech.audio.done"
+# Of gpt-4o-mini-tts: some 15 characters and 21 tokens a second (openai.com/api/pricing: 12 dollars per million tokens,
+# 0.015 dollars a minute).
+TOKENS_PER_10_CHARACTERS = 14
+TYPES = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+}
+SOUND_TYPE = re.compile(r"audio/[\w.+-]{1,64}(;[\w ;=.+-]{1,100})?")
+
+_read_text = msgspec.json.Decoder(str).decode
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest(PiecesRequest):
+    """Billed by the characters of its text. `in_events`: the sound comes in events, the last of which has usage."""
+
+    endpoint: ClassVar = "speech"
+    protocol: ClassVar[UpstreamProtocol] = SPEECH
+    prompt_field: ClassVar = "input"
+    own_fields: ClassVar = frozenset({"speed"})  # the voice's
+
+    in_events: bool
+    sound_type: str  # by the format that was asked for
+
+    def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
+        return msgspec.json.encode(self.fields_for(route))
+
+    def read_whole(self, body: bytes, route: ServedRoute) -> WholeAnswer:
+        raise NotImplementedError
+
+    def read_stream(self, route: ServedRoute, *, output_bound: int) -> StreamedAnswer:
+        estimate = -(-self.units.characters * TOKENS_PER_10_CHARACTERS // 10)
+        if self.in_events:
+            return MediaEvents(last=DONE, model=self.model, made="output_audio_tokens", estimate=estimate)
+        return SoundStream(estimate=estimate)
+
+
+class Speech(MeteredView):
+    endpoint = "speech"
+
+    def required_model(self, payload: Payload) -> str:
+        return body_fields.model_of(payload)
+
+    def read_request(self, payload: Payload, *, model: str) -> SpeechRequest:
+        return read_request(payload, model=model)
+
+    def sends_events(self, request: MeteredRequest) -> bool:
+        assert isinstance(request, SpeechRequest)
+        return request.in_events
+
+    def stream_headers(self, request: MeteredRequest, relay: Relay) -> Mapping[str, str]:
+        assert isinstance(request, SpeechRequest)
+        if request.in_events:
+            return super().stream_headers(request, relay)
+        said = relay.upstream_header(b"content-type")
+        return {"content-type": said if SOUND_TYPE.fullmatch(said) else request.sound_type}
+
+
+def read_request(payload: Payload, *, model: str) -> SpeechRequest:
+    """Raises APIError invalid_value."""
+    fields = {name: value for name, value in payload.fields.items() if not is_disguised(name)}
+    text = body_fields.read(fields, "input", _read_text, "a text")
+    if not text:
+        raise body_fields.invalid("input", "a text that is not empty")
+    wanted = body_fields.read(fields, "response_format", _read_text, "a text")
+    stream_format = body_fields.read(fields, "stream_format", _read_text, "sse or audio")
+    if stream_format not in {None, "sse", "audio"}:
+        raise body_fields.invalid("stream_format", "sse or audio")
+    return SpeechRequest(
+        fields=fields,
+        model=model,
+        stream=True,
+        units=Units(characters=len(text)),
+        prompt=PromptSize(text_bytes=payload.text_bytes, expansion_bytes=payload.expansion_bytes),
+        in_events=stream_format == "sse",
+        sound_type=TYPES.get(wanted or "mp3", "application/octet-stream"),
+    )

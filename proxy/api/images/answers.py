@@ -1,0 +1,63 @@
+"""Images that were made: how many and of which kind, and their usage. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.api.chat_completions.answers import decode, edited
+from proxy.api.pieces import NO_USAGE, PiecesSize, renamed, report_in, usage_with_cost
+from proxy.catalogue.prices.pricing import Units
+from proxy.metering import purchase
+from proxy.metering.bill import Bill
+from proxy.metering.endpoint import BadAnswer
+from proxy.metering.reported_usage import Report
+from proxy.upstreams.errors import error_of
+
+MADE = "output_image_tokens"
+# Where a list prices nothing but tokens and none are reported: gpt-image-1's of a square of medium quality.
+TOKENS_PER_IMAGE = 1_056
+KIND = re.compile(r"[\w.:-]{1,32}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesAnswer:
+    body: bytes
+    answer: dict[str, Any]
+    report: Report | None
+    size: PiecesSize
+    model: str
+
+    def for_customer(self, bill: Bill) -> bytes:
+        said = self.report.said if self.report else NO_USAGE
+        changes = {**purchase.changes(self.answer), "usage": usage_with_cost(said, bill)}
+        return edited(self.body, self.answer, changes | renamed(self.answer, self.model))
+
+
+def read_images(body: bytes, *, model: str) -> ImagesAnswer:
+    """Raises BadAnswer."""
+    answer = decode(body)
+    if (error := error_of(answer)) is not None:
+        raise BadAnswer("an error in a 200 answer", error=error)
+    images = _images(answer.get("data")) if isinstance(answer, dict) else 0
+    if not images:
+        raise BadAnswer("no images")
+    size = PiecesSize(TOKENS_PER_IMAGE * images, units_of(answer, images))
+    edited(body, answer, {"usage": {}})  # what cannot be written must fail before it is paid for
+    return ImagesAnswer(body, answer, report_in(answer, MADE), size, model)
+
+
+def _images(data: Any) -> int:
+    every = data if isinstance(data, list) else []
+    return sum(isinstance(one, dict) and bool(one.get("b64_json") or one.get("url")) for one in every)
+
+
+def units_of(told: dict[str, Any], images: int) -> Units:
+    return Units(
+        images=images, image_size=kind_of(told.get("size")), image_quality=kind_of(told.get("quality"))
+    )
+
+
+def kind_of(value: Any) -> str:
+    """A size or a quality as price lists have it; empty where it is left open, or cannot be one."""
+    name = value.strip().lower() if isinstance(value, str) else ""
+    return name if name != "auto" and KIND.fullmatch(name) else ""

@@ -1,0 +1,146 @@
+"""Streams of events with media in them, as of an image that is drawn and of speech: relayed up to the last one.
+
+The last one holds the image, or ends the sound, and has the usage: it is kept until that is paid for.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from proxy.api.chat_completions.answers import decode, edited
+from proxy.api.pieces import NO_USAGE, PiecesSize, renamed, report_in, usage_with_cost
+from proxy.catalogue.prices.pricing import Units
+from proxy.errors import APIError
+from proxy.metering import purchase
+from proxy.metering.bill import Bill
+from proxy.metering.endpoint import BadAnswer
+from proxy.metering.reported_usage import Report
+from proxy.upstreams import sse
+from proxy.upstreams.errors import error_of
+
+
+class MediaEvents:
+    """A StreamedAnswer (proxy/metering/endpoint.py). `last`: the type of its last event.
+
+    `made`: the part of `Usage` that its completion is; `estimate`: its tokens, once it has begun. `units_of`: the
+    pieces that the last event shows.
+    """
+
+    def __init__(
+        self,
+        *,
+        last: str,
+        model: str,
+        made: str,
+        estimate: int,
+        units_of: Callable[[dict[str, Any]], Units | None] = lambda _last: None,
+    ) -> None:
+        self._last, self._model, self._made, self._estimate = last, model, made, estimate
+        self._units_of = units_of
+        self._splitter = sse.EventSplitter()
+        self._kept: tuple[bytes, dict[str, Any], dict[str, Any]] | None = None  # and what to change in it
+        self.report: Report | None = None
+        self.said_something = 0
+        self.waits_for = 0
+        self.done = self.is_cut = self.broke_off = False
+        self.failure: BadAnswer | None = None
+
+    @property
+    def size(self) -> PiecesSize:
+        if not self.begun:
+            return PiecesSize(0)
+        return PiecesSize(self._estimate, self._units_of(self._kept[1]) if self._kept else None)
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.said_something)
+
+    @property
+    def finished(self) -> bool:
+        return self._kept is not None
+
+    @property
+    def is_final(self) -> bool:
+        return self.done
+
+    def alive(self) -> bytes:
+        return sse.PING
+
+    def allow(self, output: int | None) -> bytes:
+        return b""  # all of it is held for
+
+    def feed(self, chunk: bytes) -> bytes:
+        try:
+            return self._relay(self._splitter.feed(chunk))
+        except sse.EventTooLarge:
+            self.failure = BadAnswer("an event without end")
+            return b""
+
+    def end(self) -> bytes:
+        relayed = self._relay(self._splitter.flush())
+        if not self.failure and not self.finished:
+            self.failure = BadAnswer("the stream ended in the middle")
+            self.broke_off = True
+        self.done = not self.failure
+        return relayed
+
+    def stop(self) -> None:
+        self.done = True
+
+    def cut(self) -> None:
+        """Half a picture is no picture."""
+
+    def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
+        assert self._kept is not None
+        written, last, changes = self._kept
+        said = self.report.said if self.report else NO_USAGE
+        return _edited(written, last, {**changes, "usage": usage_with_cost(said, bill)})
+
+    def failed(self, error: APIError) -> bytes:
+        return sse.error_event(error.body())
+
+    def _relay(self, events: list[bytes]) -> bytes:
+        relayed = []
+        for event in events:
+            if self.done:
+                break
+            try:
+                relayed.append(self._read(event))
+            except BadAnswer as error:
+                self.failure = error.with_traceback(None)  # whose frames hold this answer
+                break
+        return b"".join(relayed)
+
+    def _read(self, event: bytes) -> bytes:
+        data = sse.data(event)
+        if data is None and event.startswith((b"{", b"[")):
+            raise BadAnswer("no event stream", error=error_of(decode(event)))
+        if not data:
+            return sse.comments(event)
+        if data == b"[DONE]":
+            raise BadAnswer("an end without an answer")
+        said = decode(data)
+        named = sse.name(event) == b"error" or (isinstance(said, dict) and said.get("type") == "error")
+        if (error := error_of(said, named=named)) is not None:
+            raise BadAnswer("an error in the stream", error=error)
+        if not isinstance(said, dict):
+            raise BadAnswer("an event that is no object")
+        self.said_something += 1
+        if (report := report_in(said, self._made)) is not None:
+            self.report = report
+        changes = purchase.changes(said) | renamed(said, self._model)
+        if said.get("type") != self._last:
+            return _edited(event, said, changes)
+        _edited(
+            event, said, {**changes, "usage": {}}
+        )  # what cannot be written must fail before it is paid for
+        self._kept, self.done = (event, said, changes), True
+        return b""
+
+
+def _edited(event: bytes, said: dict[str, Any], changes: dict[str, Any]) -> bytes:
+    """The event with some members of its object changed, its name and id kept. Raises BadAnswer."""
+    if not changes:
+        return event
+    lines = [line for line in event.split(b"\n") if line and not line.startswith(b"data:")]
+    data = (sse.data(event) or b"").replace(b"\n", b" ")
+    return b"\n".join([*lines, b"data: " + edited(data, said, changes)]) + b"\n\n"

@@ -1,0 +1,120 @@
+"""What requests have in common that are billed by pieces: images, characters, seconds of sound.
+
+Upstreams take no cap on the tokens of such answers. Where a price list has prices of tokens, what its model declares as
+the longest answer is held for each.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from proxy.api.chat_completions.conversation import bound
+from proxy.catalogue.learning import Expected, exceeded
+from proxy.catalogue.prices.pricing import TOKENS_MAX, Units, Usage
+from proxy.catalogue.served import ServedModel, ServedRoute
+from proxy.catalogue.tokens import PromptSize
+from proxy.http.parsing import Fields
+from proxy.metering import purchase
+from proxy.metering.bill import Bill
+from proxy.metering.reported_usage import Report, report_of
+from proxy.upstreams.protocols import UpstreamProtocol
+
+# What an answer's usage says beside its cost where upstream reports none: strict clients want these fields.
+NO_USAGE = {
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "total_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PiecesSize:
+    """How much an answer of pieces is. `estimate`: in tokens, for price lists that price nothing else."""
+
+    estimate: int
+    units: Units | None = None
+    at_least: ClassVar = 0
+    at_most: ClassVar = TOKENS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class PiecesRequest:
+    """As much of a MeteredRequest (proxy/metering/endpoint.py) as these endpoints share.
+
+    `own_fields`: those that mean something else in chat, where nobody is sent them (proxy.catalogue.request_fields).
+    """
+
+    endpoint: ClassVar[str]
+    protocol: ClassVar[UpstreamProtocol]
+    prompt_field: ClassVar[str]
+    own_fields: ClassVar[frozenset[str]] = frozenset()
+    affinity: ClassVar = b""
+    output_limit: ClassVar = None
+    conversation: ClassVar = None
+
+    fields: Fields
+    model: str
+    stream: bool
+    units: Units
+    prompt: PromptSize
+
+    @property
+    def answers(self) -> int:
+        return 1
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def prompt_estimate(self) -> int:
+        return self.prompt.estimate
+
+    def prompt_bound(self, model: ServedModel) -> int:
+        return bound(self.prompt, model)
+
+    def cannot_fit(self, context_tokens: int) -> bool:
+        return False  # upstream says so
+
+    def default_output_limit(self, model: ServedModel) -> int:
+        return model.max_output_tokens
+
+    def protocol_for(self, route: ServedRoute) -> UpstreamProtocol:
+        return self.protocol
+
+    def upstream_headers(self, route: ServedRoute) -> Mapping[str, str]:
+        return {}
+
+    def left_out(self, route: ServedRoute) -> Sequence[str]:
+        return ()
+
+    def fields_for(self, route: ServedRoute) -> dict[str, Any]:
+        """What is sent to a route's upstream, with its name of the model."""
+        own = {name: self.fields[name] for name in self.own_fields if name in self.fields}
+        return {**own, **route.quirks.sent_on(self.fields), "model": route.upstream_model}
+
+    def is_reported_by(self, route: ServedRoute) -> bool:
+        return True
+
+    def exceeded(self, usage: Usage, *, model: ServedModel, output_limit: int) -> dict[str, int]:
+        return exceeded(Expected(model, self.prompt, output_limit, self.answers), usage)
+
+
+def usage_with_cost(said: dict[str, Any], bill: Bill) -> dict[str, Any]:
+    """An answer's usage as upstream reported it, without what it costs the operator and with what was debited."""
+    cost = {"cost_toman": bill.cost_toman, "cost_details": bill.cost_details()}
+    return {**purchase.without(said), **cost}
+
+
+def renamed(answer: dict[str, Any], model: str) -> dict[str, Any]:
+    """What to change where an answer names upstream's model: it is the one that was asked for."""
+    return {"model": model} if answer.get("model") is not None else {}
+
+
+def report_in(answer: dict[str, Any], made: str) -> Report | None:
+    """The usage of an answer; where it does not say what the completion is, all of it is `made`, a part of Usage."""
+    report = report_of(answer)
+    if report is None or isinstance(report.said.get("output_tokens_details"), dict):
+        return report
+    return replace(report, usage=replace(report.usage, **{made: report.usage.completion_tokens}))
