@@ -11,7 +11,7 @@ from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.dashboard.keys import own_keys
-from tests.dialects import CHAT, RESPONSES, Dialect
+from tests.dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
 from tests.factories import UserFactory, WalletFactory
 
 # What can be called, and the protocol that the upstream of the model for it speaks.
@@ -19,6 +19,9 @@ WAYS: tuple[tuple[Dialect, Dialect], ...] = (
     (CHAT, CHAT),
     (RESPONSES, RESPONSES),
     (RESPONSES, CHAT),
+    (MESSAGES, MESSAGES),
+    (MESSAGES, CHAT),
+    (COMPLETIONS, COMPLETIONS),
 )
 PRICE = 10_000_000  # Rial per million tokens, in and out: a top-up pays for a few dozen requests
 MAX_OUTPUT_TOKENS = 1_000

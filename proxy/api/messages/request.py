@@ -70,6 +70,7 @@ class MessagesRequest:
     endpoint: ClassVar = "messages"
     prompt_field: ClassVar = "messages"
     answers: ClassVar = 1
+    units: ClassVar = None
 
     request_id: str
     fields: Fields

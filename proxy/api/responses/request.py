@@ -50,6 +50,7 @@ class ResponsesRequest:
     endpoint: ClassVar = "responses"
     prompt_field: ClassVar = "input"
     answers: ClassVar = 1
+    units: ClassVar = None
 
     fields: Fields
     items: list[msgspec.Raw]

@@ -11,7 +11,7 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from proxy.usage.models import UsageRecord
-from tests.dialects import CHAT, COMPLETION_TOKENS, PROMPT_TOKENS, RESPONSES, Dialect
+from tests.dialects import CHAT, COMPLETION_TOKENS, COMPLETIONS, MESSAGES, PROMPT_TOKENS, RESPONSES, Dialect
 from tests.fake_upstream import FakeUpstream, respond, stream_events
 from tests.live import WebProcess, at_once, eventually
 from tests.proxy.api.conftest import CREDIT, INPUT_PRICE, OUTPUT_PRICE, Caller, add_model, take_off_sale
@@ -45,7 +45,14 @@ class Pair:
         return self.client.body(self.model, "Hello!", limit=limit, stream=stream)
 
 
-PAIRS = (Pair(CHAT, CHAT), Pair(RESPONSES, RESPONSES), Pair(RESPONSES, CHAT))
+PAIRS = (
+    Pair(CHAT, CHAT),
+    Pair(COMPLETIONS, COMPLETIONS),
+    Pair(MESSAGES, MESSAGES),
+    Pair(MESSAGES, CHAT),
+    Pair(RESPONSES, RESPONSES),
+    Pair(RESPONSES, CHAT),
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,13 @@ def on_sale(web: WebProcess, upstream: FakeUpstream, django_db_blocker: DjangoDb
         endpoints.setdefault(pair.upstream.endpoint, []).append(pair.client.endpoint)
     with django_db_blocker.unblock():
         for protocol, served in endpoints.items():
-            add_model(f"speaks-{protocol}", upstream.url, endpoints=served, protocols=[protocol])
+            add_model(
+                f"speaks-{protocol}",
+                upstream.url,
+                endpoints=served,
+                protocols=[protocol],
+                max_output_tokens=10_000,
+            )
         yield
         take_off_sale(*(f"speaks-{protocol}" for protocol in endpoints))
 
