@@ -114,12 +114,9 @@ class APIError(Exception):
 
 # Of OpenAI's endpoints, those that this service does not have, by the first part of their path.
 NOT_SERVED = {
-    "responses": "The Responses API is not served",
     "messages": "The Messages API is not served",
-    "embeddings": "Embeddings are not served",
     "images": "Images are not served",
     "audio": "Audio is not served",
-    "moderations": "Moderations are not served",
     "realtime": "The Realtime API is not served",
     "assistants": "The Assistants API is not served",
     "threads": "The Assistants API is not served",
@@ -139,12 +136,15 @@ def no_such_endpoint(path: str, *, base_url: str) -> APIError:
     root, _slash, endpoint = path.lstrip("/").partition("/")
     if root != "v1" or endpoint.partition("/")[0].lower() in {"v1", "api", "openai"}:
         return APIError("not_found", message=f"{said} The base URL of this API is {base_url}/v1.")
-    missing = NOT_SERVED.get(endpoint.partition("/")[0].lower())
+    first = endpoint.partition("/")[0].lower()
+    if first == "responses":  # what is behind it
+        return APIError(
+            "not_found", message=f"{said} Responses are not stored, so none can be fetched or changed."
+        )
+    missing = NOT_SERVED.get(first)
     if missing is None:
         return APIError("not_found")
     instead = f"Use chat completions instead: POST {base_url}/v1/chat/completions"
-    if missing == NOT_SERVED["responses"]:
-        instead += " (client.chat.completions in OpenAI's SDKs, openai.chat() in the AI SDK)"
     return APIError("not_found", message=f"{said} {missing}. {instead}.")
 
 

@@ -106,6 +106,7 @@ class Chat(Dialect):
 
 class Completions(Chat):
     endpoint, path = "completions", "/completions"
+    default_limit = 1_000
     kind = "text_completion"
 
     def asks(self, text: str) -> dict[str, Any]:

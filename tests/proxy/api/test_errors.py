@@ -197,7 +197,7 @@ def test_a_message_that_is_none(caller: Caller, message: Any) -> None:
     [
         "/v1",
         "/v1/",
-        "/v1/completions",
+        "/v1/rerank",
         "/v1/chat",
         "/v1//chat/completions",
         "/v1/chat/completions/x",

@@ -361,16 +361,19 @@ def test_a_wrong_base_url_is_told_the_right_one(web: WebProcess, path: str, meth
     assert re.search(r"http://[^ ]+/v1(?![\w/])", error["message"])
 
 
-@pytest.mark.parametrize(
-    "endpoint", ["responses", "responses/resp_1", "embeddings", "images/generations", "messages"]
-)
+@pytest.mark.parametrize("endpoint", ["assistants", "threads/thread_1/runs", "batches", "files"])
 def test_an_endpoint_that_is_not_served_names_the_one_that_is(web: WebProcess, endpoint: str) -> None:
 
     error = httpx.post(f"{web.url}/v1/{endpoint}", json={}).json()["error"]
     assert error["code"] == "not_found"
     assert error["message"].startswith(ERRORS["not_found"][2])
     assert "/v1/chat/completions" in error["message"]
-    assert ("client.chat.completions" in error["message"]) == endpoint.startswith("responses")
+
+
+def test_a_response_is_not_kept_to_be_fetched(web: WebProcess) -> None:
+    for method in ("GET", "DELETE"):
+        error = httpx.request(method, f"{web.url}/v1/responses/resp_1").json()["error"]
+        assert (error["code"], "not stored" in error["message"]) == ("not_found", True)
 
 
 def test_head_and_options_of_nothing(web: WebProcess) -> None:

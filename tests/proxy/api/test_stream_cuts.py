@@ -1,15 +1,14 @@
 """An upstream whose connection breaks at any byte of its answer: never a success without its end."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from proxy.usage.models import UsageRecord
-from tests.fake_upstream import STREAM, TEXT_STREAM, FakeUpstream, Script, answer_whole, as_asked, respond
+from tests.fake_upstream import STREAM, FakeUpstream, Script, answer_whole, as_asked, respond
 from tests.live import at_once
 from tests.proxy.api.conftest import (
     CREDIT,
@@ -20,94 +19,68 @@ from tests.proxy.api.conftest import (
     MODERATION_MODEL,
     OUTPUT_PRICE,
     REQUEST_PRICE,
-    TEXT_MODEL,
     Caller,
 )
 from wallet.money import MICRO_PER_RIAL
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNKS = [b"%x\r\n%b\r\n" % (len(part), part) for part in STREAM]
+RAW = HEAD + b"".join(CHUNKS) + b"0\r\n\r\n"
+RELAYED = [as_asked(one, model=MODEL) for one in (*STREAM[:4], STREAM[5])]
 
 
-@dataclass(frozen=True)
-class Streamed:
-    """A streamed answer as its endpoint has it: upstream's events, and those that a client gets of them."""
-
-    path: str
-    body: dict[str, Any]
-    events: Sequence[bytes]
-    relayed: Sequence[bytes]
-
-    @property
-    def chunks(self) -> list[bytes]:
-        return [b"%x\r\n%b\r\n" % (len(part), part) for part in self.events]
-
-    @property
-    def raw(self) -> bytes:
-        return HEAD + b"".join(self.chunks) + b"0\r\n\r\n"
-
-
-def _without_usage(events: Sequence[bytes], *, model: str) -> list[bytes]:
-    return [as_asked(one, model=model) for one in (*events[:-2], events[-1])]
-
-
-CHAT = Streamed(
-    "/chat/completions", {"model": MODEL, "messages": HELLO}, STREAM, _without_usage(STREAM, model=MODEL)
-)
-TEXT = Streamed(
-    "/completions",
-    {"model": TEXT_MODEL, "prompt": "Hello!"},
-    TEXT_STREAM,
-    _without_usage(TEXT_STREAM, model=TEXT_MODEL),
-)
-
-
-@pytest.mark.parametrize("streamed", [CHAT, TEXT], ids=["chat", "text"])
-def test_a_stream_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream, streamed: Streamed) -> None:
+@pytest.fixture
+def cutting(upstream: FakeUpstream) -> list[int]:
     """The upstream sends as many bytes as `max_tokens` of the request says, and breaks the connection."""
-    raw = streamed.raw
 
     async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        writer.write(raw[: request["max_tokens"]])
+        writer.write(RAW[: request["max_tokens"]])
         await writer.drain()
-        if request["max_tokens"] % 2 and request["max_tokens"] < len(raw):  # not even in order
+        if request["max_tokens"] % 2 and request["max_tokens"] < len(RAW):  # not even in order
             writer.transport.abort()
         raise ConnectionResetError
 
     upstream.script = script
+    return list(range(1, len(RAW) + 1))
 
-    def ask(http: httpx.Client, cut: int) -> tuple[int, httpx.Response]:
-        return cut, http.post(streamed.path, json={**streamed.body, "stream": True, "max_tokens": cut})
 
-    cuts = list(range(1, len(raw) + 1))
-    answers = at_once(ask, cuts, threads=8, http=lambda: caller.http)
-    paid = sum(judge(streamed, cut, answer) for cut, answer in answers)
+def test_a_stream_may_break_at_every_byte(caller: Caller, cutting: list[int]) -> None:
+    answers = at_once(lambda http, cut: (cut, ask(http, cut)), cutting, threads=8, http=lambda: caller.http)
+    paid = 0
+    for cut, answer in answers:
+        paid += judge(cut, answer)
     assert caller.balance() == (CREDIT - paid * COST, 0)
     records = UsageRecord.objects.filter(key_id=caller.key_id)
-    assert records.count() == len(cuts)
+    assert records.count() == len(cutting)
     assert records.filter(outcome="completed", cost_micro=COST).count() == paid
-    assert records.filter(outcome="upstream_failed", cost_micro=0).count() == len(cuts) - paid
+    assert records.filter(outcome="upstream_failed", cost_micro=0).count() == len(cutting) - paid
     assert paid >= 1  # the last cut of all is none
 
 
-def judge(streamed: Streamed, cut: int, answer: httpx.Response) -> bool:
+def ask(http: httpx.Client, cut: int) -> httpx.Response:
+    return http.post(
+        "/chat/completions", json={"model": MODEL, "messages": HELLO, "stream": True, "max_tokens": cut}
+    )
+
+
+def judge(cut: int, answer: httpx.Response) -> bool:
     """Whether it was delivered whole; anything else has to say that it was not."""
-    chunks = streamed.chunks
-    whole_events = sum(len(HEAD + b"".join(chunks[: number + 1])) - 2 <= cut for number in range(len(chunks)))
+    whole_events = sum(len(HEAD + b"".join(CHUNKS[: number + 1])) - 2 <= cut for number in range(len(CHUNKS)))
     if answer.status_code == 502:
         assert answer.json()["error"]["code"] == "upstream_error"
-        assert cut < len(streamed.raw)  # events that arrive together with the break can be lost with it
+        assert cut < len(RAW)  # events that arrive together with the break can be lost with it
         return False
     assert answer.status_code == 200
     assert whole_events >= 1
     *events, done = [part + b"\n\n" for part in answer.content.split(b"\n\n")[:-1]]
-    assert done == streamed.events[-1]
+    assert done == STREAM[5]
     if b'"code":"upstream_error"' in events[-1]:
-        assert events[:-1] == streamed.relayed[: len(events) - 1]  # nothing is missing, nothing is torn
+        assert events[:-1] == RELAYED[: len(events) - 1]  # nothing is missing in between, nothing is torn
         assert len(events) - 1 <= whole_events
         return False
-    assert [*events, done] == streamed.relayed
-    assert whole_events == len(chunks)  # never a success without the end of the answer
+    assert [*events, done] == RELAYED
+    assert whole_events == len(CHUNKS)  # never a success without the end of the answer
     return True
 
 
