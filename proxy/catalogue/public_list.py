@@ -1,4 +1,4 @@
-"""What is on sale, as programs read it: what a model is, takes and makes, and its prices in Toman. Pure: no Django.
+"""What is on sale, as programs read it: what a model is, takes and makes, and its prices in Toman.
 
     {"context_length": 128000, "max_output_tokens": 8192, "endpoints": ["chat", "responses", "messages"],
      "modalities": {"input": ["text", "image"], "output": ["text"]},

@@ -15,6 +15,7 @@ from proxy.metering.reported_usage import Report
 from proxy.upstreams.errors import error_of
 
 NO_VECTOR = frozenset({b"null", b"[]", b'""', b"{}"})
+EMPTY_BYTES = max(map(len, NO_VECTOR))
 
 
 class Datum(msgspec.Struct, gc=False):
@@ -64,9 +65,14 @@ def read_answer(body: bytes, *, model: str, inputs: int) -> EmbeddingsAnswer:
         data = _decode_data(members["data"])
     except (msgspec.MsgspecError, RecursionError):
         raise BadAnswer("no embeddings") from None
-    if len(data) < inputs or any(bytes(one.embedding) in NO_VECTOR for one in data):
+    if len(data) < inputs or any(map(_is_empty, data)):
         raise BadAnswer("fewer embeddings than inputs")
     return EmbeddingsAnswer(members, beside, _report(beside), model)
+
+
+def _is_empty(datum: Datum) -> bool:
+    written = memoryview(datum.embedding)  # no copy of a long one
+    return len(written) <= EMPTY_BYTES and bytes(written) in NO_VECTOR
 
 
 def _report(answer: dict[str, Any]) -> Report | None:
