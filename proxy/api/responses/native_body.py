@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.api.responses_to_chat.body import LIMIT, STATEFUL, is_null
+from proxy.api.responses_to_chat.body import LIMIT, STATEFUL, decoded, is_null
 from proxy.api.responses_to_chat.notes import Notes
 from proxy.api.responses_to_chat.tools import NULL
 from proxy.catalogue.request_fields import LEFT_OUT, LIMIT_FIELDS, READ
@@ -138,7 +138,7 @@ def _keep_choice(kept: Fields) -> None:
         choice = _read_members(kept.get("tool_choice", NULL))
     except msgspec.MsgspecError:
         return  # a word
-    kind = msgspec.json.decode(choice.get("type", NULL))
+    kind = str(decoded(choice.get("type")))
     if kind == "allowed_tools":
         choice["tools"] = clients_tools(choice.get("tools", NULL), Notes())
         kept["tool_choice"] = msgspec.Raw(msgspec.json.encode(choice))

@@ -28,6 +28,7 @@ BEFORE = frozenset({"response.created", "response.queued", "response.in_progress
 BEFORE_MAX_BYTES = 64 * 1024 * 1024
 LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 NOTHING = msgspec.Raw()
+NAMED_LINES = 3  # of an event with a name and one line of data
 # Where events say what an item's text is in the end, and which part of it kinds of events tell.
 WHOLE_TEXTS = ("text", "refusal", "arguments", "input", "code", "diff", "command")
 PLACES = (
@@ -110,7 +111,10 @@ class NativeStream(AnswerStream):
         return b"".join(before)
 
     def _read(self, event: bytes) -> bytes:
-        data = sse.data(event)
+        if event.startswith(b"event:") and event.count(b"\n") == NAMED_LINES:
+            data = event[event.find(b"\n") + 6 : -2] if b"\ndata:" in event else None
+        else:
+            data = sse.data(event)
         if not data:
             return super()._read(event)
         if data == b"[DONE]":  # of other protocols
@@ -119,12 +123,14 @@ class NativeStream(AnswerStream):
             delta = _read_delta(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._event(event, data)
-        key = self._unfinished.key(delta.item_id, delta.output_index)
-        place = (key, _part(delta.type, delta.content_index, delta.summary_index))
-        if not self._says(place, delta.delta, more=True):
-            return b""
+        text = delta.delta
+        if text:
+            if not self._has_room((text,)):
+                return b""
+            key = self._unfinished.key(delta.item_id, delta.output_index)
+            self._unfinished.hear((key, _part(delta.type, delta.content_index, delta.summary_index)), text)
         self._unfinished.sequence = delta.sequence_number
-        return self._begin() + event if self._before or not self._has_begun else event
+        return event if self._has_begun else self._begin() + event
 
     def _event(self, event: bytes, data: bytes) -> bytes:
         decoded = decode(data)

@@ -15,6 +15,7 @@ from proxy.metering.reported_usage import Report
 from proxy.upstreams.errors import error_of
 
 ENDED = frozenset({"completed", "incomplete"})
+FAILED = frozenset({"failed", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def native_answer(body: bytes, *, model: str) -> NativeAnswer:
     """Raises BadAnswer."""
     answer = decode(body)
     check(answer)
-    if answer.get("status", "completed") not in ENDED or not isinstance(answer.get("output"), list):
+    if str(answer.get("status", "completed")) not in ENDED or not isinstance(answer.get("output"), list):
         raise BadAnswer("no response that has ended")
     encode(answer)  # what cannot be written must fail before it is paid for
     size = TextSize()
@@ -49,5 +50,5 @@ def check(answer: Any) -> None:
         raise BadAnswer("no object")
     if answer.get("object") != "response" and (error := error_of(answer)) is not None:
         raise BadAnswer("an error in a 200 answer", error=error)
-    if (error := answer.get("error")) or answer.get("status") in {"failed", "cancelled"}:
+    if (error := answer.get("error")) or str(answer.get("status")) in FAILED:
         raise BadAnswer("a response that failed", error=error_of({"error": error}) if error else None)

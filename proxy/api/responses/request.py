@@ -14,7 +14,7 @@ from proxy.api.responses.native_stream import NativeStream
 from proxy.api.responses.native_whole import native_answer
 from proxy.api.responses.translated import TranslatedStream, translated_answer
 from proxy.api.responses.writer import Asked, Writer
-from proxy.api.responses_to_chat.body import LIMIT, ChatBody, as_chat, is_null
+from proxy.api.responses_to_chat.body import LIMIT, ChatBody, as_chat, decoded, is_null
 from proxy.api.responses_to_chat.tools import NULL
 from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.request_fields import LEFT_OUT
@@ -152,10 +152,7 @@ class ResponsesRequest:
 
 def required_model(payload: Payload) -> str:
     """Raises APIError model_required, invalid_value."""
-    try:
-        model = msgspec.json.decode(payload.fields.get("model", NULL))
-    except msgspec.MsgspecError:
-        model = None
+    model = decoded(payload.fields.get("model"))
     if not isinstance(model, str) or not model.strip():
         raise APIError("model_required", param="model")
     if bytes(payload.compacted(bytes(payload.fields.get("input", NULL)))) in {b"null", b'""', b"[]"}:
@@ -209,20 +206,15 @@ def _items(written: msgspec.Raw) -> list[msgspec.Raw]:
 
 
 def _wants_summary(reasoning: msgspec.Raw | None) -> bool:
-    try:
-        said = msgspec.json.decode(reasoning) if reasoning is not None else None
-    except msgspec.MsgspecError:
-        return False
-    return isinstance(said, dict) and said.get("summary") not in {None, "none"}
+    said = decoded(reasoning)
+    summary = said.get("summary") if isinstance(said, dict) else None
+    return summary is not None and summary != "none"
 
 
 def _check_limit(written: msgspec.Raw | None) -> None:
     if written is None or is_null(written):
         return
-    try:
-        limit = msgspec.json.decode(written, type=int)
-    except msgspec.MsgspecError:
-        limit = 0
-    if not 1 <= limit <= OUTPUT_LIMIT_MAX:
+    limit = decoded(written)
+    if type(limit) not in (int, float) or limit != int(limit) or not 1 <= limit <= OUTPUT_LIMIT_MAX:
         message = f'The "{LIMIT}" field must be a whole number from 1 to {OUTPUT_LIMIT_MAX}.'
         raise APIError("invalid_value", param=LIMIT, message=message)

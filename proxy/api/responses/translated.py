@@ -39,11 +39,16 @@ class TranslatedStream(AnswerStream):
         return self._writer.fail(failure(error))
 
     def _translated(self, relayed: bytes) -> bytes:
-        events = [event + b"\n\n" for event in relayed.split(b"\n\n") if event.startswith(b":")]
+        writer = self._writer
+        if writer.has_begun and not relayed:
+            return b""
+        events = b""
+        if relayed.startswith(b":") or b"\n\n:" in relayed:
+            comments = [event for event in relayed.split(b"\n\n") if event.startswith(b":")]
+            events = b"\n\n".join([*comments, b""])
         if self.begun:
-            events.append(self._writer.begin())
-        events += map(self._writer.add, pieces(relayed))
-        return b"".join(events)
+            events += writer.begin()
+        return events + b"".join([writer.add(piece) for piece in pieces(relayed)])
 
 
 @dataclass(frozen=True, slots=True)

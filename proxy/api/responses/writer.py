@@ -61,12 +61,13 @@ SUMMARY = PartForm(
 
 @dataclass(slots=True)
 class OpenPart:
-    """An item of one text, as it comes."""
+    """An item of one text, as it comes. `delta_head`: all of a delta's event but its number and its text."""
 
     form: PartForm
     item: dict[str, Any]
     output_index: int
     texts: list[str] = field(default_factory=list)
+    delta_head: bytes = b""
 
 
 @dataclass(slots=True)
@@ -121,18 +122,18 @@ class Writer:
 
     def add(self, piece: Piece) -> bytes:
         match piece:
-            case Text(text):
-                return self._text(TEXT, text)
-            case Reasoning(text):
-                return self._text(SUMMARY if self._asked.as_summary else REASONING, text)
-            case Refusal(text):
-                return self._text(REFUSAL, text)
+            case Text():
+                return self._text(TEXT, piece.text)
+            case Reasoning():
+                return self._text(SUMMARY if self._asked.as_summary else REASONING, piece.text)
+            case Refusal():
+                return self._text(REFUSAL, piece.text)
             case Call():
                 return self._call(piece)
-            case Arguments(index, text):
-                return self._arguments(index, text)
-            case Finish(reason):
-                self._finish = reason
+            case Arguments():
+                return self._arguments(piece.index, piece.text)
+            case Finish():
+                self._finish = piece.reason
         return b""
 
     def finish(self, usage: dict[str, Any], error: dict[str, Any] | None = None) -> bytes:
@@ -164,15 +165,16 @@ class Writer:
     # --- texts ----------------------------------------------------------------------------------------------------
 
     def _text(self, form: PartForm, text: str) -> bytes:
-        events = b""
-        if self._open is None or self._open.form is not form:
-            events = self._end_part(COMPLETED) + self._begin_part(form)
-        part = self._open
-        assert part is not None
+        part, events = self._open, b""
+        if part is None or part.form is not form:
+            events = self._end_part(COMPLETED)
+            part, begun = self._begin_part(form)
+            events += begun
         part.texts.append(text)
-        return events + self._part_event(part, f"{form.events}.delta", delta=text, **form.delta_extras)
+        number, self._sequence = self._sequence, self._sequence + 1
+        return b'%b%b,"sequence_number":%d,"delta":%b}\n\n' % (events, part.delta_head, number, encode(text))
 
-    def _begin_part(self, form: PartForm) -> bytes:
+    def _begin_part(self, form: PartForm) -> tuple[OpenPart, bytes]:
         item: dict[str, Any] = {"id": f"{form.id_prefix}_{self._id}{self._items}", "type": form.item}
         if form.item == "message":
             item |= {"status": IN_PROGRESS, "role": "assistant", "content": []}
@@ -182,8 +184,11 @@ class Writer:
                 item["content"] = []
         part = self._open = OpenPart(form, item, self._items)
         self._items += 1
+        kind = f"{form.events}.delta"
+        head = {"type": kind, **self._place(part), **form.delta_extras}
+        part.delta_head = b"event: %b\ndata: %b" % (kind.encode(), encode(head)[:-1])
         empty = {"type": form.part, form.text: "", **form.extras}
-        return self._event(
+        return part, self._event(
             "response.output_item.added", output_index=part.output_index, item=item
         ) + self._part_event(part, form.added, part=empty)
 
@@ -206,13 +211,10 @@ class Writer:
         )
 
     def _part_event(self, opened: OpenPart, kind: str, /, **members: Any) -> bytes:
-        return self._event(
-            kind,
-            item_id=opened.item["id"],
-            output_index=opened.output_index,
-            **{opened.form.index: 0},
-            **members,
-        )
+        return self._event(kind, **self._place(opened), **members)
+
+    def _place(self, opened: OpenPart) -> dict[str, Any]:
+        return {"item_id": opened.item["id"], "output_index": opened.output_index, opened.form.index: 0}
 
     # --- calls ----------------------------------------------------------------------------------------------------
 

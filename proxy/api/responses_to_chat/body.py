@@ -87,6 +87,14 @@ def is_null(raw: msgspec.Raw | None) -> bool:
     return raw is None or raw == NULL
 
 
+def decoded(raw: msgspec.Raw | None) -> Any:
+    """None for what no value here could be: a number that no float holds, half a surrogate."""
+    try:
+        return None if raw is None else msgspec.json.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
 def refuse_state(fields: Fields) -> None:
     """Raises APIError invalid_value for a request that rests on what was kept."""
     for name, why in STATEFUL.items():
@@ -139,7 +147,7 @@ def as_chat_payload(payload: Payload) -> Payload:
 
 
 def _has_effect(name: str, raw: msgspec.Raw) -> bool:
-    return name not in WITHOUT_EFFECT or msgspec.json.decode(raw) not in WITHOUT_EFFECT[name]
+    return name not in WITHOUT_EFFECT or decoded(raw) not in WITHOUT_EFFECT[name]
 
 
 def _text(raw: msgspec.Raw | None, notes: Notes) -> dict[str, Any]:
@@ -158,8 +166,8 @@ def _text(raw: msgspec.Raw | None, notes: Notes) -> dict[str, Any]:
 
 def _format(raw: msgspec.Raw, notes: Notes) -> dict[str, Any]:
     said = _object(raw, "text.format", notes)
-    kind = msgspec.json.decode(said.pop("type", NULL))
-    if kind in {None, "text"}:
+    kind = decoded(said.pop("type", NULL))
+    if kind is None or kind == "text":
         return {}
     if kind != "json_schema":
         return {"response_format": {"type": kind, **said}}

@@ -12,9 +12,10 @@ from pytest_django import DjangoDbBlocker
 
 from tests.fake_upstream import FakeUpstream
 from tests.live import WebProcess, eventually
-from tests.proxy.api.conftest import MODEL, Caller, add_model, take_off_sale
+from tests.proxy.api.conftest import MODEL, SLICE, Caller, add_model, take_off_sale
 
 NATIVE_MODEL = "speaks-responses"
+NATIVE_SLICED_MODEL = "speaks-responses-in-slices"
 CALLED = TypeAdapter(ResponseStreamEvent)
 
 
@@ -24,15 +25,23 @@ def on_sale(
 ) -> Iterator[None]:
     with django_db_blocker.unblock():
         add_model(NATIVE_MODEL, upstream.url, protocols=("responses",), endpoints=["responses"])
+        add_model(
+            NATIVE_SLICED_MODEL,
+            upstream.url,
+            protocols=("responses",),
+            endpoints=["responses"],
+            output_slice_tokens=SLICE,
+            max_output_tokens=50_000,
+        )
     yield
     with django_db_blocker.unblock():
-        take_off_sale(NATIVE_MODEL)
+        take_off_sale(NATIVE_MODEL, NATIVE_SLICED_MODEL)
 
 
 @pytest.fixture
 def native_model(on_sale: None, caller: Caller) -> str:
     with caller.http as http:
-        eventually(lambda: http.get(f"/models/{NATIVE_MODEL}").status_code == 200)
+        eventually(lambda: http.get(f"/models/{NATIVE_SLICED_MODEL}").status_code == 200)
     return NATIVE_MODEL
 
 

@@ -19,7 +19,7 @@ from tests.proxy.api.conftest import (
     SLICED_MODEL,
     Caller,
 )
-from tests.proxy.api.responses.conftest import ask
+from tests.proxy.api.responses.conftest import NATIVE_SLICED_MODEL, ask
 from tests.proxy.api.responses.upstream import BODY, END, HEAD, STREAM, call_chunk, chat_stream, delta
 
 CHAT_STREAM = chat_stream(
@@ -118,7 +118,7 @@ def test_an_answer_in_slices_goes_on_as_more_is_held(
     else:
         parts = chat_stream(*(chunk({"content": words}) for _ in range(36)))
     upstream.script = stream_events(*parts)
-    answer = ask(caller, native_model if native else SLICED_MODEL, stream=True)
+    answer = ask(caller, NATIVE_SLICED_MODEL if native else SLICED_MODEL, stream=True)
     assert answer.content.count(b'"delta":"0123') + answer.content.count(b'"delta": "0123') == 36
     assert last(answer)["type"] == "response.completed"
 
@@ -134,7 +134,7 @@ def test_a_wallet_that_runs_dry_ends_a_stream_with_what_it_paid_for(
     else:
         parts = chat_stream(*(chunk({"content": words}) for _ in range(900)))
     upstream.script = stream_events(*parts)
-    said = last(ask(poor, native_model if native else SLICED_MODEL, stream=True))
+    said = last(ask(poor, NATIVE_SLICED_MODEL if native else SLICED_MODEL, stream=True))
     assert said["type"] in {"response.incomplete", "response.failed"}
     response = said["response"]
     if said["type"] == "response.failed":
