@@ -143,11 +143,14 @@ def is_text(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") == "text" and isinstance(block.get("text"), str)
 
 
-def without_cache_marks(message: Any) -> Any:
-    """A message without `cache_control`, which is no part of the prompt: agents mark another message every turn."""
-    if isinstance(message, dict) and isinstance(message.get("content"), list):
-        return message | {"content": [_unmarked(block) for block in message["content"]]}
-    return message
+def unmarked(message: Block) -> Block:
+    """A message as it is written whether it is marked for the cache or not: agents mark another one every turn, and
+    write it as a list of blocks for that alone."""
+    if not isinstance(message["content"], list):
+        return message
+    blocks = [_unmarked(block) for block in message["content"]]
+    alone = len(blocks) == 1 and is_text(blocks[0]) and len(blocks[0]) == 2
+    return message | {"content": blocks[0]["text"] if alone else blocks}
 
 
 def _unmarked(block: Any) -> Any:

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from proxy.api.chat_completions import conversation as chat_conversation
 from proxy.api.chat_completions import request as chat_request
+from proxy.api.chat_completions.conversation import bound
 from proxy.api.chat_completions.request import BYTES_PER_TOKEN_MIN, OUTPUT_LIMIT_MAX, ChatRequest
 from proxy.api.messages import native, request_fields
-from proxy.api.messages.content import Content, read_content, without_cache_marks
+from proxy.api.messages.content import Content, read_content, unmarked
+from proxy.api.messages.conversation import Conversation, conversation_of
 from proxy.api.messages.from_chat import ChatAsMessages, TranslatedAnswer, translated
 from proxy.api.messages.native import NativeAnswer
 from proxy.api.messages.native_stream import NativeStream
@@ -25,29 +26,13 @@ from proxy.catalogue.request_fields import TOOLS
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS, PromptSize
 from proxy.errors import APIError
-from proxy.http.parsing import Compacting, Fields, Payload, decode_anything
+from proxy.http.parsing import Fields, Payload, decode_anything
 from proxy.metering.known_prefixes import WORTH_BYTES
 from proxy.upstreams.protocols import CHAT, MESSAGES, UpstreamProtocol
 
 PASSED_HEADERS = ("anthropic-beta", "anthropic-version")
 BETAS = "anthropic-beta"
 SESSION_HEADERS = ("x-claude-code-session-id", "x-session-id")
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation(chat_conversation.Conversation):
-    """`messages` without what agents mark anew every turn."""
-
-    def bound_after(self, length: int, model: ServedModel) -> int:
-        rest = [decode_anything(raw) for raw in self.messages[length:]]
-        content = read_content(rest)
-        written = [self.compacted(bytes(raw)) for raw in self.messages[length:]]
-        size = PromptSize(
-            text_bytes=sum(map(len, written)) + len(rest) - content.media_bytes,
-            media_parts=content.media_parts,
-            expansion_bytes=tokens.expansion_bytes(b"".join(written)),
-        )
-        return chat_conversation.bound(size, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +88,7 @@ class MessagesRequest:
         return replace(model, routes=routes)
 
     def prompt_bound(self, model: ServedModel) -> int:
-        return chat_conversation.bound(self.prompt, model)
+        return bound(self.prompt, model)
 
     def default_output_limit(self, model: ServedModel) -> int:
         return model.max_output_tokens
@@ -223,7 +208,9 @@ def read_request(
         output_limit=None if is_counted_only else _output_limit(asked.get("max_tokens"), text_bytes, model),
         prompt=size,
         content=content,
-        conversation=_conversation(fields, payload.compacted) if is_known_again else None,
+        conversation=conversation_of(fields, asked["messages"], payload.compacted)
+        if is_known_again
+        else None,
         affinity=_affinity(asked["messages"], headers) if len(model.routes) > 1 else b"",
         headers={name: headers[name] for name in PASSED_HEADERS if name in headers},
         dropped=dropped,
@@ -259,23 +246,12 @@ def _output_limit(said: Any, text_bytes: int, model: ServedModel) -> int:
     return min(said, model.max_output_tokens, max(room, OUTPUT_FLOOR_TOKENS))
 
 
-def _conversation(fields: Fields, compacted: Compacting) -> Conversation:
-    messages: list[msgspec.Raw] = msgspec.json.decode(fields["messages"], type=list[msgspec.Raw])
-    return Conversation(fields, [_unmarked(raw) for raw in messages], compacted)
-
-
-def _unmarked(raw: msgspec.Raw) -> msgspec.Raw:
-    if b'"cache_control"' not in bytes(raw):
-        return raw
-    return msgspec.Raw(msgspec.json.encode(without_cache_marks(decode_anything(raw))))
-
-
 def _affinity(messages: list[Any], headers: Mapping[str, str]) -> bytes:
     """The client's session, else what a conversation begins with: its messages up to the first of a user."""
     if session := next((headers[name] for name in SESSION_HEADERS if headers.get(name)), ""):
         return session.encode()
     first = next((number for number, one in enumerate(messages) if one["role"] == "user"), 0)
-    return msgspec.json.encode([without_cache_marks(one) for one in messages[: first + 1]])
+    return msgspec.json.encode([unmarked(one) for one in messages[: first + 1]])
 
 
 def _decoded(fields: Fields, name: str) -> Any:
