@@ -4,6 +4,7 @@ from typing import Any
 
 from proxy.api.chat_completions.messages import MESSAGES_MAX, ROLES
 from proxy.api.chat_completions.request import N_MAX, OUTPUT_LIMIT_MAX
+from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.errors import ERRORS
 
 Schema = dict[str, Any]
@@ -171,13 +172,58 @@ CHUNK = _object(
     description="One event of a stream.",
 )
 
+COMPONENT_PRICES: Schema = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
+PRICES: dict[str, Schema] = {
+    "per_million": {**COMPONENT_PRICES, "description": "By component, for a million."},
+    "each": {**COMPONENT_PRICES, "description": "By component, for one: image, audio_second, page, request."},
+    "tiers": {
+        "type": "array",
+        "description": "The highest one that a prompt passes prices the whole request.",
+        "items": _object(["above_tokens"], {"above_tokens": {"type": "integer"}}),
+    },
+    "images": {"type": "array", "items": _object(["price"], {"price": {"type": "number"}})},
+}
 MODEL = _object(
-    ["id", "object", "created", "owned_by"],
+    [
+        "id",
+        "object",
+        "created",
+        "owned_by",
+        "context_length",
+        "max_output_tokens",
+        "endpoints",
+        "pricing",
+        "limits",
+    ],
     {
         "id": TEXT,
         "object": {"type": "string", "const": "model"},
         "created": {"type": "integer", "description": "Unix seconds."},
         "owned_by": TEXT,
+        "context_length": _tokens("Prompt and answer together."),
+        "max_output_tokens": _tokens("Of one answer."),
+        "endpoints": {"type": "array", "items": {"type": "string", "enum": list(ENDPOINTS)}},
+        "modalities": _object(
+            ["input", "output"],
+            {"input": {"type": "array", "items": TEXT}, "output": {"type": "array", "items": TEXT}},
+        ),
+        "pricing": _object(
+            ["currency", "valid_from"],
+            {
+                "currency": {"type": "string", "const": "toman"},
+                **PRICES,
+                "valid_from": {"type": "string", "format": "date-time"},
+                "dollar_basis": {
+                    "type": ["object", "null"],
+                    "description": "What the prices were made of, where that is dollars.",
+                },
+            },
+        ),
+        "limits": _object(
+            ["rpm", "tpm", "concurrency"],
+            {name: {"type": ["integer", "null"]} for name in ("rpm", "tpm", "concurrency")},
+            description="This key's.",
+        ),
     },
 )
 
@@ -186,7 +232,92 @@ MODELS = _object(
     {"object": {"type": "string", "const": "list"}, "data": {"type": "array", "items": ref("Model")}},
 )
 
+ANTHROPIC_ERROR = _object(
+    ["type", "error", "request_id"],
+    {
+        "type": {"type": "string", "const": "error"},
+        "error": _object(
+            ["type", "message", "code"],
+            {
+                "type": {"type": "string", "description": "Anthropic's word for the status."},
+                "message": {"type": "string", "description": "For people."},
+                "code": {"type": ["string", "null"], "description": "Ours, as in Error."},
+                "param": TEXT,
+            },
+        ),
+        "request_id": TEXT,
+    },
+)
+
+
+def _asked(required: list[str], **properties: Schema) -> Schema:
+    """A body of a vendor's own API: what is read of it here. The rest passes as it is written."""
+    return _object(required, {"model": TEXT, **properties}, additionalProperties=True)
+
+
+def _charged(required: list[str], **properties: Schema) -> Schema:
+    """An answer of a vendor's own API, and what it cost."""
+    usage = _object(
+        ["cost_toman", "cost_details"],
+        {name: USAGE["properties"][name] for name in ("cost_toman", "cost_details")},
+    )
+    return _object(required, {**properties, "usage": usage})
+
+
+ANYTHING: Schema = {}
+OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
+STREAM: Schema = {"type": ["boolean", "null"], "default": False}
+OF_OTHER_ENDPOINTS: dict[str, Schema] = {
+    "ResponsesRequest": _asked(
+        ["model", "input"],
+        input={"description": "Text or items.", "type": ["string", "array"]},
+        instructions={"type": ["string", "null"]},
+        max_output_tokens=OUTPUT_LIMIT,
+        stream=STREAM,
+        previous_response_id={"type": "null", "description": "Nothing is stored."},
+    ),
+    "Response": _charged(
+        ["id", "object", "status", "output", "usage"],
+        id=TEXT,
+        object={"type": "string", "const": "response"},
+        status=TEXT,
+        output=OBJECTS,
+    ),
+    "MessagesRequest": _asked(
+        ["model", "max_tokens", "messages"],
+        max_tokens={"type": "integer", "minimum": 1},
+        messages={**OBJECTS, "minItems": 1},
+        stream=STREAM,
+    ),
+    "AnthropicMessage": _charged(
+        ["id", "type", "role", "content", "stop_reason", "usage"],
+        id=TEXT,
+        type={"type": "string", "const": "message"},
+        role={"type": "string", "const": "assistant"},
+        content=OBJECTS,
+        stop_reason={"type": ["string", "null"]},
+    ),
+    "CountTokensRequest": _asked(["model", "messages"], messages={**OBJECTS, "minItems": 1}),
+    "TokenCount": _object(["input_tokens"], {"input_tokens": _tokens("Of the prompt.")}),
+    "CompletionRequest": _asked(
+        ["model", "prompt"],
+        prompt={"type": ["string", "array"]},
+        max_tokens=OUTPUT_LIMIT,
+        stream=STREAM,
+    ),
+    "Completion": _charged(["choices", "usage"], choices=OBJECTS),
+    "EmbeddingsRequest": _asked(["model", "input"], input={"type": ["string", "array"]}),
+    "Embeddings": _charged(["object", "data", "usage"], object={"const": "list"}, data=OBJECTS),
+    "ModerationsRequest": _asked(["input"], input={"type": ["string", "array"]}),
+    "Moderations": _object(["results"], {"results": OBJECTS}),
+    "ImagesRequest": _asked(["model", "prompt"], prompt=TEXT, n={"type": ["integer", "null"], "minimum": 1}),
+    "Images": _object(["data"], {"data": OBJECTS}),
+    "SpeechRequest": _asked(["model", "input", "voice"], input=TEXT, voice=ANYTHING),
+    "AnthropicError": ANTHROPIC_ERROR,
+}
+
 COMPONENTS: dict[str, Schema] = {
+    **OF_OTHER_ENDPOINTS,
     "ChatCompletionRequest": REQUEST,
     "Message": MESSAGE,
     "ChatCompletion": COMPLETION,

@@ -23,11 +23,13 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 
+from proxy.api.messages import errors as messages_errors
 from proxy.api.openapi import samples
 from proxy.api.openapi.components import COMPONENTS, ref
+from proxy.api.openapi.operations import OPERATIONS, Operation
 from proxy.catalogue import starter
 from proxy.errors import ERRORS, APIError
-from proxy.http.responses import COST_HEADER
+from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER
 from proxy.limits.local_window import Admission, Limits
 
 VERSION = "1"
@@ -65,7 +67,7 @@ def document(model_id: str) -> tuple[bytes, str]:
     schema["info"] = {
         "title": "Hamiran API",
         "version": VERSION,
-        "summary": "OpenAI-compatible chat completions, paid in Toman",
+        "summary": "OpenAI's and Anthropic's APIs on one key, paid in Toman",
         "description": f"Any OpenAI SDK works with this base URL. The reference is at {settings.BASE_URL}/docs/.",
     }
     schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
@@ -82,18 +84,25 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "description": "An API key: hm- and 36 characters."}
 
 
-def _refusals(codes: Iterable[str]) -> dict[int, OpenApiResponse]:
+def _refusals(codes: Iterable[str], *, is_anthropics: bool = False) -> dict[int, OpenApiResponse]:
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(ERRORS[code][0], []).append(code)
     return {
         status: OpenApiResponse(
-            ref("Error"),
+            ref("AnthropicError" if is_anthropics else "Error"),
             description=STATUSES[status],
-            examples=[OpenApiExample(code, value=APIError(code).body()) for code in codes_of_it],
+            examples=[
+                OpenApiExample(code, value=_said(APIError(code), is_anthropics=is_anthropics))
+                for code in codes_of_it
+            ],
         )
         for status, codes_of_it in sorted(by_status.items())
     }
+
+
+def _said(error: APIError, *, is_anthropics: bool) -> dict[str, Any]:
+    return messages_errors.body(error, request_id="0198") if is_anthropics else error.body()
 
 
 def _headers() -> list[OpenApiParameter]:
@@ -103,6 +112,7 @@ def _headers() -> list[OpenApiParameter]:
         _header("Retry-After", "Seconds until the request can succeed.", [429, 502, 503]),
         _header("x-should-retry", "`false` where SDKs would try again too early.", [429, 502]),
         _header(COST_HEADER, "What a whole answer cost, in Toman.", [200]),
+        _header(LEFT_OUT_HEADER, "What of the request could not be passed on, if anything.", [200]),
     ]
 
 
@@ -201,6 +211,22 @@ class CompletionsExtension(OpenApiViewExtension):  # type: ignore[no-untyped-cal
 
     def view_replacement(self) -> Any:
         return extend_schema_view(post=COMPLETIONS)(type("ChatCompletions", (self.target,), {}))
+
+
+def _extend(operation: Operation) -> None:
+    def view_replacement(self: Any) -> Any:
+        codes = [code for code in OF_COMPLETIONS if code not in operation.not_refused_by]
+        refusals = _refusals(codes, is_anthropics=operation.is_anthropics)
+        schema = operation.schema([REQUEST_ID, *_headers()], refusals)
+        return extend_schema_view(post=schema)(type(operation.name, (self.target,), {}))
+
+    # drf-spectacular finds its extensions by their being classes.
+    members = {"target_class": operation.target, "view_replacement": view_replacement}
+    type(f"{operation.name}Extension", (OpenApiViewExtension,), members)
+
+
+for each in OPERATIONS:
+    _extend(each)
 
 
 class ModelsExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]

@@ -72,6 +72,35 @@ class ErrorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointRow:
+    path: str
+    purpose: Promise
+    charged: Promise
+
+
+TOKENS = _("tokens")
+ENDPOINTS = (
+    EndpointRow(
+        "/v1/chat/completions", _("OpenAI's chat completions, as nearly every program calls them"), TOKENS
+    ),
+    EndpointRow("/v1/responses", _("OpenAI's Responses: Codex, the AI SDK, agents"), TOKENS),
+    EndpointRow(
+        "/v1/messages",
+        _("Anthropic's Messages: Claude Code and Anthropic's SDKs"),
+        _("tokens, those of caches apart"),
+    ),
+    EndpointRow("/v1/messages/count_tokens", _("how long a prompt is"), _("nothing")),
+    EndpointRow("/v1/completions", _("OpenAI's legacy completions of a text"), TOKENS),
+    EndpointRow("/v1/embeddings", _("vectors of texts"), _("tokens of the input")),
+    EndpointRow("/v1/moderations", _("what a text or an image is about"), _("the request")),
+    EndpointRow(
+        "/v1/images/generations", _("images from a text"), _("the image of a size and quality, or tokens")
+    ),
+    EndpointRow("/v1/audio/speech", _("a text, spoken"), _("the character, or tokens")),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """The sizes and times of "What you can rely on", as they are set here."""
 
@@ -107,6 +136,7 @@ class Reference:
     error_event: str
     models_example: str
     errors: list[ErrorRow]
+    endpoints: Sequence[EndpointRow]
     examples: Sequence[Example]
     example: str
     cost_header: str
@@ -137,6 +167,7 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
         error_event=_terse(APIError("upstream_error").body()),
         models_example=_pretty({"object": "list", "data": [_model(model) for model in served[:2]]}),
         errors=errors(),
+        endpoints=ENDPOINTS,
         examples=[
             each.written(base_url=settings.BASE_URL, key=key, model_id=model_id) for each in examples.EXAMPLES
         ],
