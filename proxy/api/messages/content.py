@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.api.fields import invalid
 from proxy.catalogue.request_fields import FILE, IMAGE
 from proxy.catalogue.tokens import TextSize
 from proxy.errors import APIError
@@ -74,7 +75,7 @@ def _read_system(content: Content, system: Any) -> None:
         content.said.append(system)
     elif system is not None:
         if not isinstance(system, list) or not all(is_text(block) for block in system):
-            raise _invalid("system", 'The "system" field must be a string or a list of text blocks.')
+            raise invalid("system", "a string or a list of text blocks")
         content.said += [block["text"] for block in system]
 
 
@@ -160,10 +161,6 @@ def _unmarked(block: Any) -> Any:
     if block.get("type") == "tool_result" and isinstance(block.get("content"), list):
         kept["content"] = [_unmarked(one) for one in block["content"]]
     return kept
-
-
-def _invalid(param: str, message: str) -> APIError:
-    return APIError("invalid_value", param=param, message=message)
 
 
 def _unsupported(param: str, message: str) -> APIError:

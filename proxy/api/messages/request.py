@@ -11,7 +11,8 @@ import msgspec
 
 from proxy.api.chat_completions import request as chat_request
 from proxy.api.chat_completions.conversation import bound
-from proxy.api.chat_completions.request import BYTES_PER_TOKEN_MIN, OUTPUT_LIMIT_MAX, ChatRequest
+from proxy.api.chat_completions.request import BYTES_PER_TOKEN_MIN, EMPTY_LIST, OUTPUT_LIMIT_MAX, ChatRequest
+from proxy.api.fields import flag, invalid, model_of, whole_number
 from proxy.api.messages import native, request_fields
 from proxy.api.messages.content import Content, read_content, unmarked
 from proxy.api.messages.conversation import Conversation, conversation_of
@@ -160,11 +161,9 @@ def is_native(route: ServedRoute) -> bool:
 
 
 def required_model(payload: Payload) -> str:
-    model = _decoded(payload.fields, "model")
-    if not isinstance(model, str) or not model.strip():
-        raise APIError("model_required", param="model")
-    messages = _decoded(payload.fields, "messages")
-    if not isinstance(messages, list) or not messages:
+    model = model_of(payload)
+    messages = bytes(payload.fields.get("messages", b""))
+    if not messages.startswith(b"[") or EMPTY_LIST.match(messages):
         raise APIError("messages_required", param="messages")
     return model
 
@@ -183,9 +182,6 @@ def read_request(
     """
     fields, dropped = request_fields.for_upstreams(payload.fields)
     asked = _asked(fields)
-    stream = asked.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise _invalid("stream", "a boolean")
     content = read_content(asked["messages"], asked.get("system"))
     tools_bytes = 0
     if tools := asked.get("tools"):
@@ -204,8 +200,8 @@ def read_request(
         request_id=request_id,
         fields=fields,
         model=model.model_id,
-        stream=bool(stream),
-        output_limit=None if is_counted_only else _output_limit(asked.get("max_tokens"), text_bytes, model),
+        stream=flag(fields, "stream"),
+        output_limit=None if is_counted_only else _output_limit(fields, text_bytes, model),
         prompt=size,
         content=content,
         conversation=conversation_of(fields, asked["messages"], payload.compacted)
@@ -235,15 +231,14 @@ def _as_chat(asked: dict[str, Any]) -> AsChat | APIError:
     return AsChat(request, left_out, frozenset(chat.get("stop", ())))
 
 
-def _output_limit(said: Any, text_bytes: int, model: ServedModel) -> int:
+def _output_limit(fields: Fields, text_bytes: int, model: ServedModel) -> int:
     """No higher than what the model can make behind its prompt: agents ask for the most that any model could, and
     engines refuse what would not fit into the context."""
-    if type(said) is float and said.is_integer():
-        said = int(said)
-    if type(said) is not int or not 1 <= said <= OUTPUT_LIMIT_MAX:
-        raise _invalid("max_tokens", f"there, and a whole number from 1 to {OUTPUT_LIMIT_MAX}")
+    asked = whole_number(fields, "max_tokens", OUTPUT_LIMIT_MAX)
+    if asked is None:
+        raise invalid("max_tokens", f"there, and a whole number from 1 to {OUTPUT_LIMIT_MAX}")
     room = model.longest_prompt_tokens - text_bytes // BYTES_PER_TOKEN_MIN
-    return min(said, model.max_output_tokens, max(room, OUTPUT_FLOOR_TOKENS))
+    return min(asked, model.max_output_tokens, max(room, OUTPUT_FLOOR_TOKENS))
 
 
 def _affinity(messages: list[Any], headers: Mapping[str, str]) -> bytes:
@@ -259,7 +254,3 @@ def _decoded(fields: Fields, name: str) -> Any:
         return decode_anything(fields.get(name, b"null"))
     except msgspec.MsgspecError:
         raise APIError("invalid_json", param=name) from None
-
-
-def _invalid(name: str, wanted: str) -> APIError:
-    return APIError("invalid_value", param=name, message=f'The "{name}" field must be {wanted}.')

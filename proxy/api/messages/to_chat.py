@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from proxy.api.fields import invalid
 from proxy.api.messages.content import Block, is_text
 from proxy.errors import APIError
 
@@ -51,11 +52,11 @@ def to_chat(asked: Fields) -> tuple[Fields, list[str]]:
 
 def _tools(tools: Any, left_out: list[str]) -> Fields:
     if not isinstance(tools, list):
-        raise _invalid("tools", "a list of tools")
+        raise invalid("tools", "a list of tools")
     functions = []
     for place, tool in enumerate(tools):
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
-            raise _invalid(f"tools[{place}]", "a tool with a name")
+            raise invalid(f"tools[{place}]", "a tool with a name")
         if tool.get("type") not in {None, "custom"}:  # of a schema that the model's maker has taught it
             left_out.append(f"tools[{place}]")
             continue
@@ -73,20 +74,20 @@ def _tool_choice(choice: Any, _left_out: list[str]) -> Fields:
     if kind == "tool" and isinstance(choice.get("name"), str):
         chosen: Any = {"type": "function", "function": {"name": choice["name"]}}
     elif (chosen := TOOL_CHOICES.get(kind or "")) is None:
-        raise _invalid("tool_choice", "auto, any, tool (with a name) or none, as an object with that type")
+        raise invalid("tool_choice", "auto, any, tool (with a name) or none, as an object with that type")
     single = {"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") is True else {}
     return {"tool_choice": chosen, **single}
 
 
 def _stop(sequences: Any, _left_out: list[str]) -> Fields:
     if not isinstance(sequences, list) or not all(isinstance(one, str) for one in sequences):
-        raise _invalid("stop_sequences", "a list of strings")
+        raise invalid("stop_sequences", "a list of strings")
     return {"stop": sequences} if sequences else {}
 
 
 def _output_config(config: Any, left_out: list[str]) -> Fields:
     if not isinstance(config, dict):
-        raise _invalid("output_config", "an object")
+        raise invalid("output_config", "an object")
     left_out += [f"output_config.{name}" for name in config if name != "format"]
     return {} if config.get("format") is None else _format(config["format"], "output_config.format")
 
@@ -101,7 +102,7 @@ def _format(said: Any, at: str) -> Fields:
         or said.get("type") != "json_schema"
         or not isinstance(said.get("schema"), dict)
     ):
-        raise _invalid(at, "a json_schema with its schema")
+        raise invalid(at, "a json_schema with its schema")
     schema = {"name": "answer", "schema": said["schema"], "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
@@ -179,7 +180,7 @@ def _add_result(turns: list[_Turn], block: Block, at: str) -> None:
     """Directly behind the calls, wherever it stands: chat's servers take it nowhere else."""
     call_id = block.get("tool_use_id")
     if not isinstance(call_id, str):
-        raise _invalid(f"{at}.tool_use_id", "the id of a call")
+        raise invalid(f"{at}.tool_use_id", "the id of a call")
     parts = _inner(block.get("content"), at)
     text = _joined(parts, "\n")
     if media := [part for part in parts if part["type"] != "text"]:
@@ -195,7 +196,7 @@ def _add_result(turns: list[_Turn], block: Block, at: str) -> None:
 def _call(block: Block, at: str) -> Fields:
     call_id, name = block.get("id"), block.get("name")
     if not isinstance(call_id, str) or not isinstance(name, str):
-        raise _invalid(at, "a call with an id and a name")
+        raise invalid(at, "a call with an id and a name")
     arguments = orjson.dumps(block.get("input") or {}).decode()
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
@@ -262,7 +263,7 @@ def _image_url(block: Block, at: str) -> str:
             return f"data:{media_type};base64,{data}"
         case {"type": "url", "url": str(url)}:
             return url
-    raise _invalid(f"{at}.source", "an image as base64 or as a URL")
+    raise invalid(f"{at}.source", "an image as base64 or as a URL")
 
 
 def _document(block: Block, at: str) -> list[Fields]:
@@ -284,8 +285,4 @@ def _document(block: Block, at: str) -> list[Fields]:
                 param=at,
                 message="The model does not read documents from a URL. Send the document itself.",
             )
-    raise _invalid(f"{at}.source", "a document as base64 or as text")
-
-
-def _invalid(param: str, wanted: str) -> APIError:
-    return APIError("invalid_value", param=param, message=f'The "{param}" field must be {wanted}.')
+    raise invalid(f"{at}.source", "a document as base64 or as text")
