@@ -114,9 +114,6 @@ class APIError(Exception):
 
 # Of OpenAI's endpoints, those that this service does not have, by the first part of their path.
 NOT_SERVED = {
-    "messages": "The Messages API is not served",
-    "images": "Images are not served",
-    "audio": "Audio is not served",
     "realtime": "The Realtime API is not served",
     "assistants": "The Assistants API is not served",
     "threads": "The Assistants API is not served",
