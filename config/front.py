@@ -17,6 +17,7 @@ from accounts.models import Tier
 from config import theme
 from proxy.catalogue import served as catalogue
 from proxy.catalogue import starter
+from proxy.catalogue.endpoints import CHAT
 from proxy.dashboard.docs.examples import CURL, NODE, PYTHON
 
 EXAMPLES = (PYTHON, NODE, CURL)
@@ -56,7 +57,8 @@ def _kept(request: HttpRequest) -> str:
 
 def _written(request: HttpRequest) -> str:
     models = list(catalogue.load(timezone.now()).values())
-    model_id = models[0].model_id if models else starter.MODEL_ID
+    chats = catalogue.at(models, CHAT)
+    model_id = chats[0].model_id if chats else starter.MODEL_ID
     context = {
         "examples": [each.written(base_url=settings.BASE_URL, model_id=model_id) for each in EXAMPLES],
         "models": models[:MODELS_SHOWN],

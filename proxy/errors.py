@@ -114,8 +114,6 @@ class APIError(Exception):
 
 # Of OpenAI's endpoints, those that this service does not have, by the first part of their path.
 NOT_SERVED = {
-    "images": "This kind of request for images is not served",
-    "audio": "This kind of request for audio is not served",
     "realtime": "The Realtime API is not served",
     "assistants": "The Assistants API is not served",
     "threads": "The Assistants API is not served",

@@ -27,6 +27,7 @@ from tests.live import ROOT, WebProcess, eventually, web_process
 pytestmark = pytest.mark.slow
 
 MODEL = "gemini-3.1-flash-lite-preview"
+OTHER_MODELS = ["hamiran-completion", "hamiran-embedding", "hamiran-moderation"]
 MICRO_PER_TOMAN = 10_000_000
 INPUT_MICRO, OUTPUT_MICRO = 300_000, 1_800_000  # a token, by the starter catalogue
 HELLO: list[Any] = [{"role": "user", "content": "Hello! What can you do for me?"}]
@@ -79,7 +80,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         made.manage("load_catalogue")  # leads to the sandbox upstream of this very process
         key = made.manage("issue_key", "--mobile", "09120000001")["key"]
         with made.sdk(key) as sdk:
-            eventually(lambda: [model.id for model in sdk.models.list()] == [MODEL])
+            eventually(lambda: [model.id for model in sdk.models.list()] == [MODEL, *OTHER_MODELS])
         yield made
 
 
@@ -326,6 +327,28 @@ def test_a_key_issued_beside_the_running_server_works_at_once_and_its_wallet_rep
         "usage_cost_micro": cost_micro,
     }
     assert installation.manage("check_ledger") == {"ok": True, "broken": [], "warnings": []}
+
+
+def test_a_newcomer_calls_what_is_beside_chat_too(installation: Installation) -> None:
+    issued = installation.manage("issue_key", "--mobile", "09351112255", "--credit-toman", "5000")
+    writer, embedder, moderator = OTHER_MODELS
+    texts = ["The cat sat down", "The cat sat up"]
+    with installation.sdk(issued["key"]) as sdk:
+        written = sdk.completions.create(model=writer, prompt="Hello!", max_tokens=40)
+        stream = sdk.completions.create(model=writer, prompt="Hello!", max_tokens=40, stream=True)
+        assert "".join(chunk.choices[0].text for chunk in stream) == written.choices[0].text
+        embedded = sdk.embeddings.create(model=embedder, input=texts)
+        assert [len(one.embedding) for one in embedded.data] == [256, 256]
+        moderated = sdk.moderations.create(input=["Hello!", "Some violence."])
+        assert [result.flagged for result in moderated.results] == [False, True]
+        assert moderated.model == moderator
+    assert written.usage is not None
+    costs = [2 * Decimal(str(written.usage.model_dump()["cost_toman"]))]
+    costs += [Decimal(str(embedded.usage.model_dump()["cost_toman"])), Decimal(5)]  # a request of 50 Rial
+    report = installation.manage("wallet_report", "--mobile", "09351112255")
+    assert (report["usage_records"], report["held_micro"]) == (4, 0)
+    assert report["usage_cost_micro"] == sum(costs) * 10_000_000
+    assert installation.manage("check_ledger")["ok"] is True
 
 
 def test_tools_make_the_round_trip_whole_and_streamed(installation: Installation) -> None:

@@ -1,22 +1,33 @@
 """GET /v1/models: what a key may use, in OpenAI's shape, or in Anthropic's for its clients."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
 from proxy.api import fields
+from proxy.api.messages import errors
 from proxy.catalogue import public_list
 from proxy.catalogue.served import ServedModel
+from proxy.errors import APIError
 from proxy.http.request import APIRequest
-from proxy.http.responses import Reply, json_response
+from proxy.http.responses import JSON, Reply, json_response
 from proxy.http.views import AsyncAPIView
 from proxy.metering.admission import find_model, on_sale
 
 PAGE, PAGE_MAX = 20, 1_000
 
 
-class Models(AsyncAPIView):
+class _OfModels(AsyncAPIView):
+    def error_reply(self, error: APIError) -> Reply:
+        request = cast(APIRequest, self.request)
+        if not _is_anthropics(request):
+            return super().error_reply(error)
+        body = errors.encoded(error, request_id=request.id_text)
+        return Reply(body, status=error.status, content_type=JSON, headers=errors.headers(error))
+
+
+class Models(_OfModels):
     """GET /v1/models: what the key may use."""
 
     async def get(self, request: APIRequest) -> Reply:
@@ -29,7 +40,7 @@ class Models(AsyncAPIView):
     head = get
 
 
-class Model(AsyncAPIView):
+class Model(_OfModels):
     """GET /v1/models/{id}; an id can contain slashes."""
 
     async def get(self, request: APIRequest, model_id: str) -> Reply:

@@ -8,7 +8,8 @@ from django.conf import settings
 
 from proxy import runtime
 from proxy.api import health
-from proxy.catalogue import starter
+from proxy.catalogue import served, starter
+from proxy.catalogue.endpoints import CHAT
 from proxy.errors import APIError
 from proxy.http.request import APIRequest
 from proxy.http.responses import JSON, Reply, json_response
@@ -26,8 +27,8 @@ class OpenAPI(OpenView):
     """GET /v1/openapi.json"""
 
     async def get(self, request: APIRequest) -> Reply:
-        models = runtime.current().catalogue.all()
-        content, etag = await asyncio.to_thread(_document, models[0].model_id if models else starter.MODEL_ID)
+        chats = served.at(runtime.current().catalogue.all(), CHAT)
+        content, etag = await asyncio.to_thread(_document, chats[0].model_id if chats else starter.MODEL_ID)
         headers = {"ETag": etag, "Cache-Control": "public, max-age=300"}
         if etag in request.header(b"if-none-match"):
             return Reply(status=304, headers=headers)

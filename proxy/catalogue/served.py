@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -131,6 +132,11 @@ def load(now: datetime) -> dict[str, ServedModel]:
                 logger.error("%s is not on sale: %s", model.model_id, error)  # noqa: TRY400 - likewise
     called = [model for model in served if model.endpoints]
     return {model.model_id: model for model in sorted(called, key=lambda model: model.model_id)}
+
+
+def at(served: Iterable[ServedModel], endpoint: str) -> list[ServedModel]:
+    """Those that are served at an endpoint."""
+    return [model for model in served if endpoint in model.endpoints]
 
 
 class CatalogueCache:

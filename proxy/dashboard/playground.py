@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from keys import lifecycle
 from proxy.catalogue import served as catalogue
+from proxy.catalogue.endpoints import CHAT
 from proxy.catalogue.price_list import price_list
 from proxy.dashboard.docs import examples
 from proxy.dashboard.keys.wording import no_new_keys_text
@@ -21,8 +22,8 @@ from proxy.dashboard.keys.wording import no_new_keys_text
 @login_required
 @never_cache
 def page(request: HttpRequest) -> HttpResponse:
-    served = catalogue.load(timezone.now()).values()
-    models = price_list(served, language=get_language())
+    chats = catalogue.at(catalogue.load(timezone.now()).values(), CHAT)
+    models = price_list(chats, language=get_language())
     # playground_code.js writes the bodies.
     shown = [each.written(base_url=settings.BASE_URL) for each in examples.EXAMPLES if each.body]
     return render(request, "proxy/playground.html", {"models": models, "examples": shown})

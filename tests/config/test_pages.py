@@ -1,5 +1,6 @@
 """The front page, the language switch and the error pages."""
 
+import html
 import json
 import re
 from typing import Any
@@ -207,6 +208,21 @@ def test_the_front_page_shows_what_is_on_sale_and_the_tiers(client: Client) -> N
     assert "Quick" in page
     assert "180,000 Toman" in page
     assert f"{tier.rpm} requests per minute" in page
+
+
+def test_the_first_call_of_the_front_page_is_of_a_model_that_chats(client: Client) -> None:
+    for model_id, protocol in (("0-embedding", "embeddings"), ("1-chat", "chat")):
+        offers.add_model(
+            model_id=model_id,
+            upstream_url="http://127.0.0.1:9/v1",
+            upstream_key="k",
+            price=PriceQuote(300_000, 1_800_000),
+            protocols=[protocol],
+        )
+    client.cookies["hamiran_language"] = "en"
+    page = html.unescape(client.get("/").content.decode())
+    assert '"model": "1-chat"' in page
+    assert '"model": "0-embedding"' not in page
 
 
 def test_the_front_page_stands_without_anything_on_sale(client: Client) -> None:

@@ -15,6 +15,7 @@ from keys.lifecycle import ListedKey
 from proxy.api.openapi import samples
 from proxy.catalogue import served as catalogue
 from proxy.catalogue import starter
+from proxy.catalogue.endpoints import CHAT
 from proxy.catalogue.price_list import PricedModel, price_list
 from proxy.catalogue.served import ServedModel
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
@@ -149,7 +150,8 @@ class Reference:
 def build(*, user_id: int | None, example: str | None, now: datetime, language: str | None) -> Reference:
     """The reference for whoever reads it (None: a stranger), opened at the example that was chosen before."""
     served = list(catalogue.load(now).values())
-    model_id, price = (served[0].model_id, served[0].price) if served else (starter.MODEL_ID, starter.PRICE)
+    chats = catalogue.at(served, CHAT)
+    model_id, price = (chats[0].model_id, chats[0].price) if chats else (starter.MODEL_ID, starter.PRICE)
     own_key = None if user_id is None else lifecycle.newest_working(user_id=user_id)
     key = f"hm-…{own_key.last_four}" if own_key else examples.KEY
     tiers = list(Tier.objects.all())

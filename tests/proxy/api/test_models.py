@@ -118,7 +118,19 @@ def test_a_page_may_be_empty(caller: Caller) -> None:
 def test_a_page_that_cannot_be_is_refused(caller: Caller, query: dict[str, str], param: str) -> None:
     refused = anthropics(caller, **query)
     assert refused.status_code == 400
-    assert refused.json()["error"]["param"] == param
+    told = refused.json()
+    assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error")
+    assert told["error"]["param"] == param
+    assert told["request_id"] == refused.headers["x-request-id"]
+
+
+def test_errors_have_the_shape_that_was_asked_for(caller: Caller) -> None:
+    unknown = anthropics(caller, "/models/no-such")
+    assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "not_found_error")
+    url, version = f"{caller.web.url}/v1/models", {"anthropic-version": "2023-06-01"}
+    assert httpx.get(url, headers=version).json()["error"]["type"] == "authentication_error"
+    with caller.http as http:
+        assert http.get("/models/no-such").json()["error"]["code"] == "model_not_found"
 
 
 def test_openais_list_is_whole_whatever_is_asked(caller: Caller) -> None:

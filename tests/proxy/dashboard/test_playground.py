@@ -42,10 +42,11 @@ def test_strangers_are_sent_to_sign_in(client: Client) -> None:
     assert response["Location"].startswith(reverse("accounts:sign_in"))
 
 
-def test_every_model_on_sale_can_be_picked_with_its_price(browser: Client) -> None:
+def test_every_model_that_chats_can_be_picked_with_its_price(browser: Client) -> None:
     starter.load()
     page = browser.get(PAGE).text
     assert f"<option>{starter.MODEL_ID}</option>" in page
+    assert "hamiran-embedding" not in page
     assert "input 30,000 Toman, output 180,000 Toman" in page
     assert f'data-session="{SESSION}"' in page
     assert f'data-base="{settings.BASE_URL}/v1"' in page

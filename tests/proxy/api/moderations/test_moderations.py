@@ -47,7 +47,7 @@ def test_a_moderation_is_billed_by_the_request(caller: Caller, upstream: FakeUps
     assert upstream.requests == [{"model": "up-model", "input": value}]
     record = caller.usage()
     assert (record.endpoint, record.prompt_tokens, record.completion_tokens) == ("moderations", 0, 0)
-    assert record.quantities == {"request": 1}
+    assert (record.quantities, record.billed_by) == ({"request": 1}, "counted")
     assert caller.balance() == (CREDIT - COST, 0)
 
 

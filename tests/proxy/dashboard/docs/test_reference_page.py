@@ -58,7 +58,7 @@ def close_up(text: str) -> str:
 
 @pytest.fixture(autouse=True)
 def catalogue() -> None:
-    """The starter model alone is on sale, whatever other tests have committed."""
+    """The starter models alone are on sale, whatever other tests have committed."""
     LanguageModel.objects.update(is_active=False)
     starter.load()
     LanguageModel.objects.filter(model_id=starter.MODEL_ID).update(is_active=True)
@@ -144,6 +144,13 @@ def test_the_examples_name_a_model_that_is_on_sale(english: Client) -> None:
     LanguageModel.objects.filter(model_id=starter.MODEL_ID).update(model_id="another/model")
     assert page(english).say('"model": "another/model"')
     assert starter.MODEL_ID not in english.get(reverse("proxy:reference")).text
+
+
+def test_the_examples_name_a_model_that_chats(english: Client) -> None:
+    LanguageModel.objects.filter(model_id="hamiran-embedding").update(model_id="a/embedding")
+    shown = page(english)
+    assert shown.say(f'"model": "{starter.MODEL_ID}"')
+    assert not shown.say('"model": "a/embedding"')
 
 
 def test_without_a_model_on_sale_it_says_so(english: Client) -> None:
