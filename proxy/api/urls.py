@@ -3,7 +3,9 @@
 from django.urls import path
 
 from proxy.api.audio.speech import Speech
+from proxy.api.audio.transcriptions import Transcriptions, Translations
 from proxy.api.chat_completions import view as chat_view
+from proxy.api.images.edits import ImageEdits
 from proxy.api.images.generations import ImageGenerations
 from proxy.api.models import Model, Models
 from proxy.api.service import Healthz, Metrics, OpenAPI, Readyz
@@ -11,6 +13,9 @@ from proxy.api.service import Healthz, Metrics, OpenAPI, Readyz
 urlpatterns = [
     path("v1/chat/completions", chat_view.ChatCompletions.as_view()),
     path("v1/audio/speech", Speech.as_view()),
+    path("v1/audio/transcriptions", Transcriptions.as_view()),
+    path("v1/audio/translations", Translations.as_view()),
+    path("v1/images/edits", ImageEdits.as_view()),
     path("v1/images/generations", ImageGenerations.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model_id>", Model.as_view()),
