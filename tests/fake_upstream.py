@@ -5,6 +5,8 @@ sequence an upstream could send can be sent, and the connection can be cut anywh
 """
 
 import asyncio
+import email
+import email.policy
 import json
 import threading
 from collections.abc import Awaitable, Callable
@@ -16,15 +18,20 @@ Script = Callable[[dict[str, Any], asyncio.StreamWriter], Awaitable[None]]
 
 
 class FakeUpstream:
-    """`url` ends in /v1; `requests` are the bodies that arrived; `hung_up` is set when one left during an answer."""
+    """`url` ends in /v1; `requests` are the bodies that arrived, forms as dictionaries, and `paths` where they went.
+
+    `hung_up` is set when one left during an answer. Without `reads_bodies` it answers before it has read one.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.hung_up = threading.Event()
         self.script: Script = answer_whole()
+        self.reads_bodies = True
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -36,8 +43,10 @@ class FakeUpstream:
         """As new: nothing was asked, and whole answers are given."""
         self.requests.clear()
         self.headers.clear()
+        self.paths.clear()
         self.hung_up.clear()
         self.script = answer_whole()
+        self.reads_bodies = True
 
     def close(self) -> None:
         async def finish() -> None:
@@ -60,10 +69,18 @@ class FakeUpstream:
                     name.lower(): value.strip()
                     for name, _colon, value in (line.partition(":") for line in head[1:])
                 }
+                if not self.reads_bodies:
+                    await self.script({}, writer)
+                    await writer.drain()
+                    while await reader.read(2**16):
+                        pass  # or its answer would be lost with the connection
+                    break
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                request = json.loads(body)
+                is_form = headers.get("content-type", "").startswith("multipart/")
+                request = form_of(body, headers) if is_form else json.loads(body)
                 self.requests.append(request)
                 self.headers.append(headers)
+                self.paths.append(head[0].split(" ")[1])
                 await self.script(request, writer)
                 await writer.drain()
         except asyncio.IncompleteReadError:
@@ -74,6 +91,18 @@ class FakeUpstream:
             pass  # the server closes; asyncio's own callback would report it as a fault
         finally:
             writer.close()
+
+
+def form_of(body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+    """A body of multipart/form-data: texts by name, and of files their name, type and bytes."""
+    head = f"Content-Type: {headers['content-type']}\r\n\r\n".encode()
+    found: dict[str, Any] = {}
+    for part in email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts():
+        name, filename = (part.get_param(one, header="content-disposition") for one in ("name", "filename"))
+        content: Any = part.get_payload(decode=True)
+        value = (filename, part.get_content_type(), content) if filename else content.decode()
+        found[str(name)] = [found[str(name)], value] if name in found else value
+    return found
 
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21}

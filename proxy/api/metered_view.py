@@ -30,6 +30,7 @@ class MeteredView(AsyncAPIView):
     parser_classes = (JSONObjectParser,)
     throttle_classes = (throttling.KeyThrottle,)
     prompt_estimate = 0
+    answer_type = JSON  # of whole answers
 
     def required_model(self, payload: Payload) -> str:
         """The id of the model that a body asks for. Raises APIError for what no model could answer."""
@@ -51,7 +52,7 @@ class MeteredView(AsyncAPIView):
         if now.upstreams.is_full():
             raise busy()
         try:
-            priced = await self._read(request, key)
+            priced = await self.read(request, key)
             self.prompt_estimate = priced.request.prompt_estimate
             prefixes = known_prefixes.look_up(now, priced.request, priced.model, user_id=key.user_id)
             await self.check_throttles(request)
@@ -73,9 +74,9 @@ class MeteredView(AsyncAPIView):
         if not isinstance(answer, PaidAnswer):
             return EventStream(answer, self.stream_headers(priced.request, answer))
         cost = f"{answer.cost_toman:.7f}".rstrip("0").rstrip(".")
-        return Reply(answer.body, content_type=JSON, headers={COST_HEADER: cost})
+        return Reply(answer.body, content_type=self.answer_type, headers={COST_HEADER: cost})
 
-    async def _read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
+    async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         now, body = runtime.current(), await self.read_body(request)
         async with now.intake.turn(len(body)):
             return self.priced(self.parse(body), key=key)

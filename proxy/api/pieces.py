@@ -8,16 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import msgspec
+
 from proxy.api.chat_completions.conversation import bound
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import TOKENS_MAX, Units, Usage
+from proxy.catalogue.request_fields import is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.catalogue.tokens import PromptSize
+from proxy.http.forms import Form
 from proxy.http.parsing import Fields
 from proxy.metering import purchase
 from proxy.metering.bill import Bill
 from proxy.metering.reported_usage import Report, report_of
 from proxy.upstreams.protocols import UpstreamProtocol
+from proxy.wire.form import FormBody, FormFile
 
 # What an answer's usage says beside its cost where upstream reports none: strict clients want these fields.
 NO_USAGE = {
@@ -53,7 +58,6 @@ class PiecesRequest:
     output_limit: ClassVar = None
     conversation: ClassVar = None
 
-    fields: Fields
     model: str
     stream: bool
     units: Units
@@ -89,11 +93,6 @@ class PiecesRequest:
     def left_out(self, route: ServedRoute) -> Sequence[str]:
         return ()
 
-    def fields_for(self, route: ServedRoute) -> dict[str, Any]:
-        """What is sent to a route's upstream, with its name of the model."""
-        own = {name: self.fields[name] for name in self.own_fields if name in self.fields}
-        return {**own, **route.quirks.sent_on(self.fields), "model": route.upstream_model}
-
     def is_reported_by(self, route: ServedRoute) -> bool:
         return True
 
@@ -101,10 +100,56 @@ class PiecesRequest:
         return exceeded(Expected(model, self.prompt, output_limit, self.answers), usage)
 
 
-def usage_with_cost(said: dict[str, Any], bill: Bill) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class JSONPiecesRequest(PiecesRequest):
+    """One whose body is a JSON object, of these fields."""
+
+    fields: Fields
+
+    def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
+        own = {name: self.fields[name] for name in self.own_fields if name in self.fields}
+        body: dict[str, Any] = {**own, **route.quirks.sent_on(self.fields), "model": route.upstream_model}
+        return msgspec.json.encode({**body, **self.as_billed})
+
+    @property
+    def as_billed(self) -> Mapping[str, str]:
+        """The fields by which it is billed, as they were read."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class FormPiecesRequest(PiecesRequest):
+    """One whose body is a form, with files."""
+
+    form: Form
+
+    def body_for(self, route: ServedRoute, *, output_limit: int) -> FormBody:
+        ours = {"model": route.upstream_model, **self.as_billed}
+        theirs = [
+            (name, value)
+            for name, value in self.form.fields
+            if name not in ours and self._is_sent(name, route)
+        ]
+        files = [
+            FormFile(name, file.name or "file", file.content_type or "", file, file.size or 0)
+            for name, file in self.form.files
+        ]
+        return FormBody([*ours.items(), *theirs], files)
+
+    @property
+    def as_billed(self) -> Mapping[str, str]:
+        """The fields by which it is billed, as they were read."""
+        return {}
+
+    def _is_sent(self, name: str, route: ServedRoute) -> bool:
+        name = name.partition("[")[0]  # of a list, or of an object's members
+        return name in self.own_fields or not (is_disguised(name) or name in route.quirks.strip_fields)
+
+
+def usage_with_cost(said: Mapping[str, Any], bill: Bill) -> dict[str, Any]:
     """An answer's usage as upstream reported it, without what it costs the operator and with what was debited."""
     cost = {"cost_toman": bill.cost_toman, "cost_details": bill.cost_details()}
-    return {**purchase.without(said), **cost}
+    return {**purchase.without(dict(said)), **cost}
 
 
 def renamed(answer: dict[str, Any], model: str) -> dict[str, Any]:

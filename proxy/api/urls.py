@@ -3,9 +3,11 @@
 from django.urls import path
 
 from proxy.api.audio.speech import Speech
+from proxy.api.audio.transcriptions import Transcriptions, Translations
 from proxy.api.chat_completions import view as chat_view
 from proxy.api.completions.view import Completions
 from proxy.api.embeddings.view import Embeddings
+from proxy.api.images.edits import ImageEdits
 from proxy.api.images.generations import ImageGenerations
 from proxy.api.messages.count_tokens import CountTokens
 from proxy.api.messages.view import Messages
@@ -23,6 +25,9 @@ urlpatterns = [
     path("v1/embeddings", Embeddings.as_view()),
     path("v1/moderations", Moderations.as_view()),
     path("v1/audio/speech", Speech.as_view()),
+    path("v1/audio/transcriptions", Transcriptions.as_view()),
+    path("v1/audio/translations", Translations.as_view()),
+    path("v1/images/edits", ImageEdits.as_view()),
     path("v1/images/generations", ImageGenerations.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model_id>", Model.as_view()),

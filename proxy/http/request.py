@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, ClassVar, TypeVar, cast
+from typing import IO, Any, ClassVar, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import uuid_utils.compat as uuid
@@ -80,6 +80,21 @@ class APIRequest:
         exchange, maximum = self.exchange, settings.BODY_MAX_BYTES
         if not exchange.more_body and len(exchange.body) <= min(SMALL_BODY_BYTES, maximum):
             return await exchange.read()  # most have come with their head
+        body = bytearray()
+        await self._read(body.extend, maximum, may_read)
+        return bytes(body)
+
+    async def spool_body(
+        self, file: IO[bytes], may_read: "Callable[[int], Awaitable[None]]", *, max_bytes: int
+    ) -> int:
+        """Writes the body into a file, under the same caps and another length; returns how long it was."""
+        if self.header(b"content-encoding").lower() not in {"", "identity"}:
+            raise APIError("unsupported_encoding")
+        return await self._read(file.write, max_bytes, may_read)
+
+    async def _read(
+        self, keep: Callable[[bytes], object], maximum: int, may_read: "Callable[[int], Awaitable[None]]"
+    ) -> int:
         length = self.header(b"content-length")
         announced = int(length) if length.isdecimal() else 0
         if announced > maximum:
@@ -87,7 +102,7 @@ class APIRequest:
         if announced > SMALL_BODY_BYTES:
             await may_read(announced)
         try:
-            return await self._read(maximum, may_read, allowed=max(announced, SMALL_BODY_BYTES))
+            return await self._read_parts(keep, maximum, may_read, allowed=max(announced, SMALL_BODY_BYTES))
         except TimeoutError:
             raise APIError("request_timeout", headers={"Connection": "close"}) from None
 
@@ -127,10 +142,15 @@ class APIRequest:
             # Its exception holds this frame: together they would wait for the garbage collector.
             del working
 
-    async def _read(
-        self, maximum: int, may_read: "Callable[[int], Awaitable[None]]", *, allowed: int
-    ) -> bytes:
-        exchange, body = self.exchange, bytearray()
+    async def _read_parts(
+        self,
+        keep: Callable[[bytes], object],
+        maximum: int,
+        may_read: "Callable[[int], Awaitable[None]]",
+        *,
+        allowed: int,
+    ) -> int:
+        exchange, length = self.exchange, 0
         loop = asyncio.get_running_loop()
         idle_seconds = settings.BODY_IDLE_TIMEOUT_SECONDS
         end = loop.time() + settings.BODY_TOTAL_TIMEOUT_SECONDS
@@ -139,22 +159,23 @@ class APIRequest:
                 while True:
                     patience.reschedule(min(loop.time() + idle_seconds, end))
                     part = await exchange.read()
-                    body += part
+                    keep(part)
+                    length += len(part)
                     APIRequest.buffered_bytes += len(part)
-                    if len(body) > maximum:
+                    if length > maximum:
                         raise APIError("request_too_large")
                     if APIRequest.buffered_bytes > settings.BODIES_MAX_BYTES:
                         raise APIError(
                             "service_unavailable", headers={"Retry-After": "5", "Connection": "close"}
                         )
                     if not exchange.more_body and not exchange.body:
-                        return bytes(body)
-                    if len(body) > allowed:
+                        return length
+                    if length > allowed:
                         more = min(allowed, maximum - allowed)
                         allowed += more
                         await may_read(more)
         finally:
-            APIRequest.buffered_bytes -= len(body)
+            APIRequest.buffered_bytes -= length
 
 
 def _leave(working: "asyncio.Task[Any]", on_left: Callable[[], None]) -> None:

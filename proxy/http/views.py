@@ -65,9 +65,9 @@ class AsyncAPIView(APIView):
 
     async def read_body(self, request: APIRequest) -> bytes:
         """The body, under its caps; a large one is counted before it is read. Raises APIError."""
-        return await request.read_body(partial(self._may_read, request))
+        return await request.read_body(partial(self.may_read, request))
 
-    async def _may_read(self, request: APIRequest, more_bytes: int) -> None:
+    async def may_read(self, request: APIRequest, more_bytes: int) -> None:
         key = request.key
         throttling.take_bytes(key, more_bytes)
         if request.is_counted:

@@ -15,6 +15,7 @@ from proxy.metering.bill import Bill
 from proxy.metering.reported_usage import Report
 from proxy.upstreams.errors import status_of
 from proxy.upstreams.protocols import UpstreamProtocol
+from proxy.wire.form import FormBody
 
 
 class BadAnswer(Exception):
@@ -207,7 +208,7 @@ class MeteredRequest(Protocol):
     def left_out(self, route: ServedRoute) -> Sequence[str]:
         """What of the request a route's upstream is not sent, for the client to read."""
 
-    def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
+    def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes | FormBody:
         """The body for a route's upstream, with the cap that is held in the names that it obeys."""
 
     def is_reported_by(self, route: ServedRoute) -> bool:

@@ -23,6 +23,7 @@ from proxy.upstreams import redaction
 from proxy.upstreams.errors import CODE, Fault, error_in, fault_of, retry_after_seconds
 from proxy.upstreams.protocols import UpstreamProtocol
 from proxy.wire.client import Client, NotReached, Target, target
+from proxy.wire.form import FormBody
 from proxy.wire.response import Response
 
 logger = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class Upstreams:
         self,
         route: ServedRoute,
         protocol: UpstreamProtocol,
-        body: bytes,
+        body: bytes | FormBody,
         *,
         stream: bool,
         deadline: float,
@@ -170,7 +171,7 @@ class Upstreams:
         self,
         route: ServedRoute,
         protocol: UpstreamProtocol,
-        body: bytes,
+        body: bytes | FormBody,
         headers_by: float,
         headers: Mapping[str, str],
     ) -> Response:
@@ -201,7 +202,7 @@ def _target(
     ours = {
         "User-Agent": "hamiran",
         "Authorization": f"Bearer {api_key}",
-        "Content-Type": "application/json",
+        "Content-Type": protocol.content_type,
     }
     return target(base_url + protocol.path, dict(protocol.headers) | dict(headers) | key | ours)
 

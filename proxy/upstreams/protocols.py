@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from proxy.wire.form import FORM
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamProtocol:
@@ -14,6 +16,7 @@ class UpstreamProtocol:
     path: str
     key_header: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 CHAT = UpstreamProtocol("chat", "/chat/completions")
@@ -25,7 +28,7 @@ COMPLETIONS = UpstreamProtocol("completions", "/completions")
 EMBEDDINGS = UpstreamProtocol("embeddings", "/embeddings")
 MODERATIONS = UpstreamProtocol("moderations", "/moderations")
 IMAGES = UpstreamProtocol("images", "/images/generations")
-IMAGE_EDITS = UpstreamProtocol("images", "/images/edits")
+IMAGE_EDITS = UpstreamProtocol("images", "/images/edits", content_type=FORM)
 SPEECH = UpstreamProtocol("speech", "/audio/speech")
-TRANSCRIPTIONS = UpstreamProtocol("transcriptions", "/audio/transcriptions")
-TRANSLATIONS = UpstreamProtocol("transcriptions", "/audio/translations")
+TRANSCRIPTIONS = UpstreamProtocol("transcriptions", "/audio/transcriptions", content_type=FORM)
+TRANSLATIONS = UpstreamProtocol("transcriptions", "/audio/translations", content_type=FORM)

@@ -14,6 +14,7 @@ import aiohappyeyeballs
 
 from proxy.wire.addresses import Addresses, Resolve
 from proxy.wire.connection import Connection, Origin
+from proxy.wire.form import FormBody
 from proxy.wire.response import Response
 
 KEEP_SECONDS = 30.0
@@ -75,7 +76,7 @@ class Client:
         self._tidying: asyncio.TimerHandle | None = None
         self._all_over: asyncio.Event | None = None
 
-    async def post(self, where: Target, body: bytes, *, by: float) -> Response:
+    async def post(self, where: Target, body: bytes | FormBody, *, by: float) -> Response:
         """Waits for the answer's head until `by`, the event loop's time.
 
         Raises OSError: NotReached, TimeoutError, NotAnswered, BrokenOff, Unreadable, or what the system says.

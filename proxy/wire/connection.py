@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, cast
 import httptools
 
 from proxy.deadline import Deadline
+from proxy.wire.form import FormBody
 from proxy.wire.response import BrokenOff, NotAnswered, Response, Unreadable
 
 # A head; and all that may come without a byte of body: interim answers, chunk lines, trailers. The parser has no limit.
@@ -60,6 +61,9 @@ class Connection(asyncio.Protocol):
         self._readable = select.poll()
         self._has_served = self._has_bytes = self._is_paused = False
         self._answered: asyncio.Future[Response] | None = None  # who asked; None while idle
+        self._is_full = False
+        self._drained: asyncio.Future[None] | None = None
+        self._sending: asyncio.Task[None] | None = None  # a body in pieces that is not all out
         self._start()
 
     def _start(self) -> None:
@@ -72,7 +76,7 @@ class Connection(asyncio.Protocol):
 
     # --- for the client -------------------------------------------------------------------------------------------
 
-    async def ask(self, head: bytes, body: bytes, *, by: float) -> Response:
+    async def ask(self, head: bytes, body: bytes | FormBody, *, by: float) -> Response:
         """Sends a request and waits for its answer's head. Raises OSError; TimeoutError when `by` has come."""
         if self._transport.is_closing():
             raise NotAnswered(was_kept=self._has_served)
@@ -81,7 +85,11 @@ class Connection(asyncio.Protocol):
         answered: asyncio.Future[Response] = self._loop.create_future()
         self._answered = answered
         self._deadline.start(by)
-        self._transport.writelines((head, body))
+        if isinstance(body, bytes):
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head)
+            self._sending = self._loop.create_task(self._send(body))
         try:
             return await answered
         except BaseException:
@@ -90,6 +98,25 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             del answered  # it holds its error, whose trace holds this frame
+
+    async def _send(self, body: FormBody) -> None:
+        """As fast as it is taken. Where an answer has come before, or nobody waits for one, the rest is not sent."""
+        try:
+            for piece in body.pieces():
+                if self._is_full and not self._transport.is_closing():
+                    self._drained = self._loop.create_future()
+                    await self._drained
+                if not self._is_awaited or self._transport.is_closing():
+                    return
+                self._transport.write(piece)
+            self._sending = None
+        except Exception as error:
+            if self._is_awaited:
+                self._fail(error if isinstance(error, OSError) else OSError(repr(error)))
+
+    @property
+    def _is_awaited(self) -> bool:
+        return self._answered is not None and not self._answered.done()
 
     def is_usable(self) -> bool:
         """Whether nothing has come while it was idle: neither its end nor bytes that answer nothing."""
@@ -119,6 +146,14 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own are no subclasses
         self._owner.hold(self)
         self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         answered = self._answered
@@ -156,6 +191,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
         self._deadline.close()
+        self.resume_writing()  # whoever sends has to see that it is over
         self._owner.forget(self)
         del self._parser  # it knows this object's methods
 
@@ -237,7 +273,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, response: Response, *, may_stay: bool) -> None:
         self._answered = self._response = None
-        if may_stay and not (self._transport.is_closing() or self._transport.get_write_buffer_size()):
+        is_sent = self._sending is None and not self._transport.get_write_buffer_size()
+        if may_stay and is_sent and not self._transport.is_closing():
             self._has_served = True
             self.idle_since = self._loop.time()
             self.resume_reading()

@@ -11,7 +11,7 @@ from proxy.api import fields as body_fields
 from proxy.api.audio.sound import SoundStream
 from proxy.api.media_events import MediaEvents
 from proxy.api.metered_view import MeteredView
-from proxy.api.pieces import PiecesRequest
+from proxy.api.pieces import JSONPiecesRequest
 from proxy.catalogue.prices.pricing import Units
 from proxy.catalogue.request_fields import is_disguised
 from proxy.catalogue.served import ServedRoute
@@ -39,7 +39,7 @@ _read_text = msgspec.json.Decoder(str).decode
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechRequest(PiecesRequest):
+class SpeechRequest(JSONPiecesRequest):
     """Billed by the characters of its text. `in_events`: the sound comes in events, the last of which has usage."""
 
     endpoint: ClassVar = "speech"
@@ -49,9 +49,6 @@ class SpeechRequest(PiecesRequest):
 
     in_events: bool
     sound_type: str  # by the format that was asked for
-
-    def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
-        return msgspec.json.encode(self.fields_for(route))
 
     def read_whole(self, body: bytes, route: ServedRoute) -> WholeAnswer:
         raise NotImplementedError

@@ -17,6 +17,9 @@ from wallet import integrity
 
 CHARACTER = 700  # micro-Rial
 BY_CHARACTER, SPEECH_BY_TOKEN, SPEECH_BY_BOTH, DRAINED_SPEECH = "tts", "tts-tokens", "tts-both", "tts-drained"
+BY_SECOND, SOUND_BY_TOKEN = "hear", "hear-tokens"
+SECOND = 30  # Rial
+INPUT_AUDIO = 5_000
 BY_IMAGE, BY_KIND, IMAGE_BY_TOKEN = "draw", "draw-kinds", "draw-tokens"
 IMAGE = 400  # Rial
 KINDS = [
@@ -35,6 +38,7 @@ def media_web(
 ) -> Iterator[WebProcess]:
     speech: dict[str, Any] = {"endpoints": ["speech"], "protocols": ["speech"]}
     images: dict[str, Any] = {"endpoints": ["images"], "protocols": ["images"]}
+    hearing: dict[str, Any] = {"endpoints": ["transcriptions"], "protocols": ["transcriptions"]}
     character = {"components": {"character": CHARACTER}}
     audio_tokens = {"components": {"output_audio": OUTPUT_AUDIO}}
     both = {"components": {"output_audio": OUTPUT_AUDIO, "character": CHARACTER}}
@@ -45,6 +49,13 @@ def media_web(
         )
         add_model(SPEECH_BY_TOKEN, upstream.url, prices=BY_TOKENS, further=audio_tokens, **speech)
         add_model(SPEECH_BY_BOTH, upstream.url, prices=BY_TOKENS, further=both, **speech)
+        add_model(
+            BY_SECOND, upstream.url, prices=FREE, further={"components": {"audio_second": SECOND}}, **hearing
+        )
+        add_model(
+            SOUND_BY_TOKEN, upstream.url, prices=BY_TOKENS, media_part_tokens=2_000,
+            further={"components": {"input_audio": INPUT_AUDIO}}, **hearing,
+        )  # fmt: skip
         add_model(BY_IMAGE, upstream.url, prices=FREE, further={"components": {"image": IMAGE}}, **images)
         add_model(BY_KIND, upstream.url, prices=FREE, further={"images": KINDS}, **images)
         add_model(
@@ -55,7 +66,15 @@ def media_web(
     with django_db_blocker.unblock(), web_process(env=limits) as process:
         yield process
         take_off_sale(
-            BY_CHARACTER, DRAINED_SPEECH, SPEECH_BY_TOKEN, SPEECH_BY_BOTH, BY_IMAGE, BY_KIND, IMAGE_BY_TOKEN
+            BY_SECOND,
+            SOUND_BY_TOKEN,
+            BY_CHARACTER,
+            DRAINED_SPEECH,
+            SPEECH_BY_TOKEN,
+            SPEECH_BY_BOTH,
+            BY_IMAGE,
+            BY_KIND,
+            IMAGE_BY_TOKEN,
         )
 
 

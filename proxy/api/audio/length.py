@@ -1,0 +1,60 @@
+"""How long a sound is that a client has sent, measured by a program of its own (proxy/api/audio/measure.py)."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO
+
+from proxy.errors import APIError, busy
+
+PROGRAM = Path(__file__).with_name("measure.py")
+WAIT_SECONDS = 30.0
+AT_ONCE = 2
+FORMATS = "flac, mp3, mp4, m4a, ogg, wav and webm, and AAC"
+# What the program needs to find Python and its modules; nothing of the operator's secrets.
+KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
+
+_running: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+
+
+async def measure(file: IO[bytes], *, param: str) -> int:
+    """Whole seconds, rounded up. Raises APIError invalid_value for what cannot be measured, service_unavailable."""
+    file.seek(0)
+    async with _turn():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", str(PROGRAM),
+            stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env={name: os.environ[name] for name in KEPT if name in os.environ},
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                said, _errors = await process.communicate()
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
+    if process.returncode == 0 and said.strip().isdigit():
+        return int(said)
+    raise APIError(
+        "invalid_value",
+        param=param,
+        message=f"No sound could be measured in this file, so it cannot be billed. These formats can be: {FORMATS}.",
+    )
+
+
+@asynccontextmanager
+async def _turn() -> AsyncIterator[None]:
+    """A few at a time, so that sound does not take the processors from everything else."""
+    turns = _running.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await turns.acquire()
+    except TimeoutError:
+        raise busy() from None
+    try:
+        yield
+    finally:
+        turns.release()
