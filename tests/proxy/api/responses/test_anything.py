@@ -15,6 +15,7 @@ from proxy.api.responses.request import read_request, required_model
 from proxy.errors import APIError
 from proxy.http.parsing import read_payload
 from proxy.metering.endpoint import BadAnswer
+from proxy.upstreams import sse
 from tests.proxy.api.responses.reading import BILL, CHAT, NATIVE, read
 from tests.proxy.api.responses.upstream import MESSAGE, WHOLE, chat_stream, event, response
 
@@ -98,7 +99,7 @@ def test_a_stream_of_anything_is_relayed_or_fails(told: list[tuple[str, dict[str
         answer.end()
     ended = answer.failed(APIError("upstream_error")) if answer.failure else answer.tail(BILL)
     for written in ended.split(b"\n\n")[:-1]:
-        json.loads(written.split(b"data: ")[1])
+        json.loads(sse.data(written) or b"")
 
 
 @given(st.dictionaries(NAMES, JSON, max_size=6))
