@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
+from proxy.api.chat_completions import plain_chunks
 from proxy.api.chat_completions.answer_stream import AnswerStream
 from proxy.api.chat_completions.answers import ChatAnswer, choices_of, encode
 from proxy.api.chat_pieces import Arguments, Call, Finish, Piece, Reasoning, Refusal, Text, of_message, pieces
@@ -137,10 +139,11 @@ class ChatAsMessages(AnswerStream):
         repairs: bool = False,
         output_bound: int = 0,
     ) -> None:
-        super().__init__(include_usage=False, model=model, repairs=repairs, output_bound=output_bound)
+        super().__init__(include_usage=False, repairs=repairs, output_bound=output_bound)
         self._asked = model
         self._stops = stops
         self._request_id = request_id
+        self._made: list[bytes] = []  # events to relay
         self._has_started = False
         self._index = -1
         self._block = ""  # the type of the one that is open
@@ -152,32 +155,56 @@ class ChatAsMessages(AnswerStream):
         self._stopped_by: str | None = None
 
     def feed(self, chunk: bytes) -> bytes:
-        return self._told(super().feed(chunk))
+        super().feed(chunk)
+        return self._taken()
 
     def allow(self, output: int | None) -> bytes:
-        return self._told(super().allow(output))
+        super().allow(output)
+        return self._taken()
 
     def end(self) -> bytes:
-        return self._told(super().end())
+        super().end()
+        return self._taken()
 
     def alive(self) -> bytes:
         return events.PING
 
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
-        last = self._told(super().tail(bill))
-        if not self._has_started:
-            last = self._start() + last
-        last += b"".join(self._finish_blocks())
+        self._tell(pieces(super().tail(bill)))
+        self._made += self._finish_blocks()
         reason = stop_reason(self._finish, calls=bool(self._called), stopped_by=self._stopped_by)
         delta = {
             "stop_reason": reason,
             "stop_sequence": self._stopped_by if reason == "stop_sequence" else None,
         }
-        last += events.event({"type": "message_delta", "delta": delta, "usage": usage.for_customers(bill)})
-        return last + (events.MESSAGE_STOP if refused is None else self.failed(refused))
+        last = events.event({"type": "message_delta", "delta": delta, "usage": usage.for_customers(bill)})
+        return self._taken() + last + (events.MESSAGE_STOP if refused is None else self.failed(refused))
 
     def failed(self, error: APIError) -> bytes:
         return errors.event(error, request_id=self._request_id)
+
+    # --- what is read of the chat ------------------------------------------------------------------------------
+
+    def _plain(self, event: bytes, data: bytes) -> bytes | None:
+        try:
+            choice = plain_chunks.decode(data).choices[0]
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        delta = choice.delta
+        said = delta.texts()
+        if said and not self._has_room(said):
+            return b""
+        self._begun.add(choice.index)
+        if reasoning := delta.reasoning_content or delta.reasoning:
+            self._tell((Reasoning(reasoning),))
+        self._tell((Text(delta.content),) if delta.content else ())
+        return b""
+
+    def _chunk(self, event: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
+        relayed = super()._chunk(event, data, chunk)
+        if self.begun:
+            self._tell(pieces(relayed))
+        return b""
 
     def _read_choices(self, choices: list[dict[str, Any]]) -> bool:
         for choice in choices:
@@ -186,17 +213,16 @@ class ChatAsMessages(AnswerStream):
 
     # --- events ------------------------------------------------------------------------------------------------
 
-    def _told(self, relayed: bytes) -> bytes:
-        if not relayed or not self.begun:
-            return b""
-        made = [] if self._has_started else [self._start()]
-        for piece in pieces(relayed):
-            made += self._events(piece)
+    def _taken(self) -> bytes:
+        made, self._made = self._made, []
         return b"".join(made)
 
-    def _start(self) -> bytes:
-        self._has_started = True
-        return events.message_start(self._asked)
+    def _tell(self, said: Iterable[Piece]) -> None:
+        if not self._has_started:
+            self._has_started = True
+            self._made.append(events.message_start(self._asked))
+        for piece in said:
+            self._made += self._events(piece)
 
     def _events(self, piece: Piece) -> Iterator[bytes]:
         match piece:
@@ -208,7 +234,7 @@ class ChatAsMessages(AnswerStream):
                 yield from self._call(piece)
             case Arguments(index, text):
                 if index == self._open_call:
-                    yield self._arguments(text)
+                    yield events.input_delta(self._index, text)
                 elif index in self._held_calls:
                     self._held_calls[index].arguments.append(text)
             case Finish(reason):
@@ -220,13 +246,13 @@ class ChatAsMessages(AnswerStream):
             self._held_texts.append(piece)
             return
         if isinstance(piece, Text):
-            block, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": piece.text}
+            if self._block != "text":
+                yield from self._open({"type": "text", "text": ""})
+            yield events.text_delta(self._index, piece.text)
         else:
-            block = {"type": "thinking", "thinking": "", "signature": ""}
-            delta = {"type": "thinking_delta", "thinking": piece.text}
-        if self._block != block["type"]:
-            yield from self._open(block)
-        yield events.block_delta(self._index, delta)
+            if self._block != "thinking":
+                yield from self._open({"type": "thinking", "thinking": "", "signature": ""})
+            yield events.thinking_delta(self._index, piece.text)
 
     def _call(self, call: Call) -> Iterator[bytes]:
         if call.index in self._called:
@@ -240,9 +266,6 @@ class ChatAsMessages(AnswerStream):
 
     def _open_tool(self, name: str) -> Iterator[bytes]:
         yield from self._open({"type": "tool_use", "id": events.new_id("toolu"), "name": name, "input": {}})
-
-    def _arguments(self, text: str) -> bytes:
-        return events.block_delta(self._index, {"type": "input_json_delta", "partial_json": text})
 
     def _open(self, block: dict[str, Any]) -> Iterator[bytes]:
         yield from self._close()
@@ -262,7 +285,7 @@ class ChatAsMessages(AnswerStream):
         for call in calls.values():
             yield from self._open_tool(call.name)
             if call.arguments:
-                yield self._arguments("".join(call.arguments))
+                yield events.input_delta(self._index, "".join(call.arguments))
         texts, self._held_texts = self._held_texts, []
         for piece in texts:
             yield from self._say(piece)

@@ -93,15 +93,15 @@ def _reduce_tools(fields: Fields, left_out: list[str]) -> None:
     kept = [raw for raw, tool in tools if _is_clients(tool)]
     if len(kept) == len(tools):
         return
-    gone = [(place, tool) for place, (_raw, tool) in enumerate(tools) if tool and not _is_clients(tool)]
-    left_out += [f"tools[{place}] ({tool.type})" for place, tool in gone]
-    if any(str(tool.type).startswith(TOOL_SEARCH) for _place, tool in gone):
+    gone = [tool for _raw, tool in tools if tool and not _is_clients(tool)]
+    left_out += [f"tools.{tool.type}" for tool in gone]
+    if any(str(tool.type).startswith(TOOL_SEARCH) for tool in gone):
         kept = [_without_member(raw, "defer_loading") for raw in kept]
     if kept:
         fields["tools"] = msgspec.Raw(msgspec.json.encode(kept))
     else:
         del fields["tools"]
-    names = {tool.name for _place, tool in gone}
+    names = {tool.name for tool in gone}
     if "tool_choice" in fields and (not kept or _named(fields["tool_choice"]) in names):
         del fields["tool_choice"]
         left_out.append("tool_choice")
@@ -124,7 +124,7 @@ def _reduce_context_management(fields: Fields, left_out: list[str]) -> None:
     if len(kept) < len(edits):
         members["edits"] = msgspec.Raw(msgspec.json.encode(kept))
         fields["context_management"] = msgspec.Raw(msgspec.json.encode(members))
-        left_out.append(f"context_management.edits ({SUMMARY})")
+        left_out.append(f"context_management.edits.{SUMMARY}")
 
 
 def _kind(raw: msgspec.Raw) -> str:

@@ -58,7 +58,7 @@ def _tools(tools: Any, left_out: list[str]) -> Fields:
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
             raise invalid(f"tools[{place}]", "a tool with a name")
         if tool.get("type") not in {None, "custom"}:  # of a schema that the model's maker has taught it
-            left_out.append(f"tools[{place}]")
+            left_out.append(f"tools.{tool['type']}")
             continue
         function = {"name": tool["name"], "parameters": tool.get("input_schema") or {"type": "object"}}
         if tool.get("description"):
@@ -171,7 +171,7 @@ def _add(turns: list[_Turn], block: Block, at: str, left_out: list[str]) -> None
             pass  # nobody else can read it
         case _, kind:
             if (parts := _parts(block, at)) is None:
-                left_out.append(f"{at} ({kind})")
+                left_out.append(f"messages.{kind}")
             else:
                 turn.parts += parts
 
