@@ -47,4 +47,6 @@ class FormView(MeteredView):
         model = admission.find_model(runtime.current(), model_id, key=key, endpoint=self.endpoint)
         if any((file.size or 0) > FILE_MAX_BYTES for _name, file in form.files):
             raise APIError("request_too_large")
+        if not request.is_counted:  # before anything is measured
+            await self.check_throttles(request)
         return admission.price(await self.read_files(form, model=model.model_id), model)

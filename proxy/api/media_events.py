@@ -21,8 +21,8 @@ from proxy.upstreams.errors import error_of
 class MediaEvents:
     """A StreamedAnswer (proxy/metering/endpoint.py). `last`: the type of its last event.
 
-    `made`: the part of `Usage` that its completion is; `estimate`: its tokens, once it has begun. `units_of`: the
-    pieces that the last event shows.
+    `made`: the part of `Usage` that its completion is; `estimate`: its tokens, once it has begun. `is_whole`: whether
+    the last event, behind so many others, ends an answer that has anything in it; `units_of`: the pieces it shows.
     """
 
     def __init__(
@@ -32,10 +32,11 @@ class MediaEvents:
         model: str,
         made: str,
         estimate: int,
+        is_whole: Callable[[dict[str, Any], int], bool],
         units_of: Callable[[dict[str, Any]], Units | None] = lambda _last: None,
     ) -> None:
         self._last, self._model, self._made, self._estimate = last, model, made, estimate
-        self._units_of = units_of
+        self._is_whole, self._units_of = is_whole, units_of
         self._splitter = sse.EventSplitter()
         self._kept: tuple[bytes, dict[str, Any], dict[str, Any]] | None = None  # and what to change in it
         self.report: Report | None = None
@@ -130,9 +131,10 @@ class MediaEvents:
         changes = purchase.changes(said) | renamed(said, self._model)
         if said.get("type") != self._last:
             return _edited(event, said, changes)
-        _edited(
-            event, said, {**changes, "usage": {}}
-        )  # what cannot be written must fail before it is paid for
+        if not self._is_whole(said, self.said_something - 1):
+            raise BadAnswer("an end without an answer")
+        # What cannot be written must fail before it is paid for.
+        _edited(event, said, {**changes, "usage": {}})
         self._kept, self.done = (event, said, changes), True
         return b""
 

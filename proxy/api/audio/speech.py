@@ -56,7 +56,13 @@ class SpeechRequest(JSONPiecesRequest):
     def read_stream(self, route: ServedRoute, *, output_bound: int) -> StreamedAnswer:
         estimate = -(-self.units.characters * TOKENS_PER_10_CHARACTERS // 10)
         if self.in_events:
-            return MediaEvents(last=DONE, model=self.model, made="output_audio_tokens", estimate=estimate)
+            return MediaEvents(
+                last=DONE,
+                model=self.model,
+                made="output_audio_tokens",
+                estimate=estimate,
+                is_whole=lambda _done, sounds: sounds > 0,
+            )
         return SoundStream(estimate=estimate)
 
 

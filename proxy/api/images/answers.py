@@ -48,7 +48,11 @@ def read_images(body: bytes, *, model: str) -> ImagesAnswer:
 
 def _images(data: Any) -> int:
     every = data if isinstance(data, list) else []
-    return sum(isinstance(one, dict) and bool(one.get("b64_json") or one.get("url")) for one in every)
+    return sum(isinstance(one, dict) and is_image(one) for one in every)
+
+
+def is_image(told: dict[str, Any]) -> bool:
+    return bool(told.get("b64_json") or told.get("url"))
 
 
 def units_of(told: dict[str, Any], images: int) -> Units:

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 from proxy.api.fields import invalid
-from proxy.api.images.answers import MADE, TOKENS_PER_IMAGE, ImagesAnswer, kind_of, read_images, units_of
+from proxy.api.images.answers import (
+    MADE,
+    TOKENS_PER_IMAGE,
+    ImagesAnswer,
+    is_image,
+    kind_of,
+    read_images,
+    units_of,
+)
 from proxy.api.media_events import MediaEvents
 from proxy.catalogue.prices import by_piece
 from proxy.catalogue.prices.pricing import Units
@@ -54,6 +62,7 @@ class MakesImages:
             model=self.model,
             made=MADE,
             estimate=TOKENS_PER_IMAGE,
+            is_whole=lambda completed, _drafts: is_image(completed),
             units_of=lambda completed: units_of(completed, 1),
         )
 

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from pytest_django import DjangoDbBlocker
 
+from proxy.catalogue.models import LanguageModel
 from proxy.usage import integrity as usage_integrity
 from tests.fake_upstream import FakeUpstream, Script
-from tests.live import WebProcess, web_process
+from tests.live import WebProcess, free_port, web_process
 from tests.proxy.api.conftest import Caller, add_model, take_off_sale
+from tests.proxy.factories import RouteFactory, UpstreamFactory
 from wallet import integrity
 
 CHARACTER = 700  # micro-Rial
 BY_CHARACTER, SPEECH_BY_TOKEN, SPEECH_BY_BOTH, DRAINED_SPEECH = "tts", "tts-tokens", "tts-both", "tts-drained"
-BY_SECOND, SOUND_BY_TOKEN = "hear", "hear-tokens"
+BY_SECOND, SOUND_BY_TOKEN, FAILING_OVER = "hear", "hear-tokens", "hear-twice"
 SECOND = 30  # Rial
 INPUT_AUDIO = 5_000
 BY_IMAGE, BY_KIND, IMAGE_BY_TOKEN = "draw", "draw-kinds", "draw-tokens"
@@ -39,6 +41,7 @@ def media_web(
     speech: dict[str, Any] = {"endpoints": ["speech"], "protocols": ["speech"]}
     images: dict[str, Any] = {"endpoints": ["images"], "protocols": ["images"]}
     hearing: dict[str, Any] = {"endpoints": ["transcriptions"], "protocols": ["transcriptions"]}
+    dead = f"http://127.0.0.1:{free_port()}/v1"
     character = {"components": {"character": CHARACTER}}
     audio_tokens = {"components": {"output_audio": OUTPUT_AUDIO}}
     both = {"components": {"output_audio": OUTPUT_AUDIO, "character": CHARACTER}}
@@ -56,6 +59,10 @@ def media_web(
             SOUND_BY_TOKEN, upstream.url, prices=BY_TOKENS, media_part_tokens=2_000,
             further={"components": {"input_audio": INPUT_AUDIO}}, **hearing,
         )  # fmt: skip
+        add_model(
+            FAILING_OVER, dead, prices=FREE, further={"components": {"audio_second": SECOND}}, **hearing
+        )
+        add_route(FAILING_OVER, upstream.url, protocols=["transcriptions"])
         add_model(BY_IMAGE, upstream.url, prices=FREE, further={"components": {"image": IMAGE}}, **images)
         add_model(BY_KIND, upstream.url, prices=FREE, further={"images": KINDS}, **images)
         add_model(
@@ -68,6 +75,7 @@ def media_web(
         take_off_sale(
             BY_SECOND,
             SOUND_BY_TOKEN,
+            FAILING_OVER,
             BY_CHARACTER,
             DRAINED_SPEECH,
             SPEECH_BY_TOKEN,
@@ -76,6 +84,17 @@ def media_web(
             BY_KIND,
             IMAGE_BY_TOKEN,
         )
+
+
+def add_route(model_id: str, url: str, *, protocols: list[str]) -> None:
+    """One more for a model, behind the other."""
+    RouteFactory.create(
+        model=LanguageModel.objects.get(model_id=model_id),
+        upstream=UpstreamFactory.create(base_url=url),
+        upstream_model="up-model",
+        protocols=protocols,
+        priority=200,
+    )
 
 
 @pytest.fixture

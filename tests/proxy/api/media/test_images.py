@@ -315,6 +315,7 @@ def test_a_client_that_leaves_after_a_draft_pays_for_the_image(
     [
         DRAFTS,
         [*DRAFTS, b"data: [DONE]\n\n"],
+        [*DRAFTS, event(type="image_generation.completed", usage=USAGE)],
         [*DRAFTS, event(type="error", error={"message": "Boom."})],
         [*DRAFTS, b"event: error\ndata: {}\n\n"],
         [*DRAFTS, b"data: {no JSON\n\n"],

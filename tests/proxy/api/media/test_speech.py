@@ -270,6 +270,12 @@ def test_sound_that_nothing_but_tokens_prices_is_paid_by_estimate(
     assert_cost_can_be_computed_anew(caller)
 
 
+def test_an_end_without_sound_costs_nothing(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(DONE)
+    assert ask(caller, model=SPEECH_BY_TOKEN, stream_format="sse").status_code == 502
+    assert caller.balance() == (CREDIT, 0)
+
+
 def test_an_error_in_the_events_costs_nothing(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(DELTAS[0], event(type="error", error={"message": "Boom."}))
     answer = ask(caller, model=SPEECH_BY_TOKEN, stream_format="sse")

@@ -19,6 +19,7 @@ from tests.proxy.api.media import sounds
 from tests.proxy.api.media.conftest import (
     BY_CHARACTER,
     BY_SECOND,
+    FAILING_OVER,
     INPUT,
     INPUT_AUDIO,
     OUTPUT,
@@ -328,6 +329,20 @@ def test_an_upstream_that_answers_before_it_has_the_file_is_heard(
     upstream.reads_bodies = True
     upstream.script = written()
     assert ask(caller).status_code == 200
+
+
+def test_a_file_goes_to_the_next_upstream_where_one_fails(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = written()
+    assert ask(caller, model=FAILING_OVER).status_code == 200
+    assert upstream.requests[0]["file"][2] == SOUND
+    assert caller.usage().cost_micro == COST
+
+
+def test_a_request_beyond_its_limits_is_not_measured(make_caller: Callable[..., Caller]) -> None:
+    caller = make_caller(rpm=1)
+    assert ask(caller, sound=b"no sound").status_code == 400
+    refused = ask(caller, sound=b"no sound")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
 
 
 def test_a_client_that_leaves_while_it_sends_leaves_nothing_behind(
