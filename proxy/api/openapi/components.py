@@ -265,6 +265,7 @@ def _charged(required: list[str], **properties: Schema) -> Schema:
 
 
 ANYTHING: Schema = {}
+BINARY: Schema = {"type": "string", "format": "binary"}
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 STREAM: Schema = {"type": ["boolean", "null"], "default": False}
 OF_OTHER_ENDPOINTS: dict[str, Schema] = {
@@ -312,6 +313,9 @@ OF_OTHER_ENDPOINTS: dict[str, Schema] = {
     "Moderations": _object(["results"], {"results": OBJECTS}),
     "ImagesRequest": _asked(["model", "prompt"], prompt=TEXT, n={"type": ["integer", "null"], "minimum": 1}),
     "Images": _object(["data"], {"data": OBJECTS}),
+    "ImageEditForm": _asked(["model", "prompt", "image"], prompt=TEXT, image=BINARY, mask=BINARY),
+    "TranscriptionForm": _asked(["model", "file"], file=BINARY, response_format=TEXT),
+    "Transcription": _object(["text"], {"text": TEXT}),
     "SpeechRequest": _asked(["model", "input", "voice"], input=TEXT, voice=ANYTHING),
     "AnthropicError": ANTHROPIC_ERROR,
 }

@@ -14,6 +14,7 @@ from drf_spectacular.utils import (
 
 from proxy.api.openapi.components import Schema, ref
 
+FORM = "multipart/form-data"
 HELLO = [{"role": "user", "content": "Hello!"}]
 SPOKEN: Schema = {"type": "string", "format": "binary", "description": "Sound, in the format asked for."}
 
@@ -32,10 +33,11 @@ class Operation:
     tag: str
     asked: str
     answered: str | Schema
-    example: Mapping[str, Any]
+    example: Mapping[str, Any] | None = None
     events: str = ""
     is_anthropics: bool = False
     media_type: str = "application/json"
+    asked_as: str = "application/json"
     not_refused_by: Sequence[str] = field(default=("messages_required", "invalid_messages"))
 
     @property
@@ -50,17 +52,14 @@ class Operation:
         if self.events:
             events: Schema = {"type": "string", "description": self.events}
             responses[(200, "text/event-stream")] = OpenApiResponse(events)
+        examples = [] if self.example is None else [OpenApiExample("whole", value=dict(self.example))]
         return extend_schema(
             operation_id=self.operation_id,
             summary=self.summary,
             description=self.description,
             tags=[self.tag],
             parameters=parameters,
-            request={
-                "application/json": OpenApiRequest(
-                    ref(self.asked), examples=[OpenApiExample("whole", value=dict(self.example))]
-                )
-            },
+            request={self.asked_as: OpenApiRequest(ref(self.asked), examples=examples)},
             responses={**responses, **refusals},
         )
 
@@ -147,6 +146,37 @@ OPERATIONS = (
         "Images",
         {"model": "MODEL_ID", "prompt": "a walnut tree in autumn", "size": "1024x1024"},
         events="Named events with parts of the image, where `stream` asks for them.",
+    ),
+    Operation(
+        "proxy.api.images.edits.ImageEdits",
+        "createImageEdit",
+        "Edit images",
+        "A form with images, a prompt and perhaps a mask. Charged as images that are created.",
+        "Images",
+        "ImageEditForm",
+        "Images",
+        asked_as=FORM,
+    ),
+    Operation(
+        "proxy.api.audio.transcriptions.Transcriptions",
+        "createTranscription",
+        "Write down what is said",
+        "A form with a file of up to 25 MB. Charged by whole seconds of sound, measured from the file before anything "
+        "is held, or by tokens where the upstream reports them. JSON, text, SRT or VTT.",
+        "Audio",
+        "TranscriptionForm",
+        "Transcription",
+        asked_as=FORM,
+    ),
+    Operation(
+        "proxy.api.audio.transcriptions.Translations",
+        "createTranslation",
+        "Write down in English what is said",
+        "A form with a file of up to 25 MB. Charged as a transcription.",
+        "Audio",
+        "TranscriptionForm",
+        "Transcription",
+        asked_as=FORM,
     ),
     Operation(
         "proxy.api.audio.speech.Speech",

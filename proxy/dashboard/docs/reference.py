@@ -97,6 +97,13 @@ ENDPOINTS = (
     EndpointRow(
         "/v1/images/generations", _("images from a text"), _("the image of a size and quality, or tokens")
     ),
+    EndpointRow(
+        "/v1/images/edits",
+        _("images from images and a text"),
+        _("the image of a size and quality, or tokens"),
+    ),
+    EndpointRow("/v1/audio/transcriptions", _("what is said in a file"), _("the second of sound, or tokens")),
+    EndpointRow("/v1/audio/translations", _("the same in English"), _("the second of sound, or tokens")),
     EndpointRow("/v1/audio/speech", _("a text, spoken"), _("the character, or tokens")),
 )
 
