@@ -15,8 +15,8 @@ from tests.fake_upstream import FakeUpstream
 from tests.live import WebProcess, eventually
 from tests.proxy.api.conftest import MODEL, SLICE, Caller, add_model, take_off_sale
 
-NATIVE_MODEL = "speaks-responses"
-NATIVE_SLICED_MODEL = "speaks-responses-in-slices"
+NATIVE_MODEL = "native-responses"
+NATIVE_SLICED_MODEL = "native-responses-in-slices"
 CALLED = TypeAdapter(ResponseStreamEvent)
 
 
