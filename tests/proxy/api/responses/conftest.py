@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
@@ -14,8 +15,8 @@ from tests.fake_upstream import FakeUpstream
 from tests.live import WebProcess, eventually
 from tests.proxy.api.conftest import MODEL, SLICE, Caller, add_model, take_off_sale
 
-NATIVE_MODEL = "speaks-responses"
-NATIVE_SLICED_MODEL = "speaks-responses-in-slices"
+NATIVE_MODEL = "native-responses"
+NATIVE_SLICED_MODEL = "native-responses-in-slices"
 CALLED = TypeAdapter(ResponseStreamEvent)
 
 
@@ -43,6 +44,13 @@ def native_model(on_sale: None, caller: Caller) -> str:
     with caller.http as http:
         eventually(lambda: http.get(f"/models/{NATIVE_SLICED_MODEL}").status_code == 200)
     return NATIVE_MODEL
+
+
+@pytest.fixture
+def sdk(caller: Caller) -> Iterator[openai.OpenAI]:
+    """The official client, closed in the end."""
+    with caller.sdk as client:
+        yield client
 
 
 def ask(caller: Caller, model: str = MODEL, **fields: Any) -> httpx.Response:

@@ -33,9 +33,11 @@ TOOL: dict[str, Any] = {
 }
 
 
-def test_a_whole_answer_of_a_chat_comes_as_a_response(caller: Caller, upstream: FakeUpstream) -> None:
+def test_a_whole_answer_of_a_chat_comes_as_a_response(
+    caller: Caller, sdk: openai.OpenAI, upstream: FakeUpstream
+) -> None:
     upstream.script = answer_whole()
-    said = caller.sdk.responses.create(model=MODEL, input="Hello!", instructions="Be kind.")
+    said = sdk.responses.create(model=MODEL, input="Hello!", instructions="Be kind.")
     assert said.output_text == "Hello!"
     assert said.model == MODEL
     assert said.status == "completed"
@@ -49,9 +51,11 @@ def test_a_whole_answer_of_a_chat_comes_as_a_response(caller: Caller, upstream: 
     assert caller.usage().endpoint == "responses"
 
 
-def test_a_streamed_answer_of_a_chat_comes_as_events(caller: Caller, upstream: FakeUpstream) -> None:
+def test_a_streamed_answer_of_a_chat_comes_as_events(
+    caller: Caller, sdk: openai.OpenAI, upstream: FakeUpstream
+) -> None:
     upstream.script = stream_events(*chat_stream(chunk({"content": "Hel"}), chunk({"content": "lo!"})))
-    with caller.sdk.responses.stream(model=MODEL, input="Hello!") as stream:
+    with sdk.responses.stream(model=MODEL, input="Hello!") as stream:
         kinds = [one.type for one in stream]
         final = stream.get_final_response()
     assert final.output_text == "Hello!"
@@ -139,7 +143,7 @@ def test_what_an_upstream_is_not_sent_is_named(
     assert "service_tier" not in sent
 
 
-def test_tools_are_called_and_answered(caller: Caller, upstream: FakeUpstream) -> None:
+def test_tools_are_called_and_answered(sdk: openai.OpenAI, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(
         *chat_stream(
             call_chunk(0, call_id="call_0", name="look"),
@@ -148,7 +152,7 @@ def test_tools_are_called_and_answered(caller: Caller, upstream: FakeUpstream) -
             finish="tool_calls",
         )
     )
-    with caller.sdk.responses.stream(model=MODEL, input="Hello!", tools=[TOOL]) as stream:  # type: ignore[list-item]
+    with sdk.responses.stream(model=MODEL, input="Hello!", tools=[TOOL]) as stream:  # type: ignore[list-item]
         final = stream.get_final_response()
     [call] = final.output
     assert call.type == "function_call"
@@ -159,7 +163,7 @@ def test_tools_are_called_and_answered(caller: Caller, upstream: FakeUpstream) -
         call.model_dump(exclude_none=True, exclude={"parsed_arguments"}),
         {"type": "function_call_output", "call_id": "call_0", "output": "seen"},
     ]
-    assert caller.sdk.responses.create(model=MODEL, input=items).output_text == "Hello!"
+    assert sdk.responses.create(model=MODEL, input=items).output_text == "Hello!"
     assert upstream.requests[-1]["messages"][1:] == [
         {
             "role": "assistant",
@@ -172,12 +176,12 @@ def test_tools_are_called_and_answered(caller: Caller, upstream: FakeUpstream) -
     ]
 
 
-def test_a_structured_answer_is_asked_for_and_read(caller: Caller, upstream: FakeUpstream) -> None:
+def test_a_structured_answer_is_asked_for_and_read(sdk: openai.OpenAI, upstream: FakeUpstream) -> None:
     class City(BaseModel):
         name: str
 
     upstream.script = answer_whole('{"name":"Shiraz"}')
-    said = caller.sdk.responses.parse(model=MODEL, input="Hello!", text_format=City)
+    said = sdk.responses.parse(model=MODEL, input="Hello!", text_format=City)
     assert said.output_parsed == City(name="Shiraz")
     asked = upstream.requests[0]["response_format"]
     assert asked["type"] == "json_schema"
@@ -264,9 +268,9 @@ def test_cursor_posts_its_responses_to_the_chat(caller: Caller, upstream: FakeUp
     assert caller.usage().endpoint == "chat"
 
 
-def test_the_sdk_reads_errors(caller: Caller) -> None:
+def test_the_sdk_reads_errors(sdk: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
-        caller.sdk.responses.create(model="nobody", input="x")
+        sdk.responses.create(model="nobody", input="x")
     with pytest.raises(openai.BadRequestError) as caught:
-        caller.sdk.responses.create(model=MODEL, input=[])
+        sdk.responses.create(model=MODEL, input=[])
     assert caught.value.param == "input"
