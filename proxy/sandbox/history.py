@@ -20,6 +20,7 @@ from accounts.opening import open_account
 from keys import lifecycle
 from keys.rules import KeyRules
 from proxy.catalogue import served, starter
+from proxy.catalogue.endpoints import CHAT
 from proxy.catalogue.prices.pricing import Usage, cost_micro
 from proxy.catalogue.served import ServedModel
 from proxy.sandbox import clock
@@ -105,7 +106,7 @@ def seed(
     now = now or timezone.now()
     if not served.load(now):
         starter.load()
-    models = list(served.load(timezone.now()).values())
+    models = served.at(served.load(timezone.now()).values(), CHAT)
     if not models:
         raise NothingOnSale
     since = timezone.localtime(now - timedelta(days=days)).replace(hour=8, minute=0, second=0, microsecond=0)

@@ -11,9 +11,25 @@ import httpx
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from tests.fake_upstream import STREAM, FakeUpstream, respond, stream_events
+from tests.fake_upstream import (
+    STREAM,
+    TEXT_STREAM,
+    FakeUpstream,
+    answer_texts,
+    respond,
+    stream_events,
+)
 from tests.live import WebProcess, at_once, eventually, web_process
-from tests.proxy.api.conftest import DEAD_MODEL, DRAINED_MODEL, HELLO, MODEL, Caller
+from tests.proxy.api.conftest import (
+    DEAD_MODEL,
+    DRAINED_MODEL,
+    EMBEDDING_MODEL,
+    HELLO,
+    MODEL,
+    MODERATION_MODEL,
+    TEXT_MODEL,
+    Caller,
+)
 from wallet.ledger.models import Hold
 
 REQUESTS = 200
@@ -41,9 +57,12 @@ def collect(web: WebProcess) -> dict[str, Any]:
 
 
 def asking(caller: Caller, **fields: Any) -> Callable[[httpx.Client], int]:
-    body = {"model": MODEL, "messages": HELLO, **fields}
+    return posting(caller, "chat/completions", {"model": MODEL, "messages": HELLO, **fields})
+
+
+def posting(caller: Caller, path: str, body: dict[str, Any]) -> Callable[[httpx.Client], int]:
     headers = {"Authorization": f"Bearer {caller.key}"}
-    return lambda http: http.post("/v1/chat/completions", json=body, headers=headers).status_code
+    return lambda http: http.post(f"/v1/{path}", json=body, headers=headers).status_code
 
 
 def leaving(
@@ -97,6 +116,38 @@ def test_an_answer_leaves_no_garbage(
     caller = make_caller(rpm=100_000, tpm=100_000_000)
     upstream.script = script or upstream.script
     assert_free(collected, asking(caller, **fields), status)
+
+
+ECHOED = {"model": TEXT_MODEL, "prompt": "Hel", "echo": True}
+EMBEDDED = {"model": EMBEDDING_MODEL, "input": "Hello!"}
+MODERATED = {"model": MODERATION_MODEL, "input": "Hello!"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "script", "status"),
+    [
+        ("completions", ECHOED, answer_texts("Hello!"), 200),
+        ("completions", {**ECHOED, "stream": True}, stream_events(*TEXT_STREAM), 200),
+        ("completions", {**ECHOED, "stream": True}, stream_events(*TEXT_STREAM[:2], cut=True), 200),
+        ("completions", {**ECHOED, "prompt": []}, None, 400),
+        ("embeddings", EMBEDDED, respond(200, {"data": [{"embedding": [1.5]}]}), 200),
+        ("embeddings", EMBEDDED, respond(200, {"data": []}), 502),
+        ("moderations", MODERATED, respond(200, {"results": [{"flagged": False}]}), 200),
+        ("moderations", {"input": "Hello!"}, None, 400),
+    ],
+)
+def test_other_endpoints_leave_no_garbage(
+    path: str,
+    body: dict[str, Any],
+    script: Any,
+    status: int,
+    collected: WebProcess,
+    make_caller: Any,
+    upstream: FakeUpstream,
+) -> None:
+    caller = make_caller(rpm=100_000, tpm=100_000_000)
+    upstream.script = script or upstream.script
+    assert_free(collected, posting(caller, path, body), status)
 
 
 def test_a_refusal_of_a_key_leaves_no_garbage(collected: WebProcess, make_caller: Any) -> None:

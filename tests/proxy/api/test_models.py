@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -131,6 +132,17 @@ def test_errors_have_the_shape_that_was_asked_for(caller: Caller) -> None:
     assert httpx.get(url, headers=version).json()["error"]["type"] == "authentication_error"
     with caller.http as http:
         assert http.get("/models/no-such").json()["error"]["code"] == "model_not_found"
+
+
+def test_anthropics_client_pages_through_all_models(caller: Caller) -> None:
+    every = ids(anthropics(caller, limit=1_000))
+    with anthropic.Anthropic(api_key=caller.key, base_url=caller.web.url, max_retries=0) as client:
+        assert [model.id for model in client.models.list(limit=3)] == every
+        one = client.models.retrieve(MODEL)
+        assert (one.type, one.display_name, one.max_tokens) == ("model", MODEL, 1_000)
+        assert one.created_at <= datetime.now(UTC)
+        with pytest.raises(anthropic.NotFoundError):
+            client.models.retrieve("no-such")
 
 
 def test_openais_list_is_whole_whatever_is_asked(caller: Caller) -> None:

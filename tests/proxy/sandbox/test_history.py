@@ -16,6 +16,7 @@ from django.db import connection
 from django.utils import timezone
 from psycopg.rows import dict_row
 
+from proxy.catalogue import starter
 from tests.live import ROOT
 from wallet.payments.models import GatewayChoice
 
@@ -110,6 +111,13 @@ def test_it_has_paid_failed_and_used_as_a_customer_does(seeded: Seeded) -> None:
     assert counted["revoked"] == 1
     assert set(counted["kinds"]) == {"completion", "topup", "sign_up_credit", "operator_credit", "promo"}
     assert set(counted["topups"]) == {"credited", "failed"}
+
+
+def test_it_has_chatted_with_models_that_chat(seeded: Seeded) -> None:
+    used = seeded.rows(
+        "SELECT DISTINCT model, endpoint FROM proxy_usagerecord WHERE user_id = %(user)s", FIRST
+    )
+    assert used == [{"model": starter.MODEL_ID, "endpoint": "chat"}]
 
 
 def test_its_hours_and_days_are_rolled_up(seeded: Seeded) -> None:
