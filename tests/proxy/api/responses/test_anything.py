@@ -98,6 +98,7 @@ def test_a_stream_of_anything_is_relayed_or_fails(told: list[tuple[str, dict[str
     elif not answer.done:
         answer.end()
     ended = answer.failed(APIError("upstream_error")) if answer.failure else answer.tail(BILL)
+    assert ended is not None
     for written in ended.split(b"\n\n")[:-1]:
         json.loads(sse.data(written) or b"")
 
