@@ -179,6 +179,29 @@ def test_a_client_that_leaves_pays_for_the_text(caller: Caller, upstream: FakeUp
     assert (caller.usage().outcome, caller.usage().cost_micro) == ("client_left", COST)
 
 
+@pytest.mark.parametrize("parts", range(1, 5))
+@pytest.mark.parametrize("in_events", [True, False])
+def test_a_client_that_leaves_after_any_part_pays_for_the_text(
+    caller: Caller, upstream: FakeUpstream, parts: int, in_events: bool
+) -> None:
+    gone = threading.Event()
+    pieces = [DELTAS[0]] * 4 if in_events else [SOUND[:100], SOUND[100:200], SOUND[200:300], SOUND[300:]]
+    upstream.script = sound(*pieces[:parts], gone, *pieces[parts:], *([DONE] if in_events else []))
+    body = {"model": BY_CHARACTER, "input": TEXT, "voice": "alloy"} | (
+        {"stream_format": "sse"} if in_events else {}
+    )
+    expected = sum(map(len, pieces[:parts]))
+    with caller.http as http, http.stream("POST", "/audio/speech", json=body) as answer:
+        received = 0
+        for piece in answer.iter_raw():
+            received += len(piece)
+            if received >= expected:
+                break
+    gone.set()
+    eventually(lambda: UsageRecord.objects.filter(key_id=caller.key_id).exists())
+    assert (caller.usage().outcome, caller.usage().cost_micro) == ("client_left", COST)
+
+
 def heard(http: httpx.Client, model: str, cut: int, **fields: Any) -> bytes | None:
     """What came as a whole answer; None for a failure, however it is told."""
     body = {"model": model, "input": TEXT, "voice": "alloy", "instructions": str(cut), **fields}

@@ -97,7 +97,8 @@ def test_a_stream_of_anything_is_relayed_or_fails(told: list[tuple[str, dict[str
         answer.cut()
     elif not answer.done:
         answer.end()
-    ended = (answer.failed(APIError("upstream_error")) if answer.failure else answer.tail(BILL)) or b""
+    ended = answer.failed(APIError("upstream_error")) if answer.failure else answer.tail(BILL)
+    assert ended is not None
     for written in ended.split(b"\n\n")[:-1]:
         json.loads(sse.data(written) or b"")
 
