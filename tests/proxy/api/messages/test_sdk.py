@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import anthropic
 import pytest
 
 from tests.fake_upstream import STREAM as CHAT_STREAM
@@ -11,8 +12,6 @@ from tests.fake_upstream import FakeUpstream, answer_whole, chunk, respond, stre
 from tests.proxy.api.conftest import HELLO, MODEL
 from tests.proxy.api.messages.conftest import NATIVE_MODEL, Messenger
 from tests.proxy.api.messages.fake_messages import ANSWER, STREAM
-
-anthropic = pytest.importorskip("anthropic", reason="the official SDK is not installed")
 
 
 @pytest.fixture
