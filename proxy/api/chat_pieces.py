@@ -28,11 +28,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call begins. `id` is upstream's, and empty where it gave none."""
+    """A tool call begins. `id` is upstream's, and empty where it gave none; `extra` is what it wants back with it."""
 
     index: int
     id: str
     name: str
+    extra: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _of_call(call: dict[str, Any], place: int) -> Iterator[Piece]:
     function = call.get("function")
     function = function if isinstance(function, dict) else {}
     if isinstance(name := function.get("name"), str) and name:
-        yield Call(index, str(call.get("id") or ""), name)
+        yield Call(index, str(call.get("id") or ""), name, call.get("extra_content"))
     arguments = function.get("arguments")
     if isinstance(arguments, dict):  # as some engines give them
         arguments = orjson.dumps(arguments).decode()

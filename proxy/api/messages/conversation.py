@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from proxy.api.chat_completions import conversation as chat
+from proxy.api.chat_completions.answers import encode
 from proxy.api.messages.content import read_content, unmarked
 from proxy.catalogue.served import ServedModel
 from proxy.catalogue.tokens import PromptSize, expansion_bytes
@@ -29,5 +30,5 @@ class Conversation(chat.Conversation):
 
 
 def conversation_of(fields: Fields, messages: list[Any], compacted: Compacting) -> Conversation:
-    written = [msgspec.Raw(msgspec.json.encode(unmarked(message))) for message in messages]
+    written = [msgspec.Raw(encode(unmarked(message))) for message in messages]
     return Conversation(fields, written, compacted)

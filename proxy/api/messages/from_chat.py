@@ -12,6 +12,7 @@ from proxy.api.chat_completions.answer_stream import AnswerStream
 from proxy.api.chat_completions.answers import ChatAnswer, choices_of, encode
 from proxy.api.chat_pieces import Arguments, Call, Finish, Piece, Reasoning, Refusal, Text, of_message, pieces
 from proxy.api.messages import errors, events, usage
+from proxy.api.messages.call_ids import call_id
 from proxy.catalogue.tokens import TextSize
 from proxy.errors import APIError
 from proxy.metering.bill import Bill
@@ -95,7 +96,7 @@ def _blocks(said: list[Piece]) -> Iterator[dict[str, Any]]:
         )
         yield {
             "type": "tool_use",
-            "id": events.new_id("toolu"),
+            "id": call_id(call.extra),
             "name": call.name,
             "input": _input(arguments),
         }
@@ -119,7 +120,7 @@ def _input(arguments: str) -> dict[str, Any]:
 class _HeldCall:
     """A call that waits until the one before it is told."""
 
-    name: str
+    call: Call
     arguments: list[str] = field(default_factory=list)
 
 
@@ -259,13 +260,13 @@ class ChatAsMessages(AnswerStream):
             return  # some upstreams repeat the name in every delta
         self._called.add(call.index)
         if self._open_call is None:
-            yield from self._open_tool(call.name)
+            yield from self._open_tool(call)
             self._open_call = call.index
         else:
-            self._held_calls[call.index] = _HeldCall(call.name)
+            self._held_calls[call.index] = _HeldCall(call)
 
-    def _open_tool(self, name: str) -> Iterator[bytes]:
-        yield from self._open({"type": "tool_use", "id": events.new_id("toolu"), "name": name, "input": {}})
+    def _open_tool(self, call: Call) -> Iterator[bytes]:
+        yield from self._open({"type": "tool_use", "id": call_id(call.extra), "name": call.name, "input": {}})
 
     def _open(self, block: dict[str, Any]) -> Iterator[bytes]:
         yield from self._close()
@@ -282,10 +283,10 @@ class ChatAsMessages(AnswerStream):
         """What was held back, one after the other."""
         self._open_call = None
         calls, self._held_calls = self._held_calls, {}
-        for call in calls.values():
-            yield from self._open_tool(call.name)
-            if call.arguments:
-                yield events.input_delta(self._index, "".join(call.arguments))
+        for held in calls.values():
+            yield from self._open_tool(held.call)
+            if held.arguments:
+                yield events.input_delta(self._index, "".join(held.arguments))
         texts, self._held_texts = self._held_texts, []
         for piece in texts:
             yield from self._say(piece)

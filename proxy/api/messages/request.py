@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from proxy.api.chat_completions import request as chat_request
+from proxy.api.chat_completions.answers import encode
 from proxy.api.chat_completions.conversation import bound
 from proxy.api.chat_completions.request import BYTES_PER_TOKEN_MIN, EMPTY_LIST, OUTPUT_LIMIT_MAX, ChatRequest
 from proxy.api.fields import flag, invalid, model_of, whole_number
@@ -223,7 +224,7 @@ def _asked(fields: Fields) -> dict[str, Any]:
 def _as_chat(asked: dict[str, Any]) -> AsChat | APIError:
     try:
         chat, left_out = to_chat(asked)
-        fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in chat.items()}
+        fields = {name: msgspec.Raw(encode(value)) for name, value in chat.items()}
         payload = Payload(fields, text_bytes=0, expansion_bytes=0, compacted=bytes)
         request = chat_request.read_request(payload, model=asked["model"])
     except APIError as error:
@@ -246,7 +247,7 @@ def _affinity(messages: list[Any], headers: Mapping[str, str]) -> bytes:
     if session := next((headers[name] for name in SESSION_HEADERS if headers.get(name)), ""):
         return session.encode()
     first = next((number for number, one in enumerate(messages) if one["role"] == "user"), 0)
-    return msgspec.json.encode([unmarked(one) for one in messages[: first + 1]])
+    return encode([unmarked(one) for one in messages[: first + 1]])
 
 
 def _decoded(fields: Fields, name: str) -> Any:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from proxy.api.chat_completions.answers import encode
 from proxy.api.fields import invalid
+from proxy.api.messages.call_ids import read_call_id
 from proxy.api.messages.content import Block, is_text
 from proxy.errors import APIError
 
@@ -57,7 +57,7 @@ def _tools(tools: Any, left_out: list[str]) -> Fields:
     for place, tool in enumerate(tools):
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
             raise invalid(f"tools[{place}]", "a tool with a name")
-        if tool.get("type") not in {None, "custom"}:  # of a schema that the model's maker has taught it
+        if tool.get("type") not in (None, "custom"):  # of a schema that the model's maker has taught it
             left_out.append(f"tools.{tool['type']}")
             continue
         function = {"name": tool["name"], "parameters": tool.get("input_schema") or {"type": "object"}}
@@ -73,7 +73,7 @@ def _tool_choice(choice: Any, _left_out: list[str]) -> Fields:
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind == "tool" and isinstance(choice.get("name"), str):
         chosen: Any = {"type": "function", "function": {"name": choice["name"]}}
-    elif (chosen := TOOL_CHOICES.get(kind or "")) is None:
+    elif (chosen := TOOL_CHOICES.get(kind if isinstance(kind, str) else "")) is None:
         raise invalid("tool_choice", "auto, any, tool (with a name) or none, as an object with that type")
     single = {"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") is True else {}
     return {"tool_choice": chosen, **single}
@@ -188,8 +188,10 @@ def _add_result(turns: list[_Turn], block: Block, at: str) -> None:
         text = "\n".join(filter(None, (text, LATER)))
     if block.get("is_error") is True and not text.lower().startswith("error"):
         text = f"Error: {text}"
-    result = {"role": "tool", "tool_call_id": call_id, "content": text}
-    called = (turn for turn in reversed(turns) if any(call["id"] == call_id for call in turn.calls))
+    result = {"role": "tool", "tool_call_id": read_call_id(call_id)[0], "content": text}
+    called = (
+        turn for turn in reversed(turns) if any(call["id"] == result["tool_call_id"] for call in turn.calls)
+    )
     next(called, turns[-1]).results.append(result)
 
 
@@ -197,8 +199,10 @@ def _call(block: Block, at: str) -> Fields:
     call_id, name = block.get("id"), block.get("name")
     if not isinstance(call_id, str) or not isinstance(name, str):
         raise invalid(at, "a call with an id and a name")
-    arguments = orjson.dumps(block.get("input") or {}).decode()
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    arguments = encode(block.get("input") or {}).decode()
+    plain_id, extra = read_call_id(call_id)
+    call = {"id": plain_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return call if extra is None else {**call, "extra_content": extra}
 
 
 def _written(turn: _Turn) -> Iterable[Fields]:

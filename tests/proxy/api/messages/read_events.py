@@ -3,13 +3,10 @@
 import json
 from typing import Any
 
-try:
-    from anthropic.types import RawMessageStreamEvent
-    from pydantic import TypeAdapter
-except ImportError:  # pragma: no cover
-    SDK = None
-else:
-    SDK = TypeAdapter[Any](RawMessageStreamEvent)
+from anthropic.types import RawMessageStreamEvent
+from pydantic import TypeAdapter
+
+SDK = TypeAdapter[Any](RawMessageStreamEvent)
 
 
 def read_events(stream: bytes) -> list[dict[str, Any]]:
@@ -29,12 +26,11 @@ def read_events(stream: bytes) -> list[dict[str, Any]]:
 def checked(stream: bytes) -> dict[str, Any]:
     """The message that a whole stream makes, in the order in which its events have to come.
 
-    Every event has the fields that the SDK's own type has, where the SDK is there.
+    Every event is one of the SDK's own types.
     """
     events = read_events(stream)
-    if SDK is not None:
-        for event in events:
-            SDK.validate_python(event)
+    for event in events:
+        SDK.validate_python(event)
     start, *middle, delta, stop = events
     assert (start["type"], delta["type"], stop["type"]) == ("message_start", "message_delta", "message_stop")
     message = start["message"]

@@ -1,12 +1,15 @@
 """What a chat becomes on its way to a client of Messages, whole and streamed."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from proxy.api.chat_completions.answers import whole_answer
+from proxy.api.messages.call_ids import read_call_id
 from proxy.api.messages.from_chat import ChatAsMessages, translated
+from proxy.api.messages.to_chat import to_chat
 from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.prices.pricing import Usage
 from proxy.errors import APIError
@@ -213,6 +216,29 @@ def test_what_is_not_paid_for_waits_in_events_too() -> None:
     assert stream.feed(STREAM[2]) == b""
     assert stream.waits_for == 6
     assert [event["delta"]["text"] for event in read_events(stream.allow(None))] == ["lo!"]
+
+
+SIGNED = {"google": {"thought_signature": "c2lnbmVk/+=="}}
+
+
+def test_what_an_upstream_wants_back_with_a_call_comes_back_with_it() -> None:
+    came = (tool(0, "{}", name="one", id="a", extra_content=SIGNED), chunk({}, finish="tool_calls"), DONE)
+    (streamed,) = told(*came)["content"]
+    calls = [{"id": "a", "function": {"name": "one", "arguments": "{}"}, "extra_content": SIGNED}]
+    (as_one,) = whole({"tool_calls": calls}, "tool_calls")["content"]
+    for call in (streamed, as_one):
+        assert re.fullmatch("[a-zA-Z0-9_-]+", call["id"])
+        result = {"type": "tool_result", "tool_use_id": call["id"], "content": "ok"}
+        messages = [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+        sent, answered = to_chat({"model": "m", "messages": messages})[0]["messages"]
+        assert sent["tool_calls"][0]["extra_content"] == SIGNED
+        assert sent["tool_calls"][0]["id"] == answered["tool_call_id"] == call["id"].partition("_x_")[0]
+        assert len(answered["tool_call_id"]) <= 40  # OpenAI takes no longer ones
+
+
+@pytest.mark.parametrize("given", ["toolu_1", "a_x_", "a_x_!", "a_x_bm8", "a_x_NQ", "_x_", ""])
+def test_ids_that_carry_nothing_stay_as_they_are(given: str) -> None:
+    assert read_call_id(given) == (given, None)
 
 
 # --- whole -------------------------------------------------------------------------------------------------------

@@ -135,3 +135,35 @@ def test_fields_that_an_admin_strips_are_named() -> None:
     request = read({"role": "user", "content": "Hi"}, routes=(stripped,), top_k=5)
     assert b"top_k" not in request.body_for(stripped, output_limit=5)
     assert request.left_out(stripped) == ["top_k"]
+
+
+BIG = 10**30
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "tool_use", "id": "t", "name": "n", "input": {"a": BIG}}],
+        [{"type": "web_search_tool_result", "content": {"type": {"a": 1}}}],
+        [{"type": "tool_result", "tool_use_id": "t", "content": {"type": [], "content": [5, None, "x"]}}],
+        [{"type": "document", "source": {"type": "content", "content": 5}}],
+        [{"type": "unheard_of", "content": [{}]}],
+    ],
+)
+def test_what_nobody_would_write_is_read_or_refused(content: list[Any]) -> None:
+    for role in ("user", "assistant", "system"):
+        for tools in ([], [{"name": "n", "type": {}}], [{"name": "n", "input_schema": {"maximum": BIG}}]):
+            request = read({"role": role, "content": content}, routes=(CHAT,), tools=tools)
+            if isinstance(request.as_chat, APIError):
+                assert request.as_chat.status == 400
+            else:
+                assert msgspec.json.decode(request.body_for(CHAT, output_limit=5))["max_tokens"] == 5
+
+
+@pytest.mark.parametrize("choice", [{"type": {}}, {"type": []}, [], {"type": "tool", "name": 5}])
+def test_a_choice_that_is_none_is_refused(choice: Any) -> None:
+    request = read(
+        {"role": "user", "content": "Hi"}, routes=(CHAT,), tools=[{"name": "n"}], tool_choice=choice
+    )
+    with pytest.raises(APIError):
+        request.served_by(served_model(routes=(CHAT,)))

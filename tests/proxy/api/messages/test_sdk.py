@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import anthropic
 import pytest
 
 from tests.fake_upstream import STREAM as CHAT_STREAM
@@ -11,8 +12,6 @@ from tests.fake_upstream import FakeUpstream, answer_whole, chunk, respond, stre
 from tests.proxy.api.conftest import HELLO, MODEL
 from tests.proxy.api.messages.conftest import NATIVE_MODEL, Messenger
 from tests.proxy.api.messages.fake_messages import ANSWER, STREAM
-
-anthropic = pytest.importorskip("anthropic", reason="the official SDK is not installed")
 
 
 @pytest.fixture
@@ -74,11 +73,13 @@ def test_it_puts_a_translated_stream_together(sdk: Any, upstream: FakeUpstream) 
 def test_errors_are_its_own(make_sdk: Callable[..., Any]) -> None:
     with pytest.raises(anthropic.NotFoundError) as missing:
         make_sdk().messages.create(model="unheard-of", max_tokens=5, messages=HELLO)
-    assert missing.value.body["error"]["code"] == "model_not_found"
-    assert missing.value.request_id == missing.value.body["request_id"]
+    body: Any = missing.value.body
+    assert body["error"]["code"] == "model_not_found"
+    assert missing.value.request_id == body["request_id"]
     with pytest.raises(anthropic.APIStatusError) as poor:
         make_sdk(credit_micro=1).messages.create(model=MODEL, max_tokens=5, messages=HELLO)
-    assert (poor.value.status_code, poor.value.body["error"]["type"]) == (402, "billing_error")
+    body = poor.value.body
+    assert (poor.value.status_code, body["error"]["type"]) == (402, "billing_error")
 
 
 def test_an_error_in_a_stream_is_raised(sdk: Any, upstream: FakeUpstream) -> None:
@@ -88,7 +89,8 @@ def test_an_error_in_a_stream_is_raised(sdk: Any, upstream: FakeUpstream) -> Non
         sdk.messages.stream(model=MODEL, max_tokens=50, messages=HELLO) as stream,
     ):
         stream.get_final_message()
-    assert failed.value.body["error"]["code"] == "upstream_error"
+    body: Any = failed.value.body
+    assert body["error"]["code"] == "upstream_error"
 
 
 def test_it_counts_tokens(sdk: Any, upstream: FakeUpstream) -> None:
