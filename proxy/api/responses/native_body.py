@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from proxy.api.responses_to_chat.body import LIMIT, STATEFUL, decoded, is_null
+from proxy.api.responses_to_chat.items import is_lost_thought
 from proxy.api.responses_to_chat.notes import Notes
 from proxy.api.responses_to_chat.tools import NULL
 from proxy.catalogue.request_fields import LEFT_OUT, LIMIT_FIELDS, READ
@@ -42,10 +43,13 @@ class Tool(msgspec.Struct, gc=False):
 
 class Item(msgspec.Struct, gc=False):
     type: str | None = None
+    id: Any = None
     content: msgspec.Raw = NULL
     encrypted_content: msgspec.Raw = NULL
     tools: msgspec.Raw = NULL
 
+
+LOOKED_INTO = (b'"reasoning"', b'"item_reference"', b'"additional_tools"')
 
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_tool = msgspec.json.Decoder(Tool).decode
@@ -150,7 +154,7 @@ def _sendable(items: msgspec.Raw, notes: Notes) -> msgspec.Raw:
     """`input` without reasoning that upstream would look for among what it has stored, and without tools that it would
     run."""
     written = bytes(items)
-    if b'"reasoning"' not in written and b'"additional_tools"' not in written:
+    if not any(kind in written for kind in LOOKED_INTO):
         return items
     return _filtered(items, lambda item: _sendable_item(item, notes))
 
@@ -160,7 +164,8 @@ def _sendable_item(raw: msgspec.Raw, notes: Notes) -> msgspec.Raw | None:
         item = _read_item(raw)
     except msgspec.MsgspecError:
         return raw
-    if item.type == "reasoning" and item.content == NULL and item.encrypted_content == NULL:
+    is_empty = item.content == NULL and item.encrypted_content == NULL
+    if is_lost_thought(item.type, item.id) or (item.type == "reasoning" and is_empty):
         notes.leave_out("input", "reasoning")
         return None
     if item.type == "additional_tools":

@@ -23,8 +23,10 @@ OUTPUTS = frozenset(
     {"function_call_output", "custom_tool_call_output", *(f"{name}_output" for name in OTHER_CALLS)}
 )
 NOT_KEPT = (
-    "Items are not kept here, so none can be referred to. Send them whole (store: false in your client)."
+    "Items are not kept here, so none can be referred to. Have your client send them whole: "
+    "store: false, in the AI SDK providerOptions.openai.store."
 )
+REASONING_IDS = "rs_"
 COMPACTED = "The model cannot read what another one has compacted. Send the items themselves."
 MEDIA = (b'"image_url"', b'"file_id"', b'"file_url"', b'"file_data"', b'"input_audio"')
 OUR_REASONING = "hamiran1:"  # begins what stands in `encrypted_content` of our own reasoning items
@@ -143,6 +145,9 @@ class Messages:
             self.notes.malformed(place, "an item")
             return
         kind = item.type or ("message" if item.role else "item_reference")
+        if is_lost_thought(kind, item.id):
+            self.notes.leave_out("input", "reasoning")
+            return
         if kind == "item_reference":
             raise APIError("invalid_value", param=place, message=NOT_KEPT)
         if kind == "message":
@@ -246,6 +251,11 @@ class Messages:
     def _add(self, message: dict[str, Any], place: str) -> None:
         self.messages.append(message)
         self.places.append(place)
+
+
+def is_lost_thought(kind: str | None, item_id: Any) -> bool:
+    """Whether an item refers to one of reasoning, which a model can do without."""
+    return kind == "item_reference" and isinstance(item_id, str) and item_id.startswith(REASONING_IDS)
 
 
 def reasoning_of(item: Item) -> str:

@@ -100,6 +100,18 @@ def test_thoughts_that_others_have_sealed_are_left_out() -> None:
     }
 
 
+def test_a_reference_to_a_thought_is_left_out_and_to_anything_else_is_refused() -> None:
+    thought = {"type": "item_reference", "id": "rs_1"}
+    request = read(input=[USER, thought, call("a"), output("a")])
+    for route in (CHAT, NATIVE):
+        assert request.left_out(route) == ("input.reasoning",)
+    assert sent(request, NATIVE)["input"] == [USER, call("a"), output("a")]
+    assert [each["role"] for each in sent(request)["messages"]] == ["user", "assistant", "tool"]
+    with pytest.raises(APIError, match="store: false") as caught:
+        read(input=[USER, {"type": "item_reference", "id": "msg_1"}])
+    assert caught.value.param == "input[1]"
+
+
 def test_ids_that_clients_make_are_not_looked_at() -> None:
     assert messages({"type": "message", "id": "msg_mine", "status": "completed", **USER}) == [USER]
 

@@ -236,7 +236,7 @@ def test_a_conversation_of_whole_items_goes_on(
     assert answer.headers["x-hamiran-left-out"] == "input.reasoning"
     assert upstream.requests[0]["input"] == [items[0], items[2]]
     assert upstream.requests[0]["include"] == ["reasoning.encrypted_content"]
-    error = ask(caller, native_model, input=[{"type": "item_reference", "id": "rs_1"}]).json()["error"]
+    error = ask(caller, native_model, input=[{"type": "item_reference", "id": "msg_1"}]).json()["error"]
     assert error["param"] == "input[0]"
 
 
