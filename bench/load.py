@@ -18,7 +18,18 @@ import orjson
 from bench.upstream import WORD, model_name
 
 RETRY_SECONDS = 0.05
-DONE = b"data: [DONE]"
+# Beside the chat's: how each protocol asks, and the last words of its streams.
+HELLO: dict[str, object] = {"messages": [{"role": "user", "content": "Hello!"}]}
+ASKS: dict[str, dict[str, object]] = {
+    "/v1/chat/completions": HELLO | {"stream_options": {"include_usage": True}},
+    "/v1/messages": HELLO,
+    "/v1/responses": {"input": "Hello!"},
+}
+ENDS = {
+    "/v1/chat/completions": b"data: [DONE]",
+    "/v1/messages": b'{"type":"message_stop"}',
+    "/v1/responses": b"}}",
+}
 TAIL_BYTES = 64  # longer than what can follow the last event, HTTP's own framing taken away
 
 
@@ -26,7 +37,7 @@ TAIL_BYTES = 64  # longer than what can follow the last event, HTTP's own framin
 class Target:
     """Where to, and the headers of one contender; a stream has `words`, one every `every_ms`.
 
-    `accepted` is the status that a good answer has.
+    `accepted` is the status that a good answer has. `model`: where it is not named after its pace.
     """
 
     url: str
@@ -35,16 +46,20 @@ class Target:
     every_ms: int
     is_stream: bool = True
     accepted: int = 200
+    model: str = ""
 
     def request(self) -> bytes:
         parts = urlsplit(self.url)
-        wanted = {
-            "model": model_name(words=self.words, every_ms=self.every_ms),
-            "max_tokens": self.words,
-            "messages": [{"role": "user", "content": "Hello!"}],
+        wanted: dict[str, object] = {
+            "model": self.model or model_name(words=self.words, every_ms=self.every_ms),
+            "max_output_tokens" if parts.path == "/v1/responses" else "max_tokens": self.words,
+            **ASKS[parts.path],
         }
-        streamed = {"stream": True, "stream_options": {"include_usage": True}}
-        body = orjson.dumps(wanted | (streamed if self.is_stream else {}))
+        if self.is_stream:
+            wanted["stream"] = True
+        else:
+            wanted.pop("stream_options", None)
+        body = orjson.dumps(wanted)
         lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}", f"content-length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + body
@@ -78,6 +93,7 @@ class Load:
     def __init__(self, target: Target, *, at_once: int, leavers: int = 0) -> None:
         self.target = target
         self.request = target.request()
+        self.end = ENDS[urlsplit(target.url).path]
         self.tally = Tally()
         self.is_ending = False
         self._at_once, self._leavers = at_once, leavers
@@ -159,6 +175,7 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         # A word, or what says the end, may be cut in two: what came just before is looked at once more.
         words = (self._tail[1 - len(WORD) :] + body).count(WORD)
+        words = min(words, self._load.target.words - self._words)  # the end of a response says them all again
         self._tail = (self._tail + body)[-TAIL_BYTES:]
         if self._is_closed or not words or not self._load.target.is_stream:
             return
@@ -191,8 +208,8 @@ class _Connection(asyncio.Protocol):
         target, status = self._load.target, self._parser.get_status_code()
         if status != target.accepted:
             return f"status {status}"
-        if target.is_stream and DONE not in self._tail:
-            return "no [DONE]"
+        if target.is_stream and self._load.end not in self._tail:
+            return "no end"
         if target.is_stream and self._words != target.words:
             return "words missing"
         return ""

@@ -41,9 +41,12 @@ def refusals(contender: Contender, *, seconds: float) -> Sample:
         return uvloop.run(_run(contender, target, at_once=64, seconds=seconds))
 
 
-def streams(contender: Contender, *, at_once: int, seconds: float) -> Sample:
-    """Answers streamed faster than any gateway relays them, to `at_once` clients; a chunk is an event with a word."""
-    target = Target(contender.url, contender.headers, *AS_FAST_AS_IT_GOES)
+def streams(contender: Contender, *, at_once: int, seconds: float, url: str = "", model: str = "") -> Sample:
+    """Answers streamed faster than any gateway relays them, to `at_once` clients; a chunk is an event with a word.
+
+    `url` and `model`: where and of what they are asked, where that is not the contender's own.
+    """
+    target = Target(url or contender.url, contender.headers, *AS_FAST_AS_IT_GOES, model=model)
     with contender.thawed():
         return uvloop.run(_run(contender, target, at_once=at_once, seconds=seconds))
 
