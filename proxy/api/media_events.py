@@ -21,8 +21,9 @@ from proxy.upstreams.errors import error_of
 class MediaEvents:
     """A StreamedAnswer (proxy/metering/endpoint.py). `last`: the type of its last event.
 
-    `made`: the part of `Usage` that its completion is; `estimate`: its tokens, once it has begun. `is_whole`: whether
-    the last event, behind so many others, ends an answer that has anything in it; `units_of`: the pieces it shows.
+    `made`: the part of `Usage` that its completion is; `estimate`: its tokens, once it has begun. `has_medium`:
+    whether an event has image or sound in it; others pass as they come. `ends_with_it`: the last one must. `units_of`:
+    the pieces that the last one shows.
     """
 
     def __init__(
@@ -32,11 +33,12 @@ class MediaEvents:
         model: str,
         made: str,
         estimate: int,
-        is_whole: Callable[[dict[str, Any], int], bool],
+        has_medium: Callable[[dict[str, Any]], bool],
+        ends_with_it: bool = False,
         units_of: Callable[[dict[str, Any]], Units | None] = lambda _last: None,
     ) -> None:
         self._last, self._model, self._made, self._estimate = last, model, made, estimate
-        self._is_whole, self._units_of = is_whole, units_of
+        self._has_medium, self._ends_with_it, self._units_of = has_medium, ends_with_it, units_of
         self._splitter = sse.EventSplitter()
         self._kept: tuple[bytes, dict[str, Any], dict[str, Any]] | None = None  # and what to change in it
         self.report: Report | None = None
@@ -125,13 +127,14 @@ class MediaEvents:
             raise BadAnswer("an error in the stream", error=error)
         if not isinstance(said, dict):
             raise BadAnswer("an event that is no object")
-        self.said_something += 1
+        has_medium = self._has_medium(said)
+        self.said_something += has_medium
         if (report := report_in(said, self._made)) is not None:
             self.report = report
         changes = purchase.changes(said) | renamed(said, self._model)
         if said.get("type") != self._last:
             return _edited(event, said, changes)
-        if not self._is_whole(said, self.said_something - 1):
+        if not (has_medium if self._ends_with_it else self.said_something):
             raise BadAnswer("an end without an answer")
         # What cannot be written must fail before it is paid for.
         _edited(event, said, {**changes, "usage": {}})

@@ -61,7 +61,7 @@ class SpeechRequest(JSONPiecesRequest):
                 model=self.model,
                 made="output_audio_tokens",
                 estimate=estimate,
-                is_whole=lambda _done, sounds: sounds > 0,
+                has_medium=lambda event: bool(event.get("audio")),
             )
         return SoundStream(estimate=estimate)
 

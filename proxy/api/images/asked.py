@@ -62,7 +62,8 @@ class MakesImages:
             model=self.model,
             made=MADE,
             estimate=TOKENS_PER_IMAGE,
-            is_whole=lambda completed, _drafts: is_image(completed),
+            has_medium=is_image,
+            ends_with_it=True,
             units_of=lambda completed: units_of(completed, 1),
         )
 

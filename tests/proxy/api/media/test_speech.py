@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import json
+import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,7 +15,7 @@ import pytest
 
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, Script, respond, stream_events
-from tests.live import at_once, eventually
+from tests.live import at_once, eventually, web_process
 from tests.proxy.api.conftest import CREDIT, MODEL, Caller
 from tests.proxy.api.media.conftest import (
     BY_CHARACTER,
@@ -167,6 +169,25 @@ def test_sound_that_falls_silent_costs_nothing(caller: Caller, upstream: FakeUps
     assert (caller.usage().outcome, caller.usage().cost_micro) == ("upstream_failed", 0)
 
 
+def test_sound_that_a_stopping_process_cannot_finish_costs_nothing_and_is_broken_off(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    stopped = threading.Event()
+    upstream.script = sound(SOUND[:500], stopped, SOUND[500:])
+    body = {"model": BY_CHARACTER, "input": TEXT, "voice": "alloy"}
+    with web_process(env={"SHUTDOWN_GRACE_SECONDS": "1"}) as web:
+        leaving = replace(caller, web=web)
+        with leaving.http as http, http.stream("POST", "/audio/speech", json=body) as answer:
+            parts = answer.iter_raw()
+            next(parts)
+            web.process.send_signal(signal.SIGTERM)
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(parts)
+        stopped.set()
+        assert web.process.wait(20) == 0
+    assert (caller.usage().outcome, caller.balance()) == ("interrupted", (CREDIT, 0))
+
+
 @pytest.mark.parametrize("model", [BY_CHARACTER, DRAINED_SPEECH])
 def test_a_client_that_leaves_pays_for_the_text(caller: Caller, upstream: FakeUpstream, model: str) -> None:
     gone = threading.Event()
@@ -297,6 +318,16 @@ def test_an_end_without_sound_costs_nothing(caller: Caller, upstream: FakeUpstre
     upstream.script = stream_events(DONE)
     assert ask(caller, model=SPEECH_BY_TOKEN, stream_format="sse").status_code == 502
     assert caller.balance() == (CREDIT, 0)
+
+
+def test_an_event_without_sound_is_no_beginning(caller: Caller, upstream: FakeUpstream) -> None:
+    strange = event(type="keepalive")
+    upstream.script = stream_events(strange, cut=True)
+    assert ask(caller, model=SPEECH_BY_TOKEN, stream_format="sse").status_code == 502
+    upstream.script = stream_events(strange, *DELTAS, strange, DONE)
+    answer = ask(caller, model=SPEECH_BY_TOKEN, stream_format="sse")
+    assert answer.content.startswith(strange + b"".join(DELTAS) + strange)
+    assert caller.balance() == (CREDIT - 9 * INPUT - 120 * OUTPUT_AUDIO, 0)
 
 
 def test_an_error_in_the_events_costs_nothing(caller: Caller, upstream: FakeUpstream) -> None:
