@@ -24,7 +24,7 @@ class _OfModels(AsyncAPIView):
         if not _is_anthropics(request):
             return super().error_reply(error)
         body = errors.encoded(error, request_id=request.id_text)
-        return Reply(body, status=error.status, content_type=JSON, headers=errors.headers(error))
+        return Reply(body, status=errors.status_of(error), content_type=JSON, headers=errors.headers(error))
 
 
 class Models(_OfModels):

@@ -27,8 +27,15 @@ TYPES = {
     529: "overloaded_error",
 }
 PASSING = frozenset({408, 409, 425, 429})  # of those below 500
+# Claude Code 2.1.332 shows words of its own for a 413 (attachments beyond 32 MB), and ours for a 429, which it does not
+# repeat where it is told not to.
+STATUSES = {"request_exceeds_limit": 429}
 # By these words Claude Code knows that it has to shorten its conversation.
 FULL_CONTEXT = "prompt is too long: "
+
+
+def status_of(error: APIError) -> int:
+    return STATUSES.get(error.code or "", error.status)
 
 
 def type_of(status: int) -> str:
@@ -39,7 +46,7 @@ def body(error: APIError, *, request_id: str) -> dict[str, Any]:
     message = error.message
     if error.code == "context_length_exceeded" and not message.lower().startswith(FULL_CONTEXT):
         message = FULL_CONTEXT + message
-    said = {"type": type_of(error.status), "message": message, "code": error.code}
+    said = {"type": type_of(status_of(error)), "message": message, "code": error.code}
     if error.param is not None:
         said["param"] = error.param
     return {"type": "error", "error": {**said, **error.facts}, "request_id": request_id}
@@ -50,7 +57,7 @@ def encoded(error: APIError, *, request_id: str) -> bytes:
 
 
 def headers(error: APIError) -> dict[str, str]:
-    if error.status >= 500 or error.status in PASSING:
+    if error.status >= 500 or (error.status in PASSING and error.code not in STATUSES):
         return error.headers
     return error.headers | {"x-should-retry": "false"}
 

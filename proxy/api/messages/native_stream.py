@@ -247,9 +247,15 @@ class NativeStream:
         return b""
 
     def _hear(self, said: Any) -> None:
-        if isinstance(said, dict):
-            self._said |= {name: value for name, value in said.items() if value is not None}
-            self._silent_since_report = True
+        if not isinstance(said, dict):
+            return
+        for name, value in said.items():
+            before = self._said.get(name)
+            if type(value) is int and type(before) is int:
+                self._said[name] = max(value, before)  # sums: one that falls is one that was left out
+            elif value is not None:
+                self._said[name] = value
+        self._silent_since_report = True
 
     def _has_room(self, said: list[str]) -> bool:
         """Counts what an event says; where that goes beyond what is paid for, cuts the answer before it, or waits."""

@@ -30,7 +30,7 @@ class MessagesAPI(AsyncAPIView):
 
     def error_reply(self, error: APIError) -> Reply:
         body = errors.encoded(error, request_id=self.request.id_text)
-        return Reply(body, status=error.status, content_type=JSON, headers=errors.headers(error))
+        return Reply(body, status=errors.status_of(error), content_type=JSON, headers=errors.headers(error))
 
     def limit_headers(self, admission: Admission, limits: Limits) -> Mapping[str, str]:
         return errors.limit_headers(admission, limits)

@@ -87,7 +87,8 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 def _refusals(codes: Iterable[str], *, is_anthropics: bool = False) -> dict[int, OpenApiResponse]:
     by_status: dict[int, list[str]] = {}
     for code in codes:
-        by_status.setdefault(ERRORS[code][0], []).append(code)
+        status = messages_errors.status_of(APIError(code)) if is_anthropics else ERRORS[code][0]
+        by_status.setdefault(status, []).append(code)
     return {
         status: OpenApiResponse(
             ref("AnthropicError" if is_anthropics else "Error"),

@@ -310,6 +310,17 @@ def test_limits_stand_in_anthropics_headers(make_messenger: Callable[..., Messen
     assert "x-should-retry" not in refused.headers
 
 
+def test_a_request_beyond_the_limit_of_tokens_is_told_in_our_words_and_once(
+    make_messenger: Callable[..., Messenger], upstream: FakeUpstream
+) -> None:
+    answer = make_messenger(tpm=500).post(messages=[{"role": "user", "content": "word " * 1_000}])
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (429, "rate_limit_error")
+    assert error["code"] == "request_exceeds_limit"
+    assert answer.headers["x-should-retry"] == "false"
+    assert upstream.requests == []
+
+
 def test_what_an_upstream_says_of_the_request_is_told(messenger: Messenger, upstream: FakeUpstream) -> None:
     error = {"type": "invalid_request_error", "message": "max_tokens: 900 > 512"}
     upstream.script = respond(400, {"type": "error", "error": error})

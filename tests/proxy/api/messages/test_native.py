@@ -63,6 +63,14 @@ def test_usage_of_the_output_alone_at_the_end_is_enough() -> None:
     assert answer.report.usage == Usage(130, 9, cached_tokens=100, cache_write_1h_tokens=20)
 
 
+def test_a_figure_that_falls_was_left_out() -> None:
+    usage = {"input_tokens": 0, "cache_read_input_tokens": None, "output_tokens": 9}
+    end = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage})
+    answer, _relayed = fed(START, BLOCKS, end)
+    assert answer.report is not None
+    assert answer.report.usage.prompt_tokens == 130
+
+
 def test_in_the_middle_the_prompt_is_reported_and_the_output_is_what_is_seen() -> None:
     answer, _relayed = fed(START, BLOCKS)
     assert not answer.is_final
