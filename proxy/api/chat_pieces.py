@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import orjson
 
 from proxy.api.chat_completions import plain_chunks
-from proxy.api.chat_completions.answers import REASONING, decode
+from proxy.api.chat_completions.answers import REASONING, choices_of, decode, encode
+from proxy.catalogue.quirks import dicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,16 @@ def _of_chunk(data: bytes) -> Iterator[Piece]:
 
 
 def _of_decoded(chunk: dict[str, Any]) -> Iterator[Piece]:
-    for choice in chunk.get("choices") or ():
-        yield from of_message(choice.get("delta") or {})
+    for choice in choices_of(chunk):
+        yield from of_message(choice.get("delta"))
         if reason := choice.get("finish_reason"):
             yield Finish(reason)
 
 
-def of_message(message: dict[str, Any]) -> Iterator[Piece]:
-    """Of a delta, or of a whole message."""
+def of_message(message: Any) -> Iterator[Piece]:
+    """Of a delta, or of a whole message; what has not the form of one says nothing."""
+    if not isinstance(message, dict):
+        return
     reasoning = next((text for name in REASONING if isinstance(text := message.get(name), str) and text), "")
     if reasoning:
         yield Reasoning(reasoning)
@@ -92,9 +94,8 @@ def of_message(message: dict[str, Any]) -> Iterator[Piece]:
         yield from _of_parts(content)
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         yield Refusal(refusal)
-    for place, call in enumerate(message.get("tool_calls") or ()):
-        if isinstance(call, dict):
-            yield from _of_call(call, place)
+    for place, call in enumerate(dicts(message.get("tool_calls"))):
+        yield from _of_call(call, place)
 
 
 def _of_parts(parts: list[Any]) -> Iterator[Piece]:
@@ -112,6 +113,6 @@ def _of_call(call: dict[str, Any], place: int) -> Iterator[Piece]:
         yield Call(index, str(call.get("id") or ""), name, call.get("extra_content"))
     arguments = function.get("arguments")
     if isinstance(arguments, dict):  # as some engines give them
-        arguments = orjson.dumps(arguments).decode()
+        arguments = encode(arguments).decode()
     if isinstance(arguments, str) and arguments:
         yield Arguments(index, arguments)

@@ -136,9 +136,10 @@ def finish_reason(choice: dict[str, Any], *, calls: bool) -> str | None:
     finish = choice.get("finish_reason")
     if not finish:
         return None
-    if finish in FINISH_REASONS:
-        return str(finish)
-    known = OTHER_FINISH_REASONS.get(str(finish).lower())
+    word = str(finish)  # whatever an engine writes there
+    if word in FINISH_REASONS:
+        return word
+    known = OTHER_FINISH_REASONS.get(word.lower())
     return known or ("tool_calls" if calls else "stop")
 
 

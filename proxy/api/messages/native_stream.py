@@ -4,6 +4,7 @@ Events are relayed as they came, but for the model's name, and for the usage of 
 billed and what that cost. They wait for the payment.
 """
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from proxy.metering.reported_usage import Report, report_of
 from proxy.upstreams import sse
 from proxy.upstreams.errors import error_of
 
+KIND = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 DELTA = b"event: content_block_delta\ndata: "
 
 
@@ -162,7 +164,11 @@ class NativeStream:
             return self._without_data(event, name)
         chunk = decode(data)
         kind = chunk.get("type") if isinstance(chunk, dict) else None
-        if not isinstance(kind, str) or "error" in (kind, name.decode(errors="replace")):
+        if (
+            not isinstance(kind, str)
+            or not KIND.fullmatch(kind)
+            or "error" in (kind, name.decode(errors="replace"))
+        ):
             error = error_of(chunk, named=name == b"error")
             raise BadAnswer(
                 "no event of a message" if error is None else "an error in the stream", error=error

@@ -1,6 +1,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from proxy.api.chat_pieces import Arguments, Call, Finish, Reasoning, Refusal, Text, of_message, pieces
 
 
@@ -56,3 +58,17 @@ def test_a_whole_message_says_the_same() -> None:
         Call(0, "a", "f"),
         Arguments(0, '{"x":1}'),
     ]
+
+
+@pytest.mark.parametrize("delta", [5, "x", [], {"tool_calls": 5}, {"tool_calls": ["x"]}, {"content": [5]}])
+def test_what_has_no_form_says_nothing(delta: Any) -> None:
+    choices = b'{"choices":["x",{"index":0,"delta":%b}]}' % json.dumps(delta).encode()
+    assert list(pieces(b"data: " + choices + b"\n\n")) == []
+
+
+def test_arguments_of_any_size_and_half_a_surrogate_are_read() -> None:
+    function = {"name": "go", "arguments": {"a": 10**30, "b": "\ud83d"}}
+    began, arguments = pieces(event({"tool_calls": [{"index": 0, "function": function}]}))
+    assert began == Call(0, "", "go")
+    assert isinstance(arguments, Arguments)
+    assert json.loads(arguments.text) == function["arguments"]

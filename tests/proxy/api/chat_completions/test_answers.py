@@ -241,3 +241,11 @@ def test_no_more_is_ever_relayed_than_is_held(
     assert told == answer.size
     assert raw.startswith(relayed)
     assert answer.is_cut or relayed == raw
+
+
+@pytest.mark.parametrize("said", [{"a": 1}, ["stop"], 5, True])
+def test_an_end_that_is_no_word_is_an_end(said: object) -> None:
+    answer = whole_answer(
+        json.dumps({"choices": [{"message": {"content": "a"}, "finish_reason": said}]}).encode()
+    )
+    assert answer.answer["choices"][0]["finish_reason"] == "stop"

@@ -134,6 +134,7 @@ def test_a_start_alone_is_no_beginning() -> None:
         b"event: error\n\n",
         b"data: 5\n\n",
         b'data: {"choices":[]}\n\n',
+        b'data: {"type":"a\\nevent: b"}\n\n',
         b'{"type":"error","error":{"type":"api_error","message":"x"}}\n\n',
         b"<html>\n\n",
         event({"type": "message_delta", "delta": {"stop_reason": "engine_error"}}),
