@@ -82,8 +82,8 @@ class ResponsesRequest:
 
     def check(self, model: ServedModel) -> None:
         """Raises APIError invalid_value for what none of the model's upstreams can be sent."""
-        if self.as_chat.problem is not None and not any(map(_is_native, model.routes)):
-            raise self.as_chat.problem
+        if not any(map(_is_native, model.routes)):
+            self.as_chat.check()
 
     def prompt_bound(self, model: ServedModel) -> int:
         return self.chat.prompt_bound(model)
@@ -112,8 +112,7 @@ class ResponsesRequest:
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
         """Raises APIError invalid_value for what this upstream cannot be sent."""
         if not _is_native(route):
-            if self.as_chat.problem is not None:
-                raise self.as_chat.problem
+            self.as_chat.check()
             return self.chat.body_for(route, output_limit=output_limit)
         stripped = route.quirks.strip_fields - LEFT_OUT - NEEDED
         body: dict[str, Any] = {

@@ -49,7 +49,7 @@ class ChatBody:
     """`fields` of a chat request; `places`: for each message, which field of the client's it was made of.
 
     `called`: the client's tools by the names that they have in the chat. `call_ids`: those in the conversation.
-    `problem`: why no chat can stand for the request. `unread_media`: see Messages.
+    `problem`: see Notes; `unread_media`: see Messages.
     """
 
     fields: Fields
@@ -57,8 +57,14 @@ class ChatBody:
     called: dict[str, Called]
     call_ids: set[str]
     left_out: tuple[str, ...]
-    problem: APIError | None
+    problem: tuple[str, str] | None
     unread_media: int
+
+    def check(self) -> None:
+        """Raises APIError invalid_value where no chat can stand for the request."""
+        if self.problem is not None:
+            param, message = self.problem
+            raise APIError("invalid_value", param=param, message=message)
 
     def payload(self, original: Payload) -> Payload:
         """Never smaller than the client's: what a chat leaves out, another upstream may read. Raises APIError."""
@@ -141,8 +147,7 @@ def as_chat(fields: Fields) -> ChatBody:
 def as_chat_payload(payload: Payload) -> Payload:
     """A Responses body that was posted to a chat, as that chat's. Raises APIError."""
     body = as_chat(payload.fields)
-    if body.problem is not None:
-        raise body.problem
+    body.check()
     return body.payload(payload)
 
 

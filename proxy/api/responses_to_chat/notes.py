@@ -2,19 +2,17 @@
 
 import re
 
-from proxy.errors import APIError
-
 NAMES_MAX = 32
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 UNPRINTED = "..."
 
 
 class Notes:
-    """`left_out` is missed by nobody; `problem` is the first that no chat can do without."""
+    """`left_out` is missed by nobody; `problem`: of what no chat can do without the first field, and what to say."""
 
     def __init__(self) -> None:
         self._left_out: dict[str, None] = {}
-        self.problem: APIError | None = None
+        self.problem: tuple[str, str] | None = None
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -29,7 +27,7 @@ class Notes:
 
     def refuse(self, param: str, message: str) -> None:
         if self.problem is None:
-            self.problem = APIError("invalid_value", param=param, message=message)
+            self.problem = param, message
 
     def malformed(self, param: str, wanted: str) -> None:
         self.refuse(param, f'The "{param}" field must be {wanted}.')
