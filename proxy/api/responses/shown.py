@@ -17,12 +17,7 @@ _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 def response(written: bytes, decoded: dict[str, Any], *, model: str, usage: dict[str, Any] | None) -> bytes:
     """`usage`: None where it is not known yet. Raises BadAnswer."""
-    changes = purchase.changes({name: one for name, one in decoded.items() if name not in NOT_SEARCHED})
-    if decoded.get("model") is not None:
-        changes["model"] = model
-    if usage is not None or decoded.get("usage") is not None:
-        changes["usage"] = usage
-    return edited(written, decoded, changes)
+    return edited(written, decoded, _changes(decoded, model=model, usage=usage))
 
 
 def event(data: bytes, decoded: dict[str, Any], *, model: str, usage: dict[str, Any] | None = None) -> bytes:
@@ -31,15 +26,19 @@ def event(data: bytes, decoded: dict[str, Any], *, model: str, usage: dict[str, 
     changes = purchase.changes({name: one for name, one in decoded.items() if name != "response"})
     try:
         members = _read_members(data)
-        written = response(bytes(members["response"]), inner, model=model, usage=usage)
+        within = response(bytes(members["response"]), inner, model=model, usage=usage)
     except (msgspec.DecodeError, RecursionError):  # half a surrogate
-        written = response(b"", inner, model=model, usage=usage)
-        members = _read_members(
-            edited(b"", {name: one for name, one in decoded.items() if name != "response"}, {})
-        )
-    members["response"] = msgspec.Raw(written)
-    for name, value in changes.items():
-        members.pop(name, None)
-        if value is not ...:
-            members[name] = msgspec.Raw(msgspec.json.encode(value))
-    return msgspec.json.encode(members)
+        changed = {**inner, **_changes(inner, model=model, usage=usage)}
+        changes["response"] = {name: one for name, one in changed.items() if one is not ...}
+        return edited(data, decoded, changes)
+    members["response"] = msgspec.Raw(within)
+    return edited(msgspec.json.encode(members), decoded, changes) if changes else msgspec.json.encode(members)
+
+
+def _changes(decoded: dict[str, Any], *, model: str, usage: dict[str, Any] | None) -> dict[str, Any]:
+    changes = purchase.changes({name: one for name, one in decoded.items() if name not in NOT_SEARCHED})
+    if decoded.get("model") is not None:
+        changes["model"] = model
+    if usage is not None or decoded.get("usage") is not None:
+        changes["usage"] = usage
+    return changes

@@ -7,6 +7,7 @@ import pytest
 from proxy.api.responses_to_chat.tools import flat_name
 from proxy.errors import APIError
 from tests.proxy.api.responses.reading import CHAT, NATIVE, read, sent
+from tests.proxy.factories import served_model
 
 USER = {"role": "user", "content": "Hi"}
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "low"}
@@ -325,3 +326,69 @@ def test_a_bad_limit_is_refused_by_its_name() -> None:
 def test_disguised_fields_reach_no_upstream() -> None:
     request = read(Max_Output_Tokens=10**6, Service_Tier="priority", STORE=True, Input="x")
     assert sent(request, NATIVE).keys() == {"model", "input", "store", "max_output_tokens"}
+
+
+def test_a_problem_of_chats_is_told_at_once_where_all_upstreams_are_chats() -> None:
+    request = read(input=[said({"type": "hologram"})])
+    with pytest.raises(APIError, match="this kind of part"):
+        request.check(served_model(routes=(CHAT,)))
+    request.check(served_model(routes=(CHAT, NATIVE)))
+    read().check(served_model(routes=(CHAT,)))
+
+
+def test_calls_of_tools_that_only_some_models_know_stay_in_the_conversation() -> None:
+    shell = {"type": "local_shell_call", "call_id": "a", "action": {"type": "exec", "command": ["ls"]}}
+    seen = {"type": "local_shell_call_output", "call_id": "a", "output": "files"}
+    assert messages(USER, shell, seen)[1:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [called("a", "local_shell", '{"type":"exec","command":["ls"]}')],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "files"},
+    ]
+
+
+def test_instructions_may_be_items() -> None:
+    assert messages(USER, instructions=[{"role": "developer", "content": "I"}]) == [
+        {"role": "system", "content": "I"},
+        USER,
+    ]
+
+
+def test_tools_may_come_with_the_input() -> None:
+    more = {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "f"}]}
+    assert [tool["function"]["name"] for tool in sent(read(input=[USER, more]))["tools"]] == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": "all"}, "tools"),
+        ({"tools": [5]}, "tools[0]"),
+        ({"tools": [{"type": "function", "name": "f"}], "tool_choice": 5}, "tool_choice"),
+        ({"instructions": 5}, "instructions"),
+        ({"text": "x"}, "text"),
+        ({"text": {"format": "x"}}, "text.format"),
+        ({"reasoning": 5}, "reasoning"),
+        ({"input": 5}, "input"),
+    ],
+)
+def test_a_field_of_another_form_is_refused_by_its_name(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(APIError) as caught:
+        read(**fields).body_for(CHAT, output_limit=9)
+    assert (caught.value.param, caught.value.status) == (param, 400)
+
+
+def test_what_chat_itself_refuses_is_named_as_the_client_knows_it() -> None:
+    with pytest.raises(APIError) as caught:
+        read(stream="yes")
+    assert caught.value.param == "stream"
+    body = read(instructions="I", input=[USER, USER]).as_chat
+    assert body.named("messages[2].content[0]") == "input[1].content[0]"
+    assert body.named("messages[0]") == "instructions"
+    assert (body.named("messages"), body.named("messages[9]"), body.named(None)) == (
+        "input",
+        "messages[9]",
+        None,
+    )

@@ -93,6 +93,23 @@ def test_purchase_prices_stay_here_and_the_clients_own_words_do_not() -> None:
     )
 
 
+def test_half_a_surrogate_does_not_stop_an_answer() -> None:
+    broken = b"".join(STREAM).replace(b"lo!", b"lo\\ud83d").replace(b'"resp_up"', b'"resp_\\ud83d"')
+    found = decoded(streamed(stream(), broken))
+    assert len(found) == len(STREAM)
+    assert found[-1]["response"]["model"] == found[0]["response"]["model"] == "m"
+    assert found[-1]["response"]["output"][0]["content"][0]["text"] == "Hello!"[:5] + "\ud83d"
+    assert found[-1]["response"]["usage"]["cost_toman"] == BILL.cost_toman
+
+
+def test_a_price_beside_the_response_stays_here_too() -> None:
+    end = event("response.completed", response=WHOLE, cost=3, timings={"cost": 3, "n": 1}, sequence_number=9)
+    last = decoded(streamed(stream(), *HEAD, *BODY, end))[-1]
+    assert "cost" not in last
+    assert last["timings"] == {"n": 1}
+    assert last["response"]["model"] == "m"
+
+
 def test_usage_is_read_of_the_last_event() -> None:
     answer = fed(*STREAM)
     assert answer.done
@@ -407,3 +424,17 @@ def test_new_ids_on_the_way_make_no_new_text() -> None:
     )
     said = event("response.completed", response=response(output=[{**MESSAGE, "id": "msg_y"}], usage=USED))
     assert fed(*HEAD, *BODY[:6], renamed, said).size.text_bytes == len("Hello!")
+
+
+def test_a_thought_that_is_cut_is_told_as_far_as_it_came() -> None:
+    item = {"id": "rs", "type": "reasoning", "summary": []}
+    added = event("response.output_item.added", output_index=0, item=item, sequence_number=2)
+    for kind, index, expected in (
+        ("reasoning_summary_text", "summary_index", {"summary": [{"type": "summary_text", "text": "So"}]}),
+        ("reasoning_text", "content_index", {"content": [{"type": "reasoning_text", "text": "So"}]}),
+    ):
+        more = event(f"response.{kind}.delta", output_index=0, item_id="rs", delta="So", **{index: 0})
+        answer = fed(*HEAD, added, more)
+        answer.cut()
+        last = decoded(answer.tail(BILL))[-1]["response"]
+        assert last["output"] == [{**item, "status": "incomplete", **expected}]

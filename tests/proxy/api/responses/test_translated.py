@@ -1,10 +1,12 @@
 """A chat's answer as a response: each line is something that a real client needs."""
 
+import json
 from typing import Any
 
 import pytest
 from openai.types.responses import Response
 
+from proxy.errors import APIError
 from tests.fake_upstream import chunk
 from tests.proxy.api.responses.reading import BILL, CHAT, events, read, streamed, whole
 from tests.proxy.api.responses.upstream import call_chunk, chat_stream
@@ -263,3 +265,30 @@ def test_a_stream_may_be_cut_anywhere() -> None:
 def test_half_a_surrogate_does_not_stop_an_answer() -> None:
     found = events(*chat_stream(b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n'))
     assert found[-1]["type"] == "response.completed"
+
+
+def test_what_is_not_held_for_waits() -> None:
+    answer = read(stream=True).read_stream(CHAT, output_bound=0)
+    assert answer.allow(4) == b""
+    relayed = answer.feed(b"".join(HELLO))
+    assert b"response.created" in relayed
+    assert b"Hel" in relayed
+    assert b"lo!" not in relayed
+    assert answer.waits_for == 6
+    assert b"lo!" in answer.allow(6)
+    assert answer.done
+
+
+def test_a_late_failure_of_a_chat_is_a_failed_response() -> None:
+    answer = read(stream=True).read_stream(CHAT, output_bound=0)
+    answer.feed(HELLO[0] + HELLO[1])
+    answer.end()
+    assert answer.failure is not None
+    [failed] = events_of_lines(answer.failed(APIError("upstream_error")) or b"")
+    assert failed["type"] == "response.failed"
+    assert failed["response"]["error"]["code"] == "server_error"
+    assert failed["response"]["usage"] is None
+
+
+def events_of_lines(written: bytes) -> list[dict[str, Any]]:
+    return [json.loads(each.split(b"data: ")[1]) for each in written.split(b"\n\n") if each]
