@@ -47,11 +47,22 @@ class AsChat:
 
 
 @dataclass(frozen=True, slots=True)
+class NoChat:
+    """Why the request cannot be told in a chat: an APIError to be raised anew where it counts, without frames."""
+
+    code: str
+    param: str | None
+    message: str
+
+    def error(self) -> APIError:
+        return APIError(self.code, param=self.param, message=self.message)
+
+
+@dataclass(frozen=True, slots=True)
 class MessagesRequest:
     """A MeteredRequest (proxy/metering/endpoint.py). `fields` are what upstreams of this protocol get.
 
-    `as_chat` is an APIError where it cannot be told in a chat. `headers`: those of the client that go on. `said` are
-    the texts of the prompt.
+    `as_chat` is a NoChat where it cannot be told in a chat. `headers`: those of the client that go on.
     """
 
     endpoint: ClassVar = "messages"
@@ -70,7 +81,7 @@ class MessagesRequest:
     affinity: bytes
     headers: Mapping[str, str]
     dropped: Sequence[str]
-    as_chat: AsChat | APIError | None
+    as_chat: AsChat | NoChat | None
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -82,11 +93,11 @@ class MessagesRequest:
 
     def served_by(self, model: ServedModel) -> ServedModel:
         """The model with the routes that this request can go to. Raises APIError where there are none."""
-        if not isinstance(self.as_chat, APIError):
+        if not isinstance(self.as_chat, NoChat):
             return model
         routes = tuple(route for route in model.routes if is_native(route))
         if not routes:
-            raise self.as_chat
+            raise self.as_chat.error()
         return replace(model, routes=routes)
 
     def prompt_bound(self, model: ServedModel) -> int:
@@ -221,14 +232,14 @@ def _asked(fields: Fields) -> dict[str, Any]:
     return asked | {name: _decoded(fields, name) for name in READ & fields.keys()}
 
 
-def _as_chat(asked: dict[str, Any]) -> AsChat | APIError:
+def _as_chat(asked: dict[str, Any]) -> AsChat | NoChat:
     try:
         chat, left_out = to_chat(asked)
         fields = {name: msgspec.Raw(encode(value)) for name, value in chat.items()}
         payload = Payload(fields, text_bytes=0, expansion_bytes=0, compacted=bytes)
         request = chat_request.read_request(payload, model=asked["model"])
     except APIError as error:
-        return error
+        return NoChat(error.code or "invalid_value", error.param, error.message)
     return AsChat(request, left_out, frozenset(chat.get("stop", ())))
 
 

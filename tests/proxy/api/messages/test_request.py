@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.api.messages.request import MessagesRequest, read_request
+from proxy.api.messages.request import MessagesRequest, NoChat, read_request
 from proxy.errors import APIError
 from proxy.http.parsing import read_payload
 from tests.proxy.factories import served_model, served_route
@@ -154,8 +154,8 @@ def test_what_nobody_would_write_is_read_or_refused(content: list[Any]) -> None:
     for role in ("user", "assistant", "system"):
         for tools in ([], [{"name": "n", "type": {}}], [{"name": "n", "input_schema": {"maximum": BIG}}]):
             request = read({"role": role, "content": content}, routes=(CHAT,), tools=tools)
-            if isinstance(request.as_chat, APIError):
-                assert request.as_chat.status == 400
+            if isinstance(request.as_chat, NoChat):
+                assert request.as_chat.error().status == 400
             else:
                 assert msgspec.json.decode(request.body_for(CHAT, output_limit=5))["max_tokens"] == 5
 
