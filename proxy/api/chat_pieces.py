@@ -8,7 +8,7 @@ import msgspec
 import orjson
 
 from proxy.api.chat_completions import plain_chunks
-from proxy.api.chat_completions.answers import REASONING, decode
+from proxy.api.chat_completions.answers import REASONING, choices_of, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,16 @@ def _of_chunk(data: bytes) -> Iterator[Piece]:
 
 
 def _of_decoded(chunk: dict[str, Any]) -> Iterator[Piece]:
-    for choice in chunk.get("choices") or ():
-        yield from of_message(choice.get("delta") or {})
+    for choice in choices_of(chunk):
+        yield from of_message(choice.get("delta"))
         if reason := choice.get("finish_reason"):
             yield Finish(reason)
 
 
-def of_message(message: dict[str, Any]) -> Iterator[Piece]:
-    """Of a delta, or of a whole message."""
+def of_message(message: Any) -> Iterator[Piece]:
+    """Of a delta, or of a whole message. What is none says nothing."""
+    if not isinstance(message, dict):
+        return
     reasoning = next((text for name in REASONING if isinstance(text := message.get(name), str) and text), "")
     if reasoning:
         yield Reasoning(reasoning)
@@ -91,7 +93,8 @@ def of_message(message: dict[str, Any]) -> Iterator[Piece]:
         yield from _of_parts(content)
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         yield Refusal(refusal)
-    for place, call in enumerate(message.get("tool_calls") or ()):
+    calls = message.get("tool_calls")
+    for place, call in enumerate(calls if isinstance(calls, list) else ()):
         if isinstance(call, dict):
             yield from _of_call(call, place)
 

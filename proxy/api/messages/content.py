@@ -9,7 +9,7 @@ from proxy.catalogue.request_fields import FILE, IMAGE
 from proxy.catalogue.tokens import TextSize
 from proxy.errors import APIError
 
-ROLES = frozenset({"user", "assistant", "system"})
+ROLES = ("user", "assistant", "system")
 MESSAGES_MAX = 20_000
 MEDIA = {"image": IMAGE, "document": FILE}
 TEXTS = frozenset(
@@ -110,7 +110,7 @@ def _within(value: Any) -> Iterator[Block]:
         for one in value:
             yield from _within(one)
     elif isinstance(value, dict):
-        if value.get("type") in MEDIA or is_text(value):
+        if value.get("type") in tuple(MEDIA) or is_text(value):
             yield value
         else:
             yield from _within(value.get("content"))

@@ -57,7 +57,7 @@ def _tools(tools: Any, left_out: list[str]) -> Fields:
     for place, tool in enumerate(tools):
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
             raise invalid(f"tools[{place}]", "a tool with a name")
-        if tool.get("type") not in {None, "custom"}:  # of a schema that the model's maker has taught it
+        if tool.get("type") not in (None, "custom"):  # of a schema that the model's maker has taught it
             left_out.append(f"tools.{tool['type']}")
             continue
         function = {"name": tool["name"], "parameters": tool.get("input_schema") or {"type": "object"}}
@@ -73,7 +73,7 @@ def _tool_choice(choice: Any, _left_out: list[str]) -> Fields:
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind == "tool" and isinstance(choice.get("name"), str):
         chosen: Any = {"type": "function", "function": {"name": choice["name"]}}
-    elif (chosen := TOOL_CHOICES.get(kind or "")) is None:
+    elif (chosen := TOOL_CHOICES.get(kind) if isinstance(kind, str) else None) is None:
         raise invalid("tool_choice", "auto, any, tool (with a name) or none, as an object with that type")
     single = {"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") is True else {}
     return {"tool_choice": chosen, **single}
