@@ -74,6 +74,8 @@ READ = frozenset(
         *LIMIT_FIELDS,
     }
 )  # fmt: skip
+# Fields of chat alone. Beside it they mean nothing, or another prompt and tools that nobody has bounded.
+CHATS = frozenset({"messages", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
 _KNOWN = READ | LEFT_OUT
 _FOLDED = frozenset(name.casefold() for name in _KNOWN)
 
@@ -88,6 +90,16 @@ INPUTS = {
 
 # Tools that the client carries out itself. Others (searches, interpreters) run upstream and have prices of their own.
 CLIENT_TOOLS = frozenset({"function", "custom"})
+
+
+def base(name: str) -> str:
+    """A form's field without the brackets of a list or an object: some servers read `n[]` and `n[0]` as `n`."""
+    return name.partition("[")[0]
+
+
+def folded(name: str) -> str:
+    """The same however it is spelt: `num_images`, `numImages`, `Num-Images`."""
+    return name.casefold().replace("_", "").replace("-", "")
 
 
 def is_disguised(name: str) -> bool:

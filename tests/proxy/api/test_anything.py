@@ -130,9 +130,9 @@ NAMES = st.sampled_from(
 WORDS = st.sampled_from(
     [
         "text", "image", "document", "tool_use", "tool_result", "thinking", "tool_reference", "search_result", "user",
-        "assistant", "system", "auto", "any", "tool", "base64", "url", "json_schema", "custom", "function", "web_search",
-        "image_url", "message", "message_start", "message_delta", "message_stop", "content_block_start", "length",
-        "content_block_delta", "content_block_stop", "text_delta", "input_json_delta", "error", "error_occurred", "",
+        "assistant", "system", "auto", "any", "tool", "base64", "url", "json_schema", "custom", "function",
+        "web_search", "image_url", "message", "message_start", "message_delta", "message_stop", "length",
+        "content_block_start", "content_block_delta", "content_block_stop", "text_delta", "error", "",
         "image_generation.completed", "speech.audio.delta", "speech.audio.done", "1024x1024", "b64", "\x00", "سلام",
     ]
 )  # fmt: skip
