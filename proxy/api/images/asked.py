@@ -30,8 +30,8 @@ UNPRICED = frozenset(
         "num_images", "n_images", "num_images_per_prompt", "number_of_images", "number_images", "image_count",
         "max_images", "images_num", "samples", "sample_count", "n_samples", "batch", "batch_size", "batch_count",
         "n_iter", "width", "height", "image_size", "image_width", "image_height", "output_size", "target_size",
-        "resolution", "output_resolution", "aspect_ratio", "megapixels", "upscale", "upscale_factor", "hires", "hd", "enable_hr",
-        "steps", "num_steps", "num_inference_steps", "inference_steps", "sampling_steps",
+        "resolution", "output_resolution", "aspect_ratio", "megapixels", "upscale", "upscale_factor", "hires", "hd",
+        "enable_hr", "steps", "num_steps", "num_inference_steps", "inference_steps", "sampling_steps",
         "frame_count", "frames", "num_frames", "sequential_image_generation", "sequential_image_generation_options",
     }
 )  # fmt: skip
