@@ -6,6 +6,7 @@ of every upstream's body, unless its kind is known to need it (proxy/catalogue/q
 unread. Sources: the API references of the services and the servers' own request classes, as of November 2026.
 """
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -108,6 +109,11 @@ def is_disguised(name: str) -> bool:
     return name not in _KNOWN and name.casefold() in _FOLDED
 
 
+# Letters that no encoder would escape: a name that is looked for in JSON as it was written may hide behind them.
+ESCAPED_LETTERS = re.compile(rb"\\u00[2-7]")
+_OTHER_TYPE = re.compile(rb'"(?!type")(?i:type)"\s*:|\\u00[2-7]')
+
+
 class _Tool(msgspec.Struct, gc=False):
     type: str | None = None
     function: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -129,7 +135,19 @@ def client_tools(tools: msgspec.Raw) -> msgspec.Raw:
     return tools if len(kept) == len(every) else msgspec.Raw(msgspec.json.encode(kept))
 
 
+def has_disguised_type(tool: msgspec.Raw) -> bool:
+    """Whether a tool tells a type in other letters too: servers written in Go read that one, if it stands last."""
+    if _OTHER_TYPE.search(tool) is None:
+        return False
+    try:
+        return any(name != "type" and name.casefold() == "type" for name in _read_members(tool))
+    except msgspec.MsgspecError:
+        return False  # no object: upstream says so
+
+
 def _is_clients(tool: msgspec.Raw) -> bool:
+    if has_disguised_type(tool):
+        return False
     try:
         said = _read_tool(tool)
     except msgspec.MsgspecError:

@@ -9,7 +9,7 @@ import msgspec
 from proxy.api.responses_to_chat.body import LIMIT, STATEFUL, decoded, is_null
 from proxy.api.responses_to_chat.notes import Notes
 from proxy.api.responses_to_chat.tools import NULL
-from proxy.catalogue.request_fields import LEFT_OUT, LIMIT_FIELDS, READ
+from proxy.catalogue.request_fields import ESCAPED_LETTERS, LEFT_OUT, LIMIT_FIELDS, READ, has_disguised_type
 from proxy.http.parsing import Fields
 
 STORE = "store"
@@ -35,9 +35,9 @@ IN_NAMESPACES = frozenset({"function", "custom"})
 class Tool(msgspec.Struct, gc=False):
     type: str | None = None
     name: Any = None
-    execution: str | None = None
+    execution: Any = None
     environment: Any = None
-    tools: list[msgspec.Raw] | None = None
+    tools: msgspec.Raw = NULL
 
 
 class Item(msgspec.Struct, gc=False):
@@ -104,16 +104,19 @@ def _filtered(values: msgspec.Raw, keep: Callable[[msgspec.Raw], msgspec.Raw | N
 
 
 def _clients_tool(raw: msgspec.Raw, notes: Notes, known: frozenset[str] = CLIENTS) -> msgspec.Raw | None:
+    if has_disguised_type(raw):
+        notes.leave_out("tools", "")
+        return None
     try:
         tool = _read_tool(raw)
     except msgspec.MsgspecError:
         return raw  # malformed: upstream says so
     if tool.type == "namespace" and known is CLIENTS:
-        within = (_clients_tool(one, notes, IN_NAMESPACES) for one in tool.tools or ())
-        kept = [one for one in within if one is not None]
-        if len(kept) == len(tool.tools or ()):
+        kept = _filtered(tool.tools, lambda one: _clients_tool(one, notes, IN_NAMESPACES))
+        if kept is tool.tools:
             return raw
-        return msgspec.Raw(msgspec.json.encode({**_read_members(raw), "tools": kept})) if kept else None
+        named = {**_read_members(raw), "tools": kept}
+        return None if bytes(kept) == b"[]" else msgspec.Raw(msgspec.json.encode(named))
     if tool.type in known or (known is CLIENTS and _runs_at_clients(tool)):
         return raw
     notes.leave_out("tools", tool.type or "")
@@ -150,7 +153,8 @@ def _sendable(items: msgspec.Raw, notes: Notes) -> msgspec.Raw:
     """`input` without reasoning that upstream would look for among what it has stored, and without tools that it would
     run."""
     written = bytes(items)
-    if b'"reasoning"' not in written and b'"additional_tools"' not in written:
+    signs = b'"reasoning"' in written or b'"additional_tools"' in written or ESCAPED_LETTERS.search(written)
+    if not signs:
         return items
     return _filtered(items, lambda item: _sendable_item(item, notes))
 

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
+from proxy.api.responses.request import read_request
 from proxy.api.responses_to_chat.tools import flat_name
 from proxy.errors import APIError
+from proxy.http.parsing import read_payload
 from tests.proxy.api.responses.reading import CHAT, NATIVE, read, sent
 
 USER = {"role": "user", "content": "Hi"}
@@ -292,6 +295,16 @@ def test_what_is_counted_holds_for_both_ways() -> None:
         "output": {"type": "computer_screenshot", "file_id": "f"},
     }
     assert read(input=[USER, shot]).chat.prompt.media_parts == 1
+    escaped = orjson.dumps({"model": "m", "input": [USER, shot]}).replace(b"file_id", b"file\\u005fid")
+    request = read_request(read_payload(escaped), model="m")
+    assert request.chat.prompt.media_parts == 1
+
+
+def test_an_image_whose_name_is_escaped_is_not_known_again() -> None:
+    long = [{"role": "user", "content": "word " * 5_000}, {"role": "user", "content": [IMAGE]}]
+    escaped = orjson.dumps({"model": "m", "input": long}).replace(b"image_url", b"\\u0069mage_url")
+    request = read_request(read_payload(escaped), model="m")
+    assert (request.conversation, read(input=long[:1]).conversation is None) == (None, False)
 
 
 def test_inputs_are_named_as_the_client_knows_them() -> None:
