@@ -111,7 +111,6 @@ def is_disguised(name: str) -> bool:
 
 # Letters that no encoder would escape: a name that is looked for in JSON as it was written may hide behind them.
 ESCAPED_LETTERS = re.compile(rb"\\u00[2-7]")
-_OTHER_TYPE = re.compile(rb'"(?!type")(?i:type)"\s*:|\\u00[2-7]')
 
 
 class _Tool(msgspec.Struct, gc=False):
@@ -137,7 +136,8 @@ def client_tools(tools: msgspec.Raw) -> msgspec.Raw:
 
 def has_disguised_type(tool: msgspec.Raw) -> bool:
     """Whether a tool tells a type in other letters too: servers written in Go read that one, if it stands last."""
-    if _OTHER_TYPE.search(tool) is None:
+    raw = bytes(tool)
+    if raw.lower().count(b'"type"') == raw.count(b'"type"') and not ESCAPED_LETTERS.search(raw):
         return False
     try:
         return any(name != "type" and name.casefold() == "type" for name in _read_members(tool))

@@ -19,6 +19,8 @@ from proxy.metering.reported_usage import Report, report_of
 from proxy.upstreams import sse
 from proxy.upstreams.errors import error_of
 
+PROMPT = frozenset({"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"})
+OF_PROMPT = PROMPT | {"cache_creation"}
 DELTA = b"event: content_block_delta\ndata: "
 
 
@@ -248,7 +250,13 @@ class NativeStream:
 
     def _hear(self, said: Any) -> None:
         if isinstance(said, dict):
-            self._said |= {name: value for name, value in said.items() if value is not None}
+            # Servers that translate for themselves end with a prompt of nothing, which is none.
+            has_prompt = any(said.get(name) for name in PROMPT)
+            self._said |= {
+                name: value
+                for name, value in said.items()
+                if value is not None and (has_prompt or name not in OF_PROMPT or name not in self._said)
+            }
             self._silent_since_report = True
 
     def _has_room(self, said: list[str]) -> bool:

@@ -10,6 +10,7 @@ from proxy.api.responses_to_chat.tools import flat_name
 from proxy.errors import APIError
 from proxy.http.parsing import read_payload
 from tests.proxy.api.responses.reading import CHAT, NATIVE, read, sent
+from tests.proxy.factories import served_model
 
 USER = {"role": "user", "content": "Hi"}
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "low"}
@@ -326,3 +327,13 @@ def test_a_bad_limit_is_refused_by_its_name() -> None:
 def test_disguised_fields_reach_no_upstream() -> None:
     request = read(Max_Output_Tokens=10**6, Service_Tier="priority", STORE=True, Input="x")
     assert sent(request, NATIVE).keys() == {"model", "input", "store", "max_output_tokens"}
+
+
+def test_what_no_chat_can_take_goes_to_the_routes_that_need_none() -> None:
+    both = served_model(routes=(CHAT, NATIVE))
+    assert read().served_by(both) is both
+    stored = read(input=[{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}])
+    assert stored.served_by(both).routes == (NATIVE,)
+    with pytest.raises(APIError) as caught:
+        stored.served_by(served_model(routes=(CHAT,)))
+    assert caught.value.param == "input[0].content[0].file_data"
