@@ -13,7 +13,7 @@ import msgspec
 from proxy.api.chat_completions.conversation import bound
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import TOKENS_MAX, Units, Usage
-from proxy.catalogue.request_fields import is_disguised
+from proxy.catalogue.request_fields import CHATS, READ, base, is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.catalogue.tokens import PromptSize
 from proxy.http.forms import Form
@@ -47,13 +47,15 @@ class PiecesSize:
 class PiecesRequest:
     """As much of a MeteredRequest (proxy/metering/endpoint.py) as these endpoints share.
 
-    `own_fields`: those that mean something else in chat, where nobody is sent them (proxy.catalogue.request_fields).
+    `own_fields`: those that mean something else in chat, where nobody is sent them (proxy.catalogue.request_fields);
+    `not_ours`: those that no upstream is sent.
     """
 
     endpoint: ClassVar[str]
     protocol: ClassVar[UpstreamProtocol]
     prompt_field: ClassVar[str]
     own_fields: ClassVar[frozenset[str]] = frozenset()
+    not_ours: ClassVar[frozenset[str]] = CHATS
     affinity: ClassVar = b""
     output_limit: ClassVar = None
     conversation: ClassVar = None
@@ -108,7 +110,9 @@ class JSONPiecesRequest(PiecesRequest):
 
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
         own = {name: self.fields[name] for name in self.own_fields if name in self.fields}
-        body: dict[str, Any] = {**own, **route.quirks.sent_on(self.fields), "model": route.upstream_model}
+        sent = {**own, **route.quirks.sent_on(self.fields)}
+        body: dict[str, Any] = {name: value for name, value in sent.items() if name not in self.not_ours}
+        body["model"] = route.upstream_model
         return msgspec.json.encode({**body, **self.as_billed})
 
     @property
@@ -122,6 +126,7 @@ class FormPiecesRequest(PiecesRequest):
     """One whose body is a form, with files."""
 
     form: Form
+    read_fields: ClassVar[frozenset[str]] = READ | {"response_format"}
 
     def body_for(self, route: ServedRoute, *, output_limit: int) -> FormBody:
         ours = {"model": route.upstream_model, **self.as_billed}
@@ -142,7 +147,9 @@ class FormPiecesRequest(PiecesRequest):
         return {}
 
     def _is_sent(self, name: str, route: ServedRoute) -> bool:
-        name = name.partition("[")[0]  # of a list, or of an object's members
+        whole, name = name, base(name)
+        if name in self.not_ours or (whole != name and name in self.read_fields):
+            return False
         return name in self.own_fields or not (is_disguised(name) or name in route.quirks.strip_fields)
 
 

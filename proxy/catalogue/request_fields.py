@@ -6,6 +6,7 @@ of every upstream's body, unless its kind is known to need it (proxy/catalogue/q
 unread. Sources: the API references of the services and the servers' own request classes, as of November 2026.
 """
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -74,6 +75,8 @@ READ = frozenset(
         *LIMIT_FIELDS,
     }
 )  # fmt: skip
+# Fields of chat alone. Beside it they mean nothing, or another prompt and tools that nobody has bounded.
+CHATS = frozenset({"messages", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
 _KNOWN = READ | LEFT_OUT
 _FOLDED = frozenset(name.casefold() for name in _KNOWN)
 
@@ -90,10 +93,24 @@ INPUTS = {
 CLIENT_TOOLS = frozenset({"function", "custom"})
 
 
+def base(name: str) -> str:
+    """A form's field without the brackets of a list or an object: some servers read `n[]` and `n[0]` as `n`."""
+    return name.partition("[")[0]
+
+
+def folded(name: str) -> str:
+    """The same however it is spelt: `num_images`, `numImages`, `Num-Images`."""
+    return name.casefold().replace("_", "").replace("-", "")
+
+
 def is_disguised(name: str) -> bool:
     """Whether a field's name is one of these in other letters: servers written in Go read `Max_Tokens` as well, and
     take the last one."""
     return name not in _KNOWN and name.casefold() in _FOLDED
+
+
+# Letters that no encoder would escape: a name that is looked for in JSON as it was written may hide behind them.
+ESCAPED_LETTERS = re.compile(rb"\\u00[2-7]")
 
 
 class _Tool(msgspec.Struct, gc=False):
@@ -117,7 +134,20 @@ def client_tools(tools: msgspec.Raw) -> msgspec.Raw:
     return tools if len(kept) == len(every) else msgspec.Raw(msgspec.json.encode(kept))
 
 
+def has_disguised_type(tool: msgspec.Raw) -> bool:
+    """Whether a tool tells a type in other letters too: servers written in Go read that one, if it stands last."""
+    raw = bytes(tool)
+    if raw.lower().count(b'"type"') == raw.count(b'"type"') and not ESCAPED_LETTERS.search(raw):
+        return False
+    try:
+        return any(name != "type" and name.casefold() == "type" for name in _read_members(tool))
+    except msgspec.MsgspecError:
+        return False  # no object: upstream says so
+
+
 def _is_clients(tool: msgspec.Raw) -> bool:
+    if has_disguised_type(tool):
+        return False
     try:
         said = _read_tool(tool)
     except msgspec.MsgspecError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.files.uploadedfile import UploadedFile
-from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.core.files.uploadhandler import FileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
 from proxy.errors import APIError
@@ -37,6 +37,25 @@ class Form:
             file.close()
 
 
+class NamelessFiles(FileUploadHandler):
+    """Keeps files where no directory shows them: nothing stays behind, however the process ends."""
+
+    file: "UploadedFile[Any]"
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        kept = TemporaryFile()  # noqa: SIM115 - closed with its form
+        self.file = UploadedFile(kept, self.file_name, self.content_type, 0, self.charset)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        self.file.write(raw_data)
+
+    def file_complete(self, file_size: int) -> "UploadedFile[Any]":
+        self.file.seek(0)
+        self.file.size = file_size
+        return self.file
+
+
 async def read_form(
     request: APIRequest, may_read: Callable[[int], Awaitable[None]], *, max_bytes: int
 ) -> Form:
@@ -47,20 +66,22 @@ async def read_form(
     with TemporaryFile() as body:
         length = await request.spool_body(body, may_read, max_bytes=max_bytes)
         body.seek(0)
-        form = await asyncio.to_thread(_parse, body, content_type, length)
+        form = await asyncio.to_thread(parse_form, body, content_type, length)
     form.kept_bytes = length  # on disk, where there is no more room for any number of them than in memory
     APIRequest.buffered_bytes += length
     return form
 
 
-def _parse(body: Any, content_type: str, length: int) -> Form:
+def parse_form(body: Any, content_type: str, length: int) -> Form:
     kind, _semicolon, parameters = content_type.partition(";")
     meta = {"CONTENT_TYPE": f"{kind.lower()};{parameters}", "CONTENT_LENGTH": str(length)}
     try:
-        fields, files = MultiPartParser(meta, body, [TemporaryFileUploadHandler()], "utf-8").parse()
+        fields, files = MultiPartParser(meta, body, [NamelessFiles()], "utf-8").parse()
     except RequestDataTooBig:
         raise APIError("request_too_large") from None
-    except (MultiPartParserError, SuspiciousOperation) as error:
+    except SuspiciousOperation:
+        raise _no_form("The form has too many fields or files.") from None
+    except (MultiPartParserError, ValueError) as error:
         raise _no_form(f"The multipart/form-data of the body cannot be read. {error}".strip()) from None
     return Form(
         [(name, value) for name, values in fields.lists() for value in values],

@@ -14,6 +14,8 @@ from proxy.errors import APIError
 from proxy.limits.intake import SMALL_BODY_BYTES
 from proxy.wire.exchange import ClientLeft, Exchange
 
+PASSED_MAX_CHARACTERS = 2_048  # of a header that goes on to an upstream
+
 Answer = TypeVar("Answer")
 
 
@@ -52,10 +54,12 @@ class APIRequest:
         return [value.decode("latin-1") for each, value in self.exchange.scope["headers"] if each == name]
 
     def passed_on(self, *names: bytes) -> dict[str, str]:
-        """Those of these headers that are there and can be sent on as they are."""
+        """Those of these headers that are there and can be sent on as they are: an odd one is no upstream's failure."""
         found = {name.decode(): self.header(name) for name in names}
         return {
-            name: value for name, value in found.items() if value and value.isascii() and value.isprintable()
+            name: value
+            for name, value in found.items()
+            if 0 < len(value) <= PASSED_MAX_CHARACTERS and value.isascii() and value.isprintable()
         }
 
     @property

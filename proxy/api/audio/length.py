@@ -1,10 +1,10 @@
 """How long a sound is that a client has sent, measured by a program of its own (proxy/api/audio/measure.py)."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
@@ -32,10 +32,13 @@ async def measure(file: IO[bytes], *, param: str) -> int:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 said, _errors = await process.communicate()
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
+        except TimeoutError:
+            said = b""
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
     if process.returncode == 0 and said.strip().isdigit():
         return int(said)
     raise APIError(
@@ -45,7 +48,7 @@ async def measure(file: IO[bytes], *, param: str) -> int:
     )
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _turn() -> AsyncIterator[None]:
     """A few at a time, so that sound does not take the processors from everything else."""
     turns = _running.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))

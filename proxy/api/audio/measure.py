@@ -54,7 +54,7 @@ def seconds(file: BinaryIO) -> int:
         longest = max((max(held[one], spans[one][1] - spans[one][0]) for one in held), default=0.0)
     if not longest:
         raise ValueError("no sound")
-    return math.ceil(round(longest, 3))
+    return max(math.ceil(round(longest, 3)), 1)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ class SoundStream:
     def feed(self, chunk: bytes) -> bytes:
         if not self.begun:
             self._first += chunk
-            if self._first.lstrip().startswith(TEXT_BEGINS) and len(self._first) <= TEXT_MAX_BYTES:
+            begins = self._first.lstrip()
+            if (not begins or begins.startswith(TEXT_BEGINS)) and len(self._first) <= TEXT_MAX_BYTES:
                 return b""
             chunk, self._first = self._first, b""
         self.said_something += bool(chunk)

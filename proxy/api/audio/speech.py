@@ -1,5 +1,6 @@
 """POST /v1/audio/speech: a text is read out. Sound as it comes, or events with sound in them."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from proxy.api.media_events import MediaEvents
 from proxy.api.metered_view import MeteredView
 from proxy.api.pieces import JSONPiecesRequest
 from proxy.catalogue.prices.pricing import Units
-from proxy.catalogue.request_fields import is_disguised
+from proxy.catalogue.request_fields import CHATS, is_disguised
 from proxy.catalogue.served import ServedRoute
 from proxy.catalogue.tokens import PromptSize
 from proxy.http.parsing import Payload
@@ -25,6 +26,10 @@ DONE = "speech.audio.done"
 # Of gpt-4o-mini-tts: some 15 characters and 21 tokens a second (openai.com/api/pricing: 12 dollars per million tokens,
 # 0.015 dollars a minute).
 TOKENS_PER_10_CHARACTERS = 14
+# What other services read out in the place of `input`, or how often.
+OTHER_TEXTS = frozenset(
+    {"text", "texts", "ssml", "script", "transcript", "prompt", "inputs", "input_text", "n"}
+)
 TYPES = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
@@ -36,6 +41,7 @@ TYPES = {
 SOUND_TYPE = re.compile(r"audio/[\w.+-]{1,64}(;[\w ;=.+-]{1,100})?")
 
 _read_text = msgspec.json.Decoder(str).decode
+_read_speed = msgspec.json.Decoder(float | None).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +52,17 @@ class SpeechRequest(JSONPiecesRequest):
     protocol: ClassVar[UpstreamProtocol] = SPEECH
     prompt_field: ClassVar = "input"
     own_fields: ClassVar = frozenset({"speed"})  # the voice's
+    not_ours: ClassVar = CHATS | OTHER_TEXTS
 
     in_events: bool
     sound_type: str  # by the format that was asked for
+    slowness: float  # how many times as long a sound it wants as the voice would make it
 
     def read_whole(self, body: bytes, route: ServedRoute) -> WholeAnswer:
         raise NotImplementedError
 
     def read_stream(self, route: ServedRoute, *, output_bound: int) -> StreamedAnswer:
-        estimate = -(-self.units.characters * TOKENS_PER_10_CHARACTERS // 10)
+        estimate = math.ceil(self.units.characters * TOKENS_PER_10_CHARACTERS * self.slowness / 10)
         if self.in_events:
             return MediaEvents(
                 last=DONE,
@@ -97,6 +105,9 @@ def read_request(payload: Payload, *, model: str) -> SpeechRequest:
     stream_format = body_fields.read(fields, "stream_format", _read_text, "sse or audio")
     if stream_format not in {None, "sse", "audio"}:
         raise body_fields.invalid("stream_format", "sse or audio")
+    speed = body_fields.read(fields, "speed", _read_speed, "a number")
+    if speed is not None and not 0.1 <= speed <= 10:
+        raise body_fields.invalid("speed", "a number from 0.1 to 10")
     return SpeechRequest(
         fields=fields,
         model=model,
@@ -105,4 +116,5 @@ def read_request(payload: Payload, *, model: str) -> SpeechRequest:
         prompt=PromptSize(text_bytes=payload.text_bytes, expansion_bytes=payload.expansion_bytes),
         in_events=stream_format == "sse",
         sound_type=TYPES.get(wanted or "mp3", "application/octet-stream"),
+        slowness=max(1.0, 1 / (speed or 1)),
     )

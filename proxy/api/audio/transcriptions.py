@@ -9,6 +9,7 @@ from proxy.api.fields import invalid
 from proxy.api.form_view import FormView
 from proxy.api.pieces import FormPiecesRequest, PiecesSize, renamed, usage_with_cost
 from proxy.catalogue.prices.pricing import PIECES_MAX, Units
+from proxy.catalogue.request_fields import base, folded
 from proxy.catalogue.served import ServedRoute
 from proxy.catalogue.tokens import PromptSize, completion_estimate
 from proxy.http.forms import Form
@@ -27,6 +28,14 @@ TOKENS_PER_SECOND = (
     10  # of sound, where a list prices nothing but tokens and none are reported: gpt-4o-transcribe's
 )
 NO = frozenset({"", "false", "0", "no", "null", "none"})
+# Other places that services take a sound from: nobody has measured what is there.
+ELSEWHERE = frozenset(
+    map(
+        folded,
+        ("file", "url", "uri", "file_url", "audio_url", "media_url", "source_url", "file_id", "file_path", "audio",
+         "audio_file", "audio_data", "audio_base64", "input_audio", "source", "data"),
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,8 @@ class Transcriptions(FormView):
     async def read_files(self, form: Form, *, model: str) -> TranscriptionRequest:
         if (form.text("stream") or "").strip().lower() not in NO:
             raise invalid("stream", "false, since transcriptions come whole")
+        if other := next((name for name, _value in form.fields if folded(base(name)) in ELSEWHERE), None):
+            raise invalid(other, "left out: the sound itself comes as file, with a file name")
         wanted = form.text("response_format") or "json"
         if wanted not in JSON_FORMATS | TEXT_FORMATS:
             raise invalid("response_format", "json, text, srt, vtt, verbose_json or diarized_json")

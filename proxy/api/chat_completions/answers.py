@@ -133,13 +133,12 @@ def check_choice(choice: dict[str, Any]) -> None:
 
 def finish_reason(choice: dict[str, Any], *, calls: bool) -> str | None:
     """The one of OpenAI's five words for how a choice ended; None where it has not."""
-    finish = choice.get("finish_reason")
+    finish = str(choice.get("finish_reason") or "")
     if not finish:
         return None
-    word = str(finish)  # whatever an engine writes there
-    if word in FINISH_REASONS:
-        return word
-    known = OTHER_FINISH_REASONS.get(word.lower())
+    if finish in FINISH_REASONS:
+        return finish
+    known = OTHER_FINISH_REASONS.get(finish.lower())
     return known or ("tool_calls" if calls else "stop")
 
 

@@ -15,12 +15,13 @@ from proxy.api.completions.text_stream import TextStream
 from proxy.api.text_input import TextInput
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import Usage
-from proxy.catalogue.request_fields import LIMIT_FIELDS, is_disguised
+from proxy.catalogue.request_fields import CHATS, LIMIT_FIELDS, is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.http.parsing import Fields, Payload, decode_anything
 from proxy.upstreams.protocols import COMPLETIONS, UpstreamProtocol
 
 DEFAULT_OUTPUT_TOKENS = 16  # what the API's own specification says
+NOT_OURS = frozenset({"input", *CHATS, *LIMIT_FIELDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class CompletionRequest:
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
         """The body for an upstream: the model's name there, the cap, usage asked for in streams."""
         sent = route.quirks.sent_on(self.fields)
-        body: dict[str, Any] = {name: value for name, value in sent.items() if name not in LIMIT_FIELDS}
+        body: dict[str, Any] = {name: value for name, value in sent.items() if name not in NOT_OURS}
         body["model"] = route.upstream_model
         body["max_tokens"] = 0 if self.only_scores else output_limit
         if self.stream:

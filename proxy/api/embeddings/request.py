@@ -11,14 +11,14 @@ from proxy.api.embeddings.answer import EmbeddingsAnswer, read_answer
 from proxy.api.text_input import TextInput
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import Usage
-from proxy.catalogue.request_fields import LIMIT_FIELDS, is_disguised
+from proxy.catalogue.request_fields import CHATS, LIMIT_FIELDS, is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.http.parsing import Fields, Payload
 from proxy.metering.endpoint import StreamedAnswer
 from proxy.upstreams.protocols import EMBEDDINGS, UpstreamProtocol
 
 # Of other endpoints: vLLM would take the messages in the place of the input, and what is streamed is no one answer.
-NOT_OURS = frozenset({"messages", "stream", "stream_options", "n", *LIMIT_FIELDS})
+NOT_OURS = frozenset({"prompt", "stream", "stream_options", "n", *CHATS, *LIMIT_FIELDS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,26 @@ from proxy.api.images.answers import (
 from proxy.api.media_events import MediaEvents
 from proxy.catalogue.prices import by_piece
 from proxy.catalogue.prices.pricing import Units
-from proxy.catalogue.request_fields import is_disguised
+from proxy.catalogue.request_fields import base, folded, is_disguised
 from proxy.catalogue.served import ServedRoute
 from proxy.errors import APIError
 from proxy.metering.admission import PricedRequest
 from proxy.metering.endpoint import StreamedAnswer
 
 N_MAX = 10
-# What services call the number or the size of images beside OpenAI's names: no price covers what these ask for.
+# What services call the number, the size or the making of images beside OpenAI's names: no price covers what these
+# ask for. However they are spelt.
 UNPRICED = frozenset(
     {
-        "num_images", "n_images", "num_images_per_prompt", "image_count", "samples", "batch_size", "batch_count",
-        "width", "height", "image_size", "resolution", "aspect_ratio", "megapixels", "upscale", "hires", "hd",
+        "num_images", "n_images", "num_images_per_prompt", "number_of_images", "number_images", "image_count",
+        "max_images", "images_num", "samples", "sample_count", "n_samples", "batch", "batch_size", "batch_count",
+        "n_iter", "width", "height", "image_size", "image_width", "image_height", "output_size", "target_size",
+        "resolution", "output_resolution", "aspect_ratio", "megapixels", "upscale", "upscale_factor", "hires", "hd",
+        "enable_hr", "steps", "num_steps", "num_inference_steps", "inference_steps", "sampling_steps",
         "frame_count", "frames", "num_frames", "sequential_image_generation", "sequential_image_generation_options",
     }
 )  # fmt: skip
+UNPRICED_FOLDED = frozenset(map(folded, UNPRICED))
 FOLDED = UNPRICED | {"prompt", "size", "quality", "output_format"}
 FORMATS = frozenset({"png", "jpeg", "webp"})  # others are of several images, or written by a model of text
 OWN_FIELDS = frozenset({"background"})  # the image's
@@ -70,12 +75,13 @@ class MakesImages:
 
 def units_asked(names: Iterable[str], text: Callable[[str], str], *, images: int, stream: bool) -> Units:
     """`names` are the request's fields, `text` reads one, empty where it is absent. Raises APIError invalid_value."""
-    for name in UNPRICED.intersection(names):
-        raise APIError(
-            "invalid_value",
-            param=name,
-            message=f'The "{name}" field is not taken here: use "n", "size" and "quality".',
-        )
+    for name in names:
+        if folded(base(name)) in UNPRICED_FOLDED:
+            raise APIError(
+                "invalid_value",
+                param=name,
+                message=f'The "{name}" field is not taken here: use "n", "size" and "quality".',
+            )
     if not text("prompt"):
         raise invalid("prompt", "a text that is not empty")
     if (said := text("output_format")) and said not in FORMATS:

@@ -7,8 +7,9 @@ from keys.lookup import KeyIdentity
 from proxy.api.fields import invalid
 from proxy.api.form_view import FormView
 from proxy.api.images import asked
-from proxy.api.images.asked import N_MAX, OWN_FIELDS, MakesImages, is_misleading, units_asked
+from proxy.api.images.asked import FOLDED, N_MAX, OWN_FIELDS, MakesImages, is_misleading, units_asked
 from proxy.api.pieces import FormPiecesRequest
+from proxy.catalogue.request_fields import base, folded
 from proxy.catalogue.tokens import PromptSize
 from proxy.http.forms import Form
 from proxy.http.request import APIRequest
@@ -17,6 +18,14 @@ from proxy.upstreams.protocols import IMAGE_EDITS, UpstreamProtocol
 
 IMAGES_MAX = 16
 FILES = ("image", "image[]", "mask")
+# Under which names an image could come as a text: an address, or written as one. It is counted as a file alone.
+AS_TEXT = frozenset(
+    map(
+        folded,
+        ("image", "images", "mask", "image_url", "image_urls", "image_base64", "input_image", "input_images",
+         "reference_image", "reference_images", "init_image", "file_id", "file_ids"),
+    )
+)  # fmt: skip
 YES, NO = frozenset({"true", "1"}), frozenset({"", "false", "0"})
 
 
@@ -28,6 +37,7 @@ class ImageEditsRequest(MakesImages, FormPiecesRequest):
     protocol: ClassVar[UpstreamProtocol] = IMAGE_EDITS
     prompt_field: ClassVar = "prompt"
     own_fields: ClassVar = OWN_FIELDS
+    read_fields: ClassVar = FormPiecesRequest.read_fields | FOLDED
     last_event: ClassVar[str] = "image_edit.completed"
 
 
@@ -37,6 +47,8 @@ class ImageEdits(FormView):
 
     async def read_files(self, form: Form, *, model: str) -> ImageEditsRequest:
         form.fields = [(name, value) for name, value in form.fields if not is_misleading(name)]
+        if text := next((name for name, _value in form.fields if folded(base(name)) in AS_TEXT), None):
+            raise invalid(text, "a file: images come as image, image[] and mask, each with a file name")
         names = [name for name, _file in form.files]
         if unknown := next((name for name in names if name not in FILES), None):
             raise invalid(unknown, "no file: images come as image, image[] and mask")

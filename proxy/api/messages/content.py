@@ -110,7 +110,7 @@ def _within(value: Any) -> Iterator[Block]:
         for one in value:
             yield from _within(one)
     elif isinstance(value, dict):
-        if value.get("type") in ("image", "document") or is_text(value):
+        if value.get("type") in tuple(MEDIA) or is_text(value):
             yield value
         else:
             yield from _within(value.get("content"))

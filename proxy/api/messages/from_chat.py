@@ -63,7 +63,7 @@ class TranslatedAnswer:
 
 def translated(answer: ChatAnswer, *, model: str, stops: frozenset[str]) -> TranslatedAnswer:
     choice = choices_of(answer.answer)[0]
-    said = list(of_message(choice.get("message") or {}))
+    said = list(of_message(choice.get("message")))
     content = list(_blocks(said))
     sequence = stopped_by(choice, stops)
     reason = stop_reason(

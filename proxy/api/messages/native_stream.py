@@ -21,6 +21,8 @@ from proxy.upstreams import sse
 from proxy.upstreams.errors import error_of
 
 KIND = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+PROMPT = frozenset({"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"})
+OF_PROMPT = PROMPT | {"cache_creation"}
 DELTA = b"event: content_block_delta\ndata: "
 
 
@@ -255,11 +257,13 @@ class NativeStream:
     def _hear(self, said: Any) -> None:
         if not isinstance(said, dict):
             return
+        # Servers that translate for themselves end with a prompt of nothing, which is none.
+        has_prompt = any(said.get(name) for name in PROMPT)
         for name, value in said.items():
             before = self._said.get(name)
             if type(value) is int and type(before) is int:
                 self._said[name] = max(value, before)  # sums: one that falls is one that was left out
-            elif value is not None:
+            elif value is not None and (before is None or has_prompt or name not in OF_PROMPT):
                 self._said[name] = value
         self._silent_since_report = True
 

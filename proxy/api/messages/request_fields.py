@@ -6,10 +6,11 @@ Sources: the reference of the Messages API and anthropic-sdk-python 2.14, types/
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
-from proxy.catalogue.request_fields import LEFT_OUT, is_disguised
+from proxy.catalogue.request_fields import LEFT_OUT, has_disguised_type, is_disguised
 from proxy.http.parsing import Fields
 
 NOT_SENT = LEFT_OUT | {
@@ -32,7 +33,7 @@ SUMMARY = "compact"
 
 class _Tool(msgspec.Struct, gc=False):
     type: str | None = None
-    name: str | None = None
+    name: Any = None
 
 
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -83,17 +84,19 @@ def _tools(tools: msgspec.Raw) -> list[tuple[msgspec.Raw, _Tool | None]]:
     return found
 
 
-def _is_clients(tool: _Tool | None) -> bool:
+def _is_clients(raw: msgspec.Raw, tool: _Tool | None) -> bool:
+    if has_disguised_type(raw):
+        return False
     return tool is None or tool.type in {None, "custom"} or str(tool.type).startswith(CLIENT_TYPES)
 
 
 def _reduce_tools(fields: Fields, left_out: list[str]) -> None:
     """Without tools that upstream would run. What was to be found by one of them is at hand then."""
     tools = _tools(fields["tools"])
-    kept = [raw for raw, tool in tools if _is_clients(tool)]
+    kept = [raw for raw, tool in tools if _is_clients(raw, tool)]
     if len(kept) == len(tools):
         return
-    gone = [tool for _raw, tool in tools if tool and not _is_clients(tool)]
+    gone = [tool for raw, tool in tools if tool and not _is_clients(raw, tool)]
     left_out += [f"tools.{tool.type}" for tool in gone]
     if any(str(tool.type).startswith(TOOL_SEARCH) for tool in gone):
         kept = [_without_member(raw, "defer_loading") for raw in kept]
@@ -101,13 +104,13 @@ def _reduce_tools(fields: Fields, left_out: list[str]) -> None:
         fields["tools"] = msgspec.Raw(msgspec.json.encode(kept))
     else:
         del fields["tools"]
-    names = {tool.name for tool in gone}
+    names = [tool.name for tool in gone]
     if "tool_choice" in fields and (not kept or _named(fields["tool_choice"]) in names):
         del fields["tool_choice"]
         left_out.append("tool_choice")
 
 
-def _named(choice: msgspec.Raw) -> str | None:
+def _named(choice: msgspec.Raw) -> Any:
     try:
         return _read_tool(choice).name or ""
     except msgspec.MsgspecError:

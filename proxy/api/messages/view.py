@@ -37,8 +37,7 @@ class MessagesAPI(AsyncAPIView):
 
     def passed_headers(self) -> dict[str, str]:
         """Those of the client's headers that are read."""
-        names = (*PASSED_HEADERS, *SESSION_HEADERS)
-        return {name: value for name in names if (value := self.request.header(name.encode()))}
+        return self.request.passed_on(*(name.encode() for name in (*PASSED_HEADERS, *SESSION_HEADERS)))
 
 
 class Messages(MessagesAPI, MeteredView):

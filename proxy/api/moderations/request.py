@@ -12,7 +12,7 @@ from proxy.api.moderations.answer import ModerationsAnswer, read_answer
 from proxy.api.text_input import INPUTS_MAX
 from proxy.catalogue import tokens
 from proxy.catalogue.prices.pricing import NO_UNITS, Usage
-from proxy.catalogue.request_fields import INPUTS, TEXT, is_disguised
+from proxy.catalogue.request_fields import CHATS, INPUTS, TEXT, is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.errors import APIError
 from proxy.http.parsing import Fields, Payload
@@ -20,7 +20,7 @@ from proxy.metering.endpoint import StreamedAnswer
 from proxy.upstreams.protocols import MODERATIONS, UpstreamProtocol
 
 WANTED = "a text, a list of texts or a list of parts (text, image_url)"
-NOT_OURS = frozenset({"messages", "stream", "stream_options", "n"})
+NOT_OURS = frozenset({"prompt", "stream", "stream_options", "n", *CHATS})
 
 _read_input = msgspec.json.Decoder(str | list[str | Part]).decode
 

@@ -8,7 +8,7 @@ import msgspec
 from proxy.api.chat_completions.conversation import bound
 from proxy.api.responses_to_chat.body import LIMIT, as_chat
 from proxy.api.responses_to_chat.items import MEDIA
-from proxy.catalogue.request_fields import LIMIT_FIELDS
+from proxy.catalogue.request_fields import ESCAPED_LETTERS, LIMIT_FIELDS
 from proxy.catalogue.served import ServedModel
 from proxy.catalogue.tokens import PromptSize, expansion_bytes
 from proxy.http.parsing import Compacting, Fields
@@ -57,7 +57,8 @@ class InputItems:
 
 
 def has_media(written: bytes) -> bool:
-    return any(name in written for name in MEDIA)
+    """Whether there may be some."""
+    return ESCAPED_LETTERS.search(written) is not None or any(name in written for name in MEDIA)
 
 
 def beginning(items: list[msgspec.Raw]) -> bytes:

@@ -10,7 +10,7 @@ from proxy.api.responses_to_chat.body import LIMIT, STATEFUL, decoded, is_null
 from proxy.api.responses_to_chat.items import is_lost_thought
 from proxy.api.responses_to_chat.notes import Notes
 from proxy.api.responses_to_chat.tools import NULL
-from proxy.catalogue.request_fields import LEFT_OUT, LIMIT_FIELDS, READ
+from proxy.catalogue.request_fields import ESCAPED_LETTERS, LEFT_OUT, LIMIT_FIELDS, READ, has_disguised_type
 from proxy.http.parsing import Fields
 
 STORE = "store"
@@ -36,9 +36,9 @@ IN_NAMESPACES = frozenset({"function", "custom"})
 class Tool(msgspec.Struct, gc=False):
     type: str | None = None
     name: Any = None
-    execution: str | None = None
+    execution: Any = None
     environment: Any = None
-    tools: list[msgspec.Raw] | None = None
+    tools: msgspec.Raw = NULL
 
 
 class Item(msgspec.Struct, gc=False):
@@ -108,16 +108,19 @@ def _filtered(values: msgspec.Raw, keep: Callable[[msgspec.Raw], msgspec.Raw | N
 
 
 def _clients_tool(raw: msgspec.Raw, notes: Notes, known: frozenset[str] = CLIENTS) -> msgspec.Raw | None:
+    if has_disguised_type(raw):
+        notes.leave_out("tools", "")
+        return None
     try:
         tool = _read_tool(raw)
     except msgspec.MsgspecError:
         return raw  # malformed: upstream says so
     if tool.type == "namespace" and known is CLIENTS:
-        within = (_clients_tool(one, notes, IN_NAMESPACES) for one in tool.tools or ())
-        kept = [one for one in within if one is not None]
-        if len(kept) == len(tool.tools or ()):
+        kept = _filtered(tool.tools, lambda one: _clients_tool(one, notes, IN_NAMESPACES))
+        if kept is tool.tools:
             return raw
-        return msgspec.Raw(msgspec.json.encode({**_read_members(raw), "tools": kept})) if kept else None
+        named = {**_read_members(raw), "tools": kept}
+        return None if bytes(kept) == b"[]" else msgspec.Raw(msgspec.json.encode(named))
     if tool.type in known or (known is CLIENTS and _runs_at_clients(tool)):
         return raw
     notes.leave_out("tools", tool.type or "")
@@ -130,9 +133,9 @@ def _runs_at_clients(tool: Tool) -> bool:
             return isinstance(tool.name, str)
         case "shell":
             there = tool.environment
-            return there is None or (isinstance(there, dict) and there.get("type") == "local")
+            return there is None or (isinstance(there, dict) and bool(there.get("type") == "local"))
         case "tool_search":
-            return tool.execution == "client"
+            return bool(tool.execution == "client")
     return False
 
 
@@ -154,7 +157,7 @@ def _sendable(items: msgspec.Raw, notes: Notes) -> msgspec.Raw:
     """`input` without reasoning that upstream would look for among what it has stored, and without tools that it would
     run."""
     written = bytes(items)
-    if not any(kind in written for kind in LOOKED_INTO):
+    if not (any(kind in written for kind in LOOKED_INTO) or ESCAPED_LETTERS.search(written)):
         return items
     return _filtered(items, lambda item: _sendable_item(item, notes))
 

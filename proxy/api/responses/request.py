@@ -80,10 +80,14 @@ class ResponsesRequest:
     def affinity(self) -> bytes:
         return bytes(self.fields.get("prompt_cache_key", b"")) or beginning(self.items)
 
-    def check(self, model: ServedModel) -> None:
-        """Raises APIError invalid_value for what none of the model's upstreams can be sent."""
-        if not any(map(_is_native, model.routes)):
+    def served_by(self, model: ServedModel) -> ServedModel:
+        """The model with the routes that this request can go to. Raises APIError invalid_value where there are none."""
+        if self.as_chat.problem is None:
+            return model
+        routes = tuple(filter(_is_native, model.routes))
+        if not routes:
             self.as_chat.check()
+        return replace(model, routes=routes)
 
     def prompt_bound(self, model: ServedModel) -> int:
         return self.chat.prompt_bound(model)

@@ -66,7 +66,7 @@ class TranslatedAnswer:
 def translated_answer(answer: ChatAnswer, writer: Writer) -> TranslatedAnswer:
     """Raises BadAnswer for what cannot be written."""
     for choice in choices_of(answer.answer)[:1]:
-        for piece in of_message(choice.get("message") or {}):
+        for piece in of_message(choice.get("message")):
             writer.add(piece)
         writer.add(Finish(str(choice.get("finish_reason") or "stop")))
     writer.close()

@@ -1,5 +1,7 @@
 """POST /v1/responses."""
 
+from dataclasses import replace
+
 from keys.lookup import KeyIdentity
 from proxy.api.metered_view import MeteredView
 from proxy.api.responses.failures import MONEY
@@ -25,8 +27,7 @@ class Responses(MeteredView):
     def priced(self, payload: Payload, *, key: KeyIdentity) -> PricedRequest:
         priced = super().priced(payload, key=key)
         assert isinstance(priced.request, ResponsesRequest)
-        priced.request.check(priced.model)
-        return priced
+        return replace(priced, model=priced.request.served_by(priced.model))
 
     def error_reply(self, error: APIError) -> Reply:
         """As Codex stops or waits: it asks six times after a 402 and thirty after a 5xx that names no wait."""

@@ -6,6 +6,7 @@ one turn are put together, and the results of its calls follow.
 
 import base64
 import binascii
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 from proxy.api.responses_to_chat.notes import Notes
 from proxy.api.responses_to_chat.parts import Content, is_text, read_parts, text_of
 from proxy.api.responses_to_chat.tools import NULL, Tools, custom_arguments, flat_name
+from proxy.catalogue.request_fields import ESCAPED_LETTERS
 from proxy.errors import APIError
 
 SYSTEM_ROLES = frozenset({"system", "developer"})  # the second is OpenAI's alone
@@ -168,6 +170,9 @@ class Messages:
 
     def _unread(self, raw: msgspec.Raw) -> None:
         written = bytes(raw)
+        if ESCAPED_LETTERS.search(written):
+            with contextlib.suppress(msgspec.MsgspecError):
+                written = msgspec.json.encode(msgspec.json.decode(written))
         self.unread_media += sum(written.count(name) for name in MEDIA)
 
     def _message(self, item: Item, place: str) -> None:

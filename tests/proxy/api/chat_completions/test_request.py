@@ -339,6 +339,8 @@ def test_tools_that_an_upstream_would_run_are_left_out() -> None:
         {"type": None, "code_execution": {}},
         {"type": "mcp"},
         {"type": "web_search"},
+        {"type": "function", "Type": "web_search", "function": {"name": "f"}},
+        {"TYPE": "web_search", "function": {"name": "f"}},
     ]
     flat = {"name": "f", "parameters": {}}
     asked = read([{"role": "user", "content": "hi"}], tools=[*hosted, {"type": 5}, flat])

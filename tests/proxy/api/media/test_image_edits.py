@@ -87,6 +87,13 @@ def test_what_is_billed_is_what_is_asked_of_upstream(caller: Caller, upstream: F
     assert caller.usage().cost_micro == 900 * MICRO_PER_RIAL
 
 
+def test_no_list_stands_beside_what_is_read_as_one(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = respond(200, {"created": 1, "data": [{"b64_json": DATA}]})
+    misleading = {"n[]": "9", "n[0]": "9", "size[]": "4096x4096", "quality[x]": "high", "model[]": "dearer"}
+    assert ask(caller, **misleading, **{"include[]": "x"}).status_code == 200
+    assert upstream.requests[0].keys() == {"model", "prompt", "include[]", "image"}
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -99,6 +106,9 @@ def test_what_is_billed_is_what_is_asked_of_upstream(caller: Caller, upstream: F
         ({"stream": "maybe"}, "stream"),
         ({"stream": "true", "n": "2"}, "n"),
         ({"width": "4096"}, "width"),
+        ({"num_images[]": "9"}, "num_images[]"),
+        ({"image": "https://example.com/cat.png"}, "image"),
+        ({"image_url[0]": "https://example.com/cat.png"}, "image_url[0]"),
         ({"output_format": "gif"}, "output_format"),
         ({"model": BY_KIND, "size": "512x512"}, "size"),
         ({"files": [("other", ("a.png", PICTURE))]}, "other"),

@@ -217,6 +217,9 @@ def test_what_is_no_image_costs_nothing(
         ({"num_images": 4}, "num_images"),
         ({"width": 4_096}, "width"),
         ({"frame_count": 16}, "frame_count"),
+        ({"numImages": 4}, "numImages"),
+        ({"image-size": "4K"}, "image-size"),
+        ({"num_inference_steps": 100}, "num_inference_steps"),
         ({"model": ""}, "model"),
     ],
 )

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import signal
 import threading
 from collections.abc import Callable
@@ -314,6 +315,22 @@ def test_sound_that_nothing_but_tokens_prices_is_paid_by_estimate(
     assert_cost_can_be_computed_anew(caller)
 
 
+def test_sound_that_is_read_slowly_is_estimated_longer(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = sound(SOUND)
+    ask(caller, model=SPEECH_BY_TOKEN, speed=0.25)
+    assert upstream.requests[0]["speed"] == 0.25
+    assert caller.usage().completion_tokens == math.ceil(len(TEXT) * 14 * 4 / 10)
+
+
+def test_nothing_but_the_text_that_is_paid_for_is_sent_to_be_read_out(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = sound(SOUND)
+    others = {"text": "long " * 99, "ssml": "x", "messages": [], "tools": [{"type": "web_search"}], "n": 9}
+    ask(caller, instructions="Calmly.", **others)
+    assert upstream.requests[0].keys() == {"model", "input", "voice", "instructions"}
+
+
 def test_an_end_without_sound_costs_nothing(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(DONE)
     assert ask(caller, model=SPEECH_BY_TOKEN, stream_format="sse").status_code == 502
@@ -356,6 +373,8 @@ def test_a_text_that_is_not_covered_is_not_read_out(
         ({"input": 7}, "input"),
         ({"response_format": 7}, "response_format"),
         ({"stream_format": "ndjson"}, "stream_format"),
+        ({"speed": 0}, "speed"),
+        ({"speed": "fast"}, "speed"),
         ({"model": ""}, "model"),
     ],
 )

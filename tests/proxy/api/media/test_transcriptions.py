@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import httpx
 import openai
 import pytest
 
+from proxy.http.forms import parse_form
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, Script, respond
 from tests.live import at_once, eventually
@@ -234,6 +236,9 @@ def test_a_sound_that_is_not_covered_is_not_sent_on(
         ({"response_format": "tsv"}, "response_format"),
         ({"response_format": ["json", "text"]}, "response_format"),
         ({"stream": "true"}, "stream"),
+        ({"url": "https://example.com/long.mp3"}, "url"),
+        ({"audioUrl": "https://example.com/long.mp3"}, "audioUrl"),
+        ({"file[0]": "https://example.com/long.mp3"}, "file[0]"),
         ({"model": BY_CHARACTER}, "model"),
     ],
 )
@@ -279,6 +284,7 @@ def test_there_is_one_file_and_no_other(
         ("multipart/form-data; boundary=x", b""),
         ("multipart/form-data; boundary=x", b"nothing"),
         ("multipart/form-data; boundary=" + "x" * 300, b"nothing"),
+        ("multipart/form-data; boundary*=nothing''x", b"nothing"),
         ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n'),
     ],
 )
@@ -353,6 +359,32 @@ def test_a_client_that_leaves_while_it_sends_leaves_nothing_behind(
     upstream.script = written()
     eventually(lambda: ask(caller).status_code == 200)
     assert UsageRecord.objects.filter(key_id=caller.key_id).count() == 1
+
+
+def test_a_file_may_have_any_name(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = written()
+    for name in ("a." + "b" * 300, "../../etc/x", "\x00", "سلام.wav"):
+        files = {"file": (name, SOUND, "audio/wav")}
+        with caller.http as http:
+            answer = http.post("/audio/transcriptions", data={"model": BY_SECOND}, files=files)
+        assert answer.status_code == 200, answer.text
+
+
+def test_no_directory_ever_shows_a_file_that_is_kept() -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    body = head + SOUND + b"\r\n--x--\r\n"
+    form = parse_form(io.BytesIO(body), "multipart/form-data; boundary=x", len(body))
+    [(name, file)] = form.files
+    assert (name, file.name, file.size, file.read()) == ("file", "a.wav", len(SOUND), SOUND)
+    assert os.fstat(file.fileno()).st_nlink == 0
+    form.close()
+    assert file.closed
+
+
+def test_a_file_without_a_whole_second_costs_one(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = written()
+    assert ask(caller, sound=sounds.wav(0.0004)).status_code == 200
+    assert caller.usage().quantities == {"audio_second": 1}
 
 
 def test_an_answer_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream) -> None:

@@ -186,6 +186,19 @@ def test_a_native_body_goes_out_as_it_was_written(messenger: Messenger, upstream
     assert passed["x-api-key"] == "sk-upstream-secret"
 
 
+@pytest.mark.parametrize("value", ["é", "a\tb", "x" * 4_000])
+@pytest.mark.parametrize("path", ["", "/count_tokens"])
+def test_a_header_that_cannot_be_sent_on_is_not(
+    messenger: Messenger, upstream: FakeUpstream, value: str, path: str
+) -> None:
+    upstream.script = respond(200, {**ANSWER, "input_tokens": 3})
+    headers = {"anthropic-beta": value.encode("latin-1"), "anthropic-version": value.encode("latin-1")}
+    answer = messenger.post(path, model=NATIVE_MODEL, headers=headers)  # type: ignore[arg-type]
+    assert (answer.status_code, "x-hamiran-estimated" in answer.headers) == (200, False)
+    assert "anthropic-beta" not in upstream.headers[0]
+    assert upstream.headers[0]["anthropic-version"] == "2023-06-01"
+
+
 def test_a_translated_body_is_a_chat(messenger: Messenger, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(*CHAT_STREAM)
     answer = messenger.post(

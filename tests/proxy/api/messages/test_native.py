@@ -71,6 +71,31 @@ def test_a_figure_that_falls_was_left_out() -> None:
     assert answer.report.usage.prompt_tokens == 130
 
 
+def test_a_prompt_of_nothing_at_the_end_takes_nothing_back() -> None:
+    nothing = {
+        "input_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+    }  # fmt: skip
+    end = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn"},
+        "usage": {**nothing, "output_tokens": 9},
+    }
+    answer, _relayed = fed(START, BLOCKS, event(end), event({"type": "message_stop"}))
+    assert answer.report is not None
+    assert answer.report.usage == Usage(130, 9, cached_tokens=100, cache_write_1h_tokens=20)
+
+
+def test_a_prompt_that_is_told_only_at_the_end_counts() -> None:
+    usage = {"input_tokens": 2, "cache_read_input_tokens": 10, "output_tokens": 9}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
+    begun = json.loads(START.split(b"data: ")[1])
+    begun["message"]["usage"] = {"input_tokens": 0, "output_tokens": 0}
+    answer, _relayed = fed(event(begun), BLOCKS, event(end), event({"type": "message_stop"}))
+    assert answer.report is not None
+    assert answer.report.usage == Usage(12, 9, cached_tokens=10)
+
+
 def test_in_the_middle_the_prompt_is_reported_and_the_output_is_what_is_seen() -> None:
     answer, _relayed = fed(START, BLOCKS)
     assert not answer.is_final

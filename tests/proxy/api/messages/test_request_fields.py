@@ -50,6 +50,24 @@ def test_tools_that_an_upstream_would_run_are_left_out(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "web_search_20250305", "name": 5},
+        {"type": "custom", "Type": "web_search_20250305", "name": "t"},
+        {"TYPE": "code_execution_20260120", "name": "t"},
+    ],
+)
+def test_tools_that_an_upstream_would_run_are_found_however_they_are_told(tool: dict[str, Any]) -> None:
+    kept, left_out = reduced(tools=[CLIENT_TOOL, tool])
+    assert (kept, len(left_out)) == ({"tools": [CLIENT_TOOL]}, 1)
+
+
+def test_a_tool_may_have_a_parameter_of_any_name() -> None:
+    tools = [{"name": "t", "input_schema": {"type": "object", "properties": {"Type": {"type": "string"}}}}]
+    assert reduced(tools=tools) == ({"tools": tools}, [])
+
+
+@pytest.mark.parametrize(
     "kind",
     [None, "custom", "bash_20250124", "text_editor_20250728", "computer_20251124", "memory_20250818"],
 )

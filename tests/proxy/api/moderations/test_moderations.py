@@ -9,6 +9,7 @@ import pytest
 from keys import lifecycle
 from keys.rules import KeyRules
 from tests.fake_upstream import FakeUpstream, respond
+from tests.live import eventually
 from tests.proxy.api.conftest import (
     CREDIT,
     MODEL,
@@ -71,7 +72,14 @@ def test_who_names_no_model_gets_the_only_one_there_is(
     assert caught.value.code == "model_required"
     rules = KeyRules(allowed_models=(MODEL, MODERATION_MODEL))
     lifecycle.change(user_id=caller.wallet.pk, key_id=caller.key_id, name="test", rules=rules)
-    assert sdk.moderations.create(input="Hello!").model == MODERATION_MODEL
+
+    def is_answered() -> bool:
+        try:
+            return sdk.moderations.create(input="Hello!").model == MODERATION_MODEL
+        except openai.BadRequestError:  # the change is on its way to the web process
+            return False
+
+    eventually(is_answered)
     assert upstream.requests[0]["model"] == "up-model"
 
 

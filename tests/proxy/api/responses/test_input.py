@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
+from proxy.api.responses.request import read_request
 from proxy.api.responses_to_chat.tools import flat_name
 from proxy.errors import APIError
+from proxy.http.parsing import read_payload
 from tests.proxy.api.responses.reading import CHAT, NATIVE, read, sent
 from tests.proxy.factories import served_model
 
@@ -305,6 +308,16 @@ def test_what_is_counted_holds_for_both_ways() -> None:
         "output": {"type": "computer_screenshot", "file_id": "f"},
     }
     assert read(input=[USER, shot]).chat.prompt.media_parts == 1
+    escaped = orjson.dumps({"model": "m", "input": [USER, shot]}).replace(b"file_id", b"file\\u005fid")
+    request = read_request(read_payload(escaped), model="m")
+    assert request.chat.prompt.media_parts == 1
+
+
+def test_an_image_whose_name_is_escaped_is_not_known_again() -> None:
+    long = [{"role": "user", "content": "word " * 5_000}, {"role": "user", "content": [IMAGE]}]
+    escaped = orjson.dumps({"model": "m", "input": long}).replace(b"image_url", b"\\u0069mage_url")
+    request = read_request(read_payload(escaped), model="m")
+    assert (request.conversation, read(input=long[:1]).conversation is None) == (None, False)
 
 
 def test_inputs_are_named_as_the_client_knows_them() -> None:
@@ -331,9 +344,9 @@ def test_disguised_fields_reach_no_upstream() -> None:
 def test_a_problem_of_chats_is_told_at_once_where_all_upstreams_are_chats() -> None:
     request = read(input=[said({"type": "hologram"})])
     with pytest.raises(APIError, match="this kind of part"):
-        request.check(served_model(routes=(CHAT,)))
-    request.check(served_model(routes=(CHAT, NATIVE)))
-    read().check(served_model(routes=(CHAT,)))
+        request.served_by(served_model(routes=(CHAT,)))
+    request.served_by(served_model(routes=(CHAT, NATIVE)))
+    read().served_by(served_model(routes=(CHAT,)))
 
 
 def test_calls_of_tools_that_only_some_models_know_stay_in_the_conversation() -> None:
@@ -392,3 +405,13 @@ def test_what_chat_itself_refuses_is_named_as_the_client_knows_it() -> None:
         "messages[9]",
         None,
     )
+
+
+def test_what_no_chat_can_take_goes_to_the_routes_that_need_none() -> None:
+    both = served_model(routes=(CHAT, NATIVE))
+    assert read().served_by(both) is both
+    stored = read(input=[{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}])
+    assert stored.served_by(both).routes == (NATIVE,)
+    with pytest.raises(APIError) as caught:
+        stored.served_by(served_model(routes=(CHAT,)))
+    assert caught.value.param == "input[0].content[0].file_data"

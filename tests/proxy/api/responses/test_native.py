@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+import orjson
 import pytest
 
 from proxy.api.responses.native_stream import NativeStream
 from proxy.api.responses.native_whole import native_answer
+from proxy.api.responses.request import read_request
 from proxy.errors import APIError
+from proxy.http.parsing import read_payload
 from proxy.metering.endpoint import BadAnswer
 from tests.proxy.api.responses.conftest import events_of
 from tests.proxy.api.responses.reading import BILL, NATIVE, events, read, sent, streamed
@@ -350,17 +353,24 @@ def test_a_tool_of_the_clients_own_passes(tool: dict[str, Any]) -> None:
         {"type": "Web_Search"},
         {"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]},
         {"google_search": {}},
+        {"type": "web_search", "execution": 5},
+        {"type": "mcp", "tools": "all"},
+        {"type": "function", "name": "f", "Type": "web_search"},
+        {"type": "namespace", "name": "n", "tools": [{"TYPE": "mcp", "name": "f"}]},
     ],
 )
 def test_a_tool_that_runs_upstream_does_not_pass(tool: dict[str, Any]) -> None:
     asked = sent(read(tools=[tool, FUNCTION], tool_choice={"type": tool.get("type")}), NATIVE)
     assert asked["tools"] == [FUNCTION]
-    if tool.get("type") != "shell":
+    if tool.get("type") not in {"shell", "function"}:
         assert "tool_choice" not in asked
     alone = sent(read(tools=[tool], tool_choice="auto", parallel_tool_calls=True), NATIVE)
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & alone.keys()
     hidden = {"type": "additional_tools", "role": "developer", "tools": [tool, FUNCTION]}
     assert sent(read(input=[hidden]), NATIVE)["input"] == [{**hidden, "tools": [FUNCTION]}]
+    escaped = orjson.dumps({"model": "m", "input": [hidden]}).replace(b"additional", b"additiona\\u006c")
+    request = read_request(read_payload(escaped), model="m")
+    assert sent(request, NATIVE)["input"] == [{**hidden, "tools": [FUNCTION]}]
 
 
 def test_a_response_may_say_nothing_at_all() -> None:
