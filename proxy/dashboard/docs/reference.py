@@ -20,6 +20,7 @@ from proxy.catalogue.price_list import PricedModel, price_list
 from proxy.catalogue.served import ServedModel
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
 from proxy.dashboard.docs import examples
+from proxy.dashboard.docs.agents import AGENTS, ASKED, Asked
 from proxy.dashboard.docs.examples import Example
 from proxy.errors import ERRORS, APIError
 from proxy.http import json_bounds
@@ -145,6 +146,8 @@ class Reference:
     models_example: str
     errors: list[ErrorRow]
     endpoints: Sequence[EndpointRow]
+    agents: Sequence[str]
+    asked: Sequence[Asked]
     examples: Sequence[Example]
     example: str
     cost_header: str
@@ -177,6 +180,8 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
         models_example=_pretty({"object": "list", "data": [_model(model) for model in served[:2]]}),
         errors=errors(),
         endpoints=ENDPOINTS,
+        agents=AGENTS,
+        asked=ASKED,
         examples=[
             each.written(base_url=settings.BASE_URL, key=key, model_id=model_id) for each in examples.EXAMPLES
         ],
