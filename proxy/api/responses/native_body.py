@@ -131,7 +131,7 @@ def _runs_at_clients(tool: Tool) -> bool:
             there = tool.environment
             return there is None or (isinstance(there, dict) and there.get("type") == "local")
         case "tool_search":
-            return tool.execution == "client"
+            return bool(tool.execution == "client")
     return False
 
 
