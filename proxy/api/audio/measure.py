@@ -10,7 +10,7 @@ import math
 import resource
 import sys
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 
@@ -44,7 +44,7 @@ class Length:
     first: float = math.inf
     last: float = -math.inf
 
-    def add(self, packet: "av.Packet[av.AudioStream]") -> None:
+    def add(self, packet: "av.Packet[Any]") -> None:
         self.by_samples += samples_seconds(packet)
         if packet.time_base is None:
             return
@@ -61,7 +61,7 @@ class Length:
         return by_clock if self.by_samples <= by_clock + PADDING_SECONDS else self.by_samples
 
 
-def samples_seconds(packet: "av.Packet[av.AudioStream]") -> float:
+def samples_seconds(packet: "av.Packet[Any]") -> float:
     """How long the sound of a packet is as a decoder makes it."""
     codec = packet.stream.codec_context
     if not packet.size:
@@ -71,10 +71,10 @@ def samples_seconds(packet: "av.Packet[av.AudioStream]") -> float:
     if codec.frame_size and codec.sample_rate:
         return float(codec.frame_size / codec.sample_rate)
     try:
-        frames = packet.decode()
+        frames: Any = packet.decode()
     except av.FFmpegError:
         return 0.0
-    return sum(frame.samples / frame.sample_rate for frame in frames)
+    return float(sum(frame.samples / frame.sample_rate for frame in frames))
 
 
 def opus_samples(packet: bytes) -> int:
