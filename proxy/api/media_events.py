@@ -17,6 +17,13 @@ from proxy.metering.reported_usage import Report
 from proxy.upstreams import sse
 from proxy.upstreams.errors import error_of
 
+# Many upstreams answer whole all the same. The client can help itself; no failure of theirs is counted.
+NO_EVENTS = {
+    "message": 'This model does not answer in events. Leave out "stream" and "stream_format".',
+    "code": "invalid_value",
+    "status": 400,
+}
+
 
 class MediaEvents:
     """A StreamedAnswer (proxy/metering/endpoint.py). `last`: the type of its last event.
@@ -115,8 +122,8 @@ class MediaEvents:
 
     def _read(self, event: bytes) -> bytes:
         data = sse.data(event)
-        if data is None and event.startswith((b"{", b"[")):
-            raise BadAnswer("no event stream", error=error_of(decode(event)))
+        if data is None and not event.startswith(sse.WITHOUT_DATA):
+            raise BadAnswer("no event stream", error=_error_in(event) or (None if self.begun else NO_EVENTS))
         if not data:
             return sse.comments(event)
         if data == b"[DONE]":
@@ -140,6 +147,13 @@ class MediaEvents:
         _edited(event, said, {**changes, "usage": {}})
         self._kept, self.done = (event, said, changes), True
         return b""
+
+
+def _error_in(text: bytes) -> dict[str, Any] | None:
+    try:
+        return error_of(decode(text)) if text.startswith((b"{", b"[")) else None
+    except BadAnswer:
+        return None
 
 
 def _edited(event: bytes, said: dict[str, Any], changes: dict[str, Any]) -> bytes:

@@ -1,12 +1,14 @@
 """POST /v1/messages/count_tokens: how long a prompt is. It costs nothing, and has a limit of its own."""
 
 import asyncio
+from typing import Annotated
 
 import msgspec
 
 from proxy import runtime
 from proxy.api.messages.request import MessagesRequest, is_native, read_request, required_model
 from proxy.api.messages.view import MessagesAPI
+from proxy.catalogue.prices.pricing import TOKENS_MAX
 from proxy.catalogue.served import ServedModel
 from proxy.errors import APIError, rate_limited
 from proxy.http.parsing import JSONObjectParser
@@ -84,4 +86,4 @@ async def _counted(asked: MessagesRequest, model: ServedModel) -> int | None:
 
 
 class _Count(msgspec.Struct, gc=False):
-    input_tokens: int
+    input_tokens: Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]

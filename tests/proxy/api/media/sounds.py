@@ -34,6 +34,18 @@ def wav(seconds: float) -> bytes:
 @cache
 def encoded(name: str, seconds: float) -> bytes:
     container_name, codec, rate = FORMATS[name]
+    return _encoded(container_name, codec, rate, seconds)
+
+
+def with_fast_clock(codec: str, seconds: float) -> bytes:
+    """An MP4 whose clock runs a hundred times as fast as its sound."""
+    sound = _encoded("mp4", codec, 48_000, seconds)
+    at = sound.index(b"mdhd") + 16
+    ticks = struct.unpack(">I", sound[at : at + 4])[0]
+    return sound[:at] + struct.pack(">I", ticks * 100) + sound[at + 4 :]
+
+
+def _encoded(container_name: str, codec: str, rate: int, seconds: float) -> bytes:
     with io.BytesIO() as file:
         with av.open(file, "w", format=container_name) as container:
             stream = container.add_stream(codec, rate=rate)

@@ -337,6 +337,15 @@ def test_a_stream_without_its_image_costs_nothing(
         list(caller.sdk.images.generate(model=BY_IMAGE, prompt=PROMPT, stream=True))
 
 
+def test_an_upstream_that_does_not_stream_is_told_as_that(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = drawn()
+    for _ in range(12):  # more than an upstream may fail in a row
+        error = ask(caller, stream=True).json()["error"]
+        assert (error["code"], "events" in error["message"]) == ("invalid_value", True)
+    assert caller.balance() == (CREDIT, 0)
+    assert ask(caller).status_code == 200
+
+
 def test_a_stream_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream) -> None:
     whole = raw(stream_events(DRAFTS[0], COMPLETED))
     upstream.script = cutting(whole, field="user")

@@ -331,6 +331,17 @@ def test_nothing_but_the_text_that_is_paid_for_is_sent_to_be_read_out(
     assert upstream.requests[0].keys() == {"model", "input", "voice", "instructions"}
 
 
+def test_an_upstream_that_sends_sound_where_events_were_asked_for_is_told_as_that(
+    caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = sound(SOUND)
+    for _ in range(12):  # more than an upstream may fail in a row
+        answer = ask(caller, stream_format="sse")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+    assert caller.balance() == (CREDIT, 0)
+    assert ask(caller).content == SOUND
+
+
 def test_an_end_without_sound_costs_nothing(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = stream_events(DONE)
     assert ask(caller, model=SPEECH_BY_TOKEN, stream_format="sse").status_code == 502

@@ -146,6 +146,13 @@ def test_what_a_file_says_of_its_length_is_not_believed(caller: Caller, upstream
     assert (caller.usage().quantities or {})["audio_second"] >= 10
 
 
+@pytest.mark.parametrize("codec", ["aac", "flac", "alac", "libopus"])
+def test_a_files_clock_is_not_believed(caller: Caller, upstream: FakeUpstream, codec: str) -> None:
+    upstream.script = written()
+    assert ask(caller, sound=sounds.with_fast_clock(codec, 9.5)).status_code == 200
+    assert caller.usage().quantities == {"audio_second": 10}
+
+
 @pytest.mark.parametrize(
     "sound",
     [

@@ -40,8 +40,9 @@ def test_where_upstream_does_not_count_it_is_estimated(
     upstream.script = respond(status, {"error": {"message": "no"}})
     answer = messenger.post(COUNT, model=NATIVE_MODEL)
     assert (answer.status_code, answer.headers["x-hamiran-estimated"]) == (200, "true")
-    upstream.script = respond(200, {"tokens": 5})
-    assert messenger.post(COUNT, model=NATIVE_MODEL).headers["x-hamiran-estimated"] == "true"
+    for nothing in ({"tokens": 5}, {"input_tokens": -1}, {"input_tokens": 2**70}):
+        upstream.script = respond(200, nothing)
+        assert messenger.post(COUNT, model=NATIVE_MODEL).headers["x-hamiran-estimated"] == "true"
 
 
 def test_a_request_that_upstream_refuses_is_refused(messenger: Messenger, upstream: FakeUpstream) -> None:
