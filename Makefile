@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 BENCH := var/bench
+CLIENTS := var/clients
 ifdef BENCH_BASE
 # One name for a commit, however it was asked for: its folder and the table bear it.
 override BENCH_BASE := $(shell git rev-parse --verify --short=7 '$(BENCH_BASE)^{commit}')
@@ -24,7 +25,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test proofs test-fast coverage chaos cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks audit clean
+.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -44,10 +45,13 @@ restore: $(VENV)/runtime  ## bring FILE back into a fresh data folder or databas
 	@$(PY) manage.py restore "$(FILE)" $(if $(filter yes,$(OVERWRITE)),--overwrite)
 
 test: $(VENV)/dev  ## all tests but the slow proofs, on engines of their own, in two processes
-	$(PY) -m pytest -m "not proof" -n 2 $(ARGS)
+	$(PY) -m pytest -m "not proof and not client" -n 2 $(ARGS)
 
 proofs: $(VENV)/dev  ## those that `make test` leaves out: development, the demo account, installing, honest customers
 	$(PY) -m pytest -m proof -n 2 $(ARGS)
+
+clients: $(VENV)/dev $(CLIENTS)/ready  ## real agents and libraries from npm and PyPI against a running service; they are installed into var/clients
+	$(PY) -m pytest -m client tests/clients $(ARGS)
 
 test-fast: $(VENV)/dev  ## the pure tests and those of pages, in less than a minute
 	@# What has none of them is not even read.
@@ -156,6 +160,25 @@ $(BENCH)/portkey/ready: bench/portkey/package.json bench/portkey/package-lock.js
 	@mkdir -p $(@D) && cp bench/portkey/package.json bench/portkey/package-lock.json $(@D)
 	@echo "Installing Portkey into $(@D)."
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Where Node is missing, the tests of its programs are skipped and say so. The two programs whose own install scripts
+# run put their binary, which came with the package, in its place.
+$(CLIENTS)/ready: $(addprefix $(CLIENTS)/,npm/ready sdks/ready aider/ready llamaindex/ready)
+	@touch $@
+
+$(CLIENTS)/npm/ready: tests/clients/npm/package.json tests/clients/npm/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@# Not `npm ci`: it asks for opencode's binaries of every platform in the lock file, and a registry may lack some.
+	@command -v npm >/dev/null || { echo "Without Node, programs from npm are left out (Debian: apt-get install nodejs npm)."; exit 0; }; \
+		echo "Installing programs from npm into $(@D)."; cd $(@D) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && \
+		npm rebuild --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code opencode-ai && touch ready
+
+$(CLIENTS)/%/ready: VENV = $(@D)
+$(CLIENTS)/%/ready: PY = $(@D)/bin/python
+$(CLIENTS)/%/ready: tests/clients/requirements-%.txt
+	@mkdir -p $(@D)
+	@$(call install,$<)
 	@touch $@
 
 # A lock file names everything that is installed, so pip has nothing to resolve, and must not: it would look for the

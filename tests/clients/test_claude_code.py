@@ -1,0 +1,65 @@
+"""Claude Code: tasks with tools, resumed and interrupted, translated and on an upstream of its own protocol."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.clients.conftest import (
+    CHAT_MODEL,
+    NATIVE_MODEL,
+    Connected,
+    Machine,
+    assert_paid_exactly,
+    needs_node,
+    never_ending,
+    used,
+)
+from tests.clients.scripted import DONE, Answer, calls
+from tests.fake_upstream import FakeUpstream
+from tests.proxy.api.conftest import Caller
+
+TASK = ["-p", "Make two of one in notes.txt.", "--permission-mode", "acceptEdits"]
+
+pytestmark = pytest.mark.parametrize("model", [CHAT_MODEL, NATIVE_MODEL], ids=["translated", "native"])
+
+
+@pytest.fixture
+def claude(connect: Callable[..., Connected], caller: Caller, model: str) -> Connected:
+    needs_node("@anthropic-ai/claude-code")
+    return connect("claude-code", model, caller)
+
+
+def test_it_edits_a_file_and_goes_on_afterwards(
+    claude: Connected, machine: Machine, caller: Caller, upstream: FakeUpstream, scripted: Callable[..., None]
+) -> None:
+    notes = str(machine.project / "notes.txt")
+    scripted(
+        calls("Read", file_path=notes),
+        calls("Edit", file_path=notes, old_string="one", new_string="دو"),
+        Answer(DONE),
+    )
+    ended = claude.run(*TASK)
+    assert (DONE in ended.said, ended.status) == (True, 0), ended.said
+    assert (machine.project / "notes.txt").read_text() == "دو\n"
+    assert_paid_exactly(caller, upstream)
+
+    resumed = claude.run("--continue", "-p", "And now?")
+    assert (DONE in resumed.said, resumed.status) == (True, 0), resumed.said
+    assert "And now?" in str(upstream.requests[-1]["messages"])
+    assert "Make two of one" in str(upstream.requests[-1]["messages"])
+    assert_paid_exactly(caller, upstream)
+
+
+def test_an_interrupt_is_settled(claude: Connected, caller: Caller, upstream: FakeUpstream) -> None:
+    begun = threading.Event()
+    upstream.script = never_ending(upstream, begun)
+    process = claude.start("-p", "Tell me a story.")
+    assert begun.wait(60)
+    os.killpg(process.pid, signal.SIGINT)
+    claude.machine.end(process, seconds=30)
+    assert upstream.hung_up.wait(20)
+    (record,) = used(caller)
+    assert (record.outcome, record.stream) == ("client_left", True)
