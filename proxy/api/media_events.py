@@ -139,6 +139,8 @@ class MediaEvents:
         if (report := report_in(said, self._made)) is not None:
             self.report = report
         changes = purchase.changes(said) | renamed(said, self._model)
+        if isinstance(used := said.get("usage"), dict) and (kept := purchase.without(used)) != used:
+            changes["usage"] = kept
         if said.get("type") != self._last:
             return _edited(event, said, changes)
         if not (has_medium if self._ends_with_it else self.said_something):

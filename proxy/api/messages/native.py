@@ -19,6 +19,9 @@ STOP_REASONS = frozenset(
         "model_context_window_exceeded",
     }
 )  # fmt: skip
+SAID = frozenset(
+    {"content", "content_block", "delta"}
+)  # where a message and its events have what the model says
 # What of a block or a delta is no output that can be counted: encrypted, or not made by the model.
 NOT_SAID = frozenset({"type", "id", "tool_use_id", "signature", "data", "citations", "citation", "caller"})
 
@@ -39,7 +42,7 @@ def check_stop(reason: Any) -> None:
 
 def without_price(answer: dict[str, Any]) -> dict[str, Any]:
     """What to change in a message or an event, so that nothing beside its content tells of the operator's price."""
-    changes = purchase.changes({name: value for name, value in answer.items() if name != "content"})
+    changes = purchase.changes({name: value for name, value in answer.items() if name not in SAID})
     if isinstance(said := answer.get("usage"), dict) and (kept := purchase.without(said)) != said:
         changes["usage"] = kept
     return changes

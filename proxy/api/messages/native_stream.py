@@ -199,6 +199,7 @@ class NativeStream:
             case "content_block_start" | "content_block_delta" | "content_block_stop":
                 if not self._block(kind, chunk):
                     return b""
+                changes = native.without_price(chunk)
             case "message_delta":
                 return self._hold_last(chunk)
             case "message_stop":
@@ -213,6 +214,7 @@ class NativeStream:
             raise BadAnswer("no start of a message")
         self._has_started = True
         self._hear(message.get("usage"))
+        changes |= native.without_price({name: value for name, value in chunk.items() if name != "message"})
         edits = native.without_price(message) | {"model": self._model}
         changes["message"] = {name: value for name, value in {**message, **edits}.items() if value is not ...}
 

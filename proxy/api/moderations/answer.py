@@ -27,7 +27,10 @@ class ModerationsAnswer:
 
     def for_customer(self, bill: Bill) -> bytes:
         """The answer as upstream gave it, with the name that was asked for. What it cost stands in the header."""
-        return edited(self.body, self.answer, {**purchase.changes(self.answer), "model": self.model})
+        changes = {**purchase.changes(self.answer), "model": self.model}
+        if isinstance(said := self.answer.get("usage"), dict):
+            changes["usage"] = purchase.without(said)
+        return edited(self.body, self.answer, changes)
 
 
 def read_answer(body: bytes, *, model: str) -> ModerationsAnswer:

@@ -18,7 +18,7 @@ from proxy.api.responses.unfinished import Unfinished
 from proxy.api.responses.usage import for_customers
 from proxy.api.responses.writer import Writer
 from proxy.errors import APIError
-from proxy.metering import purchase, reported_usage
+from proxy.metering import reported_usage
 from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer
 from proxy.upstreams import sse
@@ -144,7 +144,7 @@ class NativeStream(AnswerStream):
             return self._end(data, decoded)
         if isinstance(decoded.get("response"), dict):
             event = self._response(data, decoded)
-        elif changes := purchase.changes({name: one for name, one in decoded.items() if name != "item"}):
+        elif changes := shown.without_price(decoded):
             event = _named(kind, encode({n: v for n, v in {**decoded, **changes}.items() if v is not ...}))
         if kind in BEFORE and not self._has_begun:
             self._wait(event)

@@ -20,10 +20,20 @@ def response(written: bytes, decoded: dict[str, Any], *, model: str, usage: dict
     return edited(written, decoded, _changes(decoded, model=model, usage=usage))
 
 
+def without_price(decoded: dict[str, Any]) -> dict[str, Any]:
+    """What to change beside an event's item or response."""
+    changes = purchase.changes(
+        {name: one for name, one in decoded.items() if name not in {"item", "response"}}
+    )
+    if isinstance(used := decoded.get("usage"), dict) and (kept := purchase.without(used)) != used:
+        changes["usage"] = kept
+    return changes
+
+
 def event(data: bytes, decoded: dict[str, Any], *, model: str, usage: dict[str, Any] | None = None) -> bytes:
     """The data of an event that carries a response. Raises BadAnswer."""
     inner = decoded["response"]
-    changes = purchase.changes({name: one for name, one in decoded.items() if name != "response"})
+    changes = without_price(decoded)
     try:
         members = _read_members(data)
         within = response(bytes(members["response"]), inner, model=model, usage=usage)

@@ -260,3 +260,64 @@ def test_a_stream_of_anything_is_relayed_or_fails(name: str, told: list[dict[str
             answer.failed(APIError("upstream_error"))
         else:
             answer.tail(BILL)
+
+
+# As no figure of ours is written.
+PRICE = 987654.125
+TELLING = {
+    "usage": {
+        "cost": PRICE,
+        "cost_details": {"upstream_inference_cost": PRICE},
+        "prompt_tokens": 3,
+        "total_tokens": 3,
+    },
+    "x_cost": PRICE,
+    "provider_metadata": {"of": {"total_price": PRICE}},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in ENDPOINTS if name != "speech"])
+def test_no_whole_answer_tells_what_it_costs_the_operator(name: str) -> None:
+    asked = ENDPOINTS[name]
+    request = asked.read(JSONObjectParser().parse(_Body(orjson.dumps({"model": "m", **asked.body}))))  # type: ignore[arg-type]
+    for one in asked.routes:
+        answer = request.read_whole(orjson.dumps({**asked.answer, **TELLING}), one)
+        assert str(PRICE).encode() not in answer.for_customer(BILL)
+
+
+STREAMS: dict[str, list[dict[str, Any]]] = {
+    "chat": [{"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}],
+    "completions": [{"choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}]}],
+    "images": [{"type": "image_generation.partial_image", "b64_json": "aGk="}, IMAGE],
+    "speech": [{"type": "speech.audio.delta", "audio": "aGk="}, {"type": "speech.audio.done"}],
+    "messages": [
+        {"type": "message_start", "message": {**MESSAGE, "content": [], **TELLING}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+        {"type": "message_stop"},
+    ],
+    "responses": [
+        {"type": "response.created", "response": {**RESPONSE, **TELLING}},
+        {"type": "response.output_text.delta", "item_id": "i", "delta": "Hi"},
+        {"type": "response.completed", "response": {**RESPONSE, **TELLING}},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_no_stream_tells_what_it_costs_the_operator(name: str) -> None:
+    asked = ENDPOINTS[name]
+    body = {"model": "m", **asked.body, "stream": True, "stream_options": {"include_usage": True}}
+    request = asked.read(JSONObjectParser().parse(_Body(orjson.dumps(body))))  # type: ignore[arg-type]
+    answer = request.read_stream(asked.routes[0], output_bound=0)
+    relayed = b"".join(
+        answer.feed(b"data: %b\n\n" % orjson.dumps({**one, **TELLING})) for one in STREAMS[name]
+    )
+    if not answer.done:
+        relayed += answer.end()
+    assert answer.failure is None
+    relayed += answer.tail(BILL)
+    assert b"Hi" in relayed or b"aGk=" in relayed
+    assert str(PRICE).encode() not in relayed
