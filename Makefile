@@ -51,7 +51,7 @@ proofs: $(VENV)/dev  ## those that `make test` leaves out: development, the demo
 	$(PY) -m pytest -m proof -n 2 $(ARGS)
 
 clients: $(VENV)/dev $(CLIENTS)/ready  ## real agents and libraries from npm and PyPI against a running service; they are installed into var/clients
-	$(PY) -m pytest -m client tests/clients $(ARGS)
+	$(PY) -m pytest -m client -n 2 tests/clients $(ARGS)
 
 test-fast: $(VENV)/dev  ## the pure tests and those of pages, in less than a minute
 	@# What has none of them is not even read.

@@ -5,6 +5,7 @@ Nothing of theirs reaches the internet: their reports are switched off, and the 
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -20,17 +21,16 @@ from pytest_django import DjangoDbBlocker
 
 from proxy.dashboard.connect.programs import PROGRAMS, SHELL, Setting
 from proxy.usage.models import UsageRecord
-from tests.clients.scripted import COMPLETION, DONE, PROMPT, Answer, answer_to, stream_of, whole_of
+from tests.clients.scripted import COMPLETION, PROMPT, Answer, answer_to, stream_of, whole_of
 from tests.fake_upstream import FakeUpstream, Script, respond, stream_events
 from tests.live import ROOT, WebProcess, eventually, web_process
+from tests.proxy.api import conftest as api
 from tests.proxy.api.conftest import CREDIT, INPUT_PRICE, OUTPUT_PRICE, Caller, add_model, take_off_sale
-from tests.proxy.api.conftest import caller as caller
-from tests.proxy.api.conftest import make_caller as make_caller
-from tests.proxy.api.conftest import upstream as upstream
+
+caller, make_caller, upstream = api.caller, api.make_caller, api.upstream
 
 INSTALLED = ROOT / "var" / "clients"
 NPM = INSTALLED / "npm" / "node_modules"
-MODULES = Path(__file__).parent / "programs"
 CHAT_MODEL = "house/chat-1"  # whose upstream speaks chat alone, so that all else is translated
 NATIVE_MODEL = "house/native-1"  # whose upstream speaks everything that agents speak
 CONTEXT, MAX_OUTPUT = 200_000, 32_000
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def web(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, upstream: FakeUpstream
 ) -> Iterator[WebProcess]:
-    sizes = {"context_tokens": CONTEXT, "max_output_tokens": MAX_OUTPUT}
+    sizes: dict[str, Any] = {"context_tokens": CONTEXT, "max_output_tokens": MAX_OUTPUT}
     with django_db_blocker.unblock():
         add_model(CHAT_MODEL, upstream.url, **sizes)
         add_model(NATIVE_MODEL, upstream.url, protocols=("chat", "messages", "responses"), **sizes)
@@ -67,24 +67,28 @@ def web(
 
 
 @pytest.fixture
-def scripted(upstream: FakeUpstream) -> Callable[..., None]:
-    """`scripted(step, …)`: the next step of a task after each result of a tool. More than MOST_REQUESTS are refused."""
+def scripted_by(upstream: FakeUpstream) -> Callable[[Callable[[dict[str, Any]], Answer]], None]:
+    """`scripted_by(answer)`: upstream says `answer(request)`. More than MOST_REQUESTS are refused."""
 
-    def play(*steps: Answer) -> None:
+    def play(answer: Callable[[dict[str, Any]], Answer]) -> None:
         async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
             number, path = len(upstream.requests), upstream.paths[-1].partition("?")[0]
             if number > MOST_REQUESTS:
                 await respond(400, {"error": {"message": "Enough."}})(request, writer)
-                return
-            answer = answer_to(request, steps or (Answer(DONE),))
-            if request.get("stream"):
-                await stream_events(*stream_of(path, answer, number=number))(request, writer)
+            elif request.get("stream"):
+                await stream_events(*stream_of(path, answer(request), number=number))(request, writer)
             else:
-                await respond(200, whole_of(path, answer, number=number))(request, writer)
+                await respond(200, whole_of(path, answer(request), number=number))(request, writer)
 
         upstream.script = script
 
     return play
+
+
+@pytest.fixture
+def scripted(scripted_by: Callable[[Callable[[dict[str, Any]], Answer]], None]) -> Callable[..., None]:
+    """`scripted(step, …)`: the next step of a task after each result of a tool."""
+    return lambda *steps: scripted_by(lambda request: answer_to(request, steps))
 
 
 @dataclass
@@ -133,10 +137,8 @@ class Machine:
         return self.end(self.start(*command, **env), seconds=seconds)
 
     def kill(self, process: "subprocess.Popen[str]") -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it and all that it started have ended
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it and all that it started have ended
 
     def close(self) -> None:
         for process in self.running:
@@ -164,10 +166,10 @@ class Connected:
     """A program with what the page "Connect" says about it, for one model and one key."""
 
     machine: Machine
-    shell: str
+    texts: dict[str, str]
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return self.machine.start("bash", "-c", self.shell + ' "$@"', "bash", *arguments)
+        return self.machine.start("bash", "-c", self.texts[SHELL] + ' "$@"', "bash", *arguments)
 
     def run(self, *arguments: str, seconds: float = SECONDS) -> Ended:
         return self.machine.end(self.start(*arguments), seconds=seconds)
@@ -178,11 +180,11 @@ def connect(machine: Machine, web: WebProcess) -> Callable[..., Connected]:
     def connect(slug: str, model: str, caller: Caller) -> Connected:
         at = Setting(web.url, caller.key, model, CONTEXT, MAX_OUTPUT)
         program = next(program for program in PROGRAMS if program.slug == slug)
-        steps = dict(program.steps(at))
-        shell = steps.pop(SHELL)
-        for place, text in steps.items():
-            machine.write(place, text)
-        return Connected(machine, shell)
+        texts = dict(program.steps(at))
+        for place, text in texts.items():
+            if place.startswith(("~/", ".")):
+                machine.write(place, text)
+        return Connected(machine, texts)
 
     return connect
 
@@ -222,15 +224,16 @@ def assert_paid_exactly(caller: Caller, upstream: FakeUpstream) -> None:
 def never_ending(upstream: FakeUpstream, begun: threading.Event) -> Script:
     """A text that goes on until its reader leaves; `begun` is set with the first words."""
 
-    async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        *events, _end, _last = stream_of(
-            upstream.paths[-1].partition("?")[0], Answer("Once upon a time "), number=1
-        )
-        delta = events[2] if events[0].startswith(b"event: message_start") else events[1]
-        if b"response.created" in events[0]:
-            delta = next(event for event in events if event.startswith(b"event: response.output_text.delta"))
-        head = events[: events.index(delta)]
-        begun.set()
-        await stream_events(*head, *([delta, 0.2] * 300))(request, writer)
+    async def script(_request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        path = upstream.paths[-1].partition("?")[0]
+        events = stream_of(path, Answer("Once upon a time"), number=1)
+        first = next(at for at, event in enumerate(events) if b"Once" in event)
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        writer.write(head + b"".join(events[:first]))
+        for _ in range(300):
+            writer.write(events[first])
+            await writer.drain()
+            begun.set()
+            await asyncio.sleep(0.2)
 
     return script

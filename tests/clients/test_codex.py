@@ -1,5 +1,6 @@
 """Codex: tasks with tools, resumed and interrupted, translated and on an upstream of its own protocol."""
 
+import itertools
 import os
 import signal
 import threading
@@ -61,7 +62,7 @@ def test_it_edits_a_file_and_goes_on_afterwards(
     resumed = program.run(*RUN, *QUIETLY, "resume", "--last", "And now?")
     assert (DONE in resumed.said, resumed.status) == (True, 0), resumed.said
     sent = [request["input" if "input" in request else "messages"] for request in upstream.requests]
-    for earlier, later in zip(sent, sent[1:], strict=False):
+    for earlier, later in itertools.pairwise(sent):
         assert later[: len(earlier)] == earlier  # upstream's cache of prompts is hit
     assert_paid_exactly(caller, upstream)
 
