@@ -112,7 +112,7 @@ class CompletionRequest:
         return exceeded(expected, usage)
 
     def _echo(self) -> Echo | None:
-        return Echo(self.prompts.characters, self.each) if self.echo else None
+        return Echo(self.prompts.characters, self.each, self.prompts.texts) if self.echo else None
 
 
 def read_request(payload: Payload, *, model: str) -> CompletionRequest:
@@ -125,6 +125,9 @@ def read_request(payload: Payload, *, model: str) -> CompletionRequest:
         if (limit := body_fields.whole_number(fields, name, OUTPUT_LIMIT_MAX, minimum=0)) is not None
     ]
     options = body_fields.options(fields, "stream_options")
+    echo, only_scores = body_fields.flag(fields, "echo"), 0 in limits
+    if echo and prompts.id_counts and not only_scores:  # nobody could tell the prompt from what is made
+        raise body_fields.invalid("echo", "left out where the prompt is token ids, unless max_tokens is 0")
     return CompletionRequest(
         fields=fields,
         model=model,
@@ -133,6 +136,6 @@ def read_request(payload: Payload, *, model: str) -> CompletionRequest:
         include_usage=bool(body_fields.read(options, "include_usage", decode_anything, "a boolean")),
         each=body_fields.whole_number(fields, "n", N_MAX) or 1,
         output_limit=max(min(limits), 1) if limits else None,  # both caps are kept by keeping the lower one
-        only_scores=0 in limits,
-        echo=body_fields.flag(fields, "echo"),
+        only_scores=only_scores,
+        echo=echo,
     )

@@ -99,6 +99,7 @@ def test_streams_ask_for_usage_beside_the_clients_options() -> None:
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"stream": "yes"}, "stream"),
         ({"echo": 1}, "echo"),
+        ({"prompt": [1, 2], "echo": True}, "echo"),
         ({"stream_options": []}, "stream_options"),
     ],
 )
@@ -131,6 +132,22 @@ def test_a_repeated_prompt_may_come_in_any_pieces() -> None:
         assert answer.size.text_bytes == len(" Fine.")
 
 
+def test_a_prompt_may_come_back_with_other_spaces() -> None:
+    asked = read("Hello,  world!\nHow are you?", echo=True)
+    size = asked.read_whole(whole(choice("Hello, world! How are you? Fine.")), ROUTE).size
+    assert size.text_bytes <= len(" Fine.")
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_what_does_not_repeat_the_prompt_is_output(size: int) -> None:
+    asked = read("Say something long. " * 20, echo=True, stream=True)
+    answer, text = asked.read_stream(ROUTE, output_bound=1_000), "Say nothing else than this."
+    for at in range(0, len(text), size):
+        answer.feed(event(choice(text[at : at + size])))
+    assert answer.size.text_bytes >= len("nothing else than this.")
+    assert asked.read_whole(whole(choice(text)), ROUTE).size.text_bytes == len(text)
+
+
 def test_what_waits_for_more_to_be_held_is_counted_once() -> None:
     asked = read("Hello", echo=True, stream=True)
     answer = asked.read_stream(ROUTE, output_bound=100)
@@ -143,7 +160,7 @@ def test_what_waits_for_more_to_be_held_is_counted_once() -> None:
 
 
 def test_repeated_ids_count_as_what_they_could_be() -> None:
-    answer = read([1, 2], echo=True).read_whole(whole(choice("a" * 41)), ROUTE)
+    answer = read([1, 2], echo=True, max_tokens=0).read_whole(whole(choice("a" * 41)), ROUTE)
     assert answer.size.text_bytes == 1
 
 
