@@ -60,7 +60,7 @@ test-fast: $(VENV)/dev  ## the pure tests and those of pages, in less than a min
 
 coverage: $(VENV)/dev  ## all tests with every branch counted, in all processes; fails below the floor of pyproject.toml
 	@rm -rf var/coverage && mkdir -p var/coverage
-	$(PY) -m coverage run -m pytest -n 2 $(ARGS)
+	$(PY) -m coverage run -m pytest -m "not client" -n 2 $(ARGS)
 	$(PY) -m coverage combine -q
 	$(PY) -m coverage html -q -d var/coverage/html
 	$(PY) -m coverage report

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -23,17 +24,27 @@ from tests.proxy.api.conftest import Caller
 
 TASK = ["-p", "Make two of one in notes.txt.", "--permission-mode", "acceptEdits"]
 
-pytestmark = pytest.mark.parametrize("model", [CHAT_MODEL, NATIVE_MODEL], ids=["translated", "native"])
+both_ways = pytest.mark.parametrize("model", [CHAT_MODEL, NATIVE_MODEL], ids=["translated", "native"])
 
 
 @pytest.fixture
-def claude(connect: Callable[..., Connected], caller: Caller, model: str) -> Connected:
+def claude(connect: Callable[..., Connected]) -> Callable[..., Connected]:
     needs_node("@anthropic-ai/claude-code")
-    return connect("claude-code", model, caller)
+
+    def claude(model: str, caller: Caller) -> Connected:
+        return connect("claude-code", model, caller)
+
+    return claude
 
 
+@both_ways
 def test_it_edits_a_file_and_goes_on_afterwards(
-    claude: Connected, machine: Machine, caller: Caller, upstream: FakeUpstream, scripted: Callable[..., None]
+    claude: Callable[..., Connected],
+    machine: Machine,
+    caller: Caller,
+    upstream: FakeUpstream,
+    scripted: Callable[..., None],
+    model: str,
 ) -> None:
     notes = str(machine.project / "notes.txt")
     scripted(
@@ -41,25 +52,40 @@ def test_it_edits_a_file_and_goes_on_afterwards(
         calls("Edit", file_path=notes, old_string="one", new_string="دو"),
         Answer(DONE),
     )
-    ended = claude.run(*TASK)
+    program = claude(model, caller)
+    ended = program.run(*TASK)
     assert (DONE in ended.said, ended.status) == (True, 0), ended.said
     assert (machine.project / "notes.txt").read_text() == "دو\n"
     assert_paid_exactly(caller, upstream)
 
-    resumed = claude.run("--continue", "-p", "And now?")
+    resumed = program.run("--continue", "-p", "And now?")
     assert (DONE in resumed.said, resumed.status) == (True, 0), resumed.said
     assert "And now?" in str(upstream.requests[-1]["messages"])
     assert "Make two of one" in str(upstream.requests[-1]["messages"])
     assert_paid_exactly(caller, upstream)
 
 
-def test_an_interrupt_is_settled(claude: Connected, caller: Caller, upstream: FakeUpstream) -> None:
+@both_ways
+def test_an_interrupt_is_settled(
+    claude: Callable[..., Connected], caller: Caller, upstream: FakeUpstream, model: str
+) -> None:
     begun = threading.Event()
     upstream.script = never_ending(upstream, begun)
-    process = claude.start("-p", "Tell me a story.")
+    program = claude(model, caller)
+    process = program.start("-p", "Tell me a story.")
     assert begun.wait(60)
     os.killpg(process.pid, signal.SIGINT)
-    claude.machine.end(process, seconds=30)
+    program.machine.end(process, seconds=30)
     assert upstream.hung_up.wait(20)
     (record,) = used(caller)
     assert (record.outcome, record.stream) == ("client_left", True)
+
+
+def test_an_empty_wallet_stops_it_at_once(
+    claude: Callable[..., Connected], make_caller: Any, upstream: FakeUpstream
+) -> None:
+    poor = make_caller(credit_micro=1, rpm=3)
+    ended = claude(CHAT_MODEL, poor).run("-p", "Hello!")
+    assert "balance" in ended.said
+    assert "rate limit" not in ended.said.lower()
+    assert upstream.requests == []
