@@ -98,6 +98,7 @@ def _price(attempt: Attempt, record: UsageRecord) -> int:
 def _strangers(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUID, UsageRecord]) -> None:
     """Charges whose request id no client ever learned: each must be of a request whose client heard nothing."""
     known = {attempt.request_id for attempt in attempts}
+    by_id = {attempt.request_id: attempt for attempt in attempts}
     by_usage = {(attempt.user_id, *usage_of(attempt.serial)): attempt for attempt in attempts}
     unheard = Counter(
         attempt.user_id for attempt in attempts if attempt.ending in UNHEARD and not attempt.request_id
@@ -107,7 +108,18 @@ def _strangers(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUI
     for record in records.values():
         if not record.cost_micro:
             continue
-        if record.billed_by == UsageRecord.BilledBy.USAGE:
+        is_reported = record.billed_by == UsageRecord.BilledBy.USAGE
+        if is_reported and record.outcome == UsageRecord.Outcome.CLIENT_LEFT:
+            # Messages tell the prompt at the beginning: it is reported, and the output is what was seen.
+            if (attempt := by_id.get(record.id)) is None:
+                is_reported = False
+            else:
+                verdict.require(
+                    attempt.ending in UNHEARD and record.prompt_tokens == usage_of(attempt.serial)[0],
+                    f"charged for another prompt: {record.id} {attempt}",
+                )
+                charges[attempt.serial] += 1
+        elif is_reported:
             attempt = by_usage.get((record.user_id, record.prompt_tokens, record.completion_tokens))
             verdict.require(attempt is not None, f"charged for what nobody asked: {record.id}")
             if attempt is not None:
@@ -115,7 +127,7 @@ def _strangers(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUI
         if record.id in known:
             continue
         verdict.figures["paid, delivery cut before its headers"] += 1
-        if record.billed_by != UsageRecord.BilledBy.USAGE:
+        if not is_reported:
             estimates[record.user_id] += 1
         elif attempt is not None:
             verdict.require(
