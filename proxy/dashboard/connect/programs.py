@@ -1,6 +1,6 @@
 """How programs that people already use are pointed at this service: ready to copy, for one model. Pure.
 
-Tried with the versions named in CONTRIBUTING.md, where a program can be run without a person.
+Agents, LangChain and cURL are run from these very texts, at pinned versions, by `make clients`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

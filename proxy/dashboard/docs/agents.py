@@ -1,4 +1,4 @@
-"""How often agents ask again after an error of ours, measured with the programs (tests/clients). Pure but for words."""
+"""How often agents ask again after an error of ours: counted by hand with the programs, in November 2026."""
 
 from dataclasses import dataclass
 
