@@ -114,9 +114,7 @@ class Notice(models.Model):
     event = models.CharField(_("event"), max_length=40)
     dedup = models.CharField(max_length=120)
     text = models.CharField(max_length=1000, blank=True)
-    outcome = models.CharField(
-        _("outcome"), max_length=10, choices=Outcome.choices, default=Outcome.WAITING
-    )
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, default=Outcome.WAITING)
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
     due_at = models.DateTimeField(null=True)
     tries = models.PositiveSmallIntegerField(_("tries"), default=0)
@@ -125,13 +123,13 @@ class Notice(models.Model):
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         indexes: ClassVar = [
-            models.Index(
-                fields=["channel", "due_at"], condition=Q(due_at__isnull=False), name="notice_due"
-            ),
+            models.Index(fields=["channel", "due_at"], condition=Q(due_at__isnull=False), name="notice_due"),
             models.Index(fields=["created_at"], name="notice_created"),
         ]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["user", "event", "dedup", "channel"], name="notice_once_per_channel"),
+            models.UniqueConstraint(
+                fields=["user", "event", "dedup", "channel"], name="notice_once_per_channel"
+            ),
             models.CheckConstraint(
                 condition=Q(outcome="waiting", due_at__isnull=False)
                 | ~Q(outcome="waiting") & Q(due_at__isnull=True),

@@ -87,9 +87,7 @@ def _told() -> bool:
         if row is None:
             return False
         user_id, posted_micro, alerted_at = row
-        notices.notify(
-            user_id=user_id, event=EVENT, dedup=alerted_at.isoformat(), text=_text(posted_micro)
-        )
+        notices.notify(user_id=user_id, event=EVENT, dedup=alerted_at.isoformat(), text=_text(posted_micro))
     return True
 
 

@@ -114,7 +114,9 @@ def _refusal(answer: dict[str, Any]) -> SendError:
 
 def _retry_after(parameters: object) -> int:
     seconds = parameters.get("retry_after") if isinstance(parameters, dict) else None
-    return min(seconds, RETRY_AFTER_MAX_SECONDS) if type(seconds) is int and seconds > 0 else RETRY_AFTER_SECONDS
+    return (
+        min(seconds, RETRY_AFTER_MAX_SECONDS) if type(seconds) is int and seconds > 0 else RETRY_AFTER_SECONDS
+    )
 
 
 def _read(each: object) -> Update | None:
@@ -125,11 +127,12 @@ def _read(each: object) -> Update | None:
     message = _object(each, "message")
     chat, sender = _object(message, "chat"), _object(message, "from")
     chat_id, text, language = chat.get("id"), message.get("text"), sender.get("language_code")
-    is_read = chat.get("type") == "private" and type(chat_id) is int and isinstance(text, str)
+    if chat.get("type") != "private" or type(chat_id) is not int or not isinstance(text, str):
+        chat_id, text = 0, ""
     return Update(
         update_id=update_id,
-        chat_id=chat_id if is_read else 0,
-        text=text if is_read else "",
+        chat_id=chat_id,
+        text=text,
         language=language if isinstance(language, str) else "",
     )
 

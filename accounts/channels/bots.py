@@ -88,9 +88,9 @@ def claim(channel: ChannelName, column: str, *, seconds: float) -> bool:
     """Has a bot to itself for some time, or returns False: nobody else reads (or sends) until `release` or the end."""
     now = timezone.now()
     return bool(
-        BotState.objects.filter(Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__lt": now}), pk=channel).update(
-            **{column: now + timedelta(seconds=seconds)}
-        )
+        BotState.objects.filter(
+            Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__lt": now}), pk=channel
+        ).update(**{column: now + timedelta(seconds=seconds)})
     )
 
 

@@ -121,9 +121,7 @@ def _deliver(channel: ChannelName, sender: Channel, *, seconds_between: float = 
 def _is_over_it(notice: Notice, error: SendError) -> bool:
     """Keeps, ends or hands over what was not sent; returns whether others can be sent to."""
     is_for_all = isinstance(error, NoAnswer | NeedsOperator | Unreachable | TooFast | sending.OverBudget)
-    level = (
-        logging.ERROR if isinstance(error, NeedsOperator | sending.OverBudget) else logging.WARNING
-    )
+    level = logging.ERROR if isinstance(error, NeedsOperator | sending.OverBudget) else logging.WARNING
     logger.log(
         level,
         "notice not sent",

@@ -29,7 +29,13 @@ def notify(*, user_id: int, event: str, dedup: str, text: str) -> int:
     Notice.objects.bulk_create(
         [
             Notice(
-                user_id=user_id, channel=channel, event=event, dedup=dedup, text=text, created_at=now, due_at=now
+                user_id=user_id,
+                channel=channel,
+                event=event,
+                dedup=dedup,
+                text=text,
+                created_at=now,
+                due_at=now,
             )
             for channel in channels
         ],
@@ -49,7 +55,9 @@ def withdraw(*, user_ids: Collection[int], event: str) -> set[int]:
     found = {(notice.user_id, notice.dedup) for notice in waiting.order_by("pk")}
     waiting.update(outcome=Notice.Outcome.WITHDRAWN, due_at=None, text="")
     left = Notice.objects.filter(
-        user_id__in={user_id for user_id, _dedup in found}, event=event, dedup__in={dedup for _id, dedup in found}
+        user_id__in={user_id for user_id, _dedup in found},
+        event=event,
+        dedup__in={dedup for _id, dedup in found},
     ).exclude(outcome__in=[Notice.Outcome.WITHDRAWN, Notice.Outcome.FAILED])
     return {user_id for user_id, _dedup in found} - set(left.values_list("user_id", flat=True))
 

@@ -44,7 +44,9 @@ class _Bounds:
         if not self.wait_seconds:
             return TIMEOUT
         return httpx.Timeout(
-            connect=TIMEOUT.connect, write=TIMEOUT.write, pool=TIMEOUT.pool,
+            connect=TIMEOUT.connect,
+            write=TIMEOUT.write,
+            pool=TIMEOUT.pool,
             read=(TIMEOUT.read or 0) + self.wait_seconds,
         )
 
@@ -79,9 +81,7 @@ def post(
     return answer
 
 
-def _asked(
-    url: str, bounds: _Bounds, request: dict[str, Any]
-) -> dict[str, Any] | CallFailed | Exception:
+def _asked(url: str, bounds: _Bounds, request: dict[str, Any]) -> dict[str, Any] | CallFailed | Exception:
     try:
         return _post(url, bounds, **request)
     except Exception as error:  # a defect of ours: it belongs to the caller's thread
@@ -90,18 +90,23 @@ def _asked(
 
 def _post(url: str, bounds: _Bounds, **request: Any) -> dict[str, Any] | CallFailed:
     deadline = time.monotonic() + bounds.total_seconds
-    proxy = {"proxy": bounds.proxy} if bounds.proxy else {}
     request["headers"] = {"accept": "application/json", **(request.get("headers") or {})}
     reply = bytearray()
     try:
-        with httpx.stream("POST", url, timeout=bounds.timeout, verify=_trusted(), **proxy, **request) as response:
+        with httpx.stream(
+            "POST", url, timeout=bounds.timeout, verify=_trusted(), proxy=bounds.proxy or None, **request
+        ) as response:
             for chunk in response.iter_bytes():
                 reply += chunk
                 if len(reply) > bounds.reply_max_bytes or time.monotonic() > deadline:
                     return CallFailed("reply too long or too slow")
     # The last: a key that no header can hold.
     except (
-        httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.InvalidURL, UnicodeError,
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.ProxyError,
+        httpx.InvalidURL,
+        UnicodeError,
     ) as error:
         return CallFailed(type(error).__name__, was_asked=False)
     except httpx.HTTPError as error:
