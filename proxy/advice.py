@@ -41,6 +41,11 @@ ADVICE: dict[str, Promise] = {
     "model_not_allowed": _("Name a model that the key may use, or allow this one in its settings."),
     "network_not_allowed": _("Call from a network that the key allows, or allow this one in its settings."),
     "service_unavailable": _("Wait as long as Retry-After says, then try again."),
+    "request_in_progress": _("Wait as long as Retry-After says, then send the same request again."),
+    "idempotency_replayed": _(
+        "Take the answer that you have, or send the request with a new Idempotency-Key and pay for another."
+    ),
+    "idempotency_mismatch": _("Use a new Idempotency-Key for each new request."),
     "bad_request": _("Send the request with an HTTP library, not by hand."),
     "headers_too_large": _("Send long values in the body instead."),
 }

@@ -67,6 +67,13 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "model_not_allowed": (403, INVALID, "This API key is not allowed to use the requested model."),
     "network_not_allowed": (403, INVALID, "This API key is not allowed to be used from this network."),
     "service_unavailable": (503, SERVER, "The service cannot take requests right now. Please retry shortly."),
+    "request_in_progress": (409, INVALID, "A request with this Idempotency-Key is still running."),
+    "idempotency_replayed": (
+        409,
+        INVALID,
+        "A request with this Idempotency-Key has been answered and charged already; nothing is charged again.",
+    ),
+    "idempotency_mismatch": (422, INVALID, "This Idempotency-Key was used for another request body."),
     "bad_request": (400, INVALID, "The request is not valid HTTP, so it could not be read."),
     "headers_too_large": (431, INVALID, "The request's address and headers are too large."),
 }
@@ -87,7 +94,7 @@ OUTAGES = (
 class APIError(Exception):
     """One of ERRORS. `status`, `type` and `message` may be an upstream's own where it is passed on.
 
-    `facts` are figures for programs, which stand beside the message.
+    `facts` are figures and ids for programs, which stand beside the message.
     """
 
     def __init__(
@@ -98,7 +105,7 @@ class APIError(Exception):
         message: str | None = None,
         headers: dict[str, str] | None = None,
         detail: str = "",
-        facts: Mapping[str, float] | None = None,
+        facts: Mapping[str, float | str] | None = None,
     ) -> None:
         self.status, self.type, default = ERRORS[code]
         self.code: str | None = code
