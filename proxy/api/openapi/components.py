@@ -31,11 +31,18 @@ MISSING = {
     "available_toman": "what is",
     "max_tokens_that_fit": "the longest answer that this covers, 0 for none",
 }
+ADVICE: dict[str, Schema] = {
+    "solution": {
+        "type": "string",
+        "description": "What to do next. In Persian with `Accept-Language: fa`, or `?lang=fa` in the address.",
+    },
+    "docs": {"type": "string", "format": "uri", "description": "The error's place in the reference."},
+}
 ERROR = _object(
     ["error"],
     {
         "error": _object(
-            ["message", "type", "param", "code"],
+            ["message", "type", "param", "code", *ADVICE],
             {
                 "message": {"type": "string", "description": "For people."},
                 "type": {
@@ -48,6 +55,7 @@ ERROR = _object(
                     "description": "Stable, for programs. An upstream's own, or null, where its refusal is passed on.",
                     "examples": list(ERRORS),
                 },
+                **ADVICE,
                 **{
                     name: {"type": "number", "minimum": 0, "description": f"With 402: {what}."}
                     for name, what in MISSING.items()
@@ -297,12 +305,13 @@ ANTHROPIC_ERROR = _object(
     {
         "type": {"type": "string", "const": "error"},
         "error": _object(
-            ["type", "message", "code"],
+            ["type", "message", "code", *ADVICE],
             {
                 "type": {"type": "string", "description": "Anthropic's word for the status."},
                 "message": {"type": "string", "description": "For people."},
                 "code": {"type": ["string", "null"], "description": "Ours, as in Error."},
                 "param": TEXT,
+                **ADVICE,
             },
         ),
         "request_id": TEXT,
