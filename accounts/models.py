@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import admin_models  # noqa: F401 - Django finds an app's models through this module
+from accounts.signals import models as signals_models  # noqa: F401 - likewise
 
 
 class Tier(models.Model):

@@ -223,6 +223,7 @@ def test_an_answer_for_which_no_more_is_held_says_why() -> None:
             "type": "billing_error",
             "message": "Insufficient wallet balance. Please top up your account.",
             "code": "insufficient_balance",
+            **APIError("insufficient_balance").advice(),
         },
         "request_id": "r",
     }
