@@ -4,6 +4,7 @@ from functools import partial
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
+from proxy.api import origin
 from proxy.api.metered_view import MeteredView
 from proxy.errors import APIError
 from proxy.http.forms import Form, read_form
@@ -41,6 +42,7 @@ class FormView(MeteredView):
     async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         max_bytes = self.files_max * FILE_MAX_BYTES + REST_MAX_BYTES
         form = self.form = await read_form(request, partial(self.may_read, request), max_bytes=max_bytes)
+        self.end_user = origin.named_in_form(form)
         model_id = (form.text("model") or "").strip()
         if not model_id:
             raise APIError("model_required", param="model")

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
+from proxy.api import origin
 from proxy.errors import busy
 from proxy.http import throttling
 from proxy.http.parsing import JSONObjectParser, Payload
@@ -30,6 +31,7 @@ class MeteredView(AsyncAPIView):
     parser_classes = (JSONObjectParser,)
     throttle_classes = (throttling.KeyThrottle,)
     prompt_estimate = 0
+    end_user = ""  # as the body names it
     answer_type = JSON  # of whole answers
 
     def required_model(self, payload: Payload) -> str:
@@ -53,13 +55,14 @@ class MeteredView(AsyncAPIView):
             raise busy()
         try:
             priced = await self.read(request, key)
+            comes_from = origin.of(request, named=self.end_user)
             self.prompt_estimate = priced.request.prompt_estimate
             prefixes = known_prefixes.look_up(now, priced.request, priced.model, user_id=key.user_id)
             await self.check_throttles(request)
         except BaseException:
             throttling.release(request, key)  # a large body was counted before it was read
             raise
-        call = MeteredCall(now, priced, key=key, request_id=request.id, prefixes=prefixes)
+        call = MeteredCall(now, priced, key=key, request_id=request.id, prefixes=prefixes, origin=comes_from)
         answer: PaidAnswer | Relay | asyncio.Task[PaidAnswer | Relay]
         if priced.request.stream:
             on_left = call.client_left if priced.ends_with_its_client else None
@@ -79,7 +82,9 @@ class MeteredView(AsyncAPIView):
     async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         now, body = runtime.current(), await self.read_body(request)
         async with now.intake.turn(len(body)):
-            return self.priced(self.parse(body), key=key)
+            payload: Payload = self.parse(body)
+            self.end_user = origin.named_in_fields(payload.fields)
+            return self.priced(payload, key=key)
 
     def priced(self, payload: Payload, *, key: KeyIdentity) -> PricedRequest:
         """Raises APIError for what cannot be asked of any model, or of this one, or with this key."""

@@ -11,6 +11,7 @@ from proxy.errors import APIError, failed
 COST_HEADER = "x-hamiran-cost-toman"
 LEFT_OUT_HEADER = "x-hamiran-left-out"
 JSON = "application/json"
+OWN_ID_HEADER = "x-hamiran-request-id"
 
 
 class Reply:
@@ -31,6 +32,11 @@ class Reply:
         self.headers: dict[str, str] = {} if content_type is None else {"content-type": content_type}
         if headers:
             self.headers.update(headers)
+
+
+def id_headers(request_id: str) -> dict[str, str]:
+    """Of every answer. Networks that deliver content put an id of their own into the usual one."""
+    return {"x-request-id": request_id, OWN_ID_HEADER: request_id}
 
 
 def json_response(body: object, *, status: int = 200) -> Reply:

@@ -25,6 +25,7 @@ from proxy.metering.known_prefixes import KnownPrefixes
 from proxy.metering.reported_usage import Report
 from proxy.usage import quantities
 from proxy.usage.models import UsageRecord
+from proxy.usage.origins import UNKNOWN, Origin
 from wallet.ledger.holds import BudgetReached, HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
 
 logger = logging.getLogger("hamiran.requests")
@@ -77,6 +78,7 @@ class Metered:
     model: ServedModel
     route: ServedRoute
     prefixes: KnownPrefixes | None = None
+    origin: Origin = UNKNOWN
     held_micro: int = 0
     prompt_bound: int = 0
     output_bound: int = 0
@@ -329,7 +331,7 @@ class Metered:
             tokens = max(tokens, self.request.prompt_estimate)
         window = self.release_limits(tokens)
         try:
-            await self._resolve_hold(captured_micro, record)
+            await self._resolve_hold(captured_micro, record | self.origin.columns())
             await window  # done by now: the next request of this key may ask another process
         finally:
             logger.info(
