@@ -1,10 +1,16 @@
 """What Celery does for accounts."""
 
+import logging
+
 from celery import shared_task
 from django.utils import timezone
 
 from accounts import challenges, sessions
+from accounts.channel_models import ChannelName
+from accounts.channels import delivery, notices
 from accounts.sms import sending
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task(name="accounts.purge_challenges")
@@ -16,3 +22,15 @@ def purge_challenges() -> None:
 @shared_task(name="accounts.purge_sessions")
 def purge_sessions() -> None:
     sessions.purge()
+
+
+@shared_task(name="accounts.send_notices")
+def send_notices(channel: str) -> None:
+    delivery.deliver(ChannelName(channel))
+
+
+@shared_task(name="accounts.purge_notices")
+def purge_notices() -> None:
+    given_up = notices.purge()
+    if given_up:
+        logger.error("notices given up", extra={"count": given_up})
