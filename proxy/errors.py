@@ -12,6 +12,7 @@ import django.db
 import psycopg
 from redis.exceptions import RedisError
 
+from proxy import advice
 from wallet.ledger.holds import HoldGone, LedgerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class APIError(Exception):
     ) -> None:
         self.status, self.type, default = ERRORS[code]
         self.code: str | None = code
+        self._stands_for = code
         self.param = param
         self.message = message or default
         self.headers = headers or {}
@@ -116,7 +118,12 @@ class APIError(Exception):
 
     def body(self) -> dict[str, Any]:
         said = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {"error": {**said, **self.facts}}
+        return {"error": {**said, **self.advice(), **self.facts}}
+
+    def advice(self) -> dict[str, str]:
+        """`solution` and `docs`. An upstream's own code is advised on as what it stands for, unless it means ours."""
+        is_ours = self.code is not None and self.code in ERRORS and ERRORS[self.code][0] == self.status
+        return advice.told(self.code if is_ours and self.code else self._stands_for)
 
 
 # Of OpenAI's endpoints, those that this service does not have, by the first part of their path.
