@@ -67,6 +67,11 @@ def address_of(request: HttpRequest) -> str | None:
         return None
 
 
+def id_of(session_key: str | None) -> str:
+    """What pages and logs call a session by its key; empty where there is none."""
+    return _id(digest(session_key)) if session_key else ""
+
+
 def listing(*, user_id: int, current_key: str | None) -> list[ListedSession]:
     """A user's sessions, the present one first, then by last use."""
     current = current_key and digest(current_key)

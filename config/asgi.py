@@ -14,13 +14,13 @@ django_pages = get_asgi_application()
 
 from config import forwarded  # noqa: E402 - models are ready only now
 from config.page_limit import PageLimit  # noqa: E402
-from proxy import runtime  # noqa: E402
+from proxy import advice, runtime  # noqa: E402
 from proxy.http.handler import APIHandler  # noqa: E402
 
 api = APIHandler("proxy.api.urls")
 pages = PageLimit(django_pages)
 front_pages: dict[Any, Any] = {}  # what config.front keeps
-API_ROOTS = frozenset({"v1", "healthz", "readyz", "metrics"})
+API_ROOTS = frozenset({"v1", "public", "healthz", "readyz", "metrics"})
 # Where clients look for the API whose base URL is set wrongly: a 404 in JSON tells them the right one.
 MISTAKEN_ROOTS = frozenset(
     {"api", "openai", "v1beta", "v2", "chat", "completions", "responses", "messages", "embeddings", "engines"}
@@ -53,6 +53,7 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
         await _lifespan(receive, send)
         return
     forwarded.apply(scope)
+    advice.hear("", b"")  # not what a request of the API on this connection has said
     if settings.SANDBOX and scope["path"].startswith(SANDBOX_UPSTREAM):
         await sandbox_upstream(scope, receive, send)
     else:

@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from config import asgi, forwarded
 from proxy.deadline import Deadline
 from proxy.errors import APIError
+from proxy.http import addresses
 from proxy.http.responses import error_response
 from proxy.wire.exchange import Exchange
 
@@ -158,9 +159,11 @@ class Protocol(HttpToolsProtocol):
         path = url.path.decode("ascii")
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = version
-        self.scope["path"] = unquote(path) if "%" in path else path
+        path, query = unquote(path) if "%" in path else path, url.query or b""
+        if query and path in addresses.BASES:
+            path, query = addresses.mended(path, query)
+        self.scope["path"], self.scope["query_string"] = path, query
         self.scope["raw_path"] = url.path
-        self.scope["query_string"] = url.query or b""
         self._in_head, self._in_body, self._idle_bytes = False, True, 0
         self._head_deadline.stop()
         previous = self.cycle

@@ -13,6 +13,7 @@ from django.views.defaults import page_not_found
 from accounts.shared.redirects import local_path
 from config import context, theme
 from config.outage import is_outage
+from proxy import advice
 from proxy.errors import no_such_endpoint
 from proxy.http.responses import error_response
 
@@ -46,6 +47,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     accepted = request.headers.get("Accept")
     if "text/html" in (accepted or "") or (accepted is None and request.method in {"GET", "HEAD"}):
         return page_not_found(request, exception)
+    advice.hear(request.headers.get("Accept-Language", ""), request.META["QUERY_STRING"].encode())
     reply = error_response(no_such_endpoint(request.path, base_url=settings.BASE_URL))
     headers = reply.headers | {"x-request-id": uuid.uuid7().hex}
     return HttpResponse(reply.content, status=reply.status_code, headers=headers)

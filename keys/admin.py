@@ -8,8 +8,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import phone
+from accounts import phone, sessions
 from keys import lifecycle
+from keys.actors import Actor, Kind
 from keys.models import APIKey
 
 
@@ -63,8 +64,9 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         if not request.user.is_superuser:
             queryset = queryset.exclude(user__is_staff=True)  # staff cannot touch staff
         keys = list(queryset.values_list("user_id", "pk"))
+        by = Actor(Kind.STAFF, user_id=request.user.pk, address=sessions.address_of(request))
         for user_id, key_id in keys:
-            lifecycle.revoke(user_id=user_id, key_id=key_id)
+            lifecycle.revoke(user_id=user_id, key_id=key_id, by=by)
         messages.success(
             request,
             ngettext("%(count)d key revoked.", "%(count)d keys revoked.", len(keys)) % {"count": len(keys)},

@@ -1,7 +1,7 @@
 """What happens to a key: it is created, used, changed, replaced, revoked. Its secret leaves here once, never stored."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -14,13 +14,15 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from keys import revocations
-from keys.models import APIKey
+from keys import changes, revocations
+from keys.actors import OPERATOR, Actor
+from keys.changes import Action, Changes, Subject
+from keys.models import APIKey, KeyChange
 from keys.rules import KeyRules
 from keys.secret import digest, generate
 
-MAX_ACTIVE_KEYS = 50
-MAX_CREATED_A_DAY = 100
+MAX_ACTIVE_KEYS = 1_000  # a reseller has one for each customer
+MAX_CREATED_A_DAY = 1_000
 ENDED_LISTED = 50
 DAY = timedelta(days=1)
 SESSION_LIFE = timedelta(hours=1)
@@ -107,22 +109,39 @@ class ListedKey:
 
 
 def create(
-    *, user_id: int, name: str, rules: KeyRules | None = None, creation_token: UUID | None = None
+    *,
+    user_id: int,
+    name: str,
+    rules: KeyRules | None = None,
+    creation_token: UUID | None = None,
+    by: Actor = OPERATOR,
+    also: Changes | None = None,
 ) -> CreatedKey:
     """Makes a key; opens a transaction. With a `creation_token`, at most one key per (user, token).
 
-    Raises TooManyKeys, NoNewKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError
-    (`apikey_has_name`) without a name.
+    `also`: what the log of changes is told besides, of what other apps keep about the key. Raises TooManyKeys,
+    NoNewKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError (`apikey_has_name`)
+    without a name.
     """
+    rules = rules or KeyRules()
     with transaction.atomic():
         keys = _lock_owner(user_id, creation_token)
         if keys.filter(_working(timezone.now()), replaced_by=None).count() >= MAX_ACTIVE_KEYS:
             raise TooManyKeys
         key = APIKey(user_id=user_id, name=name.strip(), creation_token=creation_token)
-        return _give_secret(key, rules or KeyRules())
+        created = _give_secret(key, rules)
+        _log(key, Action.CREATED, by, {**changes.of_rules(KeyRules(), rules), **(also or {})})
+        return created
 
 
-def rotate(*, user_id: int, key_id: int, grace: timedelta, creation_token: UUID | None = None) -> CreatedKey:
+def rotate(
+    *,
+    user_id: int,
+    key_id: int,
+    grace: timedelta,
+    creation_token: UUID | None = None,
+    by: Actor = OPERATOR,
+) -> CreatedKey:
     """A new key with the name and the rules of another one, which stops working after `grace`. Opens a transaction.
 
     What either of them spends counts towards the same budget. Raises UnknownKey, KeyEnded, StillReplacing (at
@@ -136,31 +155,50 @@ def rotate(*, user_id: int, key_id: int, grace: timedelta, creation_token: UUID 
             raise KeyEnded(key_id)
         if old.replaces and keys.filter(_working(now), pk=old.replaces).exists():
             raise StillReplacing(key_id)
+        ends_at, ended_at = old.rules.expires_at, None
         if grace:
-            ends_at = now + grace if old.rules.expires_at is None else min(now + grace, old.rules.expires_at)
-            keys.filter(pk=key_id).update(expires_at=ends_at)
+            ends_at = min(now + grace, ends_at or now + grace)
         else:
-            keys.filter(pk=key_id).update(revoked_at=now)
+            ended_at = now
+        keys.filter(pk=key_id).update(expires_at=ends_at, revoked_at=ended_at)
         _announce(keys.filter(pk=key_id))
         new = APIKey(user_id=user_id, name=old.name, replaces_id=key_id, creation_token=creation_token)
-        return _give_secret(new, old.rules)
+        created = _give_secret(new, old.rules)
+        ends = changes.of_rules(old.rules, replace(old.rules, expires_at=ends_at))
+        replaced = {**ends, "replaced_by": (None, created.key_id)}
+        _log(keys.get(pk=key_id), Action.ROTATED, by, replaced)
+        rules = changes.of_rules(KeyRules(), old.rules)
+        _log(new, Action.CREATED, by, {**rules, "replaces": (None, key_id)})
+        return created
 
 
-def change(*, user_id: int, key_id: int, name: str, rules: KeyRules) -> None:
+def change(
+    *,
+    user_id: int,
+    key_id: int,
+    name: str,
+    rules: KeyRules,
+    by: Actor = OPERATOR,
+    also: Changes | None = None,
+) -> None:
     """Sets the name and the rules of a key, in force at once. Opens a transaction. Raises UnknownKey, KeyEnded.
 
-    A key that it replaces, and that still works, counts towards the same budget from then on.
+    A key that it replaces, and that still works, counts towards the same budget from then on. `also` as in `create`.
     """
+    name = name.strip()
     now = timezone.now()
     with transaction.atomic():
         keys = _lock_owner(user_id)
         key = get(user_id=user_id, key_id=key_id, now=now)
         if key.state is not State.WORKING:
             raise KeyEnded(key_id)
-        keys.filter(pk=key_id).update(name=name.strip(), **_columns(rules))
+        keys.filter(pk=key_id).update(name=name, **_columns(rules))
         if key.replaces:
             keys.filter(pk=key.replaces).update(budget_id=rules.budget_id)
         _announce(keys.filter(pk__in=[key_id, key.replaces or key_id]))
+        renamed = {} if name == key.name else {"name": (key.name, name)}
+        if changed := {**renamed, **changes.of_rules(key.rules, rules), **(also or {})}:
+            _log(keys.get(pk=key_id), Action.CHANGED, by, changed)
 
 
 def session_key(*, user_id: int) -> CreatedKey:
@@ -194,7 +232,7 @@ def end_session_key(*, user_id: int) -> None:
         working.update(revoked_at=now)
 
 
-def revoke(*, user_id: int, key_id: int) -> None:
+def revoke(*, user_id: int, key_id: int, by: Actor = OPERATOR) -> None:
     """Ends a key for good, in a transaction of its own, and tells the web processes after the commit.
 
     A repeat changes nothing. Raises UnknownKey.
@@ -206,6 +244,8 @@ def revoke(*, user_id: int, key_id: int) -> None:
         if key.revoked_at is None:
             key.revoked_at = timezone.now()
             key.save(update_fields=["revoked_at"])
+            if key.kind == APIKey.Kind.STANDARD:
+                _log(key, Action.REVOKED, by)
         _announce(APIKey.objects.filter(pk=key_id))
 
 
@@ -280,6 +320,19 @@ def _give_secret(key: APIKey, rules: KeyRules) -> CreatedKey:
         setattr(key, column, value)
     key.save()
     return CreatedKey(key_id=key.pk, secret=secret, last_four=key.last_four)
+
+
+def _log(key: APIKey, action: KeyChange.Action, by: Actor, changed: Changes | None = None) -> None:
+    changes.record(
+        user_id=key.user_id,
+        by=by,
+        subject=Subject.KEY,
+        subject_id=key.pk,
+        name=key.name,
+        last_four=key.last_four,
+        action=action,
+        changes=changed,
+    )
 
 
 def _announce(keys: QuerySet[APIKey]) -> None:

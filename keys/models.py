@@ -1,4 +1,6 @@
-"""API keys. The secret is shown once and never stored; its digest is what is looked up."""
+"""API keys, keys that manage them, and what was done to either. A secret is shown once and never stored; its digest is
+what is looked up.
+"""
 
 from typing import ClassVar
 
@@ -9,9 +11,19 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.lookups import Regex
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
-MODELS_MAX, NETWORKS_MAX = 100, 50
+from keys.rules import MODELS_MAX, NAME_MAX_LENGTH, NETWORKS_MAX
+
 CIDR = r"^([0-9a-f.:]+/[0-9]{1,3}(,|$))*$"
+LAST_FOUR = r"^[0-9A-Za-z]{4}$"
+
+
+def _networks_are_cidr() -> Regex:
+    texts = Func(
+        F("allowed_networks"), Value(","), function="array_to_string", output_field=models.TextField()
+    )
+    return Regex(texts, CIDR)
 
 
 class APIKey(models.Model):
@@ -22,7 +34,7 @@ class APIKey(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.PROTECT, related_name="api_keys"
     )
-    name = models.CharField(_("name"), max_length=80)
+    name = models.CharField(_("name"), max_length=NAME_MAX_LENGTH)
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
     pepper_version = models.PositiveSmallIntegerField(editable=False)
     last_four = models.CharField(_("last four"), max_length=4, editable=False)
@@ -77,9 +89,7 @@ class APIKey(models.Model):
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(name=""), name="apikey_has_name"),
-            models.CheckConstraint(
-                condition=Q(last_four__regex=r"^[0-9A-Za-z]{4}$"), name="apikey_last_four"
-            ),
+            models.CheckConstraint(condition=Q(last_four__regex=LAST_FOUR), name="apikey_last_four"),
             models.UniqueConstraint(fields=["user", "creation_token"], name="apikey_created_once"),
             models.UniqueConstraint(
                 fields=["user"], condition=Q(kind="session"), name="apikey_one_session_a_user"
@@ -104,19 +114,132 @@ class APIKey(models.Model):
             models.CheckConstraint(
                 condition=Q(allowed_networks__len__lte=NETWORKS_MAX), name="apikey_networks_bounded"
             ),
-            models.CheckConstraint(
-                condition=Regex(
-                    Func(
-                        F("allowed_networks"),
-                        Value(","),
-                        function="array_to_string",
-                        output_field=models.TextField(),
-                    ),
-                    CIDR,
-                ),
-                name="apikey_networks_are_cidr",
-            ),
+            models.CheckConstraint(condition=_networks_are_cidr(), name="apikey_networks_are_cidr"),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} (hm-…{self.last_four})"
+
+
+class AdminKey(models.Model):
+    """A key for the management API. It calls no model, so it has no limits, no cap and no place among API keys."""
+
+    class Scope(models.TextChoices):
+        READ_KEYS = "keys:read", _("see your keys")
+        WRITE_KEYS = "keys:write", _("create, change, replace and revoke your keys")
+        READ_USAGE = "usage:read", _("see your balance, statement and usage")
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.PROTECT, related_name="admin_keys"
+    )
+    name = models.CharField(_("name"), max_length=NAME_MAX_LENGTH)
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    pepper_version = models.PositiveSmallIntegerField(editable=False)
+    last_four = models.CharField(_("last four"), max_length=4, editable=False)
+    scopes = ArrayField(models.CharField(max_length=16, choices=Scope.choices), verbose_name=_("scopes"))
+    allowed_networks = ArrayField(
+        models.CharField(max_length=43), verbose_name=_("allowed networks"), default=list
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, editable=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, editable=False)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, editable=False)
+    # Which showing of the form made it, so that sending the same form again makes no second key.
+    creation_token = models.UUIDField(editable=False)
+
+    class Meta:
+        verbose_name = _("admin key")
+        verbose_name_plural = _("admin keys")
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~Q(name=""), name="adminkey_has_name"),
+            models.CheckConstraint(condition=Q(last_four__regex=LAST_FOUR), name="adminkey_last_four"),
+            models.UniqueConstraint(fields=["user", "creation_token"], name="adminkey_created_once"),
+            models.CheckConstraint(
+                condition=Q(scopes__len__gt=0)
+                & Q(scopes__contained_by=["keys:read", "keys:write", "usage:read"]),
+                name="adminkey_scopes_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(allowed_networks__len__lte=NETWORKS_MAX), name="adminkey_networks_bounded"
+            ),
+            models.CheckConstraint(condition=_networks_are_cidr(), name="adminkey_networks_are_cidr"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} (hm-admin-…{self.last_four})"
+
+
+class KeyChange(models.Model):
+    """One thing that was done to a key, an admin key or a project. A trigger keeps the table append-only."""
+
+    class Subject(models.TextChoices):
+        KEY = "key", _("API key")
+        ADMIN_KEY = "admin_key", _("admin key")
+        PROJECT = "project", _("project")
+
+    class Action(models.TextChoices):
+        CREATED = "created", pgettext_lazy("what was done", "created")
+        CHANGED = "changed", pgettext_lazy("what was done", "changed")
+        ROTATED = "rotated", pgettext_lazy("what was done", "replaced")
+        REVOKED = "revoked", pgettext_lazy("what was done", "revoked")
+
+    class Actor(models.TextChoices):
+        DASHBOARD = "dashboard", _("in the dashboard")
+        ADMIN_KEY = "admin_key", _("by an admin key")
+        STAFF = "staff", _("by support")
+        OPERATOR = "operator", _("by the operator")
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    at = models.DateTimeField(default=timezone.now)
+    subject = models.CharField(max_length=10, choices=Subject.choices)
+    subject_id = models.BigIntegerField()
+    # As they were then.
+    name = models.CharField(max_length=NAME_MAX_LENGTH)
+    last_four = models.CharField(max_length=4, blank=True)
+    action = models.CharField(max_length=10, choices=Action.choices)
+    changes = models.JSONField(default=dict)  # field: [before, after]
+    actor = models.CharField(max_length=10, choices=Actor.choices)
+    actor_user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    actor_key = models.ForeignKey(
+        AdminKey, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    session = models.CharField(max_length=32, blank=True)  # `accounts.sessions` names it so
+    address = models.GenericIPAddressField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["user", "-id"], name="keychange_of_user")]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(actor__in=["dashboard", "staff"], actor_user__isnull=False, actor_key=None)
+                | Q(actor="admin_key", actor_user=None, actor_key__isnull=False)
+                | Q(actor="operator", actor_user=None, actor_key=None),
+                name="keychange_has_its_actor",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_subject_display()} {self.subject_id} {self.get_action_display()}"
+
+
+class StoredAnswer(models.Model):
+    """What a change that an admin key asked for under an `Idempotency-Key` was answered; it may hold a new secret."""
+
+    admin_key = models.ForeignKey(AdminKey, on_delete=models.CASCADE, related_name="+", db_index=False)
+    idempotency_key = models.CharField(max_length=255)
+    request_digest = models.BinaryField(max_length=32)
+    answer_encrypted = models.BinaryField()
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["admin_key", "idempotency_key"], name="storedanswer_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.idempotency_key

@@ -1,7 +1,14 @@
-"""What a key may do, as its owner sets it. Pure: no Django."""
+"""What a key may do, as its owner sets it, and within which bounds. Pure: no Django."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+
+NAME_MAX_LENGTH = 80
+COUNT_MAX = 1_000_000_000  # of requests and tokens per minute, and of requests at once
+MODELS_MAX, NETWORKS_MAX = 100, 50
+LAST_EXPIRY = datetime(2200, 1, 1, tzinfo=UTC)  # as far as calendars are read
+GRACE_MAX = timedelta(days=7)  # of a key that is replaced
+GRACE_USUAL = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import django.db
 import psycopg
 from redis.exceptions import RedisError
 
+from proxy import advice
 from wallet.ledger.holds import HoldGone, LedgerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,13 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "model_not_allowed": (403, INVALID, "This API key is not allowed to use the requested model."),
     "network_not_allowed": (403, INVALID, "This API key is not allowed to be used from this network."),
     "service_unavailable": (503, SERVER, "The service cannot take requests right now. Please retry shortly."),
+    "request_in_progress": (409, INVALID, "A request with this Idempotency-Key is still running."),
+    "idempotency_replayed": (
+        409,
+        INVALID,
+        "A request with this Idempotency-Key has been answered and charged already; nothing is charged again.",
+    ),
+    "idempotency_mismatch": (422, INVALID, "This Idempotency-Key was used for another request body."),
     "bad_request": (400, INVALID, "The request is not valid HTTP, so it could not be read."),
     "headers_too_large": (431, INVALID, "The request's address and headers are too large."),
 }
@@ -86,7 +94,7 @@ OUTAGES = (
 class APIError(Exception):
     """One of ERRORS. `status`, `type` and `message` may be an upstream's own where it is passed on.
 
-    `facts` are figures for programs, which stand beside the message.
+    `facts` are figures and ids for programs, which stand beside the message.
     """
 
     def __init__(
@@ -97,10 +105,11 @@ class APIError(Exception):
         message: str | None = None,
         headers: dict[str, str] | None = None,
         detail: str = "",
-        facts: Mapping[str, float] | None = None,
+        facts: Mapping[str, float | str] | None = None,
     ) -> None:
         self.status, self.type, default = ERRORS[code]
         self.code: str | None = code
+        self._stands_for = code
         self.param = param
         self.message = message or default
         self.headers = headers or {}
@@ -109,7 +118,12 @@ class APIError(Exception):
 
     def body(self) -> dict[str, Any]:
         said = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {"error": {**said, **self.facts}}
+        return {"error": {**said, **self.advice(), **self.facts}}
+
+    def advice(self) -> dict[str, str]:
+        """`solution` and `docs`. An upstream's own code is advised on as what it stands for, unless it means ours."""
+        is_ours = self.code is not None and self.code in ERRORS and ERRORS[self.code][0] == self.status
+        return advice.told(self.code if is_ours and self.code else self._stands_for)
 
 
 # Of OpenAI's endpoints, those that this service does not have, by the first part of their path.

@@ -1,13 +1,20 @@
 """One factory a model. Mobile numbers are unique across the run."""
 
+import base64
 from typing import Any
 
 import factory
 from django.db import transaction
 from factory.django import DjangoModelFactory
 
+from accounts import secrets
 from accounts.models import Tier, User
+from accounts.signals.events import Event
+from accounts.signals.models import WebhookEndpoint
 from wallet.ledger.models import Wallet
+
+# Thirty-two bytes, as webhooks are signed with.
+SIGNING_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
 class TierFactory(DjangoModelFactory[Tier]):
@@ -52,3 +59,13 @@ class WalletFactory(DjangoModelFactory[Wallet]):
             with transaction.atomic():
                 gifts.give(wallet_id=self.pk, amount_micro=extracted)
             self.refresh_from_db()
+
+
+class WebhookEndpointFactory(DjangoModelFactory[WebhookEndpoint]):
+    class Meta:
+        model = WebhookEndpoint
+
+    user = factory.SubFactory(UserFactory)
+    address = factory.Sequence(lambda n: f"https://hooks{n}.example.com/hamiran")
+    events = factory.LazyFunction(lambda: list(Event.values))
+    secret_encrypted = factory.LazyFunction(lambda: secrets.encrypt(SIGNING_SECRET))

@@ -15,10 +15,10 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Tier, User
 from accounts.shared import formats, signed_in
+from accounts.shared.gauge import Gauge
 from keys.models import APIKey
 from proxy.catalogue.models import LanguageModel
 from proxy.dashboard.docs import examples
-from proxy.dashboard.gauge import Gauge
 from proxy.limits import fullness
 from proxy.usage import figures, periods
 from proxy.usage import log as usage_log

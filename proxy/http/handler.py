@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
+from proxy import advice
 from proxy.errors import APIError, no_such_endpoint
 from proxy.http import cors
 from proxy.http.request import APIRequest
@@ -35,7 +36,9 @@ class APIHandler:
     async def __call__(self, exchange: Exchange) -> None:
         self._running += 1
         try:
-            await self._serve(APIRequest(exchange))
+            request = APIRequest(exchange)
+            advice.hear(request.header(b"accept-language"), exchange.scope["query_string"])
+            await self._serve(request)
         finally:
             self._running -= 1
             if self._idle is not None and not self._running:

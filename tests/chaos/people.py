@@ -7,10 +7,10 @@ from django.test import Client
 
 from accounts.models import Tier
 from keys.rules import KeyRules
+from proxy import own_keys
 from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.price_quote import PriceQuote
-from proxy.dashboard.keys import own_keys
 from tests.dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
 from tests.factories import UserFactory, WalletFactory
 

@@ -1,8 +1,11 @@
 """`manage.py serve` as `make run` starts it: whole services on data folders of their own."""
 
 import json
+import os
 import shlex
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +51,16 @@ def test_the_printed_curl_works_as_it_stands(service: Service) -> None:
     answer = paste(service.line("curl "))
     assert answer["object"] == "chat.completion"
     assert answer["usage"]
+
+
+def test_the_doctor_finds_a_running_sandbox_well(service: Service) -> None:
+    env = {**os.environ, "HAMIRAN_VAR": str(service.var_dir), "PORT": str(service.port)}
+    argv = [sys.executable, "manage.py", "doctor", "--json"]
+    ran = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout
+    findings = json.loads(ran.stdout)["findings"]
+    assert {finding["level"] for finding in findings} == {"ok"}
+    assert {finding["part"] for finding in findings} >= {"PostgreSQL", "Valkey", "web", "Celery", "upstreams"}
 
 
 def test_a_second_one_on_the_same_data_says_so_and_leaves_the_first_alone(service: Service) -> None:

@@ -14,7 +14,7 @@ from accounts.models import User
 from accounts.opening import open_account
 from keys import lifecycle
 from keys.rules import KeyRules
-from proxy.dashboard.keys import own_keys
+from proxy import own_keys
 from proxy.usage.models import UsageRecord
 from tests.live import eventually
 from wallet import alerts

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 
 from accounts.admin_models import Authenticator
 from config import backups, data_folder, embedded
-from keys.models import APIKey
+from keys.models import AdminKey, APIKey
 from proxy.catalogue import secrets
 from proxy.catalogue.models import Upstream
 from proxy.management.operator_command import Answer, OperatorCommand
@@ -90,11 +90,14 @@ def _missing_secrets() -> list[str]:
                 f"FIELD_KEYS does not hold the authenticator of {authenticator.user}: "
                 "run create_admin for that number."
             )
-    versions = APIKey.objects.exclude(pepper_version__in=settings.PEPPERS).values_list(
-        "pepper_version", flat=True
-    )
+    versions = {
+        version
+        for kind in (APIKey, AdminKey)
+        for version in kind.objects.exclude(pepper_version__in=settings.PEPPERS).values_list(
+            "pepper_version", flat=True
+        )
+    }
     missing += [
-        f"PEPPERS lacks version {version}: keys made with it do not work."
-        for version in sorted(set(versions))
+        f"PEPPERS lacks version {version}: keys made with it do not work." for version in sorted(versions)
     ]
     return missing

@@ -49,7 +49,7 @@ def body(error: APIError, *, request_id: str) -> dict[str, Any]:
     said = {"type": type_of(status_of(error)), "message": message, "code": error.code}
     if error.param is not None:
         said["param"] = error.param
-    return {"type": "error", "error": {**said, **error.facts}, "request_id": request_id}
+    return {"type": "error", "error": {**said, **error.advice(), **error.facts}, "request_id": request_id}
 
 
 def encoded(error: APIError, *, request_id: str) -> bytes:

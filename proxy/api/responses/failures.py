@@ -13,15 +13,16 @@ MONEY = frozenset({"insufficient_balance", "key_limit_reached"})
 
 def failure(error: APIError) -> dict[str, Any]:
     """The `error` of a response."""
+    code, message = _words(error)
+    return {"code": code, "message": message, **error.advice()}
+
+
+def _words(error: APIError) -> tuple[str, str]:
     if error.code in MONEY:
-        return {"code": "insufficient_quota", "message": error.message}
+        return "insufficient_quota", error.message
     if error.status == TOO_MANY_REQUESTS:
         seconds = error.headers.get("Retry-After", "1")
-        return {
-            "code": "rate_limit_exceeded",
-            "message": f"{error.message} Please try again in {seconds}s.",
-        }
+        return "rate_limit_exceeded", f"{error.message} Please try again in {seconds}s."
     if error.code == "context_length_exceeded":
-        return {"code": error.code, "message": error.message}
-    code = "invalid_prompt" if error.status < 500 else "server_error"
-    return {"code": code, "message": error.message}
+        return error.code, error.message
+    return "invalid_prompt" if error.status < 500 else "server_error", error.message

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Tier, User
 from keys import lifecycle, lookup
 from keys.lifecycle import ListedKey
+from proxy.advice import ADVICE, anchor
 from proxy.api.openapi import samples
 from proxy.catalogue import served as catalogue
 from proxy.catalogue import starter
@@ -28,41 +29,6 @@ from proxy.http.responses import COST_HEADER
 from proxy.limits import intake
 from proxy.metering.relay import USAGE_WAIT_SECONDS
 
-# code: what somebody who meets it can do. Every code of the API has its words here.
-ADVICE: dict[str, Promise] = {
-    "missing_api_key": _("Send the Authorization header with your key."),
-    "invalid_api_key": _(
-        "Check the key for missing characters, or create another: a revoked key stays refused."
-    ),
-    "insufficient_balance": _("Top up your wallet, or ask for a shorter answer with max_tokens."),
-    "rate_limit_exceeded": _("Wait as long as Retry-After says."),
-    "invalid_json": _("Send one JSON object as the body."),
-    "method_not_allowed": _("Use one of the methods in the Allow header."),
-    "model_required": _("Name one of the models on sale."),
-    "messages_required": _("Send at least one message."),
-    "model_not_found": _("Name one of the models on sale."),
-    "invalid_messages": _("The param field names the message at fault."),
-    "not_found": _("Check the address: the base URL ends with /v1."),
-    "upstream_error": _("Try again. Nothing was charged."),
-    "internal_error": _("Try again. If it keeps happening, send support the x-request-id."),
-    "invalid_value": _("The message and the param field say which field is wrong and what it may be."),
-    "input_not_supported": _(
-        "Leave out the part named in the param field, or choose a model that accepts it."
-    ),
-    "context_length_exceeded": _("Shorten the prompt, or choose a model with a longer context."),
-    "request_exceeds_limit": _("Shorten the prompt, or ask support for a higher tier."),
-    "request_timeout": _("Send the body without long pauses."),
-    "request_too_large": _("Send less in one request."),
-    "unsupported_encoding": _("Send the body without Content-Encoding."),
-    "wallet_frozen": _("Wait for support: no money is lost meanwhile."),
-    "key_limit_reached": _("Raise the key's spending cap, or use another key."),
-    "model_not_allowed": _("Name a model that the key may use, or allow this one in its settings."),
-    "network_not_allowed": _("Call from a network that the key allows, or allow this one in its settings."),
-    "service_unavailable": _("Wait as long as Retry-After says, then try again."),
-    "bad_request": _("Send the request with an HTTP library, not by hand."),
-    "headers_too_large": _("Send long values in the body instead."),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class ErrorRow:
@@ -71,6 +37,7 @@ class ErrorRow:
     type: str
     message: str
     advice: Promise
+    anchor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +72,9 @@ ENDPOINTS = (
     ),
     EndpointRow("/v1/audio/transcriptions", _("what is said in a file"), _("the second of sound, or tokens")),
     EndpointRow("/v1/audio/translations", _("the same in English"), _("the second of sound, or tokens")),
-    EndpointRow("/v1/audio/speech", _("a text, spoken"), _("the character, or tokens")),
+    EndpointRow(
+        "/v1/audio/speech", _("a text, spoken"), _("the character of the text and of instructions, or tokens")
+    ),
 )
 
 
@@ -216,7 +185,7 @@ def _bounds(tier: Tier) -> Bounds:
 def errors() -> list[ErrorRow]:
     """Every error of the API, in the order of `proxy.errors`."""
     return [
-        ErrorRow(status, code, kind, message, ADVICE[code])
+        ErrorRow(status, code, kind, message, ADVICE[code], anchor(code))
         for code, (status, kind, message) in ERRORS.items()
     ]
 

@@ -15,12 +15,9 @@ from accounts.shared import formats
 from accounts.shared.digits import ascii_digits
 from accounts.shared.fields import IGNORED, LTR, DayField, TomanField
 from keys import networks
-from keys.models import MODELS_MAX, NETWORKS_MAX
-from keys.rules import KeyRules
+from keys.rules import COUNT_MAX, MODELS_MAX, NAME_MAX_LENGTH, NETWORKS_MAX, KeyRules
 from wallet.money import micro_from_toman, toman_from_micro
 
-NAME_MAX_LENGTH = 80
-COUNT_MAX = 1_000_000_000
 NEVER, ON_DAY, KEEP = "never", "day", "keep"
 LIVES = [
     (NEVER, _("Never")),

@@ -15,15 +15,17 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts import sessions
 from accounts.models import Tier, User
 from accounts.shared import formats, signed_in
 from keys import lifecycle
+from keys.actors import Actor, Kind
 from keys.lifecycle import CreatedKey, State
+from proxy import own_keys
 from proxy.catalogue.models import LanguageModel
-from proxy.dashboard.keys import own_keys
 from proxy.dashboard.keys.forms import KeyForm, RotateForm
-from proxy.dashboard.keys.own_keys import OwnKey
 from proxy.dashboard.keys.wording import no_new_keys_text
+from proxy.own_keys import OwnKey
 
 
 @require_safe
@@ -73,6 +75,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
                 rules=form.wanted_rules(),
                 cap_micro=form.cap_micro(),
                 creation_token=form.cleaned_data["token"],
+                by=person(request),
             )
         except lifecycle.AlreadyCreated:
             return _created_before(request)
@@ -115,6 +118,7 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
                 cap_micro=form.cap_micro(),
+                by=person(request),
             )
         except lifecycle.KeyEnded:  # in this moment
             return redirect("keys:detail", key_id)
@@ -138,6 +142,7 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
                 key_id=key_id,
                 grace=form.wanted_grace(),
                 creation_token=form.cleaned_data["token"],
+                by=person(request),
             )
         except lifecycle.AlreadyCreated:
             return _created_before(request)
@@ -167,12 +172,22 @@ def revoke_key(request: HttpRequest, key_id: int) -> HttpResponse:
     """Asks first (GET), then revokes (POST)."""
     own = _own_key(request, key_id)
     if request.method == "POST":
-        lifecycle.revoke(user_id=signed_in.user_id(request), key_id=key_id)
+        lifecycle.revoke(user_id=signed_in.user_id(request), key_id=key_id, by=person(request))
         messages.success(request, _("The key is revoked. It stops working everywhere within seconds."))
         return redirect("keys:list")
     if not own.key.is_usable:
         return redirect("keys:detail", key_id)
     return render(request, "keys/revoke.html", {"own": own, "key": own.key})
+
+
+def person(request: HttpRequest) -> Actor:
+    """Whoever is signed in here, as the log of changes keeps it."""
+    return Actor(
+        Kind.DASHBOARD,
+        user_id=signed_in.user_id(request),
+        session=sessions.id_of(request.session.session_key),
+        address=sessions.address_of(request),
+    )
 
 
 @sensitive_variables("created")

@@ -42,7 +42,7 @@ def assert_error(response: httpx.Response, code: str) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/json"
     assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
     error = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
+    assert set(error) == {"message", "type", "param", "code", "solution", "docs"}
     assert (error["code"], error["type"], error["message"]) == (code, type_, message)
     return dict(error)
 
@@ -97,6 +97,8 @@ def test_an_empty_wallet_is_told_to_top_up_and_nothing_goes_upstream(
     error = response.json()["error"]
     assert (error.pop("available_toman"), error.pop("max_tokens_that_fit")) == (0, 0)
     assert error.pop("required_toman") > 0
+    assert error.pop("solution")
+    assert error.pop("docs")
     assert error == {
         "message": CONTRACT["insufficient_balance"][2],
         "type": "insufficient_quota",
@@ -303,11 +305,12 @@ def test_every_form_of_a_refusal_keeps_its_status_and_words(
     status, body, message = REFUSALS[form]
     upstream.script = respond(status, body)
     response = caller.ask(stream=stream)
-    assert (response.status_code, response.json()) == (
-        status,
-        {"error": {"message": message, "type": "invalid_request_error", "code": None,
-                   "param": "top_p" if form == "fastapi's list" else None}},
-    )  # fmt: skip
+    error = response.json()["error"]
+    assert error.pop("solution")
+    assert error.pop("docs")
+    param = "top_p" if form == "fastapi's list" else None
+    said = {"message": message, "type": "invalid_request_error", "code": None, "param": param}
+    assert (response.status_code, error) == (status, said)
     assert len(upstream.requests) == 1
     assert caller.usage().outcome == "refused"
     assert caller.balance() == (10**12, 0)

@@ -264,6 +264,8 @@ def test_errors_have_anthropics_shape_with_our_code(messenger: Messenger) -> Non
             "message": "The requested model is not available.",
             "code": "model_not_found",
             "param": "model",
+            "solution": "Name one of the models on sale.",
+            "docs": f"{messenger.caller.web.url}/docs/#error-model_not_found",
         },
         "request_id": answer.headers["request-id"],
     }

@@ -12,10 +12,10 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import Tier, User
 from keys import lifecycle
+from proxy.advice import ADVICE
 from proxy.catalogue import starter
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.models import Price
-from proxy.dashboard.docs import reference
 from proxy.errors import ERRORS
 from proxy.limits.local_window import Admission, Limits
 from tests.factories import UserFactory
@@ -96,9 +96,9 @@ def test_every_line_of_the_contract_stands_on_the_page(english: Client, settings
 
 def test_every_error_of_the_api_is_on_the_page_with_what_to_do(english: Client) -> None:
     shown = page(english)
-    assert set(reference.ADVICE) == set(ERRORS)
+    assert set(ADVICE) == set(ERRORS)
     for code, (status, kind, message) in ERRORS.items():
-        assert shown.say(f"{status} {code} {kind} {message} {reference.ADVICE[code]}")
+        assert shown.say(f"{status} {code} {kind} {message} {ADVICE[code]}")
         assert f"error-{code}" in shown.ids
 
 

@@ -13,7 +13,7 @@ from keys import lifecycle
 from keys.lifecycle import State
 from keys.models import APIKey
 from keys.rules import KeyRules
-from proxy.dashboard.keys import own_keys
+from proxy import own_keys
 from tests.factories import UserFactory, WalletFactory
 from tests.proxy.factories import LanguageModelFactory, UsageRecordFactory
 from wallet.ledger.models import Budget

@@ -7,7 +7,7 @@ from django.db import connections
 
 from keys import lifecycle
 from keys.rules import KeyRules
-from proxy.dashboard.keys import own_keys
+from proxy import own_keys
 from tests.factories import WalletFactory
 from wallet.ledger.models import Budget
 

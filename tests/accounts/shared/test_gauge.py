@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.dashboard.gauge import Gauge
+from accounts.shared.gauge import Gauge
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A person's keys, whole: the key itself, the budget that caps it, and what it was used for this month.
 
-`keys` and `wallet` do not know each other; what a key page does to both of them is here.
+`keys` and `wallet` do not know each other; what the key pages and the management API do to both of them is here.
 """
 
 from dataclasses import dataclass, replace
@@ -9,14 +9,17 @@ from uuid import UUID
 
 from django.db import transaction
 
+from accounts.shared.gauge import Gauge
 from keys import lifecycle
+from keys.actors import OPERATOR, Actor
+from keys.changes import Changes
 from keys.lifecycle import CreatedKey, ListedKey
 from keys.rules import KeyRules
-from proxy.dashboard.gauge import Gauge
 from proxy.usage import by_key
 from proxy.usage.by_key import KeyUsage
 from wallet.ledger import budgets
 from wallet.ledger.budgets import BudgetReport
+from wallet.money import toman_from_micro
 
 MANY_PERCENT = 90
 
@@ -53,6 +56,7 @@ def create(
     rules: KeyRules,
     cap_micro: int | None,
     creation_token: UUID | None = None,
+    by: Actor = OPERATOR,
 ) -> CreatedKey:
     """A new key that may spend `cap_micro` in all (None: what the wallet has). Opens a transaction.
 
@@ -64,19 +68,37 @@ def create(
             name=name,
             rules=replace(rules, budget_id=_budget(user_id, None, cap_micro)),
             creation_token=creation_token,
+            by=by,
+            also=_cap_change(None, cap_micro),
         )
 
 
-def change(*, user_id: int, key_id: int, name: str, rules: KeyRules, cap_micro: int | None) -> None:
+def change(
+    *,
+    user_id: int,
+    key_id: int,
+    name: str,
+    rules: KeyRules,
+    cap_micro: int | None,
+    by: Actor = OPERATOR,
+) -> None:
     """Sets a key's name, rules and cap; of a cap that is changed, what was spent stays counted. Opens a transaction.
 
     Raises UnknownKey, KeyEnded.
     """
     with transaction.atomic():
         lifecycle.lock_owner(user_id=user_id)  # before the key is read and its budget locked
-        current = lifecycle.get(user_id=user_id, key_id=key_id).rules.budget_id
-        budget_id = _budget(user_id, current, cap_micro)
-        lifecycle.change(user_id=user_id, key_id=key_id, name=name, rules=replace(rules, budget_id=budget_id))
+        current = lifecycle.get(user_id=user_id, key_id=key_id)
+        cap = _caps(user_id, [current]).get(key_id)
+        budget_id = _budget(user_id, current.rules.budget_id, cap_micro)
+        lifecycle.change(
+            user_id=user_id,
+            key_id=key_id,
+            name=name,
+            rules=replace(rules, budget_id=budget_id),
+            by=by,
+            also=_cap_change(cap.limit_micro if cap else None, cap_micro),
+        )
 
 
 def _budget(user_id: int, current: int | None, cap_micro: int | None) -> int | None:
@@ -88,9 +110,22 @@ def _budget(user_id: int, current: int | None, cap_micro: int | None) -> int | N
     return current
 
 
+def _cap_change(before: int | None, after: int | None) -> Changes:
+    """What the log of changes is told of a cap, in whole Toman."""
+    if before == after:
+        return {}
+    old, new = (None if micro is None else toman_from_micro(micro) for micro in (before, after))
+    return {"cap_toman": (old, new)}
+
+
+def _caps(user_id: int, keys: list[ListedKey]) -> dict[int, BudgetReport]:
+    """By key; those without a cap are absent."""
+    of_keys = {key.key_id: key.rules.budget_id for key in keys if key.rules.budget_id is not None}
+    reports = budgets.reports(wallet_id=user_id, budget_ids=set(of_keys.values()))
+    return {key_id: reports[budget_id] for key_id, budget_id in of_keys.items() if budget_id in reports}
+
+
 def _whole(user_id: int, keys: list[ListedKey], month_start: datetime) -> list[OwnKey]:
     used = by_key.since(user_id=user_id, start=month_start)
-    caps = budgets.reports(
-        wallet_id=user_id, budget_ids={key.rules.budget_id for key in keys if key.rules.budget_id is not None}
-    )
-    return [OwnKey(key, used.get(key.key_id, KeyUsage()), caps.get(key.rules.budget_id or 0)) for key in keys]
+    caps = _caps(user_id, keys)
+    return [OwnKey(key, used.get(key.key_id, KeyUsage()), caps.get(key.key_id)) for key in keys]
