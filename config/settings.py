@@ -151,6 +151,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "deliver-webhooks": {"task": "accounts.deliver_webhooks", "schedule": 5.0, "options": {"expires": 5}},
+    "purge-webhooks": {"task": "accounts.purge_webhooks", "schedule": 3600.0, "options": {"expires": 3600}},
     "send-notices-by-sms": {
         "task": "accounts.send_notices",
         "schedule": 15.0,
@@ -187,6 +189,8 @@ LOGOUT_REDIRECT_URL = "front"
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 # What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
 SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
+# Hosts that a webhook may have although they are private or without TLS: whoever has an account can have them called.
+WEBHOOK_ALLOWED_HOSTS = envlist("WEBHOOK_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else [])
 SMS_PROVIDER = envchoice(
     "SMS_PROVIDER",
     ("console", "kavenegar", "smsir", "none") if SANDBOX else ("kavenegar", "smsir", "none"),
