@@ -10,6 +10,7 @@ from proxy.http.forms import Form, read_form
 from proxy.http.request import APIRequest
 from proxy.http.responses import Reply
 from proxy.http.streaming import EventStream
+from proxy.idempotency import digests
 from proxy.metering import admission
 from proxy.metering.admission import PricedRequest
 from proxy.metering.endpoint import MeteredRequest
@@ -24,7 +25,7 @@ class FormView(MeteredView):
     files_max = 1
     form: Form | None = None
 
-    async def read_files(self, form: Form, *, model: str) -> MeteredRequest:
+    async def read_files(self, form: Form, *, model: str, user_id: int) -> MeteredRequest:
         """Raises APIError."""
         raise NotImplementedError
 
@@ -41,6 +42,7 @@ class FormView(MeteredView):
     async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         max_bytes = self.files_max * FILE_MAX_BYTES + REST_MAX_BYTES
         form = self.form = await read_form(request, partial(self.may_read, request), max_bytes=max_bytes)
+        await self.claim_key(request, partial(digests.of_form, form.fields, form.files))
         model_id = (form.text("model") or "").strip()
         if not model_id:
             raise APIError("model_required", param="model")
@@ -49,4 +51,5 @@ class FormView(MeteredView):
             raise APIError("request_too_large")
         if not request.is_counted:  # before anything is measured
             await self.check_throttles(request)
-        return admission.price(await self.read_files(form, model=model.model_id), model)
+        read = await self.read_files(form, model=model.model_id, user_id=key.user_id)
+        return admission.price(read, model)
