@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER, OWN_ID_HEADER
+from proxy.http.responses import (
+    COST_HEADER,
+    LEFT_OUT_HEADER,
+    ORIGINAL_HEADER,
+    OWN_ID_HEADER,
+    REPLAYED_HEADER,
+)
 from proxy.limits.local_window import Admission, Limits
 
 ANY = "*"
@@ -35,6 +41,8 @@ EXPOSED = ", ".join(
         COST_HEADER,
         LEFT_OUT_HEADER,
         "x-hamiran-estimated",
+        REPLAYED_HEADER,
+        ORIGINAL_HEADER,
         *Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None)),
         *(f"anthropic-ratelimit-{name}-{what}" for name in ("requests", "tokens") for what in ANTHROPICS),
     ]

@@ -10,6 +10,9 @@ from proxy.errors import APIError, failed
 
 COST_HEADER = "x-hamiran-cost-toman"
 LEFT_OUT_HEADER = "x-hamiran-left-out"
+# Of a repeat (proxy/idempotency/): that it is one, and of which request.
+REPLAYED_HEADER = "idempotent-replayed"
+ORIGINAL_HEADER = "x-hamiran-original-request-id"
 JSON = "application/json"
 OWN_ID_HEADER = "x-hamiran-request-id"
 
@@ -37,6 +40,10 @@ class Reply:
 def id_headers(request_id: str) -> dict[str, str]:
     """Of every answer. Networks that deliver content put an id of their own into the usual one."""
     return {"x-request-id": request_id, OWN_ID_HEADER: request_id}
+
+
+def cost_text(toman: float) -> str:
+    return f"{toman:.7f}".rstrip("0").rstrip(".")
 
 
 def json_response(body: object, *, status: int = 200) -> Reply:

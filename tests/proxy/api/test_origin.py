@@ -100,7 +100,7 @@ def test_a_record_says_where_its_request_comes_from(
 ) -> None:
     asked, answer = ENDPOINTS[path]
     upstream.script = respond(200, answer)
-    named = {"metadata": {"user_id": "ali"}} if path == "messages" else {"user": "ali"}
+    named: dict[str, Any] = {"metadata": {"user_id": "ali"}} if path == "messages" else {"user": "ali"}
     with caller.http as http:
         told = http.post(path, json=asked | named, headers={"X-Client-Request-Id": "job 7/a"})
     assert told.status_code == 200, told.text
