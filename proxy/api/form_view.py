@@ -11,6 +11,7 @@ from proxy.http.forms import Form, read_form
 from proxy.http.request import APIRequest
 from proxy.http.responses import Reply
 from proxy.http.streaming import EventStream
+from proxy.idempotency import digests
 from proxy.metering import admission
 from proxy.metering.admission import PricedRequest
 from proxy.metering.endpoint import MeteredRequest
@@ -43,6 +44,7 @@ class FormView(MeteredView):
     async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         max_bytes = self.files_max * FILE_MAX_BYTES + REST_MAX_BYTES
         form = self.form = await read_form(request, partial(self.may_read, request), max_bytes=max_bytes)
+        await self.claim_key(request, partial(digests.of_form, form.fields, form.files))
         model_id = (form.text("model") or "").strip()
         if not model_id:
             raise APIError("model_required", param="model")
