@@ -84,7 +84,7 @@ MODERATION = {
 TEXT = {"object": "text_completion", "choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}]}
 CHAT = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
 USED = {"usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}
-ENDPOINTS = {
+ENDPOINTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "chat/completions": ({"model": MODEL, "messages": HELLO}, CHAT | USED),
     "responses": ({"model": MODEL, "input": "Hello!"}, CHAT | USED),
     "messages": ({"model": MODEL, "messages": HELLO, "max_tokens": 50}, CHAT | USED),
