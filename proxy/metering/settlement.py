@@ -138,6 +138,7 @@ class Metered:
             amount_micro=amount_micro,
             minimum_micro=minimum_micro,
             seconds=settings.HOLD_SECONDS,
+            budgeted=self.key.is_budgeted,
         )
 
     def keep_hold(self) -> None:
@@ -151,7 +152,10 @@ class Metered:
     async def _renewed(self) -> None:
         try:
             await self.holds.renew(
-                hold_id=self.request_id, wallet_id=self.key.wallet_id, seconds=settings.HOLD_SECONDS
+                hold_id=self.request_id,
+                wallet_id=self.key.wallet_id,
+                seconds=settings.HOLD_SECONDS,
+                budgeted=self.key.is_budgeted,
             )
         except HoldGone:  # its settlement says what follows
             return
@@ -394,7 +398,11 @@ class Metered:
         )
 
     async def _resolve_hold(self, cost_micro: int, record: dict[str, Any]) -> None:
-        hold: dict[str, Any] = {"hold_id": self.request_id, "wallet_id": self.key.wallet_id}
+        hold: dict[str, Any] = {
+            "hold_id": self.request_id,
+            "wallet_id": self.key.wallet_id,
+            "budgeted": self.key.is_budgeted,
+        }
         try:
             await self.holds.settle(**hold, cost_micro=cost_micro, record=record)
         except psycopg.Error:
