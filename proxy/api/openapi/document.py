@@ -117,7 +117,7 @@ def _headers() -> list[OpenApiParameter]:
     return [
         *(_header(name, "Where the key stands within any 60 seconds.", [200, 429]) for name in rates),
         _header("Retry-After", "Seconds until the request can succeed.", [429, 502, 503]),
-        _header("x-should-retry", "`false` where SDKs would try again too early.", [429, 502]),
+        _header("x-should-retry", "`false` where SDKs would try again too early.", [402, 429, 502]),
         _header(COST_HEADER, "What a whole answer cost, in Toman.", [200]),
         _header(LEFT_OUT_HEADER, "What of the request could not be passed on, if anything.", [200]),
     ]
