@@ -46,6 +46,10 @@ ADVICE: dict[str, Promise] = {
         "Take the answer that you have, or send the request with a new Idempotency-Key and pay for another."
     ),
     "idempotency_mismatch": _("Use a new Idempotency-Key for each new request."),
+    "request_not_found": _(
+        "Use the id from the header x-request-id. A request that was refused before it reached a model cost nothing "
+        "and is not kept."
+    ),
     "bad_request": _("Send the request with an HTTP library, not by hand."),
     "headers_too_large": _("Send long values in the body instead."),
 }

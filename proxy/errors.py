@@ -74,6 +74,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
         "A request with this Idempotency-Key has been answered and charged already; nothing is charged again.",
     ),
     "idempotency_mismatch": (422, INVALID, "This Idempotency-Key was used for another request body."),
+    "request_not_found": (404, INVALID, "No request of this account has this id."),
     "bad_request": (400, INVALID, "The request is not valid HTTP, so it could not be read."),
     "headers_too_large": (431, INVALID, "The request's address and headers are too large."),
 }

@@ -14,6 +14,7 @@ REQUEST_HEADERS = frozenset(
         "authorization",
         "content-type",
         "idempotency-key",
+        "if-none-match",
         "user-agent",
         "x-api-key",
         "x-client-request-id",
@@ -23,6 +24,7 @@ REQUEST_PREFIXES = ("x-stainless-", "openai-")  # what SDKs say about themselves
 EXPOSED = ", ".join(
     [
         "x-request-id",
+        "etag",
         "retry-after",
         "retry-after-ms",
         "x-should-retry",

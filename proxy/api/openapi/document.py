@@ -24,6 +24,7 @@ from drf_spectacular.utils import (
 
 from proxy.api.messages import errors as messages_errors
 from proxy.api.openapi import samples
+from proxy.api.openapi.account_components import OF_ACCOUNT
 from proxy.api.openapi.components import COMPONENTS, ref
 from proxy.api.openapi.operations import OPERATIONS, Operation
 from proxy.api.openapi.readings import READINGS, Reading
@@ -49,7 +50,7 @@ STATUSES = {
     401: "No key, or one that does not work.",
     402: "The wallet does not cover the request.",
     403: "The request is not allowed.",
-    404: "The model is not available.",
+    404: "There is no such model, or no such request.",
     408: "The request body did not arrive in time.",
     409: "The Idempotency-Key is that of a request that is running, or was answered and charged.",
     413: "The request is too large: its body, or its tokens for the key's limit.",
@@ -74,7 +75,7 @@ def document(model_id: str) -> tuple[bytes, str]:
         "description": f"Any OpenAI SDK works with this base URL. The reference is at {settings.BASE_URL}/docs/.",
     }
     schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
-    schema["components"]["schemas"] = COMPONENTS
+    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT
     for path, operations in schema["paths"].items():
         if path.startswith("/public/"):
             operations["servers"] = [{"url": settings.BASE_URL}]
@@ -240,7 +241,7 @@ def _extend_reading(reading: Reading) -> None:
     def view_replacement(self: Any) -> Any:
         common = [code for code in OF_READINGS if reading.needs_key or code not in OF_KEYS]
         schema = reading.schema([REQUEST_ID], _refusals([*common, *reading.refused_by]))
-        return extend_schema_view(get=schema)(type(reading.name, (self.target,), {}))
+        return extend_schema_view(**{reading.method: schema})(type(reading.name, (self.target,), {}))
 
     members = {"target_class": reading.target, "view_replacement": view_replacement}
     type(f"{reading.name}Extension", (OpenApiViewExtension,), members)
