@@ -1,6 +1,7 @@
 """What Celery does for accounts."""
 
 import logging
+from threading import Lock
 
 from celery import shared_task
 from django.utils import timezone
@@ -8,9 +9,12 @@ from django.utils import timezone
 from accounts import challenges, sessions
 from accounts.channel_models import ChannelName
 from accounts.channels import delivery, notices
+from accounts.signals import delivery as webhooks
+from accounts.signals import outbox
 from accounts.sms import sending
 
 logger = logging.getLogger(__name__)
+_delivering_webhooks = Lock()
 
 
 @shared_task(name="accounts.purge_challenges")
@@ -22,6 +26,21 @@ def purge_challenges() -> None:
 @shared_task(name="accounts.purge_sessions")
 def purge_sessions() -> None:
     sessions.purge()
+
+
+@shared_task(name="accounts.deliver_webhooks")
+def deliver_webhooks() -> None:
+    # A run looks for new work itself, and slow receivers must not take all of a worker's threads.
+    if _delivering_webhooks.acquire(blocking=False):
+        try:
+            webhooks.run()
+        finally:
+            _delivering_webhooks.release()
+
+
+@shared_task(name="accounts.purge_webhooks")
+def purge_webhooks() -> None:
+    outbox.purge(now=timezone.now())
 
 
 @shared_task(name="accounts.send_notices")

@@ -144,12 +144,15 @@ CELERY_BEAT_SCHEDULE = {
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
+    "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
     "purge-challenges": {
         "task": "accounts.purge_challenges",
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "deliver-webhooks": {"task": "accounts.deliver_webhooks", "schedule": 5.0, "options": {"expires": 5}},
+    "purge-webhooks": {"task": "accounts.purge_webhooks", "schedule": 3600.0, "options": {"expires": 3600}},
     "send-notices-by-sms": {
         "task": "accounts.send_notices",
         "schedule": 15.0,
@@ -186,6 +189,8 @@ LOGOUT_REDIRECT_URL = "front"
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 # What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
 SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
+# Hosts that a webhook may have although they are private or without TLS: whoever has an account can have them called.
+WEBHOOK_ALLOWED_HOSTS = envlist("WEBHOOK_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else [])
 SMS_PROVIDER = envchoice(
     "SMS_PROVIDER",
     ("console", "kavenegar", "smsir", "none") if SANDBOX else ("kavenegar", "smsir", "none"),
@@ -303,6 +308,8 @@ PRICE_MAX_TOMAN = envint("PRICE_MAX_TOMAN", 20_000_000, minimum=PRICE_MIN_TOMAN)
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024, minimum=1)
 # Of all uploads that one process reads at once.
 BODIES_MAX_BYTES = envint("BODIES_MAX_BYTES", 512 * 1024 * 1024)
+# Of the answers that are kept for repeats, where an account has chosen that, of each account.
+KEPT_ANSWERS_MAX_MB = envint("KEPT_ANSWERS_MAX_MB", 256)
 BODY_IDLE_TIMEOUT_SECONDS = envint("BODY_IDLE_TIMEOUT_SECONDS", 30, minimum=1)
 BODY_TOTAL_TIMEOUT_SECONDS = envint("BODY_TOTAL_TIMEOUT_SECONDS", 300, minimum=1)
 UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")

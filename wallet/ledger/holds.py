@@ -16,7 +16,7 @@ from django.db import connection
 from wallet.ledger import reserving, writer
 from wallet.ledger.connection import LedgerConnection
 from wallet.ledger.group_commit import GroupCommit, LedgerUnavailable
-from wallet.ledger.reserving import Authorisation, Extension, Granted
+from wallet.ledger.reserving import Authorisation, Extension, Granted, Remaining, Turn
 
 __all__ = [
     "BudgetReached",
@@ -51,13 +51,15 @@ class Holds:
     """
 
     def __init__(self, *, conninfo: str, record_sql: str | None = None) -> None:
-        self._reserve: GroupCommit[Authorisation | Extension, Granted] = GroupCommit(
+        self._reserve: GroupCommit[Authorisation | Extension | Turn, Granted] = GroupCommit(
             name="authorise", conninfo=conninfo, statement=reserving.reserve, keeps_trying=False
         )
         self._settle: GroupCommit[writer.Settlement, writer.Resolved] = GroupCommit(
             name="settle",
             conninfo=conninfo,
-            statement=partial(_settle, writer.settle_sql(record_sql)),
+            statement=partial(
+                _settle, writer.settle_sql(record_sql), writer.settle_sql(record_sql, budgeted=False)
+            ),
             keeps_trying=True,
         )
 
@@ -84,17 +86,21 @@ class Holds:
         minimum_micro: int,
         seconds: int,
         budget_id: int | None = None,
+        shared_budget_id: int | None = None,
     ) -> int:
         """Holds `amount_micro`, or all that remains if that is at least `minimum_micro`; returns what is held.
 
-        A budget has to cover the hold too; what is captured of the hold then counts as spent.
+        Its budgets have to cover the hold too; what is captured of the hold then counts as spent of the periods that
+        they are in now.
 
         Durable on return. Raises NotCovered; BudgetReached; WalletFrozen; LedgerUnavailable, after which no hold
         stays open: also while settlements are late, so that no more is served than can be written down.
         """
         assert 0 <= minimum_micro <= amount_micro
         self._refuse_while_late()
-        authorisation = Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id)
+        authorisation = Authorisation(
+            hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id, shared_budget_id
+        )
         while True:
             try:
                 granted = await self._reserve.submit(
@@ -107,7 +113,10 @@ class Holds:
                 raise
             if granted.amount_micro is not None:
                 return granted.amount_micro
-            _raise_for(granted, minimum_micro, wallet_id)
+            if granted.turns:
+                await asyncio.gather(*(self._reserve.submit(turn) for turn in granted.turns))
+            else:
+                _raise_for(granted, minimum_micro, wallet_id)
 
     async def extend(
         self,
@@ -118,10 +127,11 @@ class Holds:
         amount_micro: int,
         minimum_micro: int,
         seconds: int,
+        budgeted: bool = True,
     ) -> int:
         """Raises a hold of `held_micro` to `amount_micro`, or as far as the money goes if that is to `minimum_micro`.
 
-        It then expires in so many seconds.
+        It then expires in so many seconds. `budgeted`: whether it was placed with a budget.
 
         Returns what is held then, durably. One at a time for a hold. Raises NotCovered; BudgetReached; WalletFrozen;
         HoldGone; LedgerUnavailable, after which the hold may be raised: whoever settles it knows of no more.
@@ -130,7 +140,7 @@ class Holds:
         self._refuse_while_late()
         while True:
             granted = await self._reserve.submit(
-                Extension(hold_id, wallet_id, amount_micro, minimum_micro, seconds)
+                Extension(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budgeted)
             )
             if granted.amount_micro is not None:
                 return granted.amount_micro
@@ -138,10 +148,10 @@ class Holds:
                 raise HoldGone(hold_id)
             _raise_for(granted, minimum_micro - held_micro, wallet_id)
 
-    async def renew(self, *, hold_id: uuid.UUID, wallet_id: int, seconds: int) -> None:
+    async def renew(self, *, hold_id: uuid.UUID, wallet_id: int, seconds: int, budgeted: bool = True) -> None:
         """Puts a hold's expiry off to so many seconds from now. Raises HoldGone, LedgerUnavailable."""
         while True:
-            granted = await self._reserve.submit(Extension(hold_id, wallet_id, 0, 0, seconds))
+            granted = await self._reserve.submit(Extension(hold_id, wallet_id, 0, 0, seconds, budgeted))
             if granted.is_gone:
                 raise HoldGone(hold_id)
             if granted.amount_micro is not None:
@@ -155,14 +165,24 @@ class Holds:
         self._settle.submit_later(writer.Settlement(authorisation.hold_id, authorisation.wallet_id, 0))
 
     async def settle(
-        self, *, hold_id: uuid.UUID, wallet_id: int, cost_micro: int, record: dict[str, Any] | None = None
+        self,
+        *,
+        hold_id: uuid.UUID,
+        wallet_id: int,
+        cost_micro: int,
+        record: dict[str, Any] | None = None,
+        budgeted: bool = True,
     ) -> None:
         """Captures `cost_micro` of a hold (0: voids it) and writes its record. Durable on return.
+
+        `budgeted`: whether it was placed with a budget.
 
         Repeats do nothing. Raises HoldGone where it had expired and nothing was captured; LedgerUnavailable.
         """
         try:
-            resolved = await self._settle.submit(writer.Settlement(hold_id, wallet_id, cost_micro, record))
+            resolved = await self._settle.submit(
+                writer.Settlement(hold_id, wallet_id, cost_micro, record, budgeted)
+            )
         except psycopg.IntegrityError as error:
             if error.diag.table_name in LEDGER_TABLES:
                 # The books contradict this movement. Nothing is guessed: no money of this wallet moves any more.
@@ -181,15 +201,26 @@ def _raise_for(granted: Granted, minimum_micro: int, wallet_id: int) -> None:
         raise WalletFrozen(wallet_id)
     if granted.remaining_micro < minimum_micro:
         raise NotCovered(wallet_id, available_micro=max(granted.remaining_micro, 0))
-    left = granted.budget_remaining_micro
-    if left is not None and left < minimum_micro:
-        raise BudgetReached(wallet_id, available_micro=min(left, granted.remaining_micro))
+    for left, is_shared in ((granted.budget, False), (granted.shared, True)):
+        if left is not None and left.remaining_micro < minimum_micro:
+            raise BudgetReached(
+                wallet_id,
+                available_micro=min(granted.remaining_micro, *_remaining(granted)),
+                is_shared=is_shared,
+                ends_at=left.ends_at,
+            )
+
+
+def _remaining(granted: Granted) -> list[int]:
+    both: tuple[Remaining | None, ...] = (granted.budget, granted.shared)
+    return [left.remaining_micro for left in both if left is not None]
 
 
 async def _settle(
-    sql: str, connection: LedgerConnection, items: Sequence[writer.Settlement]
+    with_budgets: str, plain: str, connection: LedgerConnection, items: Sequence[writer.Settlement]
 ) -> list[writer.Resolved]:
-    return await writer.settle(connection, sql, items)
+    budgeted = any(item.budgeted for item in items)
+    return await writer.settle(connection, with_budgets if budgeted else plain, items)
 
 
 def _freeze(wallet_id: int, because: str) -> None:
