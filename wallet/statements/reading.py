@@ -5,9 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from django.utils import timezone
+from psycopg.rows import dict_row
 
+from wallet.ledger import budgets
 from wallet.ledger.budgets import BudgetReport
-from wallet.ledger.models import JournalEntry
+from wallet.ledger.models import Budget, JournalEntry
 from wallet.statements.lines import StatementRow
 
 BALANCE = """
@@ -23,7 +26,8 @@ FROM wallet_journalentry WHERE wallet_id = %(wallet_id)s AND {place} ORDER BY id
 """
 
 
-BUDGET = "SELECT limit_micro, spent_micro, held_micro, opened_at FROM wallet_budget WHERE id = %s AND wallet_id = %s"
+COLUMNS = ", ".join(str(field.column) for field in Budget._meta.concrete_fields)
+BUDGET = f"SELECT {COLUMNS} FROM wallet_budget WHERE id = %s AND wallet_id = %s"  # noqa: S608 - the model's own names
 
 
 class UnknownTransaction(Exception):
@@ -56,9 +60,10 @@ async def budget(
     """How far a budget of a wallet is spent; None where there is none."""
     if budget_id is None:
         return None
-    cursor = await connection.execute(BUDGET, [budget_id, wallet_id])
-    row = await cursor.fetchone()
-    return BudgetReport(*row) if row else None
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(BUDGET, [budget_id, wallet_id])
+        row = await cursor.fetchone()
+    return budgets.report(Budget(**row), now=timezone.now()) if row else None
 
 
 async def lines(

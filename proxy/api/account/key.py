@@ -55,4 +55,6 @@ def _cap(cap: BudgetReport) -> dict[str, Any]:
         "spent_toman": toman(cap.spent_micro),
         "held_toman": toman(cap.held_micro),
         "remaining_toman": toman(cap.remaining_micro),
+        "period": cap.period.value,
+        "resets_at": cap.resets_at and moment(cap.resets_at),
     }

@@ -6,6 +6,7 @@ from proxy.api.account.requests import IDS_MAX, IN_PROGRESS
 from proxy.api.openapi.components import MOMENT, NUMBER, TEXT, Schema, list_of, ref
 from proxy.usage.models import UsageRecord
 from wallet.ledger.models import JournalEntry
+from wallet.ledger.periods import Period
 
 
 def _object(properties: dict[str, Schema], *, optional: frozenset[str] = frozenset(), **more: Any) -> Schema:
@@ -54,6 +55,8 @@ CAP = _object(
         "spent_toman": _toman("What was spent of it."),
         "held_toman": _toman("What running requests hold of it."),
         "remaining_toman": _toman("What is left."),
+        "period": {"type": "string", "enum": list(Period), "description": "After which it begins anew."},
+        "resets_at": _or_null(MOMENT),
     }
 )
 KEY = _object(

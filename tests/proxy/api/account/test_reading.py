@@ -162,6 +162,8 @@ def test_the_rules_of_a_key_and_its_cap_are_told(caller: Caller) -> None:
         "spent_toman": toman,
         "held_toman": 0,
         "remaining_toman": 49 * toman,
+        "period": "forever",
+        "resets_at": None,
     }
 
 
