@@ -145,6 +145,7 @@ CELERY_BEAT_SCHEDULE = {
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
+    "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
     "purge-challenges": {
         "task": "accounts.purge_challenges",
@@ -308,6 +309,8 @@ PRICE_MAX_TOMAN = envint("PRICE_MAX_TOMAN", 20_000_000, minimum=PRICE_MIN_TOMAN)
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024, minimum=1)
 # Of all uploads that one process reads at once.
 BODIES_MAX_BYTES = envint("BODIES_MAX_BYTES", 512 * 1024 * 1024)
+# Of the answers that are kept for repeats, where an account has chosen that, of each account.
+KEPT_ANSWERS_MAX_MB = envint("KEPT_ANSWERS_MAX_MB", 256)
 BODY_IDLE_TIMEOUT_SECONDS = envint("BODY_IDLE_TIMEOUT_SECONDS", 30, minimum=1)
 BODY_TOTAL_TIMEOUT_SECONDS = envint("BODY_TOTAL_TIMEOUT_SECONDS", 300, minimum=1)
 UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")

@@ -13,6 +13,7 @@ from accounts.shared import database_session
 from keys.lookup import KeyCache, listen_for_revocations
 from proxy.catalogue.learning import Learning
 from proxy.catalogue.served import CatalogueCache
+from proxy.idempotency.claims import Claims
 from proxy.limits import valkey
 from proxy.limits.intake import Intake
 from proxy.limits.limiter import Limiter
@@ -45,6 +46,7 @@ class Runtime:
         self.valkey = valkey.connect_server(settings.REDIS_URL)
         self.windows = valkey.connect(settings.LIMITS_URL)
         self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=record_sql())
+        self.claims = Claims(self.database.connection, self.holds)
         self.keys = KeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
@@ -74,6 +76,7 @@ class Runtime:
     async def close(self) -> None:
         """Settles what is unsettled first, then lets go of everything."""
         await self.holds.close(timeout_seconds=DRAIN_SECONDS)
+        await self.claims.close()
         for listener in self._listeners:
             listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
