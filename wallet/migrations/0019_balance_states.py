@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('wallet', '0017_fewer_indexes'),
+        ('wallet', '0018_budget_periods'),
     ]
 
     operations = [
