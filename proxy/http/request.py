@@ -11,6 +11,7 @@ from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy.errors import APIError
+from proxy.http.responses import id_headers
 from proxy.limits.intake import SMALL_BODY_BYTES
 from proxy.wire.exchange import ClientLeft, Exchange
 
@@ -35,7 +36,7 @@ class APIRequest:
         self.id = uuid.uuid7()
         self.auth: KeyIdentity | None = None
         self.id_text: str = self.id.hex
-        self.extra_headers: dict[str, str] = {"x-request-id": self.id_text}
+        self.extra_headers: dict[str, str] = id_headers(self.id_text)
         self.is_counted = False  # by its key's limits
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
 
