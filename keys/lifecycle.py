@@ -126,7 +126,7 @@ def create(
     rules = rules or KeyRules()
     with transaction.atomic():
         keys = _lock_owner(user_id, creation_token)
-        if keys.filter(_working(timezone.now()), replaced_by=None).count() >= MAX_ACTIVE_KEYS:
+        if keys.filter(working(timezone.now()), replaced_by=None).count() >= MAX_ACTIVE_KEYS:
             raise TooManyKeys
         key = APIKey(user_id=user_id, name=name.strip(), creation_token=creation_token)
         created = _give_secret(key, rules)
@@ -153,7 +153,7 @@ def rotate(
         old = get(user_id=user_id, key_id=key_id, now=now)
         if old.state is not State.WORKING:
             raise KeyEnded(key_id)
-        if old.replaces and keys.filter(_working(now), pk=old.replaces).exists():
+        if old.replaces and keys.filter(working(now), pk=old.replaces).exists():
             raise StillReplacing(key_id)
         ends_at, ended_at = old.rules.expires_at, None
         if grace:
@@ -227,9 +227,9 @@ def end_session_key(*, user_id: int) -> None:
     now = timezone.now()
     with transaction.atomic():
         lock_owner(user_id=user_id)
-        working = APIKey.objects.filter(_working(now), user_id=user_id, kind=APIKey.Kind.SESSION)
-        _announce(working)
-        working.update(revoked_at=now)
+        session_keys = APIKey.objects.filter(working(now), user_id=user_id, kind=APIKey.Kind.SESSION)
+        _announce(session_keys)
+        session_keys.update(revoked_at=now)
 
 
 def revoke(*, user_id: int, key_id: int, by: Actor = OPERATOR) -> None:
@@ -252,14 +252,14 @@ def revoke(*, user_id: int, key_id: int, by: Actor = OPERATOR) -> None:
 def listing(user_id: int) -> list[ListedKey]:
     """A user's keys, newest first: those that work, then the newest ENDED_LISTED that were revoked or have expired."""
     now = timezone.now()
-    works, own = _working(now), _own(user_id)
+    works, own = working(now), _own(user_id)
     return [_listed(key, now) for key in (*own.filter(works), *own.exclude(works)[:ENDED_LISTED])]
 
 
 def newest_working(*, user_id: int) -> ListedKey | None:
     """The newest of a user's keys that work; None: there is none."""
     now = timezone.now()
-    key = _own(user_id).filter(_working(now)).order_by("-id").first()
+    key = _own(user_id).filter(working(now)).order_by("-id").first()
     return None if key is None else _listed(key, now)
 
 
@@ -279,6 +279,18 @@ def lock_owner(*, user_id: int) -> None:
     User.objects.select_for_update(no_key=True).get(pk=user_id)
 
 
+def check_new_keys(*, user_id: int) -> None:
+    """Raises NoNewKeys. Needs the lock of the keys' owner."""
+    until = User.objects.values_list("no_new_keys_until", flat=True).get(pk=user_id)
+    if until is not None and until > timezone.now():
+        raise NoNewKeys(until)
+
+
+def working(now: datetime) -> Q:
+    """Keys, of either kind, that are neither revoked nor expired."""
+    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+
+
 def touch(last_used: Mapping[int, datetime]) -> None:
     """Moves keys' last use forward to the given moments, never back. Unknown keys are ignored."""
     with connection.cursor() as cursor:
@@ -287,10 +299,6 @@ def touch(last_used: Mapping[int, datetime]) -> None:
 
 def _own(user_id: int) -> QuerySet[APIKey]:
     return APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD).prefetch_related("replaced_by")
-
-
-def _working(now: datetime) -> Q:
-    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
 
 
 def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[APIKey]:
@@ -310,9 +318,7 @@ def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[AP
 
 def _give_secret(key: APIKey, rules: KeyRules) -> CreatedKey:
     """Needs the lock of the key's owner. Raises NoNewKeys."""
-    until = User.objects.values_list("no_new_keys_until", flat=True).get(pk=key.user_id)
-    if until is not None and until > timezone.now():
-        raise NoNewKeys(until)
+    check_new_keys(user_id=key.user_id)
     secret = generate()
     version, pepper = next(iter(settings.PEPPERS.items()))
     key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]
