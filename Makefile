@@ -25,7 +25,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks audit clean
+.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -115,6 +115,15 @@ check-locks:  ## install what each lock file holds, alone and afresh, and see th
 	@$(MAKE) --no-print-directory VENV=var/locks/dev var/locks/dev/dev
 	@$(MAKE) --no-print-directory BENCH=var/locks/bench var/locks/bench/litellm/ready
 
+wheelhouse: $(VENV)/runtime  ## every package as a file in WHEELHOUSE, var/wheelhouse if left out: `make run WHEELHOUSE=…` installs from it, offline
+	@mkdir -p $(or $(WHEELHOUSE),var/wheelhouse)
+	@$(PY) -m pip download -q --no-deps --require-hashes -r requirements.txt -d $(or $(WHEELHOUSE),var/wheelhouse)
+	@echo "`ls $(or $(WHEELHOUSE),var/wheelhouse) | wc -l` packages, `du -sh $(or $(WHEELHOUSE),var/wheelhouse) | cut -f1`, in $(or $(WHEELHOUSE),var/wheelhouse)."
+	@echo "On the other machine: make run WHEELHOUSE=(that folder). It needs the same kind of processor and the same Python."
+
+release: $(VENV)/dev  ## archive, list of parts (CycloneDX) and checksums of the last commit, into var/release; SIGNING_KEY signs them
+	@$(PY) deploy/release.py $(if $(SIGNING_KEY),--key "$(SIGNING_KEY)")
+
 audit: $(VENV)/dev  ## known holes in what is locked
 	@grep -q '==' requirements.txt || { echo "requirements.txt locks nothing, so nothing was audited."; exit 1; }
 	@# Without --strict, a package that the index does not know, or a service that is away, is passed over.
@@ -201,7 +210,7 @@ else \
 	echo "$(PYTHON) has neither ensurepip nor pip; install one of them (Debian: python3-venv)."; exit 1; \
 fi; \
 echo "Installing the `cat $(1) | grep -c '=='` packages of $(strip $(1)) into $(VENV); the first time takes a minute or two."; \
-{ $$pip install --no-deps --require-hashes --progress-bar off $(addprefix -r ,$(1)) 2>&1 && echo "=done" || echo "=failed"; } | { \
+{ $$pip install --no-deps --require-hashes --progress-bar off $(if $(WHEELHOUSE),--no-index --find-links "$(WHEELHOUSE)") $(addprefix -r ,$(1)) 2>&1 && echo "=done" || echo "=failed"; } | { \
 	shown=no; \
 	while IFS= read -r line; do \
 		case "$$line" in \

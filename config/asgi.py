@@ -20,7 +20,7 @@ from proxy.http.handler import APIHandler  # noqa: E402
 api = APIHandler("proxy.api.urls")
 pages = PageLimit(django_pages)
 front_pages: dict[Any, Any] = {}  # what config.front keeps
-API_ROOTS = frozenset({"v1", "healthz", "readyz", "metrics"})
+API_ROOTS = frozenset({"v1", "public", "healthz", "readyz", "metrics"})
 # Where clients look for the API whose base URL is set wrongly: a 404 in JSON tells them the right one.
 MISTAKEN_ROOTS = frozenset(
     {"api", "openai", "v1beta", "v2", "chat", "completions", "responses", "messages", "embeddings", "engines"}

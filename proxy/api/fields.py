@@ -1,6 +1,6 @@
 """Fields of a body that endpoints read alike: the model, flags, whole numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -52,6 +52,17 @@ def whole_number(fields: Fields, name: str, maximum: int, *, minimum: int = 1) -
     if value != int(value) or not minimum <= value <= maximum:
         raise invalid(name, wanted)
     return int(value)
+
+
+def number_in_query(query: Mapping[str, str], name: str, *, maximum: int, default: int) -> int:
+    """A whole number from 1 on in the address. Raises APIError invalid_value."""
+    text = query.get(name)
+    if text is None:
+        return default
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(maximum))
+    if not (is_number and 1 <= int(text) <= maximum):
+        raise invalid(name, f"a whole number from 1 to {maximum:,}")
+    return int(text)
 
 
 def invalid(name: str, wanted: str) -> APIError:

@@ -24,7 +24,7 @@ class FormView(MeteredView):
     files_max = 1
     form: Form | None = None
 
-    async def read_files(self, form: Form, *, model: str) -> MeteredRequest:
+    async def read_files(self, form: Form, *, model: str, user_id: int) -> MeteredRequest:
         """Raises APIError."""
         raise NotImplementedError
 
@@ -49,4 +49,5 @@ class FormView(MeteredView):
             raise APIError("request_too_large")
         if not request.is_counted:  # before anything is measured
             await self.check_throttles(request)
-        return admission.price(await self.read_files(form, model=model.model_id), model)
+        read = await self.read_files(form, model=model.model_id, user_id=key.user_id)
+        return admission.price(read, model)

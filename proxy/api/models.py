@@ -57,11 +57,7 @@ def _is_anthropics(request: APIRequest) -> bool:
 
 def _openais(model: ServedModel, key: KeyIdentity) -> dict[str, Any]:
     return {
-        "id": model.model_id,
-        "object": "model",
-        "created": model.created,
-        "owned_by": model.owned_by,
-        **public_list.facts(model),
+        **public_list.entry(model),
         "limits": {"rpm": key.rpm, "tpm": key.tpm, "concurrency": key.concurrency},
     }
 
@@ -81,7 +77,7 @@ def _anthropics(model: ServedModel) -> dict[str, Any]:
 
 def _page(models: list[ServedModel], query: dict[str, str]) -> dict[str, Any]:
     """A page of them, from the beginning, behind `after_id` or before `before_id`. Raises APIError invalid_value."""
-    limit = _limit(query.get("limit"))
+    limit = fields.number_in_query(query, "limit", maximum=PAGE_MAX, default=PAGE)
     ids = [model.model_id for model in models]
     if "after_id" in query and "before_id" in query:
         raise fields.invalid("before_id", "absent where after_id is given")
@@ -100,16 +96,6 @@ def _page(models: list[ServedModel], query: dict[str, str]) -> dict[str, Any]:
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
     }
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return PAGE
-    if not (
-        text.isascii() and text.isdecimal() and len(text) <= len(str(PAGE_MAX)) and 1 <= int(text) <= PAGE_MAX
-    ):
-        raise fields.invalid("limit", f"a whole number from 1 to {PAGE_MAX:,}")
-    return int(text)
 
 
 def _place(ids: list[str], query: dict[str, str], name: str) -> int:

@@ -11,8 +11,9 @@ from proxy.api import health
 from proxy.catalogue import served, starter
 from proxy.catalogue.endpoints import CHAT
 from proxy.errors import APIError
+from proxy.http.etags import json_unless_known
 from proxy.http.request import APIRequest
-from proxy.http.responses import JSON, Reply, json_response
+from proxy.http.responses import Reply, json_response
 from proxy.http.views import AsyncAPIView
 
 
@@ -29,10 +30,9 @@ class OpenAPI(OpenView):
     async def get(self, request: APIRequest) -> Reply:
         chats = served.at(runtime.current().catalogue.all(), CHAT)
         content, etag = await asyncio.to_thread(_document, chats[0].model_id if chats else starter.MODEL_ID)
-        headers = {"ETag": etag, "Cache-Control": "public, max-age=300"}
-        if etag in request.header(b"if-none-match"):
-            return Reply(status=304, headers=headers)
-        return Reply(content, content_type=JSON, headers=headers)
+        return json_unless_known(
+            request, content, etag=etag, headers={"Cache-Control": "public, max-age=300"}
+        )
 
     head = get
 

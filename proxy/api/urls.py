@@ -13,6 +13,8 @@ from proxy.api.messages.count_tokens import CountTokens
 from proxy.api.messages.view import Messages
 from proxy.api.models import Model, Models
 from proxy.api.moderations.view import Moderations
+from proxy.api.public.models import PublicModels
+from proxy.api.public.price_history import PublicPriceHistory
 from proxy.api.responses import view as responses_view
 from proxy.api.service import Healthz, Metrics, OpenAPI, Readyz
 
@@ -32,6 +34,8 @@ urlpatterns = [
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model_id>", Model.as_view()),
     path("v1/openapi.json", OpenAPI.as_view()),
+    path("public/models.json", PublicModels.as_view()),
+    path("public/prices/history.json", PublicPriceHistory.as_view()),
     path("metrics", Metrics.as_view()),
     path("healthz", Healthz.as_view()),
     path("readyz", Readyz.as_view()),

@@ -8,10 +8,11 @@
                  "images": [{"size": "1024x1024", "quality": "hd", "price": 8000}],
                  "valid_from": "2026-11-30T00:00:00Z",
                  "dollar_basis": {"toman_per_dollar": 100000, "rate_from": "2026-11-29T20:30:00Z",
-                                  "markup_percent": 10, "dollars": {"per_million": {"input": 0.25, "output": 1.5}}}}}
+                                  "markup_percent": 10, "dollars": {"per_million": {"input": 0.25, "output": 1.5}}}},
+     "announced": []}
 
 A component without a price of its own costs what it is a part of (`PART_OF`), or nothing. `dollar_basis` is null for a
-list that was given in Toman.
+list that was given in Toman. `announced` are price lists to come, each in the shape of `pricing`, the next first.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from proxy.catalogue.endpoints import ENDPOINTS
+from proxy.catalogue.prices.dated_price import DatedPrice
 from proxy.catalogue.prices.dollar_basis import MICRO_PER_DOLLAR, DollarBasis
 from proxy.catalogue.prices.price_quote import PER_PIECE, PriceQuote
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TEXT
@@ -43,6 +45,17 @@ MODALITIES: Mapping[str, tuple[tuple[str, ...], str]] = {
 KINDS = (TEXT, IMAGE, AUDIO, FILE, "embedding", "moderation")
 
 
+def entry(model: ServedModel) -> dict[str, Any]:
+    """A model as OpenAI's list has it, and what anybody may know of it beside."""
+    return {
+        "id": model.model_id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.owned_by,
+        **facts(model),
+    }
+
+
 def facts(model: ServedModel) -> dict[str, Any]:
     """What anybody may know of a model beside its name."""
     return {
@@ -50,17 +63,22 @@ def facts(model: ServedModel) -> dict[str, Any]:
         "max_output_tokens": model.max_output_tokens,
         "endpoints": [name for name in ENDPOINTS if name in model.endpoints],
         "modalities": _modalities(model),
-        "pricing": pricing(model),
+        "pricing": pricing(DatedPrice(model.price, model.price_valid_from, model.dollar_basis)),
+        "announced": [pricing(dated) for dated in model.announced],
     }
 
 
-def pricing(model: ServedModel) -> dict[str, Any]:
+def pricing(dated: DatedPrice) -> dict[str, Any]:
     return {
         "currency": "toman",
-        **_prices(model.price, _toman),
-        "valid_from": _moment(model.price_valid_from),
-        "dollar_basis": _basis(model.dollar_basis),
+        **_prices(dated.price, _toman),
+        "valid_from": moment(dated.valid_from),
+        "dollar_basis": _basis(dated.dollar_basis),
     }
+
+
+def rate(*, rial_per_dollar: int, valid_from: datetime) -> dict[str, Any]:
+    return {"toman_per_dollar": _toman(rial_per_dollar), "valid_from": moment(valid_from)}
 
 
 def _modalities(model: ServedModel) -> dict[str, list[str]]:
@@ -81,7 +99,7 @@ def _basis(basis: DollarBasis | None) -> dict[str, Any] | None:
         return None
     return {
         "toman_per_dollar": _toman(basis.rial_per_dollar),
-        "rate_from": _moment(basis.rate_from),
+        "rate_from": moment(basis.rate_from),
         "markup_percent": _number(basis.markup_basis_points, 100),
         "dollars": _prices(basis.dollars, _dollars),
     }
@@ -122,5 +140,6 @@ def _number(count: int, divisor: int) -> float:
     return count / divisor if count % divisor else count // divisor
 
 
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def moment(at: datetime) -> str:
+    """In UTC, to the second."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

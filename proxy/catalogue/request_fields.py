@@ -111,6 +111,8 @@ def is_disguised(name: str) -> bool:
 
 # Letters that no encoder would escape: a name that is looked for in JSON as it was written may hide behind them.
 ESCAPED_LETTERS = re.compile(rb"\\u00[2-7]")
+# The same, and the long s and the Kelvin sign, which are s and k to whoever does not tell letters apart.
+UNUSUAL_LETTERS = re.compile(rb"\\u00[2-7]|\\u01|\\u21|\xc5\xbf|\xe2\x84\xaa")
 
 
 class _Tool(msgspec.Struct, gc=False):
@@ -136,13 +138,22 @@ def client_tools(tools: msgspec.Raw) -> msgspec.Raw:
 
 def has_disguised_type(tool: msgspec.Raw) -> bool:
     """Whether a tool tells a type in other letters too: servers written in Go read that one, if it stands last."""
-    raw = bytes(tool)
-    if raw.lower().count(b'"type"') == raw.count(b'"type"') and not ESCAPED_LETTERS.search(raw):
-        return False
+    return without_disguised(tool, ("type",)) is not tool
+
+
+def without_disguised(value: msgspec.Raw, names: tuple[str, ...]) -> msgspec.Raw:
+    """An object without members whose names are some of these in other letters; as it came where there are none."""
+    raw = bytes(value)
+    lowered = raw.lower()
+    quoted = [b'"%b"' % name.encode() for name in names]
+    if all(lowered.count(name) == raw.count(name) for name in quoted) and not UNUSUAL_LETTERS.search(raw):
+        return value
     try:
-        return any(name != "type" and name.casefold() == "type" for name in _read_members(tool))
+        members = _read_members(value)
     except msgspec.MsgspecError:
-        return False  # no object: upstream says so
+        return value  # no object: upstream says so
+    kept = {name: told for name, told in members.items() if name in names or name.casefold() not in names}
+    return value if len(kept) == len(members) else msgspec.Raw(msgspec.json.encode(kept))
 
 
 def _is_clients(tool: msgspec.Raw) -> bool:

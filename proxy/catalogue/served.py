@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from django.utils import timezone
 from proxy.catalogue import endpoints, quirks, secrets
 from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.prices import dollar_basis, price_shape, upstream_price
+from proxy.catalogue.prices.dated_price import DatedPrice
 from proxy.catalogue.prices.dollar_basis import DollarBasis
 from proxy.catalogue.prices.models import Price, PriceColumns
 from proxy.catalogue.prices.price_quote import PriceQuote
@@ -53,7 +54,7 @@ class ServedModel:
 
     `takes`: the inputs beside text (proxy.api.chat_completions.request). `learned_…`: what an upstream reported
     above what is declared here, above the cap that it was sent, or beyond what it showed. `routes`: at
-    least one, by priority. `endpoints`: where it is served, each by some route.
+    least one, by priority. `endpoints`: where it is served, each by some route. `announced`: price lists to come.
     """
 
     model_id: str
@@ -76,6 +77,7 @@ class ServedModel:
     routes: tuple[ServedRoute, ...]
     dollar_basis: DollarBasis | None = None
     endpoints: frozenset[str] = frozenset(endpoints.DEFAULT_ENDPOINTS)
+    announced: tuple[DatedPrice, ...] = ()
 
     @property
     def longest_prompt_tokens(self) -> int:
@@ -98,7 +100,7 @@ class ServedModel:
 
 def load(now: datetime) -> dict[str, ServedModel]:
     """Every active model that has a price valid at `now`, and an active upstream that can serve an endpoint of it, by
-    model id. Three queries.
+    model id. Four queries.
 
     What cannot be used (a secret that no key decrypts, a kind or a price list of a newer version) is left out, and
     logged.
@@ -110,6 +112,9 @@ def load(now: datetime) -> dict[str, ServedModel]:
         .order_by("model_id", "-valid_from")
         .distinct("model_id")
     }
+    announced: dict[int, list[Price]] = {}
+    for price in Price.objects.filter(valid_from__gt=now, model__in=models).order_by("valid_from"):
+        announced.setdefault(price.model_id, []).append(price)
     routes = (
         Route.objects.filter(model__in=models, upstream__is_active=True)
         .select_related("upstream")
@@ -127,7 +132,7 @@ def load(now: datetime) -> dict[str, ServedModel]:
     for pk, model in models.items():
         if pk in prices and usable.get(pk):
             try:
-                served.append(_served(model, prices[pk], usable[pk]))
+                served.append(_served(model, prices[pk], usable[pk], announced.get(pk, ())))
             except ValueError as error:
                 logger.error("%s is not on sale: %s", model.model_id, error)  # noqa: TRY400 - likewise
     called = [model for model in served if model.endpoints]
@@ -225,7 +230,9 @@ def _load_apart() -> dict[str, ServedModel]:
         connection.close()
 
 
-def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> ServedModel:
+def _served(
+    model: LanguageModel, price: Price, routes: list[ServedRoute], announced: Iterable[Price]
+) -> ServedModel:
     return ServedModel(
         model_id=model.model_id,
         description=model.description,
@@ -260,7 +267,16 @@ def _served(model: LanguageModel, price: Price, routes: list[ServedRoute]) -> Se
         routes=tuple(routes),
         dollar_basis=dollar_basis.read(price.dollar_basis),
         endpoints=_endpoints(model, routes),
+        announced=tuple(_announced(model, announced)),
     )
+
+
+def _announced(model: LanguageModel, prices: Iterable[Price]) -> Iterator[DatedPrice]:
+    for price in prices:
+        try:
+            yield dated(price)
+        except ValueError as error:  # no reason not to sell at today's price
+            logger.error("A price of %s to come is not announced: %s", model.model_id, error)  # noqa: TRY400 - likewise
 
 
 def _endpoints(model: LanguageModel, routes: list[ServedRoute]) -> frozenset[str]:
@@ -305,6 +321,11 @@ def _upstream_price(route: Route) -> UpstreamPrice | None:
     except ValueError as error:  # no reason to serve nobody
         logger.error("What %s costs is not known: %s", route.upstream.name, error)  # noqa: TRY400 - likewise
         return None
+
+
+def dated(price: PriceColumns) -> DatedPrice:
+    """As `quote`, with its moment."""
+    return DatedPrice(quote(price), price.valid_from, dollar_basis.read(price.dollar_basis))
 
 
 def quote(price: PriceColumns) -> PriceQuote:

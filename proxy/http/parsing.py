@@ -1,5 +1,6 @@
 """Bodies: one JSON object, whatever the Content-Type says (facts of the SDKs; the contract names none)."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
@@ -7,6 +8,7 @@ from typing import IO, Any
 import msgspec
 from rest_framework.parsers import BaseParser
 
+from proxy.catalogue.request_fields import ESCAPED_LETTERS
 from proxy.catalogue.tokens import expansion_bytes
 from proxy.errors import APIError
 from proxy.http import json_bounds
@@ -34,16 +36,45 @@ class Payload:
 
 
 def read_payload(body: bytes) -> Payload:
-    """Cuts a JSON object. Raises APIError invalid_json, also for lone surrogates and absurd nesting."""
+    """Cuts a JSON object. Raises APIError invalid_json, also for lone surrogates and absurd nesting.
+
+    Of members that stand twice in an object the last one counts, and is all that is sent on.
+    """
     body = body.removeprefix(BYTE_ORDER_MARK)
     try:
         fields = _read_fields(body)
         if not body.isascii():
             body.decode()  # fields that are only cut out are not looked into
         compact, compacted = as_compact(body)
+        for name, value in fields.items():
+            fields[name] = _with_each_member_once(value)
         return Payload(fields, len(compact), expansion_bytes(compact), compacted)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise APIError("invalid_json") from None
+
+
+class _StandsTwice(Exception):
+    pass
+
+
+def _with_each_member_once(value: msgspec.Raw) -> msgspec.Raw:
+    """The same; written anew where an object has a member twice, since some servers read the first one.
+
+    What has no types is not looked into: they say what a tool, an item or a part is.
+    """
+    written = bytes(value)
+    if b'"type"' not in written and not ESCAPED_LETTERS.search(written):
+        return value
+    try:
+        json.loads(written, object_pairs_hook=_check_members, parse_int=len, parse_float=len, strict=False)
+    except _StandsTwice:
+        return msgspec.Raw(_written_anew(written))
+    return value
+
+
+def _check_members(members: list[tuple[str, Any]]) -> None:
+    if len(members) > 1 and len(dict(members)) != len(members):
+        raise _StandsTwice
 
 
 def as_compact(body: bytes) -> tuple[bytes, Compacting]:

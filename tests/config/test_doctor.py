@@ -13,7 +13,8 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from config import doctor
+from config import doctor, embedded
+from config.celery import app
 from config.doctor import Finding, Level
 from proxy.catalogue.models import LanguageModel, Upstream
 from tests.factories import WalletFactory
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.django_db
 def nothing_runs(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings.PORT, settings.VAR_DIR = free_port(), tmp_path
     # No worker runs in these tests, and asking for one takes its two seconds.
-    monkeypatch.setattr(doctor.app.control, "ping", lambda timeout: [{"worker@here": {"ok": "pong"}}])
+    monkeypatch.setattr(app.control, "ping", lambda timeout: [{"worker@here": {"ok": "pong"}}])
 
 
 def said(part: str) -> list[Finding]:
@@ -70,7 +71,7 @@ def test_without_valkey_it_says_what_still_works(settings: Any) -> None:
 
 
 def test_without_a_worker_top_ups_are_not_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.app.control, "ping", lambda timeout: [])
+    monkeypatch.setattr(app.control, "ping", lambda timeout: [])
     assert worst("Celery").level is Level.PROBLEM
 
 
@@ -129,7 +130,7 @@ def test_a_check_that_breaks_down_does_not_hide_the_others(monkeypatch: pytest.M
 
 def test_an_old_backup_is_told_in_production(settings: Any) -> None:
     settings.SANDBOX = False
-    settings.DATABASE_URL = doctor.embedded.database_url(settings.VAR_DIR)
+    settings.DATABASE_URL = embedded.database_url(settings.VAR_DIR)
     assert worst("backups").level is Level.WARNING
     dump = settings.VAR_DIR / "backups" / "hamiran-20261101-000000.dump"
     dump.parent.mkdir()

@@ -30,6 +30,8 @@ TOKENS_PER_10_CHARACTERS = 14
 OTHER_TEXTS = frozenset(
     {"text", "texts", "ssml", "script", "transcript", "prompt", "inputs", "input_text", "n"}
 )
+# How it is to be read out, in words, by the names that services have for it: the voice reads these too, so they count.
+INSTRUCTIONS = ("instructions", "instruction", "instruct", "instruct_text")
 TYPES = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
@@ -41,12 +43,16 @@ TYPES = {
 SOUND_TYPE = re.compile(r"audio/[\w.+-]{1,64}(;[\w ;=.+-]{1,100})?")
 
 _read_text = msgspec.json.Decoder(str).decode
+_read_instructions = msgspec.json.Decoder(str | None).decode
 _read_speed = msgspec.json.Decoder(float | None).decode
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest(JSONPiecesRequest):
-    """Billed by the characters of its text. `in_events`: the sound comes in events, the last of which has usage."""
+    """Billed by the characters of its text and its instructions.
+
+    `in_events`: the sound comes in events, the last of which has usage. `spoken`: how many characters are read out.
+    """
 
     endpoint: ClassVar = "speech"
     protocol: ClassVar[UpstreamProtocol] = SPEECH
@@ -55,6 +61,7 @@ class SpeechRequest(JSONPiecesRequest):
     not_ours: ClassVar = CHATS | OTHER_TEXTS
 
     in_events: bool
+    spoken: int
     sound_type: str  # by the format that was asked for
     slowness: float  # how many times as long a sound it wants as the voice would make it
 
@@ -62,7 +69,7 @@ class SpeechRequest(JSONPiecesRequest):
         raise NotImplementedError
 
     def read_stream(self, route: ServedRoute, *, output_bound: int) -> StreamedAnswer:
-        estimate = math.ceil(self.units.characters * TOKENS_PER_10_CHARACTERS * self.slowness / 10)
+        estimate = math.ceil(self.spoken * TOKENS_PER_10_CHARACTERS * self.slowness / 10)
         if self.in_events:
             return MediaEvents(
                 last=DONE,
@@ -97,10 +104,15 @@ class Speech(MeteredView):
 
 def read_request(payload: Payload, *, model: str) -> SpeechRequest:
     """Raises APIError invalid_value."""
-    fields = {name: value for name, value in payload.fields.items() if not is_disguised(name)}
+    fields = {name: value for name, value in payload.fields.items() if not _is_misleading(name)}
     text = body_fields.read(fields, "input", _read_text, "a text")
     if not text:
         raise body_fields.invalid("input", "a text that is not empty")
+    beside = (
+        body_fields.read(fields, name, _read_instructions, "a text") or ""
+        for name in INSTRUCTIONS
+        if name in fields
+    )
     wanted = body_fields.read(fields, "response_format", _read_text, "a text")
     stream_format = body_fields.read(fields, "stream_format", _read_text, "sse or audio")
     if stream_format not in {None, "sse", "audio"}:
@@ -112,9 +124,15 @@ def read_request(payload: Payload, *, model: str) -> SpeechRequest:
         fields=fields,
         model=model,
         stream=True,
-        units=Units(characters=len(text)),
+        units=Units(characters=len(text) + sum(map(len, beside))),
         prompt=PromptSize(text_bytes=payload.text_bytes, expansion_bytes=payload.expansion_bytes),
         in_events=stream_format == "sse",
+        spoken=len(text),
         sound_type=TYPES.get(wanted or "mp3", "application/octet-stream"),
         slowness=max(1.0, 1 / (speed or 1)),
     )
+
+
+def _is_misleading(name: str) -> bool:
+    """Whether a field is one that is read, in other letters."""
+    return is_disguised(name) or (name not in INSTRUCTIONS and name.casefold() in INSTRUCTIONS)

@@ -99,7 +99,7 @@ class Transcriptions(FormView):
     endpoint = "transcriptions"
     request_class: ClassVar[type[TranscriptionRequest]] = TranscriptionRequest
 
-    async def read_files(self, form: Form, *, model: str) -> TranscriptionRequest:
+    async def read_files(self, form: Form, *, model: str, user_id: int) -> TranscriptionRequest:
         if (form.text("stream") or "").strip().lower() not in NO:
             raise invalid("stream", "false, since transcriptions come whole")
         if other := next((name for name, _value in form.fields if folded(base(name)) in ELSEWHERE), None):
@@ -110,7 +110,7 @@ class Transcriptions(FormView):
         files = [file for name, file in form.files if name == "file"]
         if len(files) != 1 or len(form.files) != 1:
             raise invalid("file", "one file of sound, and the only file")
-        seconds = await measure(files[0], param="file")
+        seconds = await measure(files[0], param="file", user_id=user_id)
         if seconds > PIECES_MAX:
             raise invalid("file", f"at most {PIECES_MAX:,} seconds long")
         self.answer_type = JSON if wanted in JSON_FORMATS else TEXT

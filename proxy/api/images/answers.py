@@ -16,6 +16,12 @@ from proxy.upstreams.errors import error_of
 MADE = "output_image_tokens"
 # Where a list prices nothing but tokens and none are reported: gpt-image-1's of a square of medium quality.
 TOKENS_PER_IMAGE = 1_056
+# What upstreams answer whose filter took every image away. It is about this request: the upstream is well.
+FILTERED = {
+    "message": "No image was made for this request: its prompt or its images were probably filtered. Change them.",
+    "code": "content_policy_violation",
+    "status": 400,
+}
 KIND = re.compile(r"[\w.:-]{1,32}", re.ASCII)
 
 
@@ -38,17 +44,15 @@ def read_images(body: bytes, *, model: str) -> ImagesAnswer:
     answer = decode(body)
     if (error := error_of(answer)) is not None:
         raise BadAnswer("an error in a 200 answer", error=error)
-    images = _images(answer.get("data")) if isinstance(answer, dict) else 0
-    if not images:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, list):
         raise BadAnswer("no images")
+    images = sum(isinstance(one, dict) and is_image(one) for one in data)
+    if not images:
+        raise BadAnswer("no images", error=FILTERED)
     size = PiecesSize(TOKENS_PER_IMAGE * images, units_of(answer, images))
     edited(body, answer, {"usage": {}})  # what cannot be written must fail before it is paid for
     return ImagesAnswer(body, answer, report_in(answer, MADE), size, model)
-
-
-def _images(data: Any) -> int:
-    every = data if isinstance(data, list) else []
-    return sum(isinstance(one, dict) and is_image(one) for one in every)
 
 
 def is_image(told: dict[str, Any]) -> bool:

@@ -45,7 +45,7 @@ class ImageEdits(FormView):
     endpoint = "images"
     files_max = 4  # of the largest size, or more smaller ones
 
-    async def read_files(self, form: Form, *, model: str) -> ImageEditsRequest:
+    async def read_files(self, form: Form, *, model: str, user_id: int) -> ImageEditsRequest:
         form.fields = [(name, value) for name, value in form.fields if not is_misleading(name)]
         if text := next((name for name, _value in form.fields if folded(base(name)) in AS_TEXT), None):
             raise invalid(text, "a file: images come as image, image[] and mask, each with a file name")

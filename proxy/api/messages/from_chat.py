@@ -90,16 +90,24 @@ def _blocks(said: list[Piece]) -> Iterator[dict[str, Any]]:
         yield {"type": "thinking", "thinking": thinking, "signature": ""}
     if text := "".join(piece.text for piece in said if isinstance(piece, Text | Refusal)):
         yield {"type": "text", "text": text}
-    for call in (piece for piece in said if isinstance(piece, Call)):
-        arguments = "".join(
-            piece.text for piece in said if isinstance(piece, Arguments) and piece.index == call.index
-        )
+    for call, arguments in _calls(said):
         yield {
             "type": "tool_use",
             "id": call_id(call.extra),
             "name": call.name,
             "input": _input(arguments),
         }
+
+
+def _calls(said: list[Piece]) -> Iterator[tuple[Call, str]]:
+    """Each with its arguments, which follow it: whatever their indexes say."""
+    calls: list[tuple[Call, list[str]]] = []
+    for piece in said:
+        if isinstance(piece, Call):
+            calls.append((piece, []))
+        elif isinstance(piece, Arguments) and calls:
+            calls[-1][1].append(piece.text)
+    return ((call, "".join(arguments)) for call, arguments in calls)
 
 
 def _input(arguments: str) -> dict[str, Any]:
@@ -116,9 +124,9 @@ def _input(arguments: str) -> dict[str, Any]:
 # --- streamed ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _HeldCall:
-    """A call that waits until the one before it is told."""
+@dataclass(eq=False, slots=True)
+class _OpenCall:
+    """A call, with as much of its arguments as waits until the one before it is told."""
 
     call: Call
     arguments: list[str] = field(default_factory=list)
@@ -148,10 +156,10 @@ class ChatAsMessages(AnswerStream):
         self._has_started = False
         self._index = -1
         self._block = ""  # the type of the one that is open
-        self._open_call: int | None = None
-        self._held_calls: dict[int, _HeldCall] = {}
+        self._calls: dict[int, _OpenCall] = {}  # the last one of each index
+        self._open_call: _OpenCall | None = None
+        self._held_calls: list[_OpenCall] = []
         self._held_texts: list[Text | Reasoning] = []
-        self._called: set[int] = set()
         self._finish = "stop"
         self._stopped_by: str | None = None
 
@@ -173,7 +181,7 @@ class ChatAsMessages(AnswerStream):
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         self._tell(pieces(super().tail(bill)))
         self._made += self._finish_blocks()
-        reason = stop_reason(self._finish, calls=bool(self._called), stopped_by=self._stopped_by)
+        reason = stop_reason(self._finish, calls=bool(self._calls), stopped_by=self._stopped_by)
         delta = {
             "stop_reason": reason,
             "stop_sequence": self._stopped_by if reason == "stop_sequence" else None,
@@ -234,10 +242,12 @@ class ChatAsMessages(AnswerStream):
             case Call():
                 yield from self._call(piece)
             case Arguments(index, text):
-                if index == self._open_call:
+                if (call := self._calls.get(index)) is None:
+                    return
+                if call is self._open_call:
                     yield events.input_delta(self._index, text)
-                elif index in self._held_calls:
-                    self._held_calls[index].arguments.append(text)
+                else:
+                    call.arguments.append(text)
             case Finish(reason):
                 self._finish = reason
                 yield from self._finish_blocks()
@@ -256,14 +266,15 @@ class ChatAsMessages(AnswerStream):
             yield events.thinking_delta(self._index, piece.text)
 
     def _call(self, call: Call) -> Iterator[bytes]:
-        if call.index in self._called:
+        known = self._calls.get(call.index)
+        if known is not None and (not call.id or call.id == known.call.id):
             return  # some upstreams repeat the name in every delta
-        self._called.add(call.index)
+        opened = self._calls[call.index] = _OpenCall(call)
         if self._open_call is None:
             yield from self._open_tool(call)
-            self._open_call = call.index
+            self._open_call = opened
         else:
-            self._held_calls[call.index] = _HeldCall(call)
+            self._held_calls.append(opened)
 
     def _open_tool(self, call: Call) -> Iterator[bytes]:
         yield from self._open({"type": "tool_use", "id": call_id(call.extra), "name": call.name, "input": {}})
@@ -282,8 +293,8 @@ class ChatAsMessages(AnswerStream):
     def _finish_blocks(self) -> Iterator[bytes]:
         """What was held back, one after the other."""
         self._open_call = None
-        calls, self._held_calls = self._held_calls, {}
-        for held in calls.values():
+        calls, self._held_calls = self._held_calls, []
+        for held in calls:
             yield from self._open_tool(held.call)
             if held.arguments:
                 yield events.input_delta(self._index, "".join(held.arguments))

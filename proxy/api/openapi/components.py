@@ -24,6 +24,7 @@ def _tokens(description: str) -> Schema:
 
 OUTPUT_LIMIT: Schema = {"type": ["integer", "null"], "minimum": 1, "maximum": OUTPUT_LIMIT_MAX}
 TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number", "minimum": 0}
 
 MISSING = {
     "required_toman": "what has to be available for this request",
@@ -191,7 +192,24 @@ PRICES: dict[str, Schema] = {
     },
     "images": {"type": "array", "items": _object(["price"], {"price": {"type": "number"}})},
 }
-MODEL = _object(
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+PRICING = _object(
+    ["currency", "valid_from", "dollar_basis"],
+    {
+        "currency": {"type": "string", "const": "toman"},
+        **PRICES,
+        "valid_from": MOMENT,
+        "dollar_basis": {
+            "type": ["object", "null"],
+            "description": "What the prices were made of, where that is dollars.",
+        },
+    },
+)
+LIMITS = _object(
+    ["rpm", "tpm", "concurrency"],
+    {name: {"type": ["integer", "null"]} for name in ("rpm", "tpm", "concurrency")},
+)
+PUBLIC_MODEL = _object(
     [
         "id",
         "object",
@@ -200,8 +218,9 @@ MODEL = _object(
         "context_length",
         "max_output_tokens",
         "endpoints",
+        "modalities",
         "pricing",
-        "limits",
+        "announced",
     ],
     {
         "id": TEXT,
@@ -215,29 +234,70 @@ MODEL = _object(
             ["input", "output"],
             {"input": {"type": "array", "items": TEXT}, "output": {"type": "array", "items": TEXT}},
         ),
-        "pricing": _object(
-            ["currency", "valid_from"],
-            {
-                "currency": {"type": "string", "const": "toman"},
-                **PRICES,
-                "valid_from": {"type": "string", "format": "date-time"},
-                "dollar_basis": {
-                    "type": ["object", "null"],
-                    "description": "What the prices were made of, where that is dollars.",
-                },
-            },
-        ),
-        "limits": _object(
-            ["rpm", "tpm", "concurrency"],
-            {name: {"type": ["integer", "null"]} for name in ("rpm", "tpm", "concurrency")},
-            description="This key's.",
-        ),
+        "pricing": PRICING,
+        "announced": {
+            "type": "array",
+            "items": PRICING,
+            "description": "Price lists to come, the next first.",
+        },
     },
 )
+MODEL = _object(
+    [*PUBLIC_MODEL["required"], "limits"],
+    {**PUBLIC_MODEL["properties"], "limits": {**LIMITS, "description": "This key's."}},
+)
 
-MODELS = _object(
-    ["object", "data"],
-    {"object": {"type": "string", "const": "list"}, "data": {"type": "array", "items": ref("Model")}},
+
+def list_of(items: Schema, **more: Schema) -> Schema:
+    """OpenAI's list, and what stands beside its `data`."""
+    listed: dict[str, Schema] = {
+        "object": {"type": "string", "const": "list"},
+        "data": {"type": "array", "items": items},
+    }
+    return _object(["object", "data", *more], {**listed, **more})
+
+
+MODELS = list_of(ref("Model"))
+TIER = _object(
+    ["name", "is_default", "lifetime_topup_toman", "limits", "account_limits"],
+    {
+        "name": TEXT,
+        "is_default": {"type": "boolean", "description": "Whether new accounts have it."},
+        "lifetime_topup_toman": {
+            "type": ["integer", "null"],
+            "description": "What has to be paid in for it; null: by agreement, or from the beginning.",
+        },
+        "limits": {**LIMITS, "description": "Of each key; null: no limit of its own."},
+        "account_limits": {**LIMITS, "description": "Of all keys of an account together."},
+    },
+)
+PUBLIC_MODELS = list_of(
+    PUBLIC_MODEL,
+    rate={
+        "description": "What a dollar costs now, if there is a rate.",
+        "oneOf": [
+            _object(["toman_per_dollar", "valid_from"], {"toman_per_dollar": NUMBER, "valid_from": MOMENT}),
+            {"type": "null"},
+        ],
+    },
+    tiers={"type": "array", "items": TIER, "description": "The same for every model."},
+)
+PUBLIC_PRICES = list_of(
+    _object(
+        ["model", "valid_until", "pricing"],
+        {
+            "model": TEXT,
+            "valid_until": {
+                **MOMENT,
+                "type": ["string", "null"],
+                "description": "When the next list begins; null: there is none yet.",
+            },
+            "pricing": PRICING,
+        },
+    ),
+    page={"type": "integer", "minimum": 1},
+    has_more={"type": "boolean"},
+    next={"type": ["string", "null"], "description": "The address of the next page."},
 )
 
 ANTHROPIC_ERROR = _object(
@@ -338,5 +398,7 @@ COMPONENTS: dict[str, Schema] = {
     "Usage": USAGE,
     "Model": MODEL,
     "ModelList": MODELS,
+    "PublicModelList": PUBLIC_MODELS,
+    "PublicPriceList": PUBLIC_PRICES,
     "Error": ERROR,
 }

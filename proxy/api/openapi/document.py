@@ -6,7 +6,6 @@ drf-spectacular (4 MB, a tenth of a second) only when somebody asks for the docu
 
 from collections.abc import Iterable
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -27,21 +26,23 @@ from proxy.api.messages import errors as messages_errors
 from proxy.api.openapi import samples
 from proxy.api.openapi.components import COMPONENTS, ref
 from proxy.api.openapi.operations import OPERATIONS, Operation
+from proxy.api.openapi.readings import READINGS, Reading
 from proxy.catalogue import starter
 from proxy.errors import ERRORS, APIError
+from proxy.http.etags import etag_of
 from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER
 from proxy.limits.local_window import Admission, Limits
 
 VERSION = "1"
 # An operation's own method and path are right, so it cannot meet these.
 OF_NO_OPERATION = frozenset({"not_found", "method_not_allowed"})
+OF_KEYS = ("missing_api_key", "invalid_api_key", "network_not_allowed")
 OF_EVERY_OPERATION = (
-    "missing_api_key",
-    "invalid_api_key",
-    "network_not_allowed",
+    *OF_KEYS,
     "internal_error",
     "service_unavailable",
 )
+OF_READINGS = (*OF_EVERY_OPERATION, "rate_limit_exceeded")
 OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION)
 STATUSES = {
     400: "The request is not right; sending it again does not help.",
@@ -74,8 +75,11 @@ def document(model_id: str) -> tuple[bytes, str]:
     }
     schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
     schema["components"]["schemas"] = COMPONENTS
+    for path, operations in schema["paths"].items():
+        if path.startswith("/public/"):
+            operations["servers"] = [{"url": settings.BASE_URL}]
     content = orjson.dumps(schema).replace(b"MODEL_ID", orjson.dumps(model_id)[1:-1])
-    return content, f'"{sha256(content).hexdigest()[:32]}"'
+    return content, etag_of(content)
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -230,6 +234,20 @@ def _extend(operation: Operation) -> None:
 
 for each in OPERATIONS:
     _extend(each)
+
+
+def _extend_reading(reading: Reading) -> None:
+    def view_replacement(self: Any) -> Any:
+        common = [code for code in OF_READINGS if reading.needs_key or code not in OF_KEYS]
+        schema = reading.schema([REQUEST_ID], _refusals([*common, *reading.refused_by]))
+        return extend_schema_view(get=schema)(type(reading.name, (self.target,), {}))
+
+    members = {"target_class": reading.target, "view_replacement": view_replacement}
+    type(f"{reading.name}Extension", (OpenApiViewExtension,), members)
+
+
+for reading in READINGS:
+    _extend_reading(reading)
 
 
 class ModelsExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]

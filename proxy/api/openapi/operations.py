@@ -182,7 +182,7 @@ OPERATIONS = (
         "proxy.api.audio.speech.Speech",
         "createSpeech",
         "Speak a text",
-        "Sound as it is made. Charged by the character, or by tokens where the upstream reports them.",
+        "Sound as it is made. Charged by the characters of `input` and `instructions`, or by reported tokens.",
         "Audio",
         "SpeechRequest",
         SPOKEN,

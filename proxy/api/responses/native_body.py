@@ -10,7 +10,13 @@ from proxy.api.responses_to_chat.body import LIMIT, STATEFUL, decoded, is_null
 from proxy.api.responses_to_chat.items import is_lost_thought
 from proxy.api.responses_to_chat.notes import Notes
 from proxy.api.responses_to_chat.tools import NULL
-from proxy.catalogue.request_fields import ESCAPED_LETTERS, LEFT_OUT, LIMIT_FIELDS, READ, has_disguised_type
+from proxy.catalogue.request_fields import (
+    LEFT_OUT,
+    LIMIT_FIELDS,
+    READ,
+    UNUSUAL_LETTERS,
+    without_disguised,
+)
 from proxy.http.parsing import Fields
 
 STORE = "store"
@@ -49,6 +55,9 @@ class Item(msgspec.Struct, gc=False):
     tools: msgspec.Raw = NULL
 
 
+# That say what an item does, and who carries out a tool.
+ITEM_MEMBERS = ("type", "tools")
+TOOL_MEMBERS = ("type", "tools", "execution", "environment")
 LOOKED_INTO = (b'"reasoning"', b'"item_reference"', b'"additional_tools"')
 
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -108,7 +117,7 @@ def _filtered(values: msgspec.Raw, keep: Callable[[msgspec.Raw], msgspec.Raw | N
 
 
 def _clients_tool(raw: msgspec.Raw, notes: Notes, known: frozenset[str] = CLIENTS) -> msgspec.Raw | None:
-    if has_disguised_type(raw):
+    if without_disguised(raw, TOOL_MEMBERS) is not raw:
         notes.leave_out("tools", "")
         return None
     try:
@@ -157,12 +166,18 @@ def _sendable(items: msgspec.Raw, notes: Notes) -> msgspec.Raw:
     """`input` without reasoning that upstream would look for among what it has stored, and without tools that it would
     run."""
     written = bytes(items)
-    if not (any(kind in written for kind in LOOKED_INTO) or ESCAPED_LETTERS.search(written)):
+    lowered = written.lower()
+    if not (
+        any(kind in written for kind in LOOKED_INTO)
+        or any(lowered.count(name) != written.count(name) for name in (b'"type"', b'"tools"'))
+        or UNUSUAL_LETTERS.search(written)
+    ):
         return items
     return _filtered(items, lambda item: _sendable_item(item, notes))
 
 
 def _sendable_item(raw: msgspec.Raw, notes: Notes) -> msgspec.Raw | None:
+    raw = without_disguised(raw, ITEM_MEMBERS)
     try:
         item = _read_item(raw)
     except msgspec.MsgspecError:

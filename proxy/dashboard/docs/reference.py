@@ -72,7 +72,9 @@ ENDPOINTS = (
     ),
     EndpointRow("/v1/audio/transcriptions", _("what is said in a file"), _("the second of sound, or tokens")),
     EndpointRow("/v1/audio/translations", _("the same in English"), _("the second of sound, or tokens")),
-    EndpointRow("/v1/audio/speech", _("a text, spoken"), _("the character, or tokens")),
+    EndpointRow(
+        "/v1/audio/speech", _("a text, spoken"), _("the character of the text and of instructions, or tokens")
+    ),
 )
 
 

@@ -29,6 +29,7 @@ def test_the_list_is_openais_and_tells_more(sdk: openai.OpenAI, caller: Caller) 
             "per_million": {"input": 100, "output": 300, "cached_input": 25},
             "dollar_basis": None,
         },
+        "announced": [],
         "limits": limits_of(caller),
     }
     assert models[EMBEDDING_MODEL].model_dump()["endpoints"] == ["embeddings"]

@@ -24,7 +24,8 @@ WHOLE = PriceQuote(
 
 
 def pricing(price: PriceQuote, **fields: Any) -> dict[str, Any]:
-    return public_list.pricing(served_model(price=price, **fields))
+    told: dict[str, Any] = public_list.facts(served_model(price=price, **fields))["pricing"]
+    return told
 
 
 def test_a_plain_list_is_two_prices_in_toman_from_a_moment_on() -> None:

@@ -211,7 +211,7 @@ def test_an_upstream_at_geminis_host_from_before_there_were_kinds_gets_its_kind(
 def test_loading_asks_the_same_few_questions_however_much_is_on_sale(django_assert_num_queries: Any) -> None:
     for _ in range(5):
         on_sale()
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         assert len(catalogue.load(timezone.now())) >= 5
 
 

@@ -184,8 +184,9 @@ def test_tokens_beyond_what_the_model_declares_are_the_operators_loss_once(
             "moderation_blocked",
         ),
         (respond(200, {"error": {"message": "Not this.", "code": "bad", "status": 400}}), 400, "bad"),
-        (respond(200, {"created": 1, "data": []}), 502, "upstream_error"),
-        (respond(200, {"created": 1, "data": [{"error": "no"}]}), 502, "upstream_error"),
+        # Filtered: about the request, so no failure of the upstream, whose breaker would close it for everybody.
+        (respond(200, {"created": 1, "data": []}), 400, "content_policy_violation"),
+        (respond(200, {"created": 1, "data": [{"b64_json": None}]}), 400, "content_policy_violation"),
         (respond(200, {"created": 1}), 502, "upstream_error"),
         (respond(200, b"[]"), 502, "upstream_error"),
         (respond(200, b"no JSON"), 502, "upstream_error"),

@@ -91,9 +91,9 @@ def test_sound_is_passed_on_as_it_is_and_paid_by_the_character(
     record = caller.usage()
     assert (record.endpoint, record.outcome, record.billed_by) == ("speech", "completed", "counted")
     assert (record.prompt_tokens, record.completion_tokens) == (0, 0)
-    assert record.quantities == {"character": len(TEXT)}
-    assert record.cost_micro == COST
-    assert caller.balance() == (CREDIT - COST, 0)
+    assert record.quantities == {"character": len(TEXT + "Whisper.")}
+    assert record.cost_micro == len(TEXT + "Whisper.") * CHARACTER
+    assert caller.balance() == (CREDIT - record.cost_micro, 0)
     assert_cost_can_be_computed_anew(caller)
 
 
@@ -226,7 +226,7 @@ def test_a_client_that_leaves_after_any_part_pays_for_the_text(
 
 def heard(http: httpx.Client, model: str, cut: int, **fields: Any) -> bytes | None:
     """What came as a whole answer; None for a failure, however it is told."""
-    body = {"model": model, "input": TEXT, "voice": "alloy", "instructions": str(cut), **fields}
+    body = {"model": model, "input": TEXT, "voice": "alloy", "cut": str(cut), **fields}
     try:
         answer = http.post("/audio/speech", json=body)
     except httpx.RemoteProtocolError:
@@ -243,7 +243,7 @@ def test_sound_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream, b
     whole = raw(
         respond(200, small, content_type="audio/mpeg") if by_length else sound(small[:15], small[15:])
     )
-    upstream.script = cutting(whole, field="instructions")
+    upstream.script = cutting(whole, field="cut")
     answers = at_once(
         lambda http, cut: heard(http, BY_CHARACTER, cut),
         range(1, len(whole) + 1),
@@ -259,7 +259,7 @@ def test_sound_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream, b
 
 def test_speech_in_events_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream) -> None:
     whole = raw(stream_events(*DELTAS, DONE))
-    upstream.script = cutting(whole, field="instructions")
+    upstream.script = cutting(whole, field="cut")
     cost = 9 * INPUT + 120 * OUTPUT_AUDIO
 
     answers = at_once(
@@ -331,6 +331,21 @@ def test_nothing_but_the_text_that_is_paid_for_is_sent_to_be_read_out(
     assert upstream.requests[0].keys() == {"model", "input", "voice", "instructions"}
 
 
+def test_instructions_are_read_too_and_paid_for(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = sound(SOUND)
+    fields = {"instructions": "آرام " * 10, "instruct": "Calmly.", "Instructions": "long " * 99}
+    assert ask(caller, **fields).status_code == 200
+    assert upstream.requests[0].keys() == {"model", "input", "voice", "instructions", "instruct"}
+    assert caller.usage().quantities == {"character": len(TEXT) + 50 + 7}
+    assert caller.balance() == (CREDIT - (len(TEXT) + 57) * CHARACTER, 0)
+
+
+def test_instructions_make_no_longer_sound(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = sound(SOUND)
+    ask(caller, model=SPEECH_BY_TOKEN, instructions="Calmly. " * 50)
+    assert caller.usage().completion_tokens == math.ceil(len(TEXT) * 14 / 10)
+
+
 def test_an_upstream_that_sends_sound_where_events_were_asked_for_is_told_as_that(
     caller: Caller, upstream: FakeUpstream
 ) -> None:
@@ -386,6 +401,7 @@ def test_a_text_that_is_not_covered_is_not_read_out(
         ({"stream_format": "ndjson"}, "stream_format"),
         ({"speed": 0}, "speed"),
         ({"speed": "fast"}, "speed"),
+        ({"instructions": ["a"]}, "instructions"),
         ({"model": ""}, "model"),
     ],
 )

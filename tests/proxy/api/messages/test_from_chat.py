@@ -129,6 +129,25 @@ def test_calls_that_are_mixed_are_told_one_after_the_other() -> None:
     assert one["id"] != two["id"]
 
 
+def test_calls_of_the_same_number_are_told_apart_by_their_ids() -> None:
+    message = told(
+        tool(0, '{"a":', name="one", id="x"),
+        tool(0, "1}"),
+        tool(0, '{"b":', name="two", id="y"),
+        tool(0, "2", name="two", id="y"),
+        tool(0, "}"),
+        tool(0, "{}", name="two", id="z"),
+        chunk({}, finish="tool_calls"),
+        DONE,
+    )
+    assert [(call["name"], call["input"]) for call in message["content"]] == [
+        ("one", {"a": 1}),
+        ("two", {"b": 2}),
+        ("two", {}),
+    ]
+    assert len({call["id"] for call in message["content"]}) == 3
+
+
 def test_calls_without_numbers_and_a_stop_are_calls_all_the_same() -> None:
     message = told(
         tool(None, "{}", name="one", id="a"),
@@ -290,9 +309,10 @@ def test_the_input_of_a_call_is_an_object(arguments: Any, given: dict[str, Any])
 
 
 def test_calls_side_by_side_have_ids_of_their_own() -> None:
-    calls = [{"function": {"name": name, "arguments": "{}"}} for name in ("one", "two")]
+    calls = [{"index": 0, "function": {"name": name, "arguments": f'"{name}"'}} for name in ("one", "two")]
     one, two = whole({"tool_calls": calls}, "stop")["content"]
     assert (one["name"], two["name"]) == ("one", "two")
+    assert [call["input"] for call in (one, two)] == [{"arguments": '"one"'}, {"arguments": '"two"'}]
     assert one["id"] != two["id"]
 
 

@@ -23,6 +23,7 @@ from tests.live import WebProcess
 from tests.proxy.api.conftest import MODEL, Caller
 
 Document = dict[str, Any]
+METHODS = {"get", "post", "patch", "delete"}
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,10 @@ def check(document: Document, name: str, value: Any) -> None:
     jsonschema.Draft202012Validator(schema).validate(value)
 
 
-def operations(document: Document) -> Iterator[Document]:
-    for path in document["paths"].values():
-        yield from path.values()
+def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
+    for path, item in document["paths"].items():
+        for method in METHODS & item.keys():
+            yield path, method, item[method]
 
 
 def references(node: Any) -> Iterator[str]:
@@ -72,24 +74,27 @@ def test_every_reference_leads_to_a_component_and_every_component_is_named(docum
     assert set(document["components"]["schemas"]) - named == {"ChatCompletionChunk"}
 
 
-def test_every_address_that_asks_for_a_key_is_in_it_and_no_other(document: Document) -> None:
-    with_key = {
+def test_every_address_of_the_api_is_in_it_and_no_other(document: Document) -> None:
+    served = {
         "/" + str(pattern.pattern).replace("<path:model_id>", "{model_id}").removeprefix("v1/")
         for pattern in urls.urlpatterns
         if not issubclass(pattern.callback.cls, OpenView)  # type: ignore[attr-defined]
     }
-    assert set(document["paths"]) == with_key
-    assert all(operation["security"] == [{"key": []}] for operation in operations(document))
+    assert set(document["paths"]) == served
+    for path, method, operation in operations(document):
+        needed: list[Document] = [{}] if path.startswith("/public/") else [{"key": []}]
+        assert operation.get("security", [{}]) == needed, (path, method)
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
 def test_the_server_is_the_base_url_of_sdks(document: Document, web: WebProcess) -> None:
     assert document["servers"] == [{"url": f"{web.url}/v1"}]
+    assert document["paths"]["/public/models.json"]["servers"] == [{"url": web.url}]
 
 
 def test_every_error_has_an_example_under_its_status(document: Document) -> None:
     shown = {}
-    for operation in operations(document):
+    for _path, _method, operation in operations(document):
         for status, response in operation["responses"].items():
             if not status.startswith("2"):
                 content = response["content"]["application/json"]
@@ -105,16 +110,15 @@ def test_every_error_has_an_example_under_its_status(document: Document) -> None
 
 
 def test_every_operation_says_what_it_takes_and_gives(document: Document) -> None:
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            assert operation["summary"], path
-            assert operation["description"], path
-            assert operation["responses"]["200"]["content"], path
-            if method == "post":
-                [asked] = operation["requestBody"]["content"].values()
-                [kind] = references(asked["schema"])
-                for example in asked.get("examples", {}).values():
-                    check(document, kind.rpartition("/")[2], example["value"])
+    for path, method, operation in operations(document):
+        assert operation["summary"], path
+        assert operation["description"], path
+        assert operation["responses"]["200"]["content"], path
+        if method == "post":
+            [asked] = operation["requestBody"]["content"].values()
+            [kind] = references(asked["schema"])
+            for example in asked.get("examples", {}).values():
+                check(document, kind.rpartition("/")[2], example["value"])
 
 
 def test_examples_are_what_their_schemas_say(document: Document) -> None:

@@ -373,6 +373,34 @@ def test_a_tool_that_runs_upstream_does_not_pass(tool: dict[str, Any]) -> None:
     assert sent(request, NATIVE)["input"] == [{**hidden, "tools": [FUNCTION]}]
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"Type": "additional_tools", "type": "message"},
+        {"type": "message", "TYPE": "additional_tools"},
+        {"Type": "additional_tools"},
+        {"Type": "item_reference", "id": "rs_1", "type": "message"},
+        {"type": "additional_tools", "Tools": [{"type": "web_search"}]},
+        {"type": "additional_tools", "tool\u017f": [{"type": "web_search"}]},
+    ],
+)
+def test_an_item_is_what_it_is_read_as(hidden: dict[str, Any]) -> None:
+    kept = {name: value for name, value in hidden.items() if name in {"type", "tools", "id"}}
+    item = {"role": "user", "content": "hi", "tools": [FUNCTION]}
+    written = orjson.dumps({"model": "m", "input": [{**item, **hidden}]})
+    for body in (written, written.replace(b"Type", b"\\u0054ype")):
+        assert sent(read_request(read_payload(body), model="m"), NATIVE)["input"] == [{**item, **kept}]
+
+
+def test_a_tool_is_carried_out_where_it_says_once() -> None:
+    disguised = [
+        {"type": "tool_search", "execution": "client", "Execution": "server"},
+        {"type": "shell", "environment": {"type": "local"}, "Environment": {"type": "container_auto"}},
+        {"type": "namespace", "name": "n", "tools": [FUNCTION], "Tools": [{"type": "mcp"}]},
+    ]
+    assert sent(read(tools=[*disguised, FUNCTION]), NATIVE)["tools"] == [FUNCTION]
+
+
 def test_a_response_may_say_nothing_at_all() -> None:
     nothing = event("response.completed", response=response(usage=USED), sequence_number=2)
     assert [each["type"] for each in events(*HEAD, nothing, route=NATIVE)] == [
