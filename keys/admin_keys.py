@@ -52,8 +52,10 @@ def create(
         own = AdminKey.objects.filter(user_id=user_id)
         if own.filter(creation_token=creation_token).exists():
             raise AlreadyCreated
-        if own.filter(created_at__gt=now - DAY).count() >= MAX_CREATED_A_DAY:
-            raise TooManyToday
+        newest = own.order_by("-created_at").values_list("created_at", flat=True)
+        counted = newest[MAX_CREATED_A_DAY - 1 : MAX_CREATED_A_DAY].first()
+        if counted is not None and counted + DAY > now:
+            raise TooManyToday(counted + DAY)
         if own.filter(lifecycle.working(now)).count() >= MAX_ACTIVE:
             raise TooManyKeys
         secret = generate_admin()

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from keys import networks
-from keys.lookup import SecretCache
+from keys.lookup import Connect, SecretCache
 from keys.models import AdminKey
 from keys.secret import ADMIN_LENGTH, digest, has_valid_admin_checksum
 
@@ -56,12 +56,13 @@ async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> AdminI
     return AdminIdentity(*plain, frozenset(scopes), tuple(networks.parse(each) for each in allowed))  # type: ignore[call-arg]
 
 
-async def touch(connection: psycopg.AsyncConnection[Any], key: AdminIdentity) -> None:
+async def touch(connect: Connect, key: AdminIdentity) -> None:
     """Notes that a key is used, to the minute."""
     now = timezone.now()
-    if key.last_used_at is None or now - key.last_used_at > LAST_USED_EXACT_TO:
-        stale = now - LAST_USED_EXACT_TO
-        await connection.execute(TOUCH, {"id": key.admin_key_id, "now": now, "stale": stale})
+    stale = now - LAST_USED_EXACT_TO
+    if key.last_used_at is None or key.last_used_at < stale:
+        async with connect() as connection:
+            await connection.execute(TOUCH, {"id": key.admin_key_id, "now": now, "stale": stale})
 
 
 class AdminKeyCache(SecretCache[AdminIdentity]):

@@ -1,10 +1,11 @@
 """What happens to a key: it is created, used, changed, replaced, revoked. Its secret leaves here once, never stored."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +46,11 @@ class TooManyKeys(Exception):
 
 
 class TooManyToday(Exception):
-    """The user has already created the most keys per day that forms allow."""
+    """The user has created the most keys per day that may be created, and may create the next one at `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(until)
+        self.until = until
 
 
 class AlreadyCreated(Exception):
@@ -256,6 +261,18 @@ def listing(user_id: int) -> list[ListedKey]:
     return [_listed(key, now) for key in (*own.filter(works), *own.exclude(works)[:ENDED_LISTED])]
 
 
+def page(
+    *, user_id: int, limit: int, before: int | None, states: Collection[State], now: datetime
+) -> list[ListedKey]:
+    """A user's keys in these states (none: in any), newest first, at most so many, those older than `before` alone."""
+    keys = _own(user_id)
+    if before is not None:
+        keys = keys.filter(pk__lt=before)
+    if states:
+        keys = keys.filter(reduce(or_, (_in_state(state, now) for state in states)))
+    return [_listed(key, now) for key in keys[:limit]]
+
+
 def newest_working(*, user_id: int) -> ListedKey | None:
     """The newest of a user's keys that work; None: there is none."""
     now = timezone.now()
@@ -311,8 +328,11 @@ def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[AP
     if creation_token and keys.filter(creation_token=creation_token).exists():
         raise AlreadyCreated
     # Keys are never deleted, so a user who creates and revokes in turn would fill the table.
-    if creation_token and keys.filter(created_at__gt=timezone.now() - DAY).count() >= MAX_CREATED_A_DAY:
-        raise TooManyToday
+    if creation_token:
+        newest = keys.order_by("-created_at").values_list("created_at", flat=True)
+        counted = newest[MAX_CREATED_A_DAY - 1 : MAX_CREATED_A_DAY].first()
+        if counted is not None and counted + DAY > timezone.now():
+            raise TooManyToday(counted + DAY)
     return keys
 
 
@@ -349,6 +369,17 @@ def _announce(keys: QuerySet[APIKey]) -> None:
 def _columns(rules: KeyRules) -> dict[str, Any]:
     lists = {"allowed_models": list(rules.allowed_models), "allowed_networks": list(rules.allowed_networks)}
     return {**asdict(rules), **lists}
+
+
+def _in_state(state: State, now: datetime) -> Q:
+    """As `_listed` tells them apart."""
+    match state:
+        case State.REVOKED:
+            return Q(revoked_at__isnull=False)
+        case State.EXPIRED:
+            return Q(revoked_at=None, expires_at__lte=now)
+        case State.WORKING | State.REPLACED:
+            return working(now) & Q(replaced_by__isnull=state is State.WORKING)
 
 
 def _listed(key: APIKey, now: datetime) -> ListedKey:

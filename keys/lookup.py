@@ -36,6 +36,8 @@ MAX_ENTRIES = 100_000
 FETCH_TIMEOUT_SECONDS = 5.0
 FAILURES_PER_MINUTE = 60
 
+Connect = Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]]
+
 FETCH = """
 SELECT k.id, k.user_id, k.user_id AS wallet_id, t.name,
     least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
@@ -124,7 +126,7 @@ class SecretCache(Generic[Identity]):
 
     def __init__(
         self,
-        connect: Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]],
+        connect: Connect,
         *,
         clock: Callable[[], float] = time.monotonic,
         max_entries: int = MAX_ENTRIES,
