@@ -129,7 +129,7 @@ def _send(text: str, mobiles: list[str]) -> None:
     for mobile in mobiles:
         try:
             sending.send_notice(mobile=mobile, text=text)
-        except (sending.NotConfigured, sending.SMSError) as error:
+        except (sending.NotConfigured, sending.SendError) as error:
             logger.error(  # noqa: TRY400 - a provider that is away is no fault of the code
                 "notice_not_sent",
                 extra={"mobile": phone.masked(mobile), "error": type(error).__name__, "reason": str(error)},

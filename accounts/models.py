@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import admin_models  # noqa: F401 - Django finds an app's models through this module
+from accounts import admin_models, channel_models  # noqa: F401 - Django finds an app's models through this module
 from accounts.signals import models as signals_models  # noqa: F401 - likewise
 
 
@@ -91,6 +91,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     )
     # `keys.lifecycle` obeys it.
     no_new_keys_until = models.DateTimeField(_("no new keys until"), null=True, editable=False)
+    # `accounts.channels` obeys it, as long as there is another way.
+    gets_sms = models.BooleanField(_("gets messages by SMS"), default=True, db_default=True, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "mobile"

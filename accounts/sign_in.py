@@ -58,7 +58,7 @@ def send_code(
     )
     try:
         sending.send_code(mobile=mobile, code=issued.code, text=text)
-    except sending.SMSError as error:
+    except sending.SendError as error:
         challenges.void(challenge_id=issued.id, now=now)
         logger.log(
             logging.ERROR

@@ -144,12 +144,34 @@ CELERY_BEAT_SCHEDULE = {
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
+    "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
     "purge-challenges": {
         "task": "accounts.purge_challenges",
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "deliver-webhooks": {"task": "accounts.deliver_webhooks", "schedule": 5.0, "options": {"expires": 5}},
+    "purge-webhooks": {"task": "accounts.purge_webhooks", "schedule": 3600.0, "options": {"expires": 3600}},
+    "send-notices-by-sms": {
+        "task": "accounts.send_notices",
+        "schedule": 15.0,
+        "args": ["sms"],
+        "options": {"expires": 15},
+    },
+    "send-notices-by-telegram": {
+        "task": "accounts.send_notices",
+        "schedule": 15.0,
+        "args": ["telegram"],
+        "options": {"expires": 15},
+    },
+    "send-notices-by-bale": {
+        "task": "accounts.send_notices",
+        "schedule": 15.0,
+        "args": ["bale"],
+        "options": {"expires": 15},
+    },
+    "purge-notices": {"task": "accounts.purge_notices", "schedule": 3600.0, "options": {"expires": 3600}},
     "purge-sessions": {"task": "accounts.purge_sessions", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 
@@ -167,6 +189,8 @@ LOGOUT_REDIRECT_URL = "front"
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 # What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
 SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
+# Hosts that a webhook may have although they are private or without TLS: whoever has an account can have them called.
+WEBHOOK_ALLOWED_HOSTS = envlist("WEBHOOK_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else [])
 SMS_PROVIDER = envchoice(
     "SMS_PROVIDER",
     ("console", "kavenegar", "smsir", "none") if SANDBOX else ("kavenegar", "smsir", "none"),
@@ -190,6 +214,17 @@ if SMS_PROVIDER == "smsir" and not (SMSIR_API_KEY and SMSIR_TEMPLATE_ID):
     )
 if not SANDBOX and not all(url.startswith("https://") for url in (KAVENEGAR_BASE_URL, SMSIR_BASE_URL)):
     raise ImproperlyConfigured("SMS providers are asked over https:// in production.")
+# Bots that write to people, where they choose it, in place of SMS; one without a token is not offered.
+TELEGRAM_BOT_TOKEN = envsecret("TELEGRAM_BOT_TOKEN", default="")
+TELEGRAM_BASE_URL = envstr("TELEGRAM_BASE_URL", "https://api.telegram.org").rstrip("/")
+# Telegram is seldom reached from Iran without one; a secret, since it may carry a password.
+TELEGRAM_PROXY = envsecret("TELEGRAM_PROXY", default="")
+BALE_BOT_TOKEN = envsecret("BALE_BOT_TOKEN", default="")
+BALE_BASE_URL = envstr("BALE_BASE_URL", "https://tapi.bale.ai").rstrip("/")
+if TELEGRAM_PROXY and urlsplit(TELEGRAM_PROXY).scheme not in {"http", "https"}:
+    raise ImproperlyConfigured("TELEGRAM_PROXY has to be an HTTP proxy, like http://10.0.0.5:3128.")
+if not SANDBOX and not all(url.startswith("https://") for url in (TELEGRAM_BASE_URL, BALE_BASE_URL)):
+    raise ImproperlyConfigured("Bots are asked over https:// in production.")
 # One-time codes per hour: per client address (many people can share one), and in all, against SMS pumping.
 CODES_PER_ADDRESS_HOUR = envint("CODES_PER_ADDRESS_HOUR", 60, minimum=1)
 CODES_PER_HOUR = envint("CODES_PER_HOUR", 2_000, minimum=1)
@@ -273,6 +308,8 @@ PRICE_MAX_TOMAN = envint("PRICE_MAX_TOMAN", 20_000_000, minimum=PRICE_MIN_TOMAN)
 BODY_MAX_BYTES = envint("BODY_MAX_BYTES", 20 * 1024 * 1024, minimum=1)
 # Of all uploads that one process reads at once.
 BODIES_MAX_BYTES = envint("BODIES_MAX_BYTES", 512 * 1024 * 1024)
+# Of the answers that are kept for repeats, where an account has chosen that, of each account.
+KEPT_ANSWERS_MAX_MB = envint("KEPT_ANSWERS_MAX_MB", 256)
 BODY_IDLE_TIMEOUT_SECONDS = envint("BODY_IDLE_TIMEOUT_SECONDS", 30, minimum=1)
 BODY_TOTAL_TIMEOUT_SECONDS = envint("BODY_TOTAL_TIMEOUT_SECONDS", 300, minimum=1)
 UPSTREAM_BASE_URL = envstr("UPSTREAM_BASE_URL", "")

@@ -126,7 +126,7 @@ class APIError(Exception):
         message: str | None = None,
         headers: dict[str, str] | None = None,
         detail: str = "",
-        facts: Mapping[str, float | str] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.status, self.type, default = ERRORS[code]
         self.code: str | None = code

@@ -2,10 +2,14 @@
 
 from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
+from proxy.idempotency.models import AnswerKeeping, IdempotentRequest, KeptAnswer
 from proxy.usage.models import UsageRecord, UsageRollup
 
 __all__ = [
+    "AnswerKeeping",
     "ExchangeRate",
+    "IdempotentRequest",
+    "KeptAnswer",
     "LanguageModel",
     "Price",
     "PriceChange",

@@ -14,6 +14,7 @@ from keys.admin_lookup import AdminKeyCache
 from keys.lookup import KeyCache, listen_for_revocations
 from proxy.catalogue.learning import Learning
 from proxy.catalogue.served import CatalogueCache
+from proxy.idempotency.claims import Claims
 from proxy.limits import valkey
 from proxy.limits.intake import Intake
 from proxy.limits.limiter import Limiter
@@ -46,6 +47,7 @@ class Runtime:
         self.valkey = valkey.connect_server(settings.REDIS_URL)
         self.windows = valkey.connect(settings.LIMITS_URL)
         self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=record_sql())
+        self.claims = Claims(self.database.connection, self.holds)
         self.keys = KeyCache(self.database.connection)
         self.admin_keys = AdminKeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
@@ -78,6 +80,7 @@ class Runtime:
     async def close(self) -> None:
         """Settles what is unsettled first, then lets go of everything."""
         await self.holds.close(timeout_seconds=DRAIN_SECONDS)
+        await self.claims.close()
         for listener in self._listeners:
             listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):

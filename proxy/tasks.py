@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from proxy.idempotency import keeping
 from proxy.usage import integrity as usage_integrity
 from proxy.usage import rollups
 from wallet import freezing
@@ -17,6 +18,11 @@ def roll_up_usage() -> None:
 @shared_task(name="proxy.flush_last_used")
 def flush_last_used() -> None:
     rollups.flush_last_used()
+
+
+@shared_task(name="proxy.purge_idempotency")
+def purge_idempotency() -> None:
+    keeping.purge()
 
 
 @shared_task(name="proxy.verify_ledger")

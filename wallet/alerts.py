@@ -1,4 +1,4 @@
-"""One SMS when a wallet's balance falls below what its owner chose, and none again until it has recovered.
+"""One notice when a wallet's balance falls below what its owner chose, and none again until it has recovered.
 
 Never more than one a day, whatever is set and however often the balance crosses the threshold.
 
@@ -6,56 +6,38 @@ The balance is what is posted: what requests reserve and give back warns nobody.
 so that it has recovered as soon as it is not below the threshold any more.
 """
 
-import logging
-from dataclasses import dataclass
-from datetime import datetime
-from time import monotonic
-
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from accounts.sms import sending
+from accounts.channels import notices
 from wallet.credits.models import WalletAlert
 from wallet.ledger.models import Wallet
 from wallet.wording import toman_in_sms
 
-logger = logging.getLogger(__name__)
-
-SMS_PER_RUN = 500
-SECONDS_PER_RUN = 45  # the next run, a minute after this one, goes on
+EVENT = "balance.low"
+PER_RUN = 500
 REARM = """
 UPDATE wallet_walletalert a SET alerted_at = NULL
 FROM wallet_wallet w
 WHERE w.user_id = a.wallet_id AND a.alerted_at IS NOT NULL AND w.posted_micro >= a.threshold_micro
+RETURNING a.wallet_id
 """
-# Claimed before it is sent, and one at a time: a worker that dies in between loses one SMS, and none is sent twice.
 CLAIM = """
 WITH due AS (
-    SELECT a.wallet_id, u.mobile, w.posted_micro
+    SELECT a.wallet_id, w.posted_micro
     FROM wallet_walletalert a
     JOIN wallet_wallet w ON w.user_id = a.wallet_id
     JOIN accounts_user u ON u.id = a.wallet_id
     WHERE a.alerted_at IS NULL AND (a.sent_at IS NULL OR a.sent_at <= clock_timestamp() - interval '1 day')
       AND u.is_active AND w.posted_micro < a.threshold_micro
-      AND a.wallet_id <> ALL(%(failed)s)
     LIMIT 1 FOR UPDATE OF a SKIP LOCKED
 )
 UPDATE wallet_walletalert a SET alerted_at = claimed.at, sent_at = claimed.at
 FROM due, clock_timestamp() AS claimed(at) WHERE a.wallet_id = due.wallet_id AND a.alerted_at IS NULL
-RETURNING a.wallet_id, due.mobile, due.posted_micro, a.alerted_at
+RETURNING a.wallet_id, due.posted_micro, a.alerted_at
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A claimed alert; `alerted_at` is the claim."""
-
-    wallet_id: int
-    mobile: str
-    posted_micro: int
-    alerted_at: datetime
 
 
 def threshold_micro(user_id: int) -> int | None:
@@ -69,7 +51,9 @@ def choose(*, user_id: int, threshold_micro: int | None) -> None:
     Raises Wallet.DoesNotExist.
     """
     if threshold_micro is None:
-        WalletAlert.objects.filter(pk=user_id).update(threshold_micro=None)
+        with transaction.atomic():
+            WalletAlert.objects.filter(pk=user_id).update(threshold_micro=None)
+            _withdraw([user_id])
         return
     wallet = Wallet.objects.get(pk=user_id)
     is_low = wallet.posted_micro < threshold_micro
@@ -82,63 +66,40 @@ def choose(*, user_id: int, threshold_micro: int | None) -> None:
     )
 
 
-def send_due() -> int:
-    """Arms what has recovered, sends what is due and returns how many went out.
-
-    Talks to the SMS provider, so it belongs outside transactions. What the provider refuses is tried by the next run.
-    A run ends early when the provider can send to nobody, and after SECONDS_PER_RUN when it is slow.
-    """
-    try:
-        sending.provider()
-    except sending.NotConfigured:
+def tell_due() -> int:
+    """Arms what has recovered, leaves a notice of what is due and returns of how many. Opens transactions."""
+    if not notices.are_possible():
         return 0
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(REARM)
-    sent, failed, end = 0, list[int](), monotonic() + SECONDS_PER_RUN
-    while sent + len(failed) < SMS_PER_RUN and monotonic() < end and (due := _claim(failed)):
-        try:
-            sending.send_text(mobile=due.mobile, text=_text(due))
-        except sending.NoAnswer as error:
-            _log(due, error)  # and it stays claimed: it may have arrived, and none is sent twice
-            break
-        except (sending.NeedsOperator, sending.Unreachable, sending.OverBudget) as error:
-            _log(due, error)
-            _unclaim(due)
-            break
-        except sending.SMSError as error:
-            _log(due, error)
-            _unclaim(due)
-            failed.append(due.wallet_id)
-        else:
-            sent += 1
-    return sent
+        _withdraw([row[0] for row in cursor.fetchall()])
+    told = 0
+    while told < PER_RUN and _told():
+        told += 1
+    return told
 
 
-def _log(due: Due, error: sending.SMSError) -> None:
-    logger.log(
-        logging.ERROR if isinstance(error, sending.NeedsOperator | sending.OverBudget) else logging.WARNING,
-        "low balance SMS not sent",
-        extra={"user_id": due.wallet_id, "error": type(error).__name__, "reason": str(error)},
-    )
-
-
-def _claim(failed: list[int]) -> Due | None:
-    with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {"failed": failed})
+def _told() -> bool:
+    """One by one, so that nobody's wallet is locked for long."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(CLAIM)
         row = cursor.fetchone()
-    return Due(*row) if row else None
+        if row is None:
+            return False
+        user_id, posted_micro, alerted_at = row
+        notices.notify(user_id=user_id, event=EVENT, dedup=alerted_at.isoformat(), text=_text(posted_micro))
+    return True
 
 
-def _unclaim(due: Due) -> None:
-    WalletAlert.objects.filter(pk=due.wallet_id, alerted_at=due.alerted_at).update(
-        alerted_at=None, sent_at=None
-    )
+def _withdraw(user_ids: list[int]) -> None:
+    """What has not left is no longer true; whoever has heard nothing may be told of the next time today."""
+    unheard = notices.withdraw(user_ids=user_ids, event=EVENT) if user_ids else set()
+    WalletAlert.objects.filter(pk__in=unheard).update(sent_at=None)
 
 
-def _text(due: Due) -> str:
-    language = settings.LANGUAGE_CODE
-    with translation.override(language):
+def _text(posted_micro: int) -> str:
+    with translation.override(settings.LANGUAGE_CODE):
         return _("Hamiran: your wallet is running low. Balance: %(amount)s Toman. Top up: %(address)s") % {
-            "amount": toman_in_sms(due.posted_micro),
+            "amount": toman_in_sms(posted_micro),
             "address": f"{settings.BASE_URL}/wallet/",
         }

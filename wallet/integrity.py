@@ -87,6 +87,13 @@ BOOKED_TOPUPS = """
     FROM wallet_journalentry WHERE kind = 'topup' GROUP BY transaction_id
 """
 
+# A hold as each budget that it counts towards sees it.
+COUNTED_HOLDS = """
+    SELECT budget_id, wallet_id, amount_micro, created_at FROM wallet_hold WHERE budget_id IS NOT NULL
+    UNION ALL
+    SELECT shared_budget_id, wallet_id, amount_micro, created_at FROM wallet_hold WHERE shared_budget_id IS NOT NULL
+"""
+
 CHECKS: list[Check] = [
     (
         "every journal transaction sums to zero",
@@ -143,20 +150,20 @@ CHECKS: list[Check] = [
     ),
     (
         "a budget's held amount is the sum of the open holds that name it, all on its wallet",
-        """
+        f"""
         SELECT coalesce(b.wallet_id, h.wallet_id) AS wallet_id, b.id AS budget_id, b.held_micro, h.holds_micro
         FROM wallet_budget b FULL JOIN (
-            SELECT budget_id, wallet_id, sum(amount_micro) AS holds_micro FROM wallet_hold
-            WHERE budget_id IS NOT NULL GROUP BY budget_id, wallet_id
+            SELECT budget_id, wallet_id, sum(amount_micro) AS holds_micro FROM ({COUNTED_HOLDS}) counted
+            GROUP BY budget_id, wallet_id
         ) h ON h.budget_id = b.id AND h.wallet_id = b.wallet_id
         WHERE b.id IS NULL OR b.held_micro <> coalesce(h.holds_micro, 0)
-        """,
+        """,  # noqa: S608 - text from our own code
     ),
     (
-        "the budgets of a wallet have spent no more than it was charged for usage, and none less than nothing",
+        "no budget of a wallet has spent more than it was charged for usage, and none less than nothing",
         """
         SELECT b.wallet_id, b.spent_micro, j.charged_micro FROM (
-            SELECT wallet_id, sum(spent_micro) AS spent_micro, min(spent_micro) AS least_micro
+            SELECT wallet_id, max(spent_micro) AS spent_micro, min(spent_micro - spent_before_micro) AS least_micro
             FROM wallet_budget GROUP BY wallet_id
         ) b LEFT JOIN (
             SELECT wallet_id, -sum(amount_micro) AS charged_micro FROM wallet_journalentry
@@ -245,6 +252,19 @@ WARNINGS: list[Check] = [
         SELECT id AS hold_id, wallet_id, amount_micro, expires_at FROM wallet_hold
         WHERE expires_at < now() - interval '5 minutes' ORDER BY expires_at
         """,
+    ),
+    (
+        "what a budget holds from before its period is the sum of its open holds that were placed before it"
+        " (rights itself with the next period)",
+        f"""
+        SELECT b.id AS budget_id, b.wallet_id, b.held_before_micro, h.holds_micro
+        FROM wallet_budget b LEFT JOIN (
+            SELECT b.id, sum(c.amount_micro) AS holds_micro
+            FROM ({COUNTED_HOLDS}) c JOIN wallet_budget b ON b.id = c.budget_id
+            WHERE c.created_at < b.starts_at GROUP BY b.id
+        ) h ON h.id = b.id
+        WHERE b.held_before_micro <> coalesce(h.holds_micro, 0)
+        """,  # noqa: S608 - likewise
     ),
 ]
 

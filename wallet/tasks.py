@@ -50,4 +50,4 @@ def recompute_tiers() -> None:
 
 @shared_task(name="wallet.send_low_balance_alerts")
 def send_low_balance_alerts() -> None:
-    alerts.send_due()
+    alerts.tell_due()

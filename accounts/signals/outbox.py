@@ -1,13 +1,19 @@
 """The outbox of events: what happened is written down in the transaction in which it happens, or not at all."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import orjson
 import uuid_utils.compat as uuid
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from accounts.signals.events import Event
+from accounts.signals.events import TEST, Event
+from accounts.signals.models import WebhookDelivery, WebhookEvent
+
+KEPT = timedelta(days=30)
+PURGE_BATCH, PURGE_BATCHES = 1_000, 100
 
 # The endpoints stay until the commit: one that is deleted meanwhile must not undo what happened. Neither a pause nor
 # a worker waits for that.
@@ -39,6 +45,40 @@ def emit(*, user_id: int, event: str, data: Mapping[str, object], dedup: str = "
 def emit_to_all(*, event: str, data: Mapping[str, object], dedup: str = "") -> None:
     """Likewise for what concerns everybody: one event, the same for all endpoints that want it."""
     _emit(EMIT.format(whose="TRUE"), None, event, data, dedup)
+
+
+def emit_test(*, user_id: int, endpoint_id: int) -> None:
+    """A test for one endpoint, unless one waits for it. Needs an open transaction that locks the endpoint."""
+    now = timezone.now()
+    waiting = WebhookDelivery.objects.filter(endpoint=endpoint_id, state=WebhookDelivery.State.WAITING)
+    if waiting.filter(event__event=TEST).exists():
+        return
+    event = WebhookEvent.objects.create(
+        id=uuid.uuid7(), user_id=user_id, event=TEST, data={"message": "Your webhook works."}, created_at=now
+    )
+    WebhookDelivery.objects.create(endpoint_id=endpoint_id, event=event, queued_at=now, next_at=now)
+
+
+def purge(*, now: datetime) -> int:
+    """Removes events that are older than KEPT, a bounded number at a time, and their deliveries; returns how many.
+
+    Those that were asked for anew stay until they have been delivered.
+    """
+    removed = 0
+    for _ in range(PURGE_BATCHES):
+        old = WebhookEvent.objects.filter(created_at__lt=now - KEPT)
+        asked_for = WebhookDelivery.objects.filter(
+            event=OuterRef("pk"), state=WebhookDelivery.State.WAITING, queued_at__gte=now - KEPT
+        )
+        ids = list(
+            old.exclude(Exists(asked_for)).order_by("created_at").values_list("pk", flat=True)[:PURGE_BATCH]
+        )
+        if not ids:
+            break
+        with transaction.atomic():
+            WebhookEvent.objects.filter(pk__in=ids).delete()
+        removed += len(ids)
+    return removed
 
 
 def _emit(statement: str, user_id: int | None, event: str, data: Mapping[str, object], dedup: str) -> None:

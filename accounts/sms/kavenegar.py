@@ -8,18 +8,12 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from accounts import phone
+from accounts.shared.channel import KeyRefused, SendError
 from accounts.sms import wire
-from accounts.sms.interface import (
-    KeyRefused,
-    LineRefused,
-    NumberRefused,
-    OutOfCredit,
-    SMSError,
-    TemplateRefused,
-)
+from accounts.sms.interface import LineRefused, NumberRefused, OutOfCredit, TemplateRefused
 
 SUCCESS = 200
-REFUSALS: dict[int, type[SMSError]] = {
+REFUSALS: dict[int, type[SendError]] = {
     403: KeyRefused,
     411: NumberRefused,
     412: LineRefused,

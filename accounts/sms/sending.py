@@ -7,7 +7,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import SentSMS
-from accounts.sms.interface import NeedsOperator, NoAnswer, SMSError, SMSProvider, Unreachable
+from accounts.shared.channel import NeedsOperator, NoAnswer, SendError, Unreachable
+from accounts.sms.interface import SMSProvider
 from accounts.sms.kavenegar import Kavenegar
 from accounts.sms.smsir import SMSIr
 
@@ -17,8 +18,8 @@ __all__ = [
     "NoAnswer",
     "NotConfigured",
     "OverBudget",
-    "SMSError",
     "SMSProvider",
+    "SendError",
     "Unreachable",
     "is_console",
     "provider",
@@ -35,7 +36,7 @@ class NotConfigured(Exception):
     """No provider is set up, so nobody can sign in."""
 
 
-class OverBudget(SMSError):
+class OverBudget(SendError):
     """All messages together have used the hour's budget up; this one was not sent."""
 
 
@@ -74,7 +75,7 @@ def provider() -> SMSProvider:
 
 
 def send_code(*, mobile: str, code: str, text: str) -> None:
-    """As the provider's, within the budget of all messages. Raises SMSError, OverBudget among them, NotConfigured."""
+    """As the provider's, within the budget of all messages. Raises SendError, OverBudget among them, NotConfigured."""
     sender = provider()
     _take_from_budget()
     sender.send_code(mobile=mobile, code=code, text=text)
@@ -90,7 +91,7 @@ def send_text(*, mobile: str, text: str) -> None:
 def send_notice(*, mobile: str, text: str) -> None:
     """Likewise for what admins and owners have to hear: counted, but never held back by messages of others.
 
-    Somebody who uses up the budget must not silence the alarm. Raises SMSError, NotConfigured.
+    Somebody who uses up the budget must not silence the alarm. Raises SendError, NotConfigured.
     """
     sender = provider()
     _take_from_budget(even_beyond=True)

@@ -7,19 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accounts import phone
+from accounts.shared.channel import KeyRefused, SendError
 from accounts.sms import wire
-from accounts.sms.interface import (
-    KeyRefused,
-    LineRefused,
-    NumberRefused,
-    OutOfCredit,
-    SMSError,
-    TemplateRefused,
-)
+from accounts.sms.interface import LineRefused, NumberRefused, OutOfCredit, TemplateRefused
 
 SUCCESS = 1
 CODE_PARAMETER = "Code"
-REFUSALS: dict[int, type[SMSError]] = {
+REFUSALS: dict[int, type[SendError]] = {
     10: KeyRefused,
     11: KeyRefused,  # switched off
     12: KeyRefused,  # bound to other addresses

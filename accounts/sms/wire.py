@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from accounts.shared import provider_call
+from accounts.shared.channel import NoAnswer, SendError, Unreachable
 from accounts.shared.provider_call import CallFailed
-from accounts.sms.interface import NoAnswer, SMSError, Unreachable
 
 
 def post(
@@ -25,11 +25,11 @@ def post(
     return answer
 
 
-def status(value: object, refusals: Mapping[int, type[SMSError]], *, success: int) -> None:
-    """Raises SMSError unless `value`, the status that the provider reports, is `success`."""
+def status(value: object, refusals: Mapping[int, type[SendError]], *, success: int) -> None:
+    """Raises SendError unless `value`, the status that the provider reports, is `success`."""
     number = value if type(value) is int else None  # `True == 1`
     if number == success:
         return
     if number is None:
         raise NoAnswer("the answer has no status")
-    raise refusals.get(number, SMSError)(f"the provider's status is {number}")
+    raise refusals.get(number, SendError)(f"the provider's status is {number}")

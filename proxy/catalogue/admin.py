@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import HIDDEN
 from accounts.shared.fields import LTR
+from accounts.shared.outbound import UnsafeURL
 from proxy.catalogue import quirks, secrets
 from proxy.catalogue.endpoints import DEFAULT_ENDPOINTS, ENDPOINTS, PROTOCOLS, needs, unserved
 from proxy.catalogue.models import LanguageModel, Route, Upstream
@@ -26,7 +27,7 @@ from proxy.catalogue.price_form import PriceFormSet
 from proxy.catalogue.prices import price_entry, upstream_price
 from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
 from proxy.catalogue.prices.upstream_price import DOLLARS, RIAL, UpstreamPrice
-from proxy.catalogue.upstream_url import UnsafeUpstreamURL, origin, validate_upstream_url
+from proxy.catalogue.upstream_url import origin, validate_upstream_url
 
 auditlog.register(LanguageModel)
 auditlog.register(ExchangeRate)
@@ -299,5 +300,5 @@ class UpstreamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 def _checked(url: str) -> tuple[str, str]:
     try:
         return validate_upstream_url(url.strip()), ""
-    except UnsafeUpstreamURL as error:
+    except UnsafeURL as error:
         return "", str(error)

@@ -83,7 +83,7 @@ def add_model(
     every endpoint that they can serve, unless `endpoints` says otherwise. An upstream with the same URL and key is
     shared; `kind`, `limit_field` and `on_disconnect` are that upstream's.
 
-    Opens a transaction. Raises UnsafeUpstreamURL, ValidationError, ListIsLonger, Unservable; price_rules.NotConfirmed
+    Opens a transaction. Raises UnsafeURL, ValidationError, ListIsLonger, Unservable; price_rules.NotConfirmed
     for a price that has to be meant, and is not.
     """
     base_url = validate_upstream_url(upstream_url)  # calls the resolver, so before the transaction

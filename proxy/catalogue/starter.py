@@ -72,7 +72,7 @@ def load() -> Loaded:
     """Makes what is missing and brings the upstream of the settings up to date. Opens a transaction.
 
     With UPSTREAM_BASE_URL the starter model's own route leads there, without it to the sandbox's built-in
-    upstream. Raises UnsafeUpstreamURL.
+    upstream. Raises UnsafeURL.
     """
     wanted = _wanted()
     if (

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER
+from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER, ORIGINAL_HEADER, REPLAYED_HEADER
 from proxy.limits.local_window import Admission, Limits
 
 ANY = "*"
@@ -28,6 +28,8 @@ EXPOSED = ", ".join(
         "x-should-retry",
         COST_HEADER,
         LEFT_OUT_HEADER,
+        REPLAYED_HEADER,
+        ORIGINAL_HEADER,
         *Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None)),
     ]
 )

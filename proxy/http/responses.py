@@ -10,6 +10,9 @@ from proxy.errors import APIError, failed
 
 COST_HEADER = "x-hamiran-cost-toman"
 LEFT_OUT_HEADER = "x-hamiran-left-out"
+# Of a repeat (proxy/idempotency/): that it is one, and of which request.
+REPLAYED_HEADER = "idempotent-replayed"
+ORIGINAL_HEADER = "x-hamiran-original-request-id"
 JSON = "application/json"
 
 
@@ -31,6 +34,10 @@ class Reply:
         self.headers: dict[str, str] = {} if content_type is None else {"content-type": content_type}
         if headers:
             self.headers.update(headers)
+
+
+def cost_text(toman: float) -> str:
+    return f"{toman:.7f}".rstrip("0").rstrip(".")
 
 
 def json_response(body: object, *, status: int = 200) -> Reply:

@@ -31,14 +31,6 @@ class PricedRequest:
     request: MeteredRequest
     model: ServedModel
 
-    @property
-    def ends_with_its_client(self) -> bool:
-        """Whether nobody wants the answer any more, nor is billed for it upstream, once the client has left.
-
-        Whole answers are finished and paid for in any case.
-        """
-        return self.request.stream and self.model.stops_when_told
-
 
 def find_model(
     runtime: "Runtime", model_id: str, *, key: KeyIdentity, endpoint: str | None = None

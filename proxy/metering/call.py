@@ -12,8 +12,10 @@ from django.conf import settings
 from keys.lookup import KeyIdentity
 from proxy.catalogue.served import ServedRoute
 from proxy.errors import APIError, busy, unavailable, upstream_error
+from proxy.idempotency.claims import Claim
 from proxy.metering import admission
 from proxy.metering.admission import PricedRequest
+from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer, StreamedAnswer, WholeAnswer
 from proxy.metering.known_prefixes import KnownPrefixes
 from proxy.metering.relay import Relay
@@ -35,6 +37,19 @@ class PaidAnswer:
     cost_toman: float
 
 
+class _Delivered:
+    """A whole answer as it leaves, made once: what is kept of it is the same to the byte."""
+
+    def __init__(self, answer: WholeAnswer) -> None:
+        self._answer = answer
+        self._body: bytes | None = None
+
+    def body(self, bill: Bill) -> bytes:
+        if self._body is None:
+            self._body = self._answer.for_customer(bill)
+        return self._body
+
+
 class MeteredCall:
     """One call. `answer`, awaited once, ends it or leaves that to the relay that it returns."""
 
@@ -46,6 +61,7 @@ class MeteredCall:
         key: KeyIdentity,
         request_id: uuid.UUID,
         prefixes: KnownPrefixes | None,
+        claim: Claim | None = None,
     ) -> None:
         self._runtime = runtime
         self._request = priced.request
@@ -61,12 +77,23 @@ class MeteredCall:
             model=priced.model,
             route=priced.model.routes[0],
             prefixes=prefixes,
+            claim=claim,
         )
 
     @property
     def left_out(self) -> Sequence[str]:
         """What of the request the upstream that answered was not sent."""
         return self._request.left_out(self._metered.route)
+
+    @property
+    def ends_with_its_client(self) -> bool:
+        """Whether nobody wants the answer any more, nor is billed for it upstream, once the client has left.
+
+        Whole answers, and those that are kept for a repeat, are finished and paid for in any case.
+        """
+        return (
+            self._request.stream and self._metered.model.stops_when_told and self._metered.recording is None
+        )
 
     @property
     def says(self) -> StreamedAnswer:
@@ -92,6 +119,8 @@ class MeteredCall:
             await metered.release_limits(0)
             raise
         try:
+            if metered.claim is not None:
+                await metered.claim.take(metered.request_id)
             return await self._ask_upstreams()
         except UpstreamRefusal as error:
             error.name_prompt(self._request.prompt_field)
@@ -135,9 +164,11 @@ class MeteredCall:
         if isinstance(answer, Relay):
             return answer
         metered.mark_first_byte()
-        bill = await metered.capture(answer.report, size=answer.size, final=True, outcome=Outcome.COMPLETED)
-        body = answer.for_customer(bill)
-        return PaidAnswer(body, bill.cost_toman)
+        delivered = _Delivered(answer)
+        bill = await metered.capture(
+            answer.report, size=answer.size, final=True, outcome=Outcome.COMPLETED, last=delivered.body
+        )
+        return PaidAnswer(delivered.body(bill), bill.cost_toman)
 
     async def _attempt(self, route: ServedRoute) -> WholeAnswer | Relay:
         request, metered, deadline = self._request, self._metered, self._deadline

@@ -91,6 +91,8 @@ class Relay:
         self._ended_by: OSError | None = None
         self._refused: APIError | None = None  # why no more is held
         self._slices = Slices(metered, answer)
+        self._recording = metered.recording
+        self._last: bytes | None = None
 
     async def open(self) -> None:
         """Waits for the first event, so that a failure before it still has a status.
@@ -157,7 +159,7 @@ class Relay:
         self._content_by = self._loop.time() + self._content_seconds
         self._signs.start(self._loop.time() + settings.STREAM_PING_SECONDS)
         self._client = client
-        client.push(self._first)
+        self._relayed(client, self._first)
         await self._drain(client)
         if client.gone and self._cancels():
             return
@@ -177,7 +179,8 @@ class Relay:
             if self._error is not None:
                 raise self._error
         except UpstreamFailed:
-            if client.gone or not self._has_had_its_time():
+            left = client.gone and self._recording is None
+            if left or not self._has_had_its_time():
                 raise
             answer.cut()
             if not answer.is_cut:
@@ -241,7 +244,7 @@ class Relay:
         answer, client = self._answer, self._client
         assert client is not None
         if relayed and not (answer.failure and not answer.said_something):
-            client.push(relayed)
+            self._relayed(client, relayed)
         if client.is_full or answer.waits_for:
             self._is_paused = True
             self._patience.stop()
@@ -251,6 +254,11 @@ class Relay:
             self._go_on()
             if self._slices.are_short:
                 self._wake()
+
+    def _relayed(self, client: Client, data: bytes) -> None:
+        client.push(data)
+        if self._recording is not None:
+            self._recording.add(data)
 
     def _go_on(self) -> None:
         """Waits for more, unless there is none."""
@@ -310,17 +318,22 @@ class Relay:
 
     async def _finish(self, client: Client) -> None:
         if client.gone:
-            await self._bill(Outcome.CLIENT_LEFT)
+            await self._bill(Outcome.CLIENT_LEFT, last=self._tail)
             return
-        bill = await self._bill(Outcome.COMPLETED)
-        await client.write(self._answer.tail(bill, refused=self._refused), last=True)
+        bill = await self._bill(Outcome.COMPLETED, last=self._tail)
+        await client.write(self._tail(bill), last=True)
         if not self._answer.is_cut:
             await self._keep_connection()
+
+    def _tail(self, bill: Bill) -> bytes:
+        if self._last is None:  # made once: the answer is closed by it
+            self._last = self._answer.tail(bill, refused=self._refused)
+        return self._last
 
     async def _fail(self, client: Client, error: UpstreamFailed | UpstreamRefusal) -> None:
         answer = self._answer
         failed_at_once = answer.failure is not None and not answer.said_something
-        if client.gone and not failed_at_once:
+        if client.gone and not failed_at_once and self._recording is None:
             # What upstream made until the client left, or until it failed after that.
             await self._bill(Outcome.CLIENT_LEFT)
             return
@@ -339,14 +352,14 @@ class Relay:
         told = error if isinstance(error, UpstreamRefusal) else APIError("upstream_error")
         await self._tell(client, told)
 
-    async def _bill(self, outcome: Outcome) -> Bill:
+    async def _bill(self, outcome: Outcome, *, last: Callable[[Bill], bytes] | None = None) -> Bill:
         answer = self._answer
         if answer.is_cut:
             self._close()
             if self._refused is None and self._loop.time() < self._deadline:
                 self._metered.alarm_output_beyond_hold()
         return await self._metered.capture(
-            answer.report, size=answer.size, final=answer.is_final, outcome=outcome
+            answer.report, size=answer.size, final=answer.is_final, outcome=outcome, last=last
         )
 
     async def _read(self, by: float) -> bytes:
@@ -395,8 +408,11 @@ class Relay:
     def _cancels(self) -> bool:
         """Whether this upstream is told to stop, and then stops billing, when the client leaves.
 
-        Not once the text is complete: the usage that is about to come says better than an estimate what to bill.
+        Not once the text is complete: the usage that is about to come says better than an estimate what to bill. Nor
+        where the answer is kept: the repeat wants all of it.
         """
+        if self._recording is not None:
+            return False
         on_disconnect = self._metered.route.on_disconnect
         return on_disconnect == Upstream.OnDisconnect.CANCEL and not self._answer.finished
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from proxy.catalogue.prices import pricing, upstream_price
 from proxy.catalogue.prices.by_piece import Used
 from proxy.catalogue.prices.pricing import NO_UNITS, Units, Usage, cost_micro
 from proxy.catalogue.served import ServedModel, ServedRoute
+from proxy.idempotency.answers import Recording
+from proxy.idempotency.claims import Claim
 from proxy.limits.limiter import Limiter
 from proxy.metering import reported_usage
 from proxy.metering.bill import Bill
@@ -77,6 +80,7 @@ class Metered:
     model: ServedModel
     route: ServedRoute
     prefixes: KnownPrefixes | None = None
+    claim: Claim | None = None  # on its Idempotency-Key
     held_micro: int = 0
     prompt_bound: int = 0
     output_bound: int = 0
@@ -87,6 +91,11 @@ class Metered:
     _settlement: "asyncio.Task[None] | None" = None
     _renewal: asyncio.TimerHandle | None = None
     _renewing: "asyncio.Task[None] | None" = None
+
+    @property
+    def recording(self) -> Recording | None:
+        """Of its answer, where that is kept for a repeat: it is then finished whoever still reads it."""
+        return None if self.claim is None else self.claim.recording
 
     @property
     def units(self) -> Units:
@@ -152,10 +161,19 @@ class Metered:
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
 
-    async def capture(self, report: Report | None, *, size: Size, final: bool, outcome: Outcome) -> Bill:
+    async def capture(
+        self,
+        report: Report | None,
+        *,
+        size: Size,
+        final: bool,
+        outcome: Outcome,
+        last: Callable[[Bill], bytes] | None = None,
+    ) -> Bill:
         """Debits what was used, never more than was held: by reported usage, else by pieces or an estimate of the text.
 
-        `final`: the report is upstream's last word. Durable on return. Raises what `Holds.settle` raises: then the
+        `final`: the report is upstream's last word. `last`: the last bytes of the answer, which make it one to keep,
+        if it is kept; None where it will not be whole. Durable on return. Raises what `Holds.settle` raises: then the
         answer must not be delivered whole. Raises AlreadySettled where a settlement was begun before.
         """
         if self._settlement is not None:
@@ -192,6 +210,7 @@ class Metered:
             billed_by=billed_by,
             outcome=outcome,
             status=200,
+            last=last,
             upstream_cost_nanodollars=report.upstream_cost_nanodollars if report is not None else None,
         )
         return Bill(charged, price, min(cost_micro(charged, price, units), self.held_micro), units)
@@ -280,6 +299,7 @@ class Metered:
         outcome: Outcome,
         status: int,
         reason: str = "",
+        last: Callable[[Bill], bytes] | None = None,
         upstream_cost_nanodollars: int | None = None,
     ) -> None:
         price, is_billed = self.model.price, billed_by is not BilledBy.NOTHING
@@ -329,9 +349,13 @@ class Metered:
             tokens = max(tokens, self.request.prompt_estimate)
         window = self.release_limits(tokens)
         try:
+            if last is not None and self.recording is not None:
+                await self.recording.keep(self.request_id, last(Bill(usage, price, captured_micro, units)))
             await self._resolve_hold(captured_micro, record)
             await window  # done by now: the next request of this key may ask another process
         finally:
+            if self.claim is not None:
+                self.claim.end()
             logger.info(
                 "completion",
                 extra={

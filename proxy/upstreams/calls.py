@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from accounts.shared import outbound
 from proxy.catalogue import quirks
 from proxy.catalogue.served import ServedRoute
-from proxy.catalogue.upstream_url import is_public
 from proxy.errors import TOO_LARGE, TOO_MANY_REQUESTS, APIError, wait_headers
 from proxy.upstreams import redaction
 from proxy.upstreams.errors import CODE, Fault, error_in, fault_of, retry_after_seconds
@@ -316,10 +316,8 @@ class PublicResolver:
         self._resolver = SystemResolver()
 
     async def resolve(self, host: str, port: int) -> list[dict[str, Any]]:
-        found = await self._resolver.resolve(host, port)
-        if host in settings.UPSTREAM_ALLOWED_HOSTS:
-            return found
-        public = [one for one in found if is_public(one["host"])]
-        if not public:
+        found = [one["host"] for one in await self._resolver.resolve(host, port)]
+        addresses = outbound.allowed(host, found, allowed_hosts=settings.UPSTREAM_ALLOWED_HOSTS)
+        if not addresses:
             raise OSError(f"{host} has no public address")
-        return public
+        return [{"host": each} for each in addresses]

@@ -17,8 +17,8 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from accounts import admins, approvals, secrets
 from accounts.admin_models import Authenticator
 from accounts.models import Tier, User
+from accounts.shared.channel import Unreachable
 from accounts.sms import sending
-from accounts.sms.interface import Unreachable
 from tests.accounts.people import new_mobile
 from tests.admin_browser import SEED, admin_browser, staff_browser
 from tests.factories import UserFactory

@@ -21,7 +21,7 @@ class Outbox:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str, str]] = []
         self.in_transaction: list[bool] = []
-        self.error: sending.SMSError | None = None
+        self.error: sending.SendError | None = None
 
     def send_code(self, *, mobile: str, code: str, text: str) -> None:
         self.in_transaction.append(connection.in_atomic_block)
@@ -148,7 +148,7 @@ def test_asking_does_the_same_for_known_and_unknown_numbers(
 
 @pytest.mark.usefixtures("committed_db")
 def test_a_code_that_was_not_sent_is_void_and_the_person_may_soon_try_again(outbox: Outbox) -> None:
-    outbox.error = sending.SMSError("timed out")
+    outbox.error = sending.SendError("timed out")
     mobile = new_mobile()
     with pytest.raises(sign_in.SendFailed) as failed:
         ask(mobile)
@@ -167,7 +167,7 @@ def test_logs_hold_neither_code_nor_number(
     with pytest.raises(sign_in.WrongCode):
         answer(issued, code=another(issued.code))
     answer(issued)
-    outbox.error = sending.SMSError("timed out")
+    outbox.error = sending.SendError("timed out")
     with pytest.raises(sign_in.SendFailed):
         ask(mobile, seconds=30)
     lines = "\n".join(

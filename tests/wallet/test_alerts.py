@@ -8,7 +8,11 @@ from django.db import connections
 from django.db.models import F
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from accounts.channel_models import ChannelName, Notice
+from accounts.channels import delivery
+from accounts.shared.channel import NeedsOperator, NoAnswer, SendError, Unreachable
 from accounts.sms import sending
 from tests.factories import UserFactory, WalletFactory
 from tests.wallet.test_database_rules import refused_by
@@ -28,7 +32,7 @@ class Phone:
 
     sent: list[tuple[str, str]] = field(default_factory=list)
     refusals: int = 0
-    refusal: type[sending.SMSError] = sending.SMSError
+    refusal: type[SendError] = SendError
 
     def send_text(self, *, mobile: str, text: str) -> None:
         if self.refusals:
@@ -77,8 +81,11 @@ def next_day(wallet: Wallet) -> None:
 
 
 def run(times: int = 3) -> None:
+    """So many minutes."""
     for _ in range(times):
         tasks.send_low_balance_alerts()
+        Notice.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+        delivery.deliver(ChannelName.SMS)
 
 
 def test_one_sms_goes_out_when_the_balance_falls_below_the_threshold(wallet: Wallet, phone: Phone) -> None:
@@ -176,17 +183,27 @@ def test_a_used_up_budget_sends_it_later(wallet: Wallet, phone: Phone, settings:
     assert len(phone.to(wallet)) == 1
 
 
-def test_a_slow_provider_is_asked_for_45_seconds_and_by_the_next_run_again(
-    wallet: Wallet, phone: Phone, monkeypatch: pytest.MonkeyPatch
+def test_what_has_not_left_when_the_balance_recovers_is_not_sent_and_the_next_time_is(
+    wallet: Wallet, phone: Phone
 ) -> None:
-    low = [wallet, *WalletFactory.create_batch(7, credit_micro=CREDIT)]
-    for each in low:
-        alerts.choose(user_id=each.pk, threshold_micro=THRESHOLD)
-        spend(each, 600)
-    monkeypatch.setattr(alerts, "monotonic", lambda: 9 * len(phone.sent))  # 9 seconds an SMS
-    assert alerts.send_due() == 5
-    assert alerts.send_due() == 3
-    assert [len(phone.to(each)) for each in low] == [1] * 8
+    spend(wallet, 600)
+    phone.refusals, phone.refusal = 1, Unreachable
+    run(1)
+    gifts.give(wallet_id=wallet.pk, amount_micro=micro_from_toman(600))
+    run()
+    assert phone.to(wallet) == []
+    spend(wallet, 600)
+    run()
+    assert len(phone.to(wallet)) == 1
+
+
+def test_what_has_not_left_when_the_alert_is_given_up_is_not_sent(wallet: Wallet, phone: Phone) -> None:
+    spend(wallet, 600)
+    phone.refusals, phone.refusal = 1, Unreachable
+    run(1)
+    alerts.choose(user_id=wallet.pk, threshold_micro=None)
+    run()
+    assert (phone.refusals, phone.to(wallet)) == (0, [])
 
 
 def test_what_the_provider_refuses_is_sent_by_the_next_run(wallet: Wallet, phone: Phone) -> None:
@@ -210,9 +227,9 @@ def test_one_that_fails_does_not_keep_the_others(wallet: Wallet, phone: Phone) -
     assert len(phone.to(wallet) + phone.to(other)) == 2
 
 
-@pytest.mark.parametrize("refusal", [sending.NeedsOperator, sending.Unreachable])
+@pytest.mark.parametrize("refusal", [NeedsOperator, Unreachable])
 def test_a_provider_that_sends_to_nobody_is_asked_once_a_run(
-    wallet: Wallet, phone: Phone, refusal: type[sending.SMSError]
+    wallet: Wallet, phone: Phone, refusal: type[SendError]
 ) -> None:
     other = WalletFactory.create(credit_micro=CREDIT)
     alerts.choose(user_id=other.pk, threshold_micro=THRESHOLD)
@@ -227,7 +244,7 @@ def test_a_provider_that_sends_to_nobody_is_asked_once_a_run(
 
 def test_one_that_may_have_arrived_is_not_sent_again(wallet: Wallet, phone: Phone) -> None:
     spend(wallet, 600)
-    phone.refusals, phone.refusal = 1, sending.NoAnswer
+    phone.refusals, phone.refusal = 1, NoAnswer
     run()
     assert (phone.refusals, phone.to(wallet)) == (0, [])
 
@@ -242,7 +259,8 @@ def test_runs_at_once_send_one(committed_db: None, phone: Phone) -> None:
     def run_once() -> None:
         barrier.wait()
         try:
-            alerts.send_due()
+            tasks.send_low_balance_alerts()
+            delivery.deliver(ChannelName.SMS)
         finally:
             connections.close_all()
 

@@ -68,6 +68,7 @@ def test_a_wallet_never_goes_below_zero(change: dict[str, int], rule: str) -> No
     [
         ({"amount_micro": -1}, "hold_not_negative"),
         ({"expires_at": NOW}, "hold_expires_later"),
+        ({"budget_id": 1, "shared_budget_id": 1}, "hold_counts_once"),
     ],
 )
 def test_a_bad_hold_is_refused(change: dict[str, Any], rule: str) -> None:

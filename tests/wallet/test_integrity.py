@@ -60,6 +60,7 @@ def wallet(db: None) -> Wallet:
         ("wallet", "wallet_available_not_negative"),
         ("hold", "hold_not_negative"),
         ("budget", "budget_spent_not_negative"),
+        ("budget", "budget_spent_since_not_negative"),
         ("topup", "topup_ref_id_once"),
     ):
         sql(f"ALTER TABLE wallet_{table} DROP CONSTRAINT {name}")

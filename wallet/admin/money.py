@@ -61,10 +61,17 @@ class WalletAdmin(ReadOnlyAdmin):
 class BudgetAdmin(ReadOnlyAdmin):
     """What caps keys; the wallet's owner sets and raises it on the key's page."""
 
-    list_display = ("id", "owner", "limit", "spent", "held", "opened_at")
+    list_display = ("id", "owner", "limit", "period", "spent", "held", "ends_at")
     list_select_related = ("wallet__user",)
     search_fields = ("wallet__user__mobile", "=id")
-    fields = readonly_fields = list_display
+    fields = readonly_fields = (
+        *list_display,
+        "starts_at",
+        "opened_at",
+        "spent_before",
+        "held_before",
+        "previous_spent",
+    )
 
     @admin.display(description=_("limit"))
     def limit(self, budget: Budget) -> str:
@@ -77,6 +84,18 @@ class BudgetAdmin(ReadOnlyAdmin):
     @admin.display(description=_("held"))
     def held(self, budget: Budget) -> str:
         return toman(budget.held_micro)
+
+    @admin.display(description=_("spent before"))
+    def spent_before(self, budget: Budget) -> str:
+        return toman(budget.spent_before_micro)
+
+    @admin.display(description=_("held before"))
+    def held_before(self, budget: Budget) -> str:
+        return toman(budget.held_before_micro)
+
+    @admin.display(description=_("spent in the previous period"))
+    def previous_spent(self, budget: Budget) -> str:
+        return toman(budget.previous_spent_micro)
 
 
 @admin.register(Hold)

@@ -16,7 +16,7 @@ from django.db import connection
 from wallet.ledger import reserving, writer
 from wallet.ledger.connection import LedgerConnection
 from wallet.ledger.group_commit import GroupCommit, LedgerUnavailable
-from wallet.ledger.reserving import Authorisation, Extension, Granted
+from wallet.ledger.reserving import Authorisation, Extension, Granted, Remaining, Turn
 
 __all__ = [
     "BudgetReached",
@@ -51,7 +51,7 @@ class Holds:
     """
 
     def __init__(self, *, conninfo: str, record_sql: str | None = None) -> None:
-        self._reserve: GroupCommit[Authorisation | Extension, Granted] = GroupCommit(
+        self._reserve: GroupCommit[Authorisation | Extension | Turn, Granted] = GroupCommit(
             name="authorise", conninfo=conninfo, statement=reserving.reserve, keeps_trying=False
         )
         self._settle: GroupCommit[writer.Settlement, writer.Resolved] = GroupCommit(
@@ -84,17 +84,21 @@ class Holds:
         minimum_micro: int,
         seconds: int,
         budget_id: int | None = None,
+        shared_budget_id: int | None = None,
     ) -> int:
         """Holds `amount_micro`, or all that remains if that is at least `minimum_micro`; returns what is held.
 
-        A budget has to cover the hold too; what is captured of the hold then counts as spent.
+        Its budgets have to cover the hold too; what is captured of the hold then counts as spent of the periods that
+        they are in now.
 
         Durable on return. Raises NotCovered; BudgetReached; WalletFrozen; LedgerUnavailable, after which no hold
         stays open: also while settlements are late, so that no more is served than can be written down.
         """
         assert 0 <= minimum_micro <= amount_micro
         self._refuse_while_late()
-        authorisation = Authorisation(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id)
+        authorisation = Authorisation(
+            hold_id, wallet_id, amount_micro, minimum_micro, seconds, budget_id, shared_budget_id
+        )
         while True:
             try:
                 granted = await self._reserve.submit(
@@ -107,7 +111,10 @@ class Holds:
                 raise
             if granted.amount_micro is not None:
                 return granted.amount_micro
-            _raise_for(granted, minimum_micro, wallet_id)
+            if granted.turns:
+                await asyncio.gather(*(self._reserve.submit(turn) for turn in granted.turns))
+            else:
+                _raise_for(granted, minimum_micro, wallet_id)
 
     async def extend(
         self,
@@ -181,9 +188,19 @@ def _raise_for(granted: Granted, minimum_micro: int, wallet_id: int) -> None:
         raise WalletFrozen(wallet_id)
     if granted.remaining_micro < minimum_micro:
         raise NotCovered(wallet_id, available_micro=max(granted.remaining_micro, 0))
-    left = granted.budget_remaining_micro
-    if left is not None and left < minimum_micro:
-        raise BudgetReached(wallet_id, available_micro=min(left, granted.remaining_micro))
+    for left, is_shared in ((granted.budget, False), (granted.shared, True)):
+        if left is not None and left.remaining_micro < minimum_micro:
+            raise BudgetReached(
+                wallet_id,
+                available_micro=min(granted.remaining_micro, *_remaining(granted)),
+                is_shared=is_shared,
+                ends_at=left.ends_at,
+            )
+
+
+def _remaining(granted: Granted) -> list[int]:
+    both: tuple[Remaining | None, ...] = (granted.budget, granted.shared)
+    return [left.remaining_micro for left in both if left is not None]
 
 
 async def _settle(

@@ -11,6 +11,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from wallet.ledger import periods
+
 
 class Wallet(models.Model):
     """A user's money: `posted` is what the journal says, `held` what open holds reserve of it."""
@@ -43,10 +45,21 @@ class Wallet(models.Model):
 
 
 class Budget(models.Model):
-    """How much of a wallet something may spend in all, and how much it has spent; `limit` can change at any time.
+    """How much of a wallet something may spend in a period, and how much it has spent; `limit` can change at any time.
 
     Nothing is held for it beyond the limit; lowered below what is spent already, it lets nothing more through.
+
+    `spent` and `held` count everything since it was opened; what came before the present period is told by the
+    figures named `before`, so that the difference is what the limit is for. A hold counts in the period in which it was
+    placed: it is one from before if it was placed before `starts_at`. The row goes on to the next period with the first
+    hold after `ends_at`.
     """
+
+    class Period(models.TextChoices):
+        FOREVER = periods.Period.FOREVER.value, _("in total")
+        DAY = periods.Period.DAY.value, _("per day")
+        WEEK = periods.Period.WEEK.value, _("per week")
+        MONTH = periods.Period.MONTH.value, _("per month")
 
     wallet = models.ForeignKey(
         Wallet, verbose_name=_("wallet"), on_delete=models.PROTECT, related_name="budgets"
@@ -55,6 +68,19 @@ class Budget(models.Model):
     spent_micro = models.BigIntegerField(_("spent"), default=0)
     held_micro = models.BigIntegerField(_("held"), default=0)
     opened_at = models.DateTimeField(_("opened at"), default=timezone.now, editable=False)
+    period = models.CharField(
+        _("period"), max_length=8, choices=Period.choices, default=Period.FOREVER, db_default=Period.FOREVER
+    )
+    # NULL: since it was opened, and for ever.
+    starts_at = models.DateTimeField(_("counts since"), null=True, editable=False)
+    ends_at = models.DateTimeField(_("counts until"), null=True, editable=False)
+    # Spent and still held by what was placed before this period.
+    spent_before_micro = models.BigIntegerField(_("spent before"), default=0, db_default=0, editable=False)
+    held_before_micro = models.BigIntegerField(_("held before"), default=0, db_default=0, editable=False)
+    # Spent in the period before this one, whose streams may still need more.
+    previous_spent_micro = models.BigIntegerField(
+        _("spent in the previous period"), default=0, db_default=0, editable=False
+    )
 
     class Meta:
         verbose_name = _("budget")
@@ -63,6 +89,27 @@ class Budget(models.Model):
             models.CheckConstraint(condition=Q(limit_micro__gte=0), name="budget_limit_not_negative"),
             models.CheckConstraint(condition=Q(spent_micro__gte=0), name="budget_spent_not_negative"),
             models.CheckConstraint(condition=Q(held_micro__gte=0), name="budget_held_not_negative"),
+            models.CheckConstraint(
+                condition=Q(period="forever", ends_at__isnull=True)
+                | Q(
+                    period__in=["day", "week", "month"],
+                    starts_at__isnull=False,
+                    ends_at__isnull=False,
+                    ends_at__gt=F("starts_at"),
+                ),
+                name="budget_period_and_bounds",
+            ),
+            models.CheckConstraint(
+                condition=Q(spent_before_micro__gte=0, spent_before_micro__lte=F("spent_micro")),
+                name="budget_spent_since_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(held_before_micro__gte=0), name="budget_held_before_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(previous_spent_micro__gte=0, previous_spent_micro__lte=F("spent_before_micro")),
+                name="budget_previous_is_before",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -82,6 +129,10 @@ class Hold(models.Model):
     budget = models.ForeignKey(
         Budget, null=True, on_delete=models.PROTECT, related_name="holds", db_constraint=False, db_index=False
     )
+    # A second one, that of a project, say, which the budgets of its keys stand beside.
+    shared_budget = models.ForeignKey(
+        Budget, null=True, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     amount_micro = models.BigIntegerField()
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -93,6 +144,12 @@ class Hold(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(amount_micro__gte=0), name="hold_not_negative"),
             models.CheckConstraint(condition=Q(expires_at__gt=F("created_at")), name="hold_expires_later"),
+            models.CheckConstraint(
+                condition=Q(budget__isnull=True)
+                | Q(shared_budget__isnull=True)
+                | ~Q(budget=F("shared_budget")),
+                name="hold_counts_once",
+            ),
         ]
 
     def __str__(self) -> str:

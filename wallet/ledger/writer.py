@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -38,7 +39,22 @@ class NotCovered(_NotEnough):
 
 
 class BudgetReached(_NotEnough):
-    """The budget that the debit counts towards does not cover it, though its wallet does."""
+    """A budget that the debit counts towards does not cover it, though its wallet does.
+
+    `is_shared`: the shared one. It begins anew at `ends_at`; None: never.
+    """
+
+    def __init__(
+        self,
+        wallet_id: int,
+        *,
+        available_micro: int = 0,
+        is_shared: bool = False,
+        ends_at: datetime | None = None,
+    ) -> None:
+        super().__init__(wallet_id, available_micro=available_micro)
+        self.is_shared = is_shared
+        self.ends_at = ends_at
 
 
 class WalletFrozen(Exception):
@@ -130,6 +146,8 @@ class Resolved:
     in_journal: bool
 
 
+# A hold that was placed before its budget's present period counts before it, however late it is settled. `greatest`:
+# the version before knew no periods, and may have resolved some of those holds.
 # `{record}` is the INSERT of the caller's own record, reading `settled`; it shares the statement, so that there is
 # never a capture without its record.
 SETTLE = """
@@ -142,7 +160,8 @@ WITH asked AS MATERIALIZED (
 ), freed AS (
     DELETE FROM wallet_hold h USING asked a, locked l
     WHERE h.id = a.id AND h.wallet_id = a.wallet_id AND l.user_id = a.wallet_id AND a.cost_micro <= h.amount_micro
-    RETURNING a.n, h.id, h.wallet_id, h.budget_id, h.amount_micro, a.cost_micro, a.record, l.posted_micro
+    RETURNING a.n, h.id, h.wallet_id, h.budget_id, h.shared_budget_id, h.created_at, h.amount_micro, a.cost_micro,
+        a.record, l.posted_micro
 ), settled AS (
     SELECT *, posted_micro - sum(cost_micro) OVER (PARTITION BY wallet_id ORDER BY n) AS balance_micro FROM freed
 ), lowered AS (
@@ -150,15 +169,24 @@ WITH asked AS MATERIALIZED (
     FROM (
         SELECT wallet_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed GROUP BY wallet_id
     ) t JOIN locked l ON l.user_id = t.wallet_id WHERE w.user_id = t.wallet_id
+), counted AS (
+    SELECT budget_id, created_at, cost_micro, amount_micro FROM freed WHERE budget_id IS NOT NULL
+    UNION ALL
+    SELECT shared_budget_id, created_at, cost_micro, amount_micro FROM freed WHERE shared_budget_id IS NOT NULL
 ), budgets AS MATERIALIZED (
-    SELECT id, spent_micro, held_micro FROM wallet_budget
-    WHERE id = ANY (ARRAY (SELECT budget_id FROM freed)) ORDER BY id FOR NO KEY UPDATE
+    SELECT * FROM wallet_budget WHERE id = ANY (ARRAY (SELECT budget_id FROM counted)) ORDER BY id FOR NO KEY UPDATE
 ), budgets_lowered AS (
-    UPDATE wallet_budget b SET spent_micro = l.spent_micro + t.cost_micro, held_micro = l.held_micro - t.amount_micro
+    UPDATE wallet_budget b SET spent_micro = t.spent_micro + t.cost_micro, held_micro = t.held_micro - t.amount_micro,
+        spent_before_micro = t.spent_before_micro + t.cost_before_micro,
+        previous_spent_micro = t.previous_spent_micro + t.cost_before_micro,
+        held_before_micro = greatest(t.held_before_micro - t.amount_before_micro, 0)
     FROM (
-        SELECT budget_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed
-        WHERE budget_id IS NOT NULL GROUP BY budget_id
-    ) t JOIN budgets l ON l.id = t.budget_id WHERE b.id = t.budget_id
+        SELECT l.id, l.spent_micro, l.held_micro, l.spent_before_micro, l.held_before_micro, l.previous_spent_micro,
+            sum(c.cost_micro) AS cost_micro, sum(c.amount_micro) AS amount_micro,
+            coalesce(sum(c.cost_micro) FILTER (WHERE c.created_at < l.starts_at), 0) AS cost_before_micro,
+            coalesce(sum(c.amount_micro) FILTER (WHERE c.created_at < l.starts_at), 0) AS amount_before_micro
+        FROM counted c JOIN budgets l ON l.id = c.budget_id GROUP BY 1, 2, 3, 4, 5, 6
+    ) t WHERE b.id = t.id
 ), booked AS (
     INSERT INTO wallet_journalentry
         (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from accounts.shared.outbound import UnsafeURL
 from proxy.catalogue import starter
-from proxy.catalogue.upstream_url import UnsafeUpstreamURL
 from proxy.management.operator_command import Answer, OperatorCommand
 
 
@@ -16,7 +16,7 @@ class Command(OperatorCommand):
     def answer(self, options: dict[str, Any]) -> Answer:
         try:
             loaded = starter.load()
-        except UnsafeUpstreamURL as error:
+        except UnsafeURL as error:
             raise CommandError(f"UPSTREAM_BASE_URL: {error}") from None
         served = (
             f"served by the upstream “{loaded.upstream}”" if loaded.upstream else "to be routed in the admin"

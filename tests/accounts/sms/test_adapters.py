@@ -12,18 +12,9 @@ import httpx
 import pytest
 
 from accounts.shared import provider_call
+from accounts.shared.channel import KeyRefused, NeedsOperator, NoAnswer, SendError, Unreachable
 from accounts.sms import sending
-from accounts.sms.interface import (
-    KeyRefused,
-    LineRefused,
-    NeedsOperator,
-    NoAnswer,
-    NumberRefused,
-    OutOfCredit,
-    SMSError,
-    TemplateRefused,
-    Unreachable,
-)
+from accounts.sms.interface import LineRefused, NumberRefused, OutOfCredit, TemplateRefused
 from tests.accounts.sms.servers import Provider, SMSIr
 from tests.live import free_port
 
@@ -79,13 +70,13 @@ def test_smsir_is_asked_with_json(smsir: Provider) -> None:
         (412, LineRefused),
         (418, OutOfCredit),
         (424, TemplateRefused),
-        (402, SMSError),
+        (402, SendError),
     ],
 )
-def test_kavenegars_refusals_have_types(kavenegar: Provider, status: int, kind: type[SMSError]) -> None:
+def test_kavenegars_refusals_have_types(kavenegar: Provider, status: int, kind: type[SendError]) -> None:
     kavenegar.refusal = status
     for send in (send_code, send_text):
-        with pytest.raises(SMSError, match=str(status)) as refused:
+        with pytest.raises(SendError, match=str(status)) as refused:
             send()
         assert type(refused.value) is kind
     assert kavenegar.sent == []
@@ -114,14 +105,14 @@ def test_kavenegars_status_counts_in_the_body_alone(
         (104, NumberRefused),
         (113, TemplateRefused),
         (115, NumberRefused),
-        (0, SMSError),
-        (20, SMSError),
+        (0, SendError),
+        (20, SendError),
     ],
 )
-def test_smsirs_refusals_have_types(smsir: Provider, status: int, kind: type[SMSError]) -> None:
+def test_smsirs_refusals_have_types(smsir: Provider, status: int, kind: type[SendError]) -> None:
     smsir.refusal = status
     for send in (send_code, send_text):
-        with pytest.raises(SMSError, match=str(status)) as refused:
+        with pytest.raises(SendError, match=str(status)) as refused:
             send()
         assert type(refused.value) is kind
     assert smsir.sent == []
@@ -181,7 +172,7 @@ def test_a_key_that_cannot_be_one_is_an_error_like_any_other(
     provider: Provider, settings: Any, key: str
 ) -> None:
     settings.KAVENEGAR_API_KEY = settings.SMSIR_API_KEY = key
-    with pytest.raises(SMSError) as refused:
+    with pytest.raises(SendError) as refused:
         send_code()
     assert key.strip() not in str(refused.value)
 
@@ -220,7 +211,7 @@ def test_neither_key_nor_code_nor_number_gets_into_a_log_an_error_or_a_repr(
     told = [repr(sending.provider()), str(sending.provider())]
     try:
         send_code()
-    except SMSError as error:
+    except SendError as error:
         logging.getLogger("accounts").exception("it failed")
         told += [*traceback.format_exception(error), *(f"{link!r} {vars(link)}" for link in chain(error))]
     else:

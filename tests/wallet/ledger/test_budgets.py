@@ -33,7 +33,7 @@ def within(wallet: Wallet, budget_id: int | None, amount: int, minimum: int | No
     return {**placing(wallet, amount, minimum), "budget_id": budget_id}
 
 
-def set_limit_apart(**change: int) -> None:
+def set_limit_apart(**change: Any) -> None:
     """In a thread, whose connection nobody else would close."""
     try:
         set_limit(**change)

@@ -1,0 +1,326 @@
+"""Repeats of a request with the same Idempotency-Key: one charge, however many there are."""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from django.db import connection
+
+from keys import lifecycle
+from proxy.idempotency import claims, keeping
+from proxy.idempotency.models import IdempotentRequest, KeptAnswer
+from proxy.usage.models import UsageRecord
+from tests.fake_upstream import STREAM, USAGE, FakeUpstream, answer_whole, respond, stream_events
+from tests.live import at_once, eventually
+from tests.proxy.api.conftest import (
+    CREDIT,
+    DRAINED_MODEL,
+    FREE_MODEL,
+    HELLO,
+    INPUT_PRICE,
+    MODEL,
+    OUTPUT_PRICE,
+    Caller,
+)
+
+COST = USAGE["prompt_tokens"] * INPUT_PRICE + USAGE["completion_tokens"] * OUTPUT_PRICE
+
+
+@pytest.fixture
+def key() -> str:
+    return secrets.token_hex(8)
+
+
+def ask(caller: Caller, key: str, **fields: Any) -> httpx.Response:
+    with caller.http as http:
+        return http.post(
+            "/chat/completions",
+            json={"model": MODEL, "messages": HELLO, **fields},
+            headers={"Idempotency-Key": key},
+        )
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def charged(caller: Caller) -> int:
+    return CREDIT - caller.balance()[0]
+
+
+# --- without the store -----------------------------------------------------------------------------------------------
+
+
+def test_a_repeat_of_a_finished_request_names_the_first_one_and_its_cost(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    first = ask(caller, key)
+    assert first.status_code == 200
+    assert "idempotent-replayed" not in first.headers
+    for _ in range(2):
+        repeat = ask(caller, key)
+        assert error_of(repeat) == (409, "idempotency_replayed")
+        error = repeat.json()["error"]
+        assert (error["request_id"], error["cost_toman"]) == (first.headers["x-request-id"], COST / 10**7)
+        assert repeat.headers["x-hamiran-original-request-id"] == first.headers["x-request-id"]
+        assert repeat.headers["x-hamiran-cost-toman"] == first.headers["x-hamiran-cost-toman"]
+        assert repeat.headers["x-should-retry"] == "false"
+        assert repeat.headers["x-request-id"] != first.headers["x-request-id"]
+    assert len(upstream.requests) == 1
+    assert charged(caller) == COST
+
+
+def test_another_body_under_the_same_key_is_refused(caller: Caller, key: str, upstream: FakeUpstream) -> None:
+    assert ask(caller, key).status_code == 200
+    assert error_of(ask(caller, key, stream=True)) == (422, "idempotency_mismatch")
+    assert error_of(ask(caller, key, temperature=1)) == (422, "idempotency_mismatch")
+    assert charged(caller) == COST
+
+
+def test_the_same_body_at_another_endpoint_is_another_request(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    assert ask(caller, key).status_code == 200
+    with caller.http as http:
+        there = http.post(
+            "/responses", json={"model": MODEL, "messages": HELLO}, headers={"Idempotency-Key": key}
+        )
+    assert error_of(there) == (422, "idempotency_mismatch")
+
+
+def test_while_the_first_one_runs_a_repeat_is_told_when_to_come_back(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    go_on = threading.Event()
+    upstream.script = stream_events(*STREAM[:2], go_on, *STREAM[2:])
+    with (
+        caller.http as http,
+        http.stream(
+            "POST",
+            "/chat/completions",
+            json={"model": MODEL, "messages": HELLO, "stream": True},
+            headers={"Idempotency-Key": key},
+        ) as running,
+    ):
+        pieces = running.iter_raw()
+        next(pieces)
+        repeat = ask(caller, key, stream=True)
+        assert error_of(repeat) == (409, "request_in_progress")
+        assert 1 <= int(repeat.headers["retry-after"]) <= claims.ALIVE_SECONDS
+        assert "x-should-retry" not in repeat.headers
+        assert error_of(ask(caller, key)) == (422, "idempotency_mismatch")
+        go_on.set()
+        for _ in pieces:
+            pass
+    assert error_of(ask(caller, key, stream=True)) == (409, "idempotency_replayed")
+    assert len(upstream.requests) == 1
+    assert charged(caller) == COST
+
+
+def test_a_key_belongs_to_its_account_and_outlives_the_api_key(
+    caller: Caller, make_caller: Callable[..., Caller], key: str, upstream: FakeUpstream
+) -> None:
+    assert ask(caller, key).status_code == 200
+    other_key = lifecycle.create(user_id=caller.wallet.pk, name="another").secret
+    again = Caller(other_key, caller.key_id, caller.wallet, caller.web)
+    assert error_of(ask(again, key)) == (409, "idempotency_replayed")
+    assert ask(make_caller(), key).status_code == 200
+
+
+def test_what_cost_nothing_leaves_the_key_free_for_any_body(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    upstream.script = respond(500, {"error": {"message": "no"}})
+    assert error_of(ask(caller, key)) == (502, "upstream_error")
+    assert ask(caller, key, model="nothing").status_code == 404
+    assert ask(caller, key, max_tokens="many").status_code == 400
+    upstream.script = answer_whole()
+    assert ask(caller, key, temperature=1).status_code == 200
+    assert error_of(ask(caller, key)) == (422, "idempotency_mismatch")
+    assert charged(caller) == COST
+
+
+def test_an_answer_that_was_free_is_an_answer_all_the_same(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    assert ask(caller, key, model=FREE_MODEL).status_code == 200
+    repeat = ask(caller, key, model=FREE_MODEL)
+    assert error_of(repeat) == (409, "idempotency_replayed")
+    assert repeat.json()["error"]["cost_toman"] == 0
+
+
+@pytest.mark.parametrize("bad", ["", "x" * 256, "سلام".encode(), "a\tb"], ids=repr)
+def test_a_key_is_short_and_printable(caller: Caller, bad: str | bytes, upstream: FakeUpstream) -> None:
+    with caller.http as http:
+        answer = http.post(
+            "/chat/completions",
+            json={"model": MODEL, "messages": HELLO},
+            headers=[(b"Idempotency-Key", bad if isinstance(bad, bytes) else bad.encode())],
+        )
+    assert error_of(answer) == (400, "invalid_value")
+    assert answer.json()["error"]["param"] == "Idempotency-Key"
+    assert upstream.requests == []
+
+
+def test_a_key_may_come_only_once(caller: Caller, upstream: FakeUpstream) -> None:
+    with caller.http as http:
+        answer = http.post(
+            "/chat/completions",
+            json={"model": MODEL, "messages": HELLO},
+            headers=[("Idempotency-Key", "one"), ("Idempotency-Key", "two")],
+        )
+    assert error_of(answer) == (400, "invalid_value")
+
+
+def test_the_longest_key_works(caller: Caller, upstream: FakeUpstream) -> None:
+    longest = " ~".join(["x" * 84] * 3)[:255].ljust(255, "y")
+    assert ask(caller, longest).status_code == 200
+    assert error_of(ask(caller, longest)) == (409, "idempotency_replayed")
+
+
+def test_after_a_day_the_key_is_new(caller: Caller, key: str, upstream: FakeUpstream) -> None:
+    assert ask(caller, key).status_code == 200
+    age(caller, "24 hours")
+    assert ask(caller, key, temperature=1).status_code == 200
+    assert error_of(ask(caller, key, temperature=1)) == (409, "idempotency_replayed")
+    assert charged(caller) == 2 * COST
+
+
+def age(caller: Caller, by: str) -> None:
+    """As if the account had done everything so much earlier."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE proxy_idempotentrequest SET claimed_at = claimed_at - %s::interval,"
+            " alive_until = alive_until - %s::interval WHERE user_id = %s",
+            [by, by, caller.wallet.pk],
+        )
+        cursor.execute(
+            "UPDATE proxy_keptanswer SET kept_at = kept_at - %s::interval, expires_at = expires_at - %s::interval"
+            " WHERE user_id = %s",
+            [by, by, caller.wallet.pk],
+        )
+
+
+def test_of_many_at_once_one_runs(caller: Caller, key: str, upstream: FakeUpstream) -> None:
+    upstream.script = stream_events(0.2, *STREAM)
+    answers = at_once(lambda _http, _n: ask(caller, key, stream=True), range(5), threads=5)
+    told = sorted(answer.status_code for answer in answers)
+    assert told == [200, 409, 409, 409, 409]
+    assert len(upstream.requests) == 1
+    assert charged(caller) == COST
+    assert UsageRecord.objects.filter(key_id=caller.key_id, cost_micro__gt=0).count() == 1
+
+
+def test_requests_without_a_key_leave_no_trace(caller: Caller, upstream: FakeUpstream) -> None:
+    assert caller.ask().status_code == 200
+    assert not IdempotentRequest.objects.filter(user_id=caller.wallet.pk).exists()
+    assert not KeptAnswer.objects.filter(user_id=caller.wallet.pk).exists()
+
+
+# --- with the store --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeper(caller: Caller) -> Iterator[Caller]:
+    keeping.keep(user_id=caller.wallet.pk, hours=1)
+    yield caller
+    keeping.stop(user_id=caller.wallet.pk)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_kept_answer_is_replayed_to_the_byte(
+    keeper: Caller, key: str, upstream: FakeUpstream, stream: bool
+) -> None:
+    upstream.script = stream_events(*STREAM) if stream else answer_whole()
+    fields = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    first = ask(keeper, key, **fields)
+    assert first.status_code == 200
+    upstream.script = respond(500, {})
+    for _ in range(2):
+        repeat = ask(keeper, key, **fields)
+        assert (repeat.status_code, repeat.content) == (200, first.content)
+        assert repeat.headers["content-type"] == first.headers["content-type"]
+        assert repeat.headers["idempotent-replayed"] == "true"
+        assert repeat.headers["x-hamiran-original-request-id"] == first.headers["x-request-id"]
+        assert float(repeat.headers["x-hamiran-cost-toman"]) == COST / 10**7
+    assert error_of(ask(keeper, key, temperature=1)) == (422, "idempotency_mismatch")
+    assert charged(keeper) == COST
+    assert len(upstream.requests) == 1
+
+
+def test_a_replay_counts_as_a_request_and_has_no_tokens(
+    keeper: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    first = ask(keeper, key)
+    repeat = ask(keeper, key)
+    left = "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens"
+    assert int(first.headers[left[0]]) - int(repeat.headers[left[0]]) == 1
+    used = USAGE["prompt_tokens"] + USAGE["completion_tokens"]
+    third = ask(keeper, key)
+    assert int(repeat.headers[left[1]]) == int(third.headers[left[1]])
+    assert int(first.headers[left[1]]) - int(repeat.headers[left[1]]) <= used
+
+
+@pytest.mark.parametrize("model", [MODEL, DRAINED_MODEL])
+def test_a_stream_whose_client_left_runs_on_and_is_replayed_whole(
+    keeper: Caller, key: str, upstream: FakeUpstream, model: str
+) -> None:
+    go_on = threading.Event()
+    upstream.script = stream_events(*STREAM[:2], go_on, *STREAM[2:])
+    with (
+        keeper.http as http,
+        http.stream(
+            "POST",
+            "/chat/completions",
+            json={"model": model, "messages": HELLO, "stream": True},
+            headers={"Idempotency-Key": key},
+        ) as running,
+    ):
+        next(running.iter_raw())
+    assert error_of(ask(keeper, key, model=model, stream=True)) == (409, "request_in_progress")
+    go_on.set()
+    eventually(lambda: UsageRecord.objects.filter(key_id=keeper.key_id).exists())
+    repeat = ask(keeper, key, model=model, stream=True)
+    assert repeat.status_code == 200
+    assert repeat.text.endswith("data: [DONE]\n\n")
+    assert "lo!" in repeat.text
+    record = keeper.usage()
+    assert (record.outcome, record.billed_by, record.cost_micro) == ("client_left", "usage", COST)
+    assert charged(keeper) == COST
+
+
+def test_what_has_expired_is_not_replayed(keeper: Caller, key: str, upstream: FakeUpstream) -> None:
+    assert ask(keeper, key).status_code == 200
+    age(keeper, "61 minutes")
+    assert error_of(ask(keeper, key)) == (409, "idempotency_replayed")
+    assert charged(keeper) == COST
+
+
+def test_switched_off_nothing_is_left(keeper: Caller, key: str, upstream: FakeUpstream) -> None:
+    assert ask(keeper, key).status_code == 200
+    assert keeping.stop(user_id=keeper.wallet.pk) == 1
+    assert not KeptAnswer.objects.filter(user_id=keeper.wallet.pk).exists()
+    assert error_of(ask(keeper, key)) == (409, "idempotency_replayed")
+
+
+def test_what_is_kept_cannot_be_read_in_the_database(
+    keeper: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    upstream.script = answer_whole("a secret answer " * 20)
+    assert ask(keeper, key).status_code == 200
+    [kept] = KeptAnswer.objects.filter(user_id=keeper.wallet.pk)
+    assert b"secret" not in bytes(kept.content)
+    [claim] = IdempotentRequest.objects.filter(user_id=keeper.wallet.pk)
+    assert key.encode() not in bytes(claim.key_digest)
+
+
+def test_an_answer_moved_to_another_account_opens_no_more(
+    keeper: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    assert ask(keeper, key).status_code == 200
+    [kept] = KeptAnswer.objects.filter(user_id=keeper.wallet.pk)
+    KeptAnswer.objects.filter(pk=kept.pk).update(content=bytes(kept.content)[:-1] + b"x")
+    assert error_of(ask(keeper, key)) == (409, "idempotency_replayed")
