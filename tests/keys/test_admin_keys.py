@@ -165,8 +165,13 @@ def test_the_database_refuses_a_second_row_of_its_kind(create: Callable[..., lif
     other = AdminKey.objects.get(pk=create().key_id)
     with pytest.raises(IntegrityError, match="adminkey_created_once"), transaction.atomic():
         AdminKey.objects.filter(pk=other.pk).update(creation_token=key.creation_token)
+    keep = partial(
+        StoredAnswer.objects.create,
+        admin_key=key,
+        idempotency_key="a",
+        request_digest=b"",
+        answer_encrypted=b"",
+    )
+    keep()
     with pytest.raises(IntegrityError, match="storedanswer_once"), transaction.atomic():
-        for _ in range(2):
-            StoredAnswer.objects.create(
-                admin_key=key, idempotency_key="a", request_digest=b"", answer_encrypted=b""
-            )
+        keep()

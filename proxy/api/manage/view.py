@@ -18,14 +18,12 @@ from proxy.errors import APIError, rate_limited
 from proxy.http.authentication import AdminAuthentication
 from proxy.http.parsing import Fields, JSONObjectParser
 from proxy.http.request import APIRequest
-from proxy.http.responses import Reply, json_response
+from proxy.http.responses import REPLAYED_HEADER, Reply, json_response
 from proxy.http.views import AsyncAPIView
+from proxy.idempotency import claims
 from proxy.limits.intake import PerMinute
 
 PER_MINUTE = 600
-IDEMPOTENCY_KEY = "Idempotency-Key"
-KEY_MAX_CHARACTERS = 255
-REPLAYED_HEADER = "idempotent-replayed"
 READ, WRITE = AdminKey.Scope.READ_KEYS, AdminKey.Scope.WRITE_KEYS
 
 Change = Callable[[int, Actor], Answer]  # of an account, by whom; in a transaction that is open
@@ -61,7 +59,11 @@ class ManageView(AsyncAPIView):
         body = await self.read_body(request)
         change = prepare(self.parse(body).fields if body.strip() else {})
         asked = Asked(
-            key.admin_key_id, _idempotency_key(request), request.method, request.path.rstrip("/"), body
+            key.admin_key_id,
+            claims.key_in(request.every(b"idempotency-key")),
+            request.method,
+            request.path.rstrip("/"),
+            body,
         )
         by = Actor(Kind.ADMIN_KEY, admin_key_id=key.admin_key_id, address=_address(request.client_address))
 
@@ -112,19 +114,6 @@ def refusals_told() -> Iterator[None]:
             f"{error.until.isoformat(timespec='seconds')}."
         )
         raise APIError("no_new_keys", message=message) from None
-
-
-def _idempotency_key(request: APIRequest) -> str | None:
-    given = request.every(b"idempotency-key")
-    if not given:
-        return None
-    [key] = given if len(given) == 1 else [""]
-    if not 0 < len(key) <= KEY_MAX_CHARACTERS or not (key.isascii() and key.isprintable()):
-        message = (
-            f"{IDEMPOTENCY_KEY} must be one header of 1 to {KEY_MAX_CHARACTERS} printable ASCII characters."
-        )
-        raise APIError("invalid_value", param=IDEMPOTENCY_KEY, message=message)
-    return key
 
 
 def _address(text: str) -> str | None:
