@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from keys import changes, revocations
+from keys import changes, revocations, signals
 from keys.actors import OPERATOR, Actor
 from keys.changes import Action, Changes, Subject
 from keys.models import APIKey, KeyChange
@@ -136,6 +136,7 @@ def create(
         key = APIKey(user_id=user_id, name=name.strip(), creation_token=creation_token)
         created = _give_secret(key, rules)
         _log(key, Action.CREATED, by, {**changes.of_rules(KeyRules(), rules), **(also or {})})
+        signals.created(key)
         return created
 
 
@@ -171,9 +172,13 @@ def rotate(
         created = _give_secret(new, old.rules)
         ends = changes.of_rules(old.rules, replace(old.rules, expires_at=ends_at))
         replaced = {**ends, "replaced_by": (None, created.key_id)}
-        _log(keys.get(pk=key_id), Action.ROTATED, by, replaced)
+        replaced_key = keys.get(pk=key_id)
+        _log(replaced_key, Action.ROTATED, by, replaced)
+        if not grace:
+            signals.revoked(replaced_key, replaced_by=created.key_id)
         rules = changes.of_rules(KeyRules(), old.rules)
         _log(new, Action.CREATED, by, {**rules, "replaces": (None, key_id)})
+        signals.created(new)
         return created
 
 
@@ -251,6 +256,7 @@ def revoke(*, user_id: int, key_id: int, by: Actor = OPERATOR) -> None:
             key.save(update_fields=["revoked_at"])
             if key.kind == APIKey.Kind.STANDARD:
                 _log(key, Action.REVOKED, by)
+                signals.revoked(key)
         _announce(APIKey.objects.filter(pk=key_id))
 
 

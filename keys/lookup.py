@@ -72,6 +72,10 @@ class KeyIdentity:
     allowed_models: frozenset[str] = frozenset()
     allowed_networks: tuple[networks.Network, ...] = ()
 
+    @property
+    def is_budgeted(self) -> bool:
+        return self.budget_id is not None
+
     def may_use(self, model_id: str) -> bool:
         return not self.allowed_models or model_id in self.allowed_models
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from keys.admin_lookup import AdminIdentity
 from keys.lookup import KeyIdentity
 from proxy.errors import APIError
+from proxy.http.responses import id_headers
 from proxy.limits.intake import SMALL_BODY_BYTES
 from proxy.wire.exchange import ClientLeft, Exchange
 
@@ -38,7 +39,7 @@ class APIRequest:
         self.auth: KeyIdentity | None = None
         self.admin: AdminIdentity | None = None
         self.id_text: str = self.id.hex
-        self.extra_headers: dict[str, str] = {"x-request-id": self.id_text}
+        self.extra_headers: dict[str, str] = id_headers(self.id_text)
         self.is_counted = False  # by its key's limits
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
 

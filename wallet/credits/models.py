@@ -192,6 +192,31 @@ class WalletAlert(models.Model):
         return f"{self.pk} below {self.threshold_micro}"
 
 
+class BalanceState(models.Model):
+    """What the last look found of a wallet that a webhook wants to hear of."""
+
+    class State(models.TextChoices):
+        ENOUGH = "enough", _("enough")
+        LOW = "low", _("low")
+        EMPTY = "empty", _("empty")
+
+    wallet = models.OneToOneField(
+        "wallet.Wallet", on_delete=models.CASCADE, primary_key=True, related_name="balance_state"
+    )
+    state = models.CharField(max_length=6, choices=State.choices)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(state__in=["enough", "low", "empty"]), name="balancestate_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.state}"
+
+
 class SignUpCreditChange(Decision):
     """A tier's new sign-up credit, above what one admin may set; in force once another one has approved it.
 
