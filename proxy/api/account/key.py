@@ -13,7 +13,7 @@ from wallet.ledger.budgets import BudgetReport
 from wallet.statements import reading
 
 
-class Key(AccountGet):
+class CurrentKey(AccountGet):
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         now, key = runtime.current(), request.key
         of_key, of_account = await now.limiter.standing(user_id=key.user_id, key_id=key.key_id)

@@ -63,7 +63,7 @@ OF_BODIES = (
 )
 READINGS = (
     Reading(
-        "proxy.api.account.key.Key",
+        "proxy.api.account.key.CurrentKey",
         "getKey",
         "What the key may do, and what is left of it",
         "Name and hint, limits and what is left of each, cap, expiry, models and networks of the key that asks.",
