@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from accounts.shared import database_session
+from keys.admin_lookup import AdminKeyCache
 from keys.lookup import KeyCache, listen_for_revocations
 from proxy.catalogue.learning import Learning
 from proxy.catalogue.served import CatalogueCache
@@ -48,6 +49,7 @@ class Runtime:
         self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=record_sql())
         self.claims = Claims(self.database.connection, self.holds)
         self.keys = KeyCache(self.database.connection)
+        self.admin_keys = AdminKeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
         self.prefixes = PrefixStore(self.limiter)
@@ -69,7 +71,9 @@ class Runtime:
         self.breakers.start()
         await self.catalogue.start()
         self._listeners = [
-            asyncio.create_task(listen_for_revocations(self.valkey, self.keys), name="revocations"),
+            asyncio.create_task(
+                listen_for_revocations(self.valkey, self.keys, self.admin_keys), name="revocations"
+            ),
             asyncio.create_task(self.learning.follow(), name="learning"),
         ]
 

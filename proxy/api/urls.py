@@ -9,6 +9,7 @@ from proxy.api.completions.view import Completions
 from proxy.api.embeddings.view import Embeddings
 from proxy.api.images.edits import ImageEdits
 from proxy.api.images.generations import ImageGenerations
+from proxy.api.manage.keys import Key, Keys, Rotate
 from proxy.api.messages.count_tokens import CountTokens
 from proxy.api.messages.view import Messages
 from proxy.api.models import Model, Models
@@ -33,6 +34,9 @@ urlpatterns = [
     path("v1/images/generations", ImageGenerations.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model_id>", Model.as_view()),
+    path("v1/manage/keys", Keys.as_view()),
+    path("v1/manage/keys/<str:key_id>", Key.as_view()),
+    path("v1/manage/keys/<str:key_id>/rotate", Rotate.as_view()),
     path("v1/openapi.json", OpenAPI.as_view()),
     path("public/models.json", PublicModels.as_view()),
     path("public/prices/history.json", PublicPriceHistory.as_view()),

@@ -14,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 
 from tests.live import WebProcess, web_process
 
-UNIT = Path("deploy/hamiran.service")
+UNIT = Path("deploy/systemd/hamiran.service")
 
 
 def test_a_web_process_may_open_as_many_descriptors_as_the_system_lets_it(django_db_setup: None) -> None:

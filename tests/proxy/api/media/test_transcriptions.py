@@ -12,6 +12,7 @@ import httpx
 import openai
 import pytest
 
+from proxy.api.audio.length import AT_ONCE
 from proxy.http.forms import parse_form
 from proxy.idempotency import keeping
 from proxy.usage.models import UsageRecord
@@ -254,7 +255,9 @@ def test_a_sound_that_is_not_covered_is_not_sent_on(
         ({"model": [BY_SECOND, SOUND_BY_TOKEN]}, "model"),
         ({"response_format": "tsv"}, "response_format"),
         ({"response_format": ["json", "text"]}, "response_format"),
-        ({"stream": "true"}, "stream"),
+        ({"stream": "perhaps"}, "stream"),
+        ({"stream": "true", "path": "translations"}, "stream"),
+        ({"stream": "true", "response_format": "srt"}, "response_format"),
         ({"url": "https://example.com/long.mp3"}, "url"),
         ({"audioUrl": "https://example.com/long.mp3"}, "audioUrl"),
         ({"file[0]": "https://example.com/long.mp3"}, "file[0]"),
@@ -406,18 +409,22 @@ def test_a_file_without_a_whole_second_costs_one(caller: Caller, upstream: FakeU
     assert caller.usage().quantities == {"audio_second": 1}
 
 
-def test_an_answer_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream) -> None:
+def test_an_answer_may_break_at_every_byte(
+    make_caller: Callable[..., Caller], upstream: FakeUpstream
+) -> None:
     whole = raw(written("ok"))
     upstream.script = cutting(whole, field="language")
+    callers = [make_caller() for _ in range(AT_ONCE)]  # each has one file measured at a time
+    clients = iter([caller.http for caller in callers])
 
     def status(http: httpx.Client, cut: int) -> int:
         files = {"file": ("voice.wav", io.BytesIO(SOUND), "audio/wav")}
         data = {"model": BY_SECOND, "language": str(cut)}
         return http.post("/audio/transcriptions", data=data, files=files).status_code
 
-    statuses = at_once(status, range(1, len(whole) + 1), threads=4, http=lambda: caller.http)
+    statuses = at_once(status, range(1, len(whole) + 1), threads=len(callers), http=lambda: next(clients))
     assert statuses == [502] * (len(whole) - 1) + [200]
-    assert caller.balance() == (CREDIT - COST, 0)
+    assert sum(CREDIT - caller.balance()[0] for caller in callers) == COST
 
 
 def test_the_sdk_is_told_what_was_wrong(caller: Caller) -> None:
