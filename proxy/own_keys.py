@@ -3,19 +3,22 @@
 `keys` and `wallet` do not know each other; what the key pages and the management API do to both of them is here.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.shared.gauge import Gauge
 from keys import lifecycle
 from keys.actors import OPERATOR, Actor
 from keys.changes import Changes
-from keys.lifecycle import CreatedKey, ListedKey
+from keys.lifecycle import CreatedKey, ListedKey, State
 from keys.rules import KeyRules
+from proxy.catalogue.models import LanguageModel
 from proxy.usage import by_key
 from proxy.usage.by_key import KeyUsage
 from wallet.ledger import budgets
@@ -28,9 +31,11 @@ MANY_PERCENT = 90
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
+    """`month` is there where it was asked for."""
+
     key: ListedKey
-    month: KeyUsage
     cap: BudgetReport | None
+    month: KeyUsage | None = None
 
     @property
     def cap_gauge(self) -> Gauge | None:
@@ -49,6 +54,26 @@ def get(*, user_id: int, key_id: int, month_start: datetime) -> OwnKey:
     """One key. Raises UnknownKey."""
     [found] = _whole(user_id, [lifecycle.get(user_id=user_id, key_id=key_id)], month_start)
     return found
+
+
+def page(
+    *, user_id: int, limit: int, before: int | None = None, states: Collection[State] = ()
+) -> list[OwnKey]:
+    """As `lifecycle.page`, with their caps: three queries, however many they are."""
+    keys = lifecycle.page(user_id=user_id, limit=limit, before=before, states=states, now=timezone.now())
+    caps = _caps(user_id, keys)
+    return [OwnKey(key, caps.get(key.key_id)) for key in keys]
+
+
+def one(*, user_id: int, key_id: int) -> OwnKey:
+    """One key with its cap. Raises UnknownKey."""
+    key = lifecycle.get(user_id=user_id, key_id=key_id)
+    return OwnKey(key, _caps(user_id, [key]).get(key_id))
+
+
+def models_to_allow() -> list[str]:
+    """What a key may be allowed, beside the models that it is allowed already."""
+    return list(LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True))
 
 
 def create(
@@ -137,4 +162,4 @@ def _caps(user_id: int, keys: list[ListedKey]) -> dict[int, BudgetReport]:
 def _whole(user_id: int, keys: list[ListedKey], month_start: datetime) -> list[OwnKey]:
     used = by_key.since(user_id=user_id, start=month_start)
     caps = _caps(user_id, keys)
-    return [OwnKey(key, used.get(key.key_id, KeyUsage()), caps.get(key.key_id)) for key in keys]
+    return [OwnKey(key, caps.get(key.key_id), used.get(key.key_id, KeyUsage())) for key in keys]

@@ -4,6 +4,7 @@ from functools import partial
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
+from proxy.api import origin
 from proxy.api.fields import invalid
 from proxy.api.metered_view import MeteredView
 from proxy.errors import APIError
@@ -44,6 +45,7 @@ class FormView(MeteredView):
     async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         max_bytes = self.files_max * FILE_MAX_BYTES + REST_MAX_BYTES
         form = self.form = await read_form(request, partial(self.may_read, request), max_bytes=max_bytes)
+        self.end_user = origin.named_in_form(form)
         await self.claim_key(request, partial(digests.of_form, form.fields, form.files))
         model_id = (form.text("model") or "").strip()
         if not model_id:

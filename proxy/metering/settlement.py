@@ -28,6 +28,7 @@ from proxy.metering.known_prefixes import KnownPrefixes
 from proxy.metering.reported_usage import Report
 from proxy.usage import quantities
 from proxy.usage.models import UsageRecord
+from proxy.usage.origins import UNKNOWN, Origin
 from wallet.ledger.holds import BudgetReached, HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
 
 logger = logging.getLogger("hamiran.requests")
@@ -80,6 +81,7 @@ class Metered:
     model: ServedModel
     route: ServedRoute
     prefixes: KnownPrefixes | None = None
+    origin: Origin = UNKNOWN
     claim: Claim | None = None  # on its Idempotency-Key
     held_micro: int = 0
     prompt_bound: int = 0
@@ -355,7 +357,7 @@ class Metered:
         try:
             if last is not None and self.recording is not None:
                 await self.recording.keep(self.request_id, last(Bill(usage, price, captured_micro, units)))
-            await self._resolve_hold(captured_micro, record)
+            await self._resolve_hold(captured_micro, record | self.origin.columns())
             await window  # done by now: the next request of this key may ask another process
         finally:
             if self.claim is not None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.shared import formats
 from accounts.shared.digits import ascii_digits
 from accounts.shared.fields import IGNORED, LTR, DayField, TomanField
-from keys import networks
+from keys import networks, rules
 from keys.rules import COUNT_MAX, MODELS_MAX, NAME_MAX_LENGTH, NETWORKS_MAX, KeyRules
 from wallet.ledger.budgets import BudgetReport
 from wallet.ledger.periods import Period
@@ -152,6 +152,12 @@ class KeyForm(forms.Form):
         """Whether more than the name was filled in, so that nothing that matters is folded away."""
         filled = {*self.errors, *self.changed_data} if self.is_bound else set()
         return bool(filled - {"name", "token"})
+
+    def clean_name(self) -> str:
+        try:
+            return rules.clean_name(self.cleaned_data["name"])
+        except ValueError:
+            raise forms.ValidationError(_("A name is one line of text.")) from None
 
     def clean_cap(self) -> int | None:
         cap: int | None = self.cleaned_data["cap"]
