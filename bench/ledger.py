@@ -71,7 +71,7 @@ RECORD = {
     "outcome": "completed", "billed_by": "usage",
     "status": 200, "prompt_tokens": 100, "cached_tokens": 0, "completion_tokens": 100, "input_rial_per_million": 1,
     "output_rial_per_million": 2, "cached_input_rial_per_million": 1, "uncovered_micro": 0, "first_byte_ms": 1,
-    "total_ms": 2,
+    "total_ms": 2, "client_request_id": "", "end_user_hint": "",
 }  # fmt: skip
 
 

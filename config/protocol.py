@@ -24,7 +24,7 @@ from config import asgi, forwarded
 from proxy.deadline import Deadline
 from proxy.errors import APIError
 from proxy.http import addresses
-from proxy.http.responses import error_response
+from proxy.http.responses import error_response, id_headers
 from proxy.wire.exchange import Exchange
 
 logger = logging.getLogger(__name__)
@@ -256,7 +256,7 @@ class Protocol(HttpToolsProtocol):
             *self.server_state.default_headers,
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", request_id.encode()),
+            *((name.encode(), value.encode()) for name, value in id_headers(request_id).items()),
             (b"connection", b"close"),
         ]
         lines = [STATUS_LINE[error.status], *(b"%s: %s\r\n" % header for header in headers), b"\r\n", body]

@@ -15,7 +15,7 @@ from config import context, theme
 from config.outage import is_outage
 from proxy import advice
 from proxy.errors import no_such_endpoint
-from proxy.http.responses import error_response
+from proxy.http.responses import error_response, id_headers
 
 RETRY_AFTER_SECONDS = 30
 
@@ -49,7 +49,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         return page_not_found(request, exception)
     advice.hear(request.headers.get("Accept-Language", ""), request.META["QUERY_STRING"].encode())
     reply = error_response(no_such_endpoint(request.path, base_url=settings.BASE_URL))
-    headers = reply.headers | {"x-request-id": uuid.uuid7().hex}
+    headers = reply.headers | id_headers(uuid.uuid7().hex)
     return HttpResponse(reply.content, status=reply.status_code, headers=headers)
 
 

@@ -4,6 +4,8 @@ from functools import partial
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
+from proxy.api import origin
+from proxy.api.fields import invalid
 from proxy.api.metered_view import MeteredView
 from proxy.errors import APIError
 from proxy.http.forms import Form, read_form
@@ -17,6 +19,7 @@ from proxy.metering.endpoint import MeteredRequest
 
 FILE_MAX_BYTES = 25 * 1024 * 1024
 REST_MAX_BYTES = 1024 * 1024  # of what surrounds the files
+YES, NO = frozenset({"true", "1", "yes"}), frozenset({"", "false", "0", "no", "null", "none"})
 
 
 class FormView(MeteredView):
@@ -42,6 +45,7 @@ class FormView(MeteredView):
     async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         max_bytes = self.files_max * FILE_MAX_BYTES + REST_MAX_BYTES
         form = self.form = await read_form(request, partial(self.may_read, request), max_bytes=max_bytes)
+        self.end_user = origin.named_in_form(form)
         await self.claim_key(request, partial(digests.of_form, form.fields, form.files))
         model_id = (form.text("model") or "").strip()
         if not model_id:
@@ -53,3 +57,11 @@ class FormView(MeteredView):
             await self.check_throttles(request)
         read = await self.read_files(form, model=model.model_id, user_id=key.user_id)
         return admission.price(read, model)
+
+
+def flag(form: Form, name: str) -> bool:
+    """Raises APIError invalid_value."""
+    said = (form.text(name) or "").strip().lower()
+    if said not in YES | NO:
+        raise invalid(name, "true or false")
+    return said in YES

@@ -1,9 +1,9 @@
-"""Streams of events with media in them, as of an image that is drawn and of speech: relayed up to the last one.
+"""Streams of events as of an image that is drawn, of speech and of what is said in a sound: relayed up to the last one.
 
-The last one holds the image, or ends the sound, and has the usage: it is kept until that is paid for.
+The last one holds the image, the whole text, or ends the sound, and has the usage: it is kept until that is paid for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.api.chat_completions.answers import decode, edited
@@ -28,9 +28,9 @@ NO_EVENTS = {
 class MediaEvents:
     """A StreamedAnswer (proxy/metering/endpoint.py). `last`: the type of its last event.
 
-    `made`: the part of `Usage` that its completion is; `estimate`: its tokens, once it has begun. `has_medium`:
-    whether an event has image or sound in it; others pass as they come. `ends_with_it`: the last one must. `units_of`:
-    the pieces that the last one shows.
+    `made`: see report_in; `estimate`: the completion's tokens, once it has begun. `has_medium`: whether an event has
+    image, sound or text in it; others pass as they come. `ends_with_it`: the last one must. `units_of`: the pieces that
+    the last one shows. `unreported`: what its usage says beside the cost where upstream reports none.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class MediaEvents:
         has_medium: Callable[[dict[str, Any]], bool],
         ends_with_it: bool = False,
         units_of: Callable[[dict[str, Any]], Units | None] = lambda _last: None,
+        unreported: Mapping[str, Any] = NO_USAGE,
     ) -> None:
+        self._unreported = unreported
         self._last, self._model, self._made, self._estimate = last, model, made, estimate
         self._has_medium, self._ends_with_it, self._units_of = has_medium, ends_with_it, units_of
         self._splitter = sse.EventSplitter()
@@ -102,7 +104,7 @@ class MediaEvents:
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         assert self._kept is not None
         written, last, changes = self._kept
-        said = self.report.said if self.report else NO_USAGE
+        said = self.report.said if self.report else self._unreported
         return _edited(written, last, {**changes, "usage": usage_with_cost(said, bill)})
 
     def failed(self, error: APIError) -> bytes:

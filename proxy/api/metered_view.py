@@ -9,6 +9,7 @@ from django.conf import settings
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
+from proxy.api import origin
 from proxy.errors import APIError, busy
 from proxy.http import throttling
 from proxy.http.parsing import JSONObjectParser, Payload
@@ -44,6 +45,7 @@ class MeteredView(AsyncAPIView):
     parser_classes = (JSONObjectParser,)
     throttle_classes = (throttling.KeyThrottle,)
     prompt_estimate = 0
+    end_user = ""  # as the body names it
     idempotency_key: str | None = None
     claim: Claim | None = None
     answer_type = JSON  # of whole answers
@@ -70,6 +72,7 @@ class MeteredView(AsyncAPIView):
         self.idempotency_key = claims.key_in(request.every(b"idempotency-key"))
         try:
             priced = await self.read(request, key)
+            comes_from = origin.of(request, named=self.end_user)
             self.prompt_estimate = priced.request.prompt_estimate
             prefixes = known_prefixes.look_up(now, priced.request, priced.model, user_id=key.user_id)
             await self.check_throttles(request)
@@ -78,7 +81,15 @@ class MeteredView(AsyncAPIView):
         except BaseException:
             throttling.release(request, key)  # a large body was counted before it was read
             raise
-        call = MeteredCall(now, priced, key=key, request_id=request.id, prefixes=prefixes, claim=self.claim)
+        call = MeteredCall(
+            now,
+            priced,
+            key=key,
+            request_id=request.id,
+            prefixes=prefixes,
+            origin=comes_from,
+            claim=self.claim,
+        )
         self.keep_with(
             EVENT_STREAM_HEADERS if priced.request.stream else {CONTENT_TYPE: self.answer_type}, call
         )
@@ -134,7 +145,9 @@ class MeteredView(AsyncAPIView):
         now, body = runtime.current(), await self.read_body(request)
         await self.claim_key(request, partial(digests.of_body, body))
         async with now.intake.turn(len(body)):
-            return self.priced(self.parse(body), key=key)
+            payload: Payload = self.parse(body)
+            self.end_user = origin.named_in_fields(payload.fields)
+            return self.priced(payload, key=key)
 
     def priced(self, payload: Payload, *, key: KeyIdentity) -> PricedRequest:
         """Raises APIError for what cannot be asked of any model, or of this one, or with this key."""

@@ -130,6 +130,8 @@ class FormPiecesRequest(PiecesRequest):
 
     def body_for(self, route: ServedRoute, *, output_limit: int) -> FormBody:
         ours = {"model": route.upstream_model, **self.as_billed}
+        if self.stream:
+            ours["stream"] = "true"
         theirs = [
             (name, value)
             for name, value in self.form.fields
@@ -165,8 +167,11 @@ def renamed(answer: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def report_in(answer: dict[str, Any], made: str) -> Report | None:
-    """The usage of an answer; where it does not say what the completion is, all of it is `made`, a part of Usage."""
+    """The usage of an answer; where it does not say what the completion is, all of it is `made`, a part of Usage.
+
+    `made` is empty for text.
+    """
     report = report_of(answer)
-    if report is None or isinstance(report.said.get("output_tokens_details"), dict):
+    if report is None or not made or isinstance(report.said.get("output_tokens_details"), dict):
         return report
     return replace(report, usage=replace(report.usage, **{made: report.usage.completion_tokens}))

@@ -2,35 +2,50 @@
 
 from collections.abc import Mapping, Sequence
 
-from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER, ORIGINAL_HEADER, REPLAYED_HEADER
+from proxy.http.responses import (
+    COST_HEADER,
+    LEFT_OUT_HEADER,
+    ORIGINAL_HEADER,
+    OWN_ID_HEADER,
+    REPLAYED_HEADER,
+)
 from proxy.limits.local_window import Admission, Limits
 
 ANY = "*"
 MAX_AGE_SECONDS = 7200  # browsers keep a preflight's answer no longer
-METHODS = "GET, HEAD, POST"
+METHODS = "GET, HEAD, POST, PATCH, DELETE"
 REQUEST_HEADERS = frozenset(
     {
         "accept",
         "authorization",
         "content-type",
         "idempotency-key",
+        "if-match",
+        "if-none-match",
         "user-agent",
         "x-api-key",
         "x-client-request-id",
     }
 )
-REQUEST_PREFIXES = ("x-stainless-", "openai-")  # what SDKs say about themselves
+REQUEST_PREFIXES = ("x-stainless-", "openai-", "anthropic-")  # what SDKs say about themselves
+ANTHROPICS = ("limit", "remaining", "reset")
 EXPOSED = ", ".join(
     [
         "x-request-id",
+        "etag",
+        "request-id",
+        OWN_ID_HEADER,
         "retry-after",
         "retry-after-ms",
         "x-should-retry",
+        "etag",
         COST_HEADER,
         LEFT_OUT_HEADER,
+        "x-hamiran-estimated",
         REPLAYED_HEADER,
         ORIGINAL_HEADER,
         *Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None)),
+        *(f"anthropic-ratelimit-{name}-{what}" for name in ("requests", "tokens") for what in ANTHROPICS),
     ]
 )
 

@@ -14,6 +14,7 @@ LEFT_OUT_HEADER = "x-hamiran-left-out"
 REPLAYED_HEADER = "idempotent-replayed"
 ORIGINAL_HEADER = "x-hamiran-original-request-id"
 JSON = "application/json"
+OWN_ID_HEADER = "x-hamiran-request-id"
 
 
 class Reply:
@@ -34,6 +35,11 @@ class Reply:
         self.headers: dict[str, str] = {} if content_type is None else {"content-type": content_type}
         if headers:
             self.headers.update(headers)
+
+
+def id_headers(request_id: str) -> dict[str, str]:
+    """Of every answer. Networks that deliver content put an id of their own into the usual one."""
+    return {"x-request-id": request_id, OWN_ID_HEADER: request_id}
 
 
 def cost_text(toman: float) -> str:

@@ -21,6 +21,7 @@ from proxy.metering.known_prefixes import KnownPrefixes
 from proxy.metering.relay import Relay
 from proxy.metering.settlement import Metered, Outcome
 from proxy.upstreams.calls import AllFull, UpstreamCall, UpstreamFailed, UpstreamRefusal, judged, read_all
+from proxy.usage.origins import Origin
 from wallet.ledger.holds import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class MeteredCall:
         key: KeyIdentity,
         request_id: uuid.UUID,
         prefixes: KnownPrefixes | None,
+        origin: Origin,
         claim: Claim | None = None,
     ) -> None:
         self._runtime = runtime
@@ -77,6 +79,7 @@ class MeteredCall:
             model=priced.model,
             route=priced.model.routes[0],
             prefixes=prefixes,
+            origin=origin,
             claim=claim,
         )
 

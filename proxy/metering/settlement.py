@@ -28,6 +28,7 @@ from proxy.metering.known_prefixes import KnownPrefixes
 from proxy.metering.reported_usage import Report
 from proxy.usage import quantities
 from proxy.usage.models import UsageRecord
+from proxy.usage.origins import UNKNOWN, Origin
 from wallet.ledger.holds import BudgetReached, HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
 
 logger = logging.getLogger("hamiran.requests")
@@ -80,6 +81,7 @@ class Metered:
     model: ServedModel
     route: ServedRoute
     prefixes: KnownPrefixes | None = None
+    origin: Origin = UNKNOWN
     claim: Claim | None = None  # on its Idempotency-Key
     held_micro: int = 0
     prompt_bound: int = 0
@@ -136,6 +138,7 @@ class Metered:
             amount_micro=amount_micro,
             minimum_micro=minimum_micro,
             seconds=settings.HOLD_SECONDS,
+            budgeted=self.key.is_budgeted,
         )
 
     def keep_hold(self) -> None:
@@ -149,7 +152,10 @@ class Metered:
     async def _renewed(self) -> None:
         try:
             await self.holds.renew(
-                hold_id=self.request_id, wallet_id=self.key.wallet_id, seconds=settings.HOLD_SECONDS
+                hold_id=self.request_id,
+                wallet_id=self.key.wallet_id,
+                seconds=settings.HOLD_SECONDS,
+                budgeted=self.key.is_budgeted,
             )
         except HoldGone:  # its settlement says what follows
             return
@@ -351,7 +357,7 @@ class Metered:
         try:
             if last is not None and self.recording is not None:
                 await self.recording.keep(self.request_id, last(Bill(usage, price, captured_micro, units)))
-            await self._resolve_hold(captured_micro, record)
+            await self._resolve_hold(captured_micro, record | self.origin.columns())
             await window  # done by now: the next request of this key may ask another process
             figures.count(record, cost_micro=captured_micro)
         finally:
@@ -393,7 +399,11 @@ class Metered:
         )
 
     async def _resolve_hold(self, cost_micro: int, record: dict[str, Any]) -> None:
-        hold: dict[str, Any] = {"hold_id": self.request_id, "wallet_id": self.key.wallet_id}
+        hold: dict[str, Any] = {
+            "hold_id": self.request_id,
+            "wallet_id": self.key.wallet_id,
+            "budgeted": self.key.is_budgeted,
+        }
         try:
             await self.holds.settle(**hold, cost_micro=cost_micro, record=record)
         except psycopg.Error:

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
 
     dependencies: ClassVar = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-        ("proxy", "0022_billed_by_pieces"),
+        ("proxy", "0024_usage_origin_indexes"),
     ]
 
     operations: ClassVar = [

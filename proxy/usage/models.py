@@ -9,6 +9,8 @@ from django.db.models import F, Func, Q
 from django.db.models.lookups import Exact
 from django.utils.translation import gettext_lazy as _
 
+from proxy.usage.origins import CLIENT_REQUEST_ID_MAX, HINT_MAX
+
 
 class UsageRecord(models.Model):
     """One request that reached the ledger: what it used, at which price, what it cost, how it ended.
@@ -62,14 +64,33 @@ class UsageRecord(models.Model):
     # a customer.
     upstream_cost_nanodollars = models.PositiveBigIntegerField(_("upstream's cost, nanodollars"), null=True)
     upstream_cost_micro = models.PositiveBigIntegerField(_("upstream's cost, micro-Rial"), null=True)
+    # What the client says of where the request comes from (proxy/usage/origins.py).
+    client_request_id = models.CharField(
+        _("the client's request id"), max_length=CLIENT_REQUEST_ID_MAX, default="", db_default=""
+    )
+    end_user = models.BinaryField(_("end user"), null=True)
+    end_user_hint = models.CharField(_("end user"), max_length=HINT_MAX, default="", db_default="")
 
     class Meta:
         verbose_name = _("usage record")
         verbose_name_plural = _("usage records")
         indexes: ClassVar = [
             models.Index(fields=["user_id", "-created_at"], name="usage_user_recent"),
-            # Any filter of the log is a few of these ranges (proxy/usage/log.py).
+            # Any filter of the log is a few ranges of one of these (proxy/usage/log.py).
             models.Index(fields=["key_id", "model", "-created_at"], name="usage_key_model_recent"),
+            models.Index(
+                fields=["key_id", "model", "endpoint", "-created_at"], name="usage_key_model_endpoint"
+            ),
+            models.Index(
+                fields=["end_user", "key_id", "model", "endpoint", "-created_at"],
+                condition=Q(end_user__isnull=False),
+                name="usage_end_user_recent",
+            ),
+            models.Index(
+                fields=["user_id", "client_request_id", "-created_at"],
+                condition=~Q(client_request_id=""),
+                name="usage_client_request",
+            ),
             models.Index(
                 fields=["key_id", "model", "outcome", "-created_at"],
                 condition=~Q(outcome="completed"),
@@ -106,6 +127,11 @@ class UsageRecord(models.Model):
                     )
                 ),
                 name="usage_quantities_are_object",
+            ),
+            models.CheckConstraint(
+                condition=Q(end_user__isnull=True, end_user_hint="")
+                | (Q(end_user__isnull=False) & ~Q(end_user_hint="")),
+                name="usage_end_user_is_shown",
             ),
         ]
 

@@ -2,7 +2,44 @@
 
 What is raised is decided by the hold's row itself: one that was resolved while its wallet was waited for is not there
 any more, and nothing is reserved for it. Of a budget that has gone on to another period since the hold was placed, the
-period before counts. A row of the answer is authorise_sql's, without one for a hold that is gone.
+period before counts. `PLAIN` finds holds without budgets only. A row of the answer is authorise_sql's, without one for
+a hold that is gone.
+"""
+
+PLAIN = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(items)s::json)
+        AS r(n int, id uuid, wallet_id bigint, to_micro bigint, minimum_micro bigint, seconds int)
+), locked AS MATERIALIZED (
+    SELECT user_id, posted_micro, held_micro, posted_micro - held_micro AS available_micro,
+        frozen_at IS NOT NULL AS frozen FROM wallet_wallet
+    WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) ORDER BY user_id FOR NO KEY UPDATE
+), held AS MATERIALIZED (
+    SELECT a.n, a.seconds, h.id, h.wallet_id, h.amount_micro, l.available_micro, l.frozen,
+        greatest(a.to_micro - h.amount_micro, 0) AS more_micro,
+        greatest(a.minimum_micro - h.amount_micro, 0) AS least_micro
+    FROM asked a JOIN locked l ON l.user_id = a.wallet_id
+    JOIN wallet_hold h ON h.id = a.id AND h.wallet_id = a.wallet_id
+        AND h.budget_id IS NULL AND h.shared_budget_id IS NULL
+), offered AS (
+    SELECT *, least(more_micro, available_micro - coalesce(sum(more_micro) OVER (PARTITION BY wallet_id ORDER BY n
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0))::bigint AS offer_micro
+    FROM held
+), raised AS (
+    UPDATE wallet_hold h SET amount_micro = h.amount_micro + o.offer_micro,
+        expires_at = greatest(h.expires_at, now() + o.seconds * interval '1 second')
+    FROM offered o
+    WHERE h.id = o.id AND h.amount_micro = o.amount_micro AND o.offer_micro >= o.least_micro
+        AND (o.more_micro = 0 OR NOT o.frozen)
+    RETURNING o.n, h.wallet_id, h.amount_micro, o.offer_micro
+), wallets_raised AS (
+    UPDATE wallet_wallet w SET posted_micro = l.posted_micro, held_micro = l.held_micro + t.total
+    FROM (SELECT wallet_id, sum(offer_micro) AS total FROM raised GROUP BY wallet_id) t
+    JOIN locked l ON l.user_id = t.wallet_id WHERE w.user_id = t.wallet_id
+)
+SELECT o.n, r.amount_micro, o.available_micro - coalesce(sum(r.offer_micro) OVER (PARTITION BY o.wallet_id), 0),
+    o.frozen
+FROM offered o LEFT JOIN raised r USING (n)
 """
 
 # What a budget has for more of a hold that was placed in its present period, over or not, or before.
@@ -11,7 +48,7 @@ REMAINING = """greatest({0}.limit_micro - CASE WHEN h.created_at < {0}.starts_at
             ELSE {0}.spent_micro - {0}.spent_before_micro
                 + greatest({0}.held_micro - {0}.held_before_micro, 0) END, 0)"""
 
-EXTEND = f"""
+WITH_BUDGETS = f"""
 WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(items)s::json)
         AS r(n int, id uuid, wallet_id bigint, to_micro bigint, minimum_micro bigint, seconds int)

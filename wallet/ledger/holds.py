@@ -57,7 +57,9 @@ class Holds:
         self._settle: GroupCommit[writer.Settlement, writer.Resolved] = GroupCommit(
             name="settle",
             conninfo=conninfo,
-            statement=partial(_settle, writer.settle_sql(record_sql)),
+            statement=partial(
+                _settle, writer.settle_sql(record_sql), writer.settle_sql(record_sql, budgeted=False)
+            ),
             keeps_trying=True,
         )
 
@@ -125,10 +127,11 @@ class Holds:
         amount_micro: int,
         minimum_micro: int,
         seconds: int,
+        budgeted: bool = True,
     ) -> int:
         """Raises a hold of `held_micro` to `amount_micro`, or as far as the money goes if that is to `minimum_micro`.
 
-        It then expires in so many seconds.
+        It then expires in so many seconds. `budgeted`: whether it was placed with a budget.
 
         Returns what is held then, durably. One at a time for a hold. Raises NotCovered; BudgetReached; WalletFrozen;
         HoldGone; LedgerUnavailable, after which the hold may be raised: whoever settles it knows of no more.
@@ -137,7 +140,7 @@ class Holds:
         self._refuse_while_late()
         while True:
             granted = await self._reserve.submit(
-                Extension(hold_id, wallet_id, amount_micro, minimum_micro, seconds)
+                Extension(hold_id, wallet_id, amount_micro, minimum_micro, seconds, budgeted)
             )
             if granted.amount_micro is not None:
                 return granted.amount_micro
@@ -145,10 +148,10 @@ class Holds:
                 raise HoldGone(hold_id)
             _raise_for(granted, minimum_micro - held_micro, wallet_id)
 
-    async def renew(self, *, hold_id: uuid.UUID, wallet_id: int, seconds: int) -> None:
+    async def renew(self, *, hold_id: uuid.UUID, wallet_id: int, seconds: int, budgeted: bool = True) -> None:
         """Puts a hold's expiry off to so many seconds from now. Raises HoldGone, LedgerUnavailable."""
         while True:
-            granted = await self._reserve.submit(Extension(hold_id, wallet_id, 0, 0, seconds))
+            granted = await self._reserve.submit(Extension(hold_id, wallet_id, 0, 0, seconds, budgeted))
             if granted.is_gone:
                 raise HoldGone(hold_id)
             if granted.amount_micro is not None:
@@ -162,14 +165,24 @@ class Holds:
         self._settle.submit_later(writer.Settlement(authorisation.hold_id, authorisation.wallet_id, 0))
 
     async def settle(
-        self, *, hold_id: uuid.UUID, wallet_id: int, cost_micro: int, record: dict[str, Any] | None = None
+        self,
+        *,
+        hold_id: uuid.UUID,
+        wallet_id: int,
+        cost_micro: int,
+        record: dict[str, Any] | None = None,
+        budgeted: bool = True,
     ) -> None:
         """Captures `cost_micro` of a hold (0: voids it) and writes its record. Durable on return.
+
+        `budgeted`: whether it was placed with a budget.
 
         Repeats do nothing. Raises HoldGone where it had expired and nothing was captured; LedgerUnavailable.
         """
         try:
-            resolved = await self._settle.submit(writer.Settlement(hold_id, wallet_id, cost_micro, record))
+            resolved = await self._settle.submit(
+                writer.Settlement(hold_id, wallet_id, cost_micro, record, budgeted)
+            )
         except psycopg.IntegrityError as error:
             if error.diag.table_name in LEDGER_TABLES:
                 # The books contradict this movement. Nothing is guessed: no money of this wallet moves any more.
@@ -204,9 +217,10 @@ def _remaining(granted: Granted) -> list[int]:
 
 
 async def _settle(
-    sql: str, connection: LedgerConnection, items: Sequence[writer.Settlement]
+    with_budgets: str, plain: str, connection: LedgerConnection, items: Sequence[writer.Settlement]
 ) -> list[writer.Resolved]:
-    return await writer.settle(connection, sql, items)
+    budgeted = any(item.budgeted for item in items)
+    return await writer.settle(connection, with_budgets if budgeted else plain, items)
 
 
 def _freeze(wallet_id: int, because: str) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 import orjson
 
-from wallet.ledger import authorise_sql, periods
+from wallet.ledger import authorise_sql, extend_sql, periods
 from wallet.ledger.connection import LedgerConnection
-from wallet.ledger.extend_sql import EXTEND
 from wallet.ledger.periods import Period
 
 
@@ -35,7 +34,7 @@ class Extension:
     """A hold to raise to `amount_micro`, or as far as the money goes if that is to at least `minimum_micro`.
 
     Its budgets have to cover it too. It then lives for `seconds` from now on, or as long as before. Carried out twice,
-    it raises nothing more.
+    it raises nothing more. Not `budgeted`: it was placed without a budget.
     """
 
     hold_id: uuid.UUID
@@ -43,6 +42,7 @@ class Extension:
     amount_micro: int
     minimum_micro: int
     seconds: int
+    budgeted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +184,6 @@ async def _extend(
         }
         for n, item in items
     ]
-    return await connection.ask(EXTEND, {"items": orjson.dumps(asked)})
+    budgeted = any(item.budgeted for _n, item in items)
+    sql = extend_sql.WITH_BUDGETS if budgeted else extend_sql.PLAIN
+    return await connection.ask(sql, {"items": orjson.dumps(asked)})

@@ -130,12 +130,16 @@ def post(
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A hold to resolve: `cost_micro` of it is captured (0: void) and `record` goes to the caller's own table."""
+    """A hold to resolve: `cost_micro` of it is captured (0: void) and `record` goes to the caller's own table.
+
+    Not `budgeted`: it was placed without a budget.
+    """
 
     hold_id: uuid.UUID
     wallet_id: int
     cost_micro: int
     record: dict[str, Any] | None = None
+    budgeted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +152,8 @@ class Resolved:
 
 # A hold that was placed before its budget's present period counts before it, however late it is settled. `greatest`:
 # the version before knew no periods, and may have resolved some of those holds.
-# `{record}` is the INSERT of the caller's own record, reading `settled`; it shares the statement, so that there is
-# never a capture without its record.
-SETTLE = """
-WITH asked AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(items)s::json)
-        AS r(n int, id uuid, wallet_id bigint, cost_micro bigint, record json)
-), locked AS MATERIALIZED (
-    SELECT user_id, posted_micro, held_micro FROM wallet_wallet
-    WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) AND frozen_at IS NULL ORDER BY user_id FOR NO KEY UPDATE
-), freed AS (
-    DELETE FROM wallet_hold h USING asked a, locked l
-    WHERE h.id = a.id AND h.wallet_id = a.wallet_id AND l.user_id = a.wallet_id AND a.cost_micro <= h.amount_micro
-    RETURNING a.n, h.id, h.wallet_id, h.budget_id, h.shared_budget_id, h.created_at, h.amount_micro, a.cost_micro,
-        a.record, l.posted_micro
-), settled AS (
-    SELECT *, posted_micro - sum(cost_micro) OVER (PARTITION BY wallet_id ORDER BY n) AS balance_micro FROM freed
-), lowered AS (
-    UPDATE wallet_wallet w SET posted_micro = l.posted_micro - t.cost_micro, held_micro = l.held_micro - t.amount_micro
-    FROM (
-        SELECT wallet_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed GROUP BY wallet_id
-    ) t JOIN locked l ON l.user_id = t.wallet_id WHERE w.user_id = t.wallet_id
-), counted AS (
+UNBUDGETED = "AND h.budget_id IS NULL AND h.shared_budget_id IS NULL"
+COUNT_BUDGETS = """), counted AS (
     SELECT budget_id, created_at, cost_micro, amount_micro FROM freed WHERE budget_id IS NOT NULL
     UNION ALL
     SELECT shared_budget_id, created_at, cost_micro, amount_micro FROM freed WHERE shared_budget_id IS NOT NULL
@@ -187,7 +171,31 @@ WITH asked AS MATERIALIZED (
             coalesce(sum(c.amount_micro) FILTER (WHERE c.created_at < l.starts_at), 0) AS amount_before_micro
         FROM counted c JOIN budgets l ON l.id = c.budget_id GROUP BY 1, 2, 3, 4, 5, 6
     ) t WHERE b.id = t.id
-), booked AS (
+"""
+
+# `{record}` is the INSERT of the caller's own record, reading `settled`; it shares the statement, so that there is
+# never a capture without its record. `{which}`: without COUNT_BUDGETS, holds that have budgets are not found.
+SETTLE = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(items)s::json)
+        AS r(n int, id uuid, wallet_id bigint, cost_micro bigint, record json)
+), locked AS MATERIALIZED (
+    SELECT user_id, posted_micro, held_micro FROM wallet_wallet
+    WHERE user_id = ANY (ARRAY (SELECT wallet_id FROM asked)) AND frozen_at IS NULL ORDER BY user_id FOR NO KEY UPDATE
+), freed AS (
+    DELETE FROM wallet_hold h USING asked a, locked l
+    WHERE h.id = a.id AND h.wallet_id = a.wallet_id AND l.user_id = a.wallet_id AND a.cost_micro <= h.amount_micro
+        {which}
+    RETURNING a.n, h.id, h.wallet_id, h.budget_id, h.shared_budget_id, h.created_at, h.amount_micro, a.cost_micro,
+        a.record, l.posted_micro
+), settled AS (
+    SELECT *, posted_micro - sum(cost_micro) OVER (PARTITION BY wallet_id ORDER BY n) AS balance_micro FROM freed
+), lowered AS (
+    UPDATE wallet_wallet w SET posted_micro = l.posted_micro - t.cost_micro, held_micro = l.held_micro - t.amount_micro
+    FROM (
+        SELECT wallet_id, sum(cost_micro) AS cost_micro, sum(amount_micro) AS amount_micro FROM freed GROUP BY wallet_id
+    ) t JOIN locked l ON l.user_id = t.wallet_id WHERE w.user_id = t.wallet_id
+{budgets}), booked AS (
     INSERT INTO wallet_journalentry
         (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
     (SELECT id, %(kind)s::text, 'wallet', wallet_id, -cost_micro, balance_micro, now()
@@ -201,8 +209,13 @@ FROM asked a LEFT JOIN settled s ON s.id = a.id
 """
 
 
-def settle_sql(record_sql: str | None = None) -> str:
-    return SETTLE.replace("{record}", f", recorded AS ({record_sql})" if record_sql else "")
+def settle_sql(record_sql: str | None = None, *, budgeted: bool = True) -> str:
+    """The statement for holds of any kind, or the quicker one for such as have no budget."""
+    return (
+        SETTLE.replace("{budgets}", COUNT_BUDGETS if budgeted else "")
+        .replace("{which}", "" if budgeted else UNBUDGETED)
+        .replace("{record}", f", recorded AS ({record_sql})" if record_sql else "")
+    )
 
 
 def _settle_items(items: Sequence[Settlement]) -> dict[str, bytes]:

@@ -1,12 +1,17 @@
-"""POST /v1/audio/transcriptions and /v1/audio/translations: speech is written down, as JSON, text or subtitles."""
+"""POST /v1/audio/transcriptions and /v1/audio/translations: speech is written down, as JSON, text or subtitles.
 
+Transcriptions may also come in events, as the text is found.
+"""
+
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from proxy.api.audio.length import measure
 from proxy.api.chat_completions.answers import decode, edited
 from proxy.api.fields import invalid
-from proxy.api.form_view import FormView
+from proxy.api.form_view import FormView, flag
+from proxy.api.media_events import NO_EVENTS, MediaEvents
 from proxy.api.pieces import FormPiecesRequest, PiecesSize, renamed, usage_with_cost
 from proxy.catalogue.prices.pricing import PIECES_MAX, Units
 from proxy.catalogue.request_fields import base, folded
@@ -24,10 +29,13 @@ from proxy.upstreams.protocols import TRANSCRIPTIONS, TRANSLATIONS, UpstreamProt
 TEXT = "text/plain; charset=utf-8"
 JSON_FORMATS = frozenset({"json", "verbose_json", "diarized_json"})
 TEXT_FORMATS = frozenset({"text", "srt", "vtt"})
+EVENT_FORMATS = frozenset({"json", "diarized_json"})
+DONE = "transcript.text.done"
+# What the usage of the last event says where upstream reports none: there strict clients know tokens alone.
+NO_TOKENS = {"type": "tokens", "input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 TOKENS_PER_SECOND = (
     10  # of sound, where a list prices nothing but tokens and none are reported: gpt-4o-transcribe's
 )
-NO = frozenset({"", "false", "0", "no", "null", "none"})
 # Other places that services take a sound from: nobody has measured what is there.
 ELSEWHERE = frozenset(
     map(
@@ -56,6 +64,36 @@ class Transcription:
         usage = said if isinstance(said, dict) else {"type": "duration", "seconds": self.seconds}
         changes = {**purchase.changes(self.answer), "usage": usage_with_cost(usage, bill)}
         return edited(self.body, self.answer, changes | renamed(self.answer, self.model))
+
+
+class TranscriptEvents(MediaEvents):
+    """Texts are told in pieces and segments, and once more whole by the last event."""
+
+    def __init__(self, *, model: str, seconds: int) -> None:
+        self._heard: Counter[str] = Counter()  # bytes of text by the type of event
+        super().__init__(
+            last=DONE,
+            model=model,
+            made="",
+            estimate=0,
+            has_medium=self._hear,
+            ends_with_it=True,
+            unreported={**NO_TOKENS, "seconds": seconds},
+        )
+
+    @property
+    def size(self) -> PiecesSize:
+        return PiecesSize(completion_estimate(max(self._heard.values(), default=0), 0))
+
+    def _hear(self, event: dict[str, Any]) -> bool:
+        kind = str(event.get("type"))
+        if "choices" in event:  # vLLM streams chunks of a chat
+            raise BadAnswer("events of another kind", error=NO_EVENTS)
+        text = event.get("text", event.get("delta"))
+        if not isinstance(text, str):
+            return False
+        self._heard[kind] += len(text.encode("utf-8", "surrogatepass"))
+        return bool(text) or kind == DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +125,7 @@ class TranscriptionRequest(FormPiecesRequest):
         )
 
     def read_stream(self, route: ServedRoute, *, output_bound: int) -> StreamedAnswer:
-        raise NotImplementedError
+        return TranscriptEvents(model=self.model, seconds=self.units.audio_seconds)
 
 
 class TranslationRequest(TranscriptionRequest):
@@ -98,15 +136,18 @@ class TranslationRequest(TranscriptionRequest):
 class Transcriptions(FormView):
     endpoint = "transcriptions"
     request_class: ClassVar[type[TranscriptionRequest]] = TranscriptionRequest
+    may_stream: ClassVar = True
 
     async def read_files(self, form: Form, *, model: str, user_id: int) -> TranscriptionRequest:
-        if (form.text("stream") or "").strip().lower() not in NO:
-            raise invalid("stream", "false, since transcriptions come whole")
+        if (stream := flag(form, "stream")) and not self.may_stream:
+            raise invalid("stream", "false, since translations come whole")
         if other := next((name for name, _value in form.fields if folded(base(name)) in ELSEWHERE), None):
             raise invalid(other, "left out: the sound itself comes as file, with a file name")
         wanted = form.text("response_format") or "json"
         if wanted not in JSON_FORMATS | TEXT_FORMATS:
             raise invalid("response_format", "json, text, srt, vtt, verbose_json or diarized_json")
+        if stream and wanted not in EVENT_FORMATS:
+            raise invalid("response_format", "json or diarized_json in a stream")
         files = [file for name, file in form.files if name == "file"]
         if len(files) != 1 or len(form.files) != 1:
             raise invalid("file", "one file of sound, and the only file")
@@ -117,7 +158,7 @@ class Transcriptions(FormView):
         return self.request_class(
             form=form,
             model=model,
-            stream=False,
+            stream=stream,
             units=Units(audio_seconds=seconds),
             prompt=PromptSize(sum(len(value.encode()) for _name, value in form.fields), media_parts=1),
             is_json=wanted in JSON_FORMATS,
@@ -126,6 +167,7 @@ class Transcriptions(FormView):
 
 class Translations(Transcriptions):
     request_class = TranslationRequest
+    may_stream = False
 
 
 def _json(body: bytes) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from keys.lookup import KeyIdentity
 from proxy.api.fields import invalid
-from proxy.api.form_view import FormView
+from proxy.api.form_view import FormView, flag
 from proxy.api.images import asked
 from proxy.api.images.asked import FOLDED, N_MAX, OWN_FIELDS, MakesImages, is_misleading, units_asked
 from proxy.api.pieces import FormPiecesRequest
@@ -26,7 +26,6 @@ AS_TEXT = frozenset(
          "reference_image", "reference_images", "init_image", "file_id", "file_ids"),
     )
 )  # fmt: skip
-YES, NO = frozenset({"true", "1"}), frozenset({"", "false", "0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class ImageEdits(FormView):
         images = len(names) - names.count("mask")
         if not 1 <= images <= IMAGES_MAX or names.count("mask") > 1:
             raise invalid("image", f"1 to {IMAGES_MAX} files, with at most one mask")
-        stream = _flag(form, "stream")
+        stream = flag(form, "stream")
         units = units_asked(
             [name for name, _value in form.fields],
             lambda name: form.text(name) or "",
@@ -74,13 +73,6 @@ class ImageEdits(FormView):
 
     async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         return asked.priced(await super().read(request, key))
-
-
-def _flag(form: Form, name: str) -> bool:
-    said = (form.text(name) or "").strip().lower()
-    if said not in YES | NO:
-        raise invalid(name, "true or false")
-    return said in YES
 
 
 def _count(form: Form) -> int:

@@ -383,7 +383,7 @@ OF_OTHER_ENDPOINTS: dict[str, Schema] = {
     "ImagesRequest": _asked(["model", "prompt"], prompt=TEXT, n={"type": ["integer", "null"], "minimum": 1}),
     "Images": _object(["data"], {"data": OBJECTS}),
     "ImageEditForm": _asked(["model", "prompt", "image"], prompt=TEXT, image=BINARY, mask=BINARY),
-    "TranscriptionForm": _asked(["model", "file"], file=BINARY, response_format=TEXT),
+    "TranscriptionForm": _asked(["model", "file"], file=BINARY, response_format=TEXT, stream=STREAM),
     "Transcription": _object(["text"], {"text": TEXT}),
     "SpeechRequest": _asked(["model", "input", "voice"], input=TEXT, voice=ANYTHING),
     "AnthropicError": ANTHROPIC_ERROR,

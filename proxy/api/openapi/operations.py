@@ -167,6 +167,7 @@ OPERATIONS = (
         "TranscriptionForm",
         "Transcription",
         asked_as=FORM,
+        events="Events with pieces of the text and at the end all of it, where `stream` asks for them.",
     ),
     Operation(
         "proxy.api.audio.transcriptions.Translations",

@@ -14,7 +14,8 @@ from tests.proxy.api.conftest import HELLO, MODEL, Caller
 APP, OTHER = "https://app.example.ir", "https://evil.example"
 PREFLIGHT = {
     "Access-Control-Request-Method": "POST",
-    "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os,x-stainless-retry-count,x-evil",
+    "Access-Control-Request-Headers": "authorization,content-type,anthropic-version,if-match,x-stainless-os,"
+    "x-stainless-retry-count,x-evil",
 }
 
 
@@ -49,10 +50,10 @@ def test_a_preflight_needs_no_key_and_allows_what_sdks_send(one_origin: WebProce
     response = preflight(one_origin)
     assert (response.status_code, response.content) == (204, b"")
     assert response.headers["access-control-allow-origin"] == APP
-    assert "POST" in response.headers["access-control-allow-methods"].split(", ")
+    assert set(response.headers["access-control-allow-methods"].split(", ")) >= {"POST", "PATCH", "DELETE"}
     allowed = set(response.headers["access-control-allow-headers"].split(", "))
     assert allowed >= {"authorization", "content-type", "x-api-key", "idempotency-key", "x-client-request-id"}
-    assert allowed >= {"x-stainless-os", "x-stainless-retry-count"}
+    assert allowed >= {"x-stainless-os", "x-stainless-retry-count", "anthropic-version", "if-match"}
     assert "x-evil" not in allowed
     assert int(response.headers["access-control-max-age"]) > 0
     assert response.headers["vary"] == "Origin"
@@ -82,7 +83,8 @@ def test_a_page_may_read_an_answer_and_its_headers(
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == APP
     exposed = set(answer.headers["access-control-expose-headers"].split(", "))
-    assert exposed >= {"x-request-id", "retry-after", "x-should-retry", COST_HEADER}
+    assert exposed >= {"x-request-id", "x-hamiran-request-id", "retry-after", "x-should-retry", COST_HEADER}
+    assert exposed >= {"request-id", "anthropic-ratelimit-tokens-remaining", "x-hamiran-estimated", "etag"}
     assert exposed >= {name for name in answer.headers if name.startswith("x-ratelimit-")}
 
 

@@ -175,6 +175,34 @@ def test_a_hold_is_what_both_budgets_cover(committed_db: None) -> None:
     assert balances(wallet) == (960, 110)
 
 
+def test_a_hold_with_a_budget_that_is_taken_for_one_without_is_left_alone(committed_db: None) -> None:
+    """The quicker statements count no budget, so they must not find it."""
+    wallet = WalletFactory.create(credit_micro=1000)
+    budget = open_budget(wallet_id=wallet.pk, limit_micro=100)
+
+    async def work(opened: Holds) -> None:
+        for own, shared in ((budget, None), (None, budget)):
+            ask = within_both(wallet, own, shared, 10)
+            await opened.place(**ask)
+            with pytest.raises(HoldGone):
+                await opened.extend(**raising(wallet, ask["hold_id"], 10, 1), budgeted=False)
+            settled = {"hold_id": ask["hold_id"], "wallet_id": wallet.pk, "cost_micro": 5}
+            with pytest.raises(HoldGone):
+                await opened.settle(**settled, budgeted=False)
+            await opened.settle(**settled)
+        plain = placing(wallet, 100)
+        await opened.place(**plain)
+        assert await opened.extend(**raising(wallet, plain["hold_id"], 100, 50), budgeted=False) == 150
+        with pytest.raises(NotCovered):
+            await opened.extend(**raising(wallet, plain["hold_id"], 150, 900), budgeted=False)
+        for _ in range(2):
+            await opened.settle(hold_id=plain["hold_id"], wallet_id=wallet.pk, cost_micro=90, budgeted=False)
+
+    in_one_process(work)
+    assert counted(wallet, budget) == (10, 0)
+    assert balances(wallet) == (900, 0)
+
+
 def test_two_hundred_at_once_while_the_period_turns(committed_db: None) -> None:
     wallet = WalletFactory.create(credit_micro=100_000)
     own = open_budget(wallet_id=wallet.pk, limit_micro=50 * 7, period=Period.DAY)

@@ -16,9 +16,8 @@ from django.utils import timezone
 from tests.factories import WalletFactory
 from tests.wallet.ledger.test_group_commit import conninfo
 from wallet.credits import gifts
-from wallet.ledger import holds, writer
+from wallet.ledger import extend_sql, holds, writer
 from wallet.ledger.budgets import open_budget
-from wallet.ledger.extend_sql import EXTEND
 from wallet.ledger.group_commit import GroupCommit
 from wallet.ledger.holds import HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
 from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
@@ -352,7 +351,7 @@ def test_a_hold_that_is_raised_while_its_wallet_is_waited_for_is_freed_whole(
                     "seconds": 60,
                 }
             ]
-            rows = await extending.execute(EXTEND, {"items": json.dumps(items)})
+            rows = await extending.execute(extend_sql.WITH_BUDGETS, {"items": json.dumps(items)})
             assert (await rows.fetchall())[0][1] == 700
             settle = opened.settle(hold_id=ask["hold_id"], wallet_id=wallet.pk, cost_micro=cost)
             settled = asyncio.create_task(settle)

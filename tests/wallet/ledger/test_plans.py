@@ -3,8 +3,7 @@
 import pytest
 from django.db import connection
 
-from wallet.ledger import authorise_sql, writer
-from wallet.ledger.extend_sql import EXTEND
+from wallet.ledger import authorise_sql, extend_sql, writer
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +16,11 @@ def plan(sql: str, **parameters: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "sql", [writer.settle_sql(), authorise_sql.PLAIN, authorise_sql.WITH_BUDGETS, EXTEND]
+    "sql",
+    [
+        *(writer.settle_sql(budgeted=budgeted) for budgeted in (True, False)),
+        *(each for module in (authorise_sql, extend_sql) for each in (module.PLAIN, module.WITH_BUDGETS)),
+    ],
 )
 def test_a_batch_finds_its_wallets_by_their_ids(sql: str) -> None:
     """Joined with the batch, they were compared with each of its items where the planner expected one wallet."""

@@ -12,7 +12,9 @@ import httpx
 import openai
 import pytest
 
+from proxy.api.audio.length import AT_ONCE
 from proxy.http.forms import parse_form
+from proxy.idempotency import keeping
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, Script, respond
 from tests.live import at_once, eventually
@@ -48,6 +50,17 @@ USAGE = {
 
 def written(text: str = TEXT, **more: Any) -> Script:
     return respond(200, {"text": text, **more})
+
+
+def repeat_of(caller: Caller, *, sound: bytes = SOUND, **fields: Any) -> httpx.Response:
+    """A form with an Idempotency-Key; its boundary is another each time."""
+    with caller.http as http:
+        return http.post(
+            "/audio/transcriptions",
+            data={"model": BY_SECOND, **fields},
+            files={"file": ("voice.wav", sound, "audio/wav")},
+            headers={"Idempotency-Key": "once"},
+        )
 
 
 def ask(
@@ -242,7 +255,9 @@ def test_a_sound_that_is_not_covered_is_not_sent_on(
         ({"model": [BY_SECOND, SOUND_BY_TOKEN]}, "model"),
         ({"response_format": "tsv"}, "response_format"),
         ({"response_format": ["json", "text"]}, "response_format"),
-        ({"stream": "true"}, "stream"),
+        ({"stream": "perhaps"}, "stream"),
+        ({"stream": "true", "path": "translations"}, "stream"),
+        ({"stream": "true", "response_format": "srt"}, "response_format"),
         ({"url": "https://example.com/long.mp3"}, "url"),
         ({"audioUrl": "https://example.com/long.mp3"}, "audioUrl"),
         ({"file[0]": "https://example.com/long.mp3"}, "file[0]"),
@@ -394,20 +409,38 @@ def test_a_file_without_a_whole_second_costs_one(caller: Caller, upstream: FakeU
     assert caller.usage().quantities == {"audio_second": 1}
 
 
-def test_an_answer_may_break_at_every_byte(caller: Caller, upstream: FakeUpstream) -> None:
+def test_an_answer_may_break_at_every_byte(
+    make_caller: Callable[..., Caller], upstream: FakeUpstream
+) -> None:
     whole = raw(written("ok"))
     upstream.script = cutting(whole, field="language")
+    callers = [make_caller() for _ in range(AT_ONCE)]  # each has one file measured at a time
+    clients = iter([caller.http for caller in callers])
 
     def status(http: httpx.Client, cut: int) -> int:
         files = {"file": ("voice.wav", io.BytesIO(SOUND), "audio/wav")}
         data = {"model": BY_SECOND, "language": str(cut)}
         return http.post("/audio/transcriptions", data=data, files=files).status_code
 
-    statuses = at_once(status, range(1, len(whole) + 1), threads=4, http=lambda: caller.http)
+    statuses = at_once(status, range(1, len(whole) + 1), threads=len(callers), http=lambda: next(clients))
     assert statuses == [502] * (len(whole) - 1) + [200]
-    assert caller.balance() == (CREDIT - COST, 0)
+    assert sum(CREDIT - caller.balance()[0] for caller in callers) == COST
 
 
 def test_the_sdk_is_told_what_was_wrong(caller: Caller) -> None:
     with pytest.raises(openai.BadRequestError, match="flac"):
         caller.sdk.audio.transcriptions.create(model=BY_SECOND, file=("a.txt", b"no sound"))
+
+
+def test_a_form_is_repeated_by_what_it_says(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = written()
+    keeping.keep(user_id=caller.wallet.pk, hours=1)
+    first, repeat = repeat_of(caller), repeat_of(caller)
+    assert first.status_code == 200, first.text
+    assert (repeat.status_code, repeat.content) == (200, first.content)
+    assert repeat.request.headers["content-type"] != first.request.headers["content-type"]
+    assert repeat.headers["content-type"] == first.headers["content-type"]
+    assert repeat.headers["idempotent-replayed"] == "true"
+    for other in (repeat_of(caller, sound=sounds.wav(2.4)), repeat_of(caller, language="fa")):
+        assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_mismatch")
+    assert caller.balance() == (CREDIT - COST, 0)
