@@ -25,6 +25,11 @@ def make_a_key(page: Page) -> None:
     page.locator("#secret").wait_for()
 
 
+def connect_a_messenger(page: Page) -> None:
+    page.locator("form[action$='/bale/connect/'] button").click()
+    page.locator("#link").wait_for()
+
+
 def ask_a_question(page: Page) -> None:
     page.locator("#model").select_option(MODEL)
     page.locator("#draft").fill("سلام! دربارهٔ شیراز و باغ‌هایش بنویس.")
@@ -75,6 +80,7 @@ PLACES = (
     Place("playground", "/playground/"),
     Place("playground-answer", "/playground/", arrive=ask_a_question),
     Place("settings", "/settings/"),
+    Place("channel-connect", "/settings/", arrive=connect_a_messenger),
     Place("session-end", "/settings/sessions/{session}/end/"),
     Place("sessions-end", "/settings/sessions/end-others/"),
 )

@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import httpx
 from django.conf import settings
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 
 from accounts import sessions
+from accounts.channel_models import BotChat, BotState, ChannelName
+from accounts.channels import bots
 from accounts.models import User
 from accounts.opening import open_account
 from keys import lifecycle
@@ -25,6 +27,7 @@ from wallet.payments.models import TopUp
 
 MODEL = "gemini-3.1-flash"  # not the starter model, which other tests may send elsewhere
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+BOTS = {"TELEGRAM_BOT_TOKEN": "1:telegram", "BALE_BOT_TOKEN": "2:bale"}
 QUESTIONS = (
     "سلام! سه کتاب برای شروع فلسفه پیشنهاد بده.",
     "Translate to Persian: the parcel arrives on Tuesday.",
@@ -33,6 +36,14 @@ QUESTIONS = (
     "یک عنوان کوتاه برای خبر افتتاح شعبهٔ شیراز.",
     "Is this review positive or negative? “Good, but too expensive.”",
 )
+
+
+def introduce_bots() -> None:
+    """They work, as far as anybody knows."""
+    with override_settings(**BOTS):
+        for channel in bots.configured():
+            bots.known(channel)
+    BotState.objects.update(username="hamiran_bot", problem="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,9 @@ def account(url: str) -> Account:
     paid = _top_up(user, toman=500_000, pays=True)
     cancelled = _top_up(user, toman=50_000, pays=False)
     waiting = _top_up(user, toman=200_000, pays=None)
+    BotChat.objects.create(
+        user=user, channel=ChannelName.TELEGRAM, chat_id=secrets.randbelow(10**9), language="fa"
+    )
     alerts.choose(user_id=user.pk, threshold_micro=micro_from_toman(50_000))
     shop = own_keys.create(
         user_id=user.pk, name="فروشگاه کتاب", rules=KeyRules(rpm=8), cap_micro=micro_from_toman(50_000)

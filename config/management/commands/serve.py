@@ -122,7 +122,7 @@ def _celery() -> list[Child]:
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]  # there is one worker
     schedule = ["--schedule", str(settings.VAR_DIR / "celerybeat-schedule"), "--pidfile="]
     return [
-        Child(name="worker", argv=[*celery, "worker", "--pool", "threads", "--concurrency", "4", *quiet]),
+        Child(name="worker", argv=[*celery, "worker", "--pool", "threads", "--concurrency", "8", *quiet]),
         Child(name="beat", argv=[*celery, "beat", *schedule]),
     ]
 
