@@ -25,6 +25,13 @@ def make_a_key(page: Page) -> None:
     page.locator("#secret").wait_for()
 
 
+def make_an_admin_key(page: Page) -> None:
+    page.locator("[name=name]").fill("سامانهٔ فروش")
+    page.locator("[name=scopes]").first.check()
+    page.locator("main .button--primary").click()
+    page.locator("#secret").wait_for()
+
+
 def ask_a_question(page: Page) -> None:
     page.locator("#model").select_option(MODEL)
     page.locator("#draft").fill("سلام! دربارهٔ شیراز و باغ‌هایش بنویس.")
@@ -58,6 +65,11 @@ PLACES = (
     Place("key-edit", "/keys/{key}/edit/"),
     Place("key-rotate", "/keys/{key}/rotate/"),
     Place("key-revoke", "/keys/{key}/revoke/"),
+    Place("admin-keys", "/keys/admin/"),
+    Place("admin-key-create", "/keys/admin/create/"),
+    Place("admin-key-created", "/keys/admin/create/", arrive=make_an_admin_key),
+    Place("admin-key-revoke", "/keys/admin/{admin_key}/revoke/"),
+    Place("key-changes", "/keys/changes/"),
     Place("usage", "/usage/"),
     Place("request-log", "/usage/requests/"),
     Place("request", "/usage/{request}/"),
