@@ -172,6 +172,18 @@ CELERY_BEAT_SCHEDULE = {
         "args": ["bale"],
         "options": {"expires": 15},
     },
+    "poll-telegram": {
+        "task": "accounts.poll_bot",
+        "schedule": 15.0,
+        "args": ["telegram"],
+        "options": {"expires": 15},
+    },
+    "poll-bale": {
+        "task": "accounts.poll_bot",
+        "schedule": 15.0,
+        "args": ["bale"],
+        "options": {"expires": 15},
+    },
     "purge-notices": {"task": "accounts.purge_notices", "schedule": 3600.0, "options": {"expires": 3600}},
     "purge-sessions": {"task": "accounts.purge_sessions", "schedule": 3600.0, "options": {"expires": 3600}},
 }

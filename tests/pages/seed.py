@@ -8,12 +8,18 @@ from uuid import uuid4
 
 import httpx
 from django.conf import settings
-from django.test import Client
+from django.db import transaction
+from django.test import Client, override_settings
 from django.utils import timezone
 
 from accounts import sessions
+from accounts.channel_models import BotChat, BotState, ChannelName
+from accounts.channels import bots
 from accounts.models import User
 from accounts.opening import open_account
+from accounts.signals import endpoints, outbox
+from accounts.signals.events import Event
+from accounts.signals.models import WebhookDelivery
 from keys import admin_keys, lifecycle
 from keys.actors import Actor, Kind
 from keys.rules import KeyRules
@@ -28,6 +34,7 @@ from wallet.payments.models import TopUp
 
 MODEL = "gemini-3.1-flash"  # not the starter model, which other tests may send elsewhere
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+BOTS = {"TELEGRAM_BOT_TOKEN": "1:telegram", "BALE_BOT_TOKEN": "2:bale"}
 QUESTIONS = (
     "سلام! سه کتاب برای شروع فلسفه پیشنهاد بده.",
     "Translate to Persian: the parcel arrives on Tuesday.",
@@ -36,6 +43,14 @@ QUESTIONS = (
     "یک عنوان کوتاه برای خبر افتتاح شعبهٔ شیراز.",
     "Is this review positive or negative? “Good, but too expensive.”",
 )
+
+
+def introduce_bots() -> None:
+    """They work, as far as anybody knows."""
+    with override_settings(**BOTS):
+        for channel in bots.configured():
+            bots.known(channel)
+    BotState.objects.update(username="hamiran_bot", problem="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,9 @@ def account(url: str) -> Account:
     paid = _top_up(user, toman=500_000, pays=True)
     cancelled = _top_up(user, toman=50_000, pays=False)
     waiting = _top_up(user, toman=200_000, pays=None)
+    BotChat.objects.create(
+        user=user, channel=ChannelName.TELEGRAM, chat_id=secrets.randbelow(10**9), language="fa"
+    )
     alerts.choose(user_id=user.pk, threshold_micro=micro_from_toman(50_000))
     shop = own_keys.create(
         user_id=user.pk, name="فروشگاه کتاب", rules=KeyRules(rpm=8), cap_micro=micro_from_toman(50_000)
@@ -77,7 +95,10 @@ def account(url: str) -> Account:
         each.id for each in sessions.listing(user_id=user.pk, current_key=own) if not each.is_current
     )
     assert other != own
+    webhook, delivery = _webhook(user)
     ids = {
+        "webhook": webhook,
+        "delivery": delivery,
         "key": str(shop.key_id),
         "admin_key": str(admin_key),
         "paid": str(paid.pk),
@@ -114,6 +135,37 @@ def _admin_keys(user: User) -> int:
         by=by,
     )
     return key
+
+
+def _webhook(user: User) -> tuple[str, str]:
+    """One that has been failing for a while, with deliveries of every kind; paused, so that nothing is sent."""
+    made = endpoints.create(user_id=user.pk, address="http://127.0.0.1:9/hamiran", events=list(Event.values))
+    for number in range(4):
+        with transaction.atomic():
+            outbox.emit(
+                user_id=user.pk,
+                event=Event.KEY_CREATED,
+                data={
+                    "key_id": number,
+                    "name": "وب‌سایت",
+                    "hint": "hm-…k3Yz",
+                    "expires_at": None,
+                    "replaces": None,
+                },
+            )
+    deliveries = WebhookDelivery.objects.filter(endpoint=made.endpoint_id)
+    delivered, given_up, failed, _waiting = deliveries.order_by("id")
+    now = timezone.now()
+    tried = {"attempts": 3, "attempted_at": now}
+    deliveries.filter(pk=delivered.pk).update(
+        state="delivered", next_at=None, delivered_at=now, status=204, **tried
+    )
+    deliveries.filter(pk=given_up.pk).update(
+        state="given_up", next_at=None, status=500, error="status", **tried
+    )
+    deliveries.filter(pk=failed.pk).update(error="timeout", **tried)
+    endpoints.pause(user_id=user.pk, endpoint_id=made.endpoint_id)
+    return str(made.endpoint_id), str(given_up.pk)
 
 
 def _top_up(user: User, *, toman: int, pays: bool | None) -> TopUp:

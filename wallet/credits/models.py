@@ -171,9 +171,9 @@ class PromoTries(models.Model):
 
 
 class WalletAlert(models.Model):
-    """A user's wish for one SMS when the wallet runs low. `alerted_at` is set from the SMS until it is armed again.
+    """A user's wish to be told when the wallet runs low. `alerted_at` is set from then until it is armed again.
 
-    `sent_at` is when the last SMS went out. It outlives the wish (no threshold), so that no change of it gives another.
+    `sent_at` is when they were last told. It outlives the wish (no threshold), so that no change of it gives another.
     """
 
     wallet = models.OneToOneField(
