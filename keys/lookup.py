@@ -47,6 +47,18 @@ WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k
 """
 
 
+DESCRIBE = "SELECT name, last_four, created_at FROM keys_apikey WHERE id = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How people know a key."""
+
+    name: str
+    last_four: str
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class KeyIdentity:
     """A working key, whose it is, which wallet pays, and what it may do.
@@ -100,6 +112,14 @@ async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIde
         return None
     *plain, models, allowed = row
     return KeyIdentity(*plain, frozenset(models), tuple(networks.parse(each) for each in allowed))  # type: ignore[call-arg]
+
+
+async def describe(connection: psycopg.AsyncConnection[Any], key_id: int) -> Description:
+    """Of a key that there is."""
+    cursor = await connection.execute(DESCRIBE, [key_id])
+    row = await cursor.fetchone()
+    assert row is not None, "keys are never deleted"
+    return Description(*row)
 
 
 class _Expiring(Protocol):

@@ -64,6 +64,11 @@ ERRORS: dict[str, tuple[int, str, str]] = {
         "insufficient_quota",
         "This API key has reached its spending cap. Raise the cap in the dashboard or use another key.",
     ),
+    "project_limit_reached": (
+        402,
+        "insufficient_quota",
+        "The project of this API key has reached its spending cap. The project's owner can raise it.",
+    ),
     "model_not_allowed": (403, INVALID, "This API key is not allowed to use the requested model."),
     "network_not_allowed": (403, INVALID, "This API key is not allowed to be used from this network."),
     "service_unavailable": (503, SERVER, "The service cannot take requests right now. Please retry shortly."),
@@ -95,6 +100,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
         "A request with this Idempotency-Key has been answered and charged already; nothing is charged again.",
     ),
     "idempotency_mismatch": (422, INVALID, "This Idempotency-Key was used for another request body."),
+    "request_not_found": (404, INVALID, "No request of this account has this id."),
     "bad_request": (400, INVALID, "The request is not valid HTTP, so it could not be read."),
     "headers_too_large": (431, INVALID, "The request's address and headers are too large."),
 }

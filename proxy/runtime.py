@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from proxy.limits import valkey
 from proxy.limits.intake import Intake
 from proxy.limits.limiter import Limiter
 from proxy.limits.prefix_store import PrefixStore
+from proxy.limits.reads import Reads
 from proxy.upstreams.breakers import Breakers
 from proxy.upstreams.calls import Upstreams
 from proxy.upstreams.routing import Router
@@ -28,6 +30,7 @@ from wallet.ledger.holds import Holds
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 3
+POOL_SIZE, READINGS_AT_ONCE, READING_SECONDS = 4, 2, 10
 
 
 class Runtime:
@@ -37,7 +40,7 @@ class Runtime:
         self.database: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
             settings.DATABASE_URL,
             min_size=1,
-            max_size=4,
+            max_size=POOL_SIZE,
             timeout=5,
             open=False,
             kwargs={"autocommit": True, "prepare_threshold": None},  # there may be a PgBouncer in between
@@ -52,6 +55,7 @@ class Runtime:
         self.admin_keys = AdminKeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
+        self.reads = Reads(self.limiter)
         self.prefixes = PrefixStore(self.limiter)
         self.intake = Intake()
         self.upstreams = Upstreams()
@@ -62,6 +66,7 @@ class Runtime:
         )
         self.router = Router(upstreams=self.upstreams, breakers=self.breakers)
         self.learning = Learning(self.catalogue, self.database, self.valkey)
+        self._readings = asyncio.Semaphore(READINGS_AT_ONCE)
         self._listeners: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -76,6 +81,15 @@ class Runtime:
             ),
             asyncio.create_task(self.learning.follow(), name="learning"),
         ]
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """A connection for what is no model call: few at once, so that these always find one.
+
+        Raises TimeoutError where the turn, or what is done with it, takes READING_SECONDS.
+        """
+        async with asyncio.timeout(READING_SECONDS), self._readings, self.database.connection() as connection:
+            yield connection
 
     async def close(self) -> None:
         """Settles what is unsettled first, then lets go of everything."""

@@ -2,6 +2,10 @@
 
 from django.urls import path
 
+from proxy.api.account.balance import Balance
+from proxy.api.account.key import CurrentKey
+from proxy.api.account.requests import Lookup, Request
+from proxy.api.account.transactions import Transactions
 from proxy.api.audio.speech import Speech
 from proxy.api.audio.transcriptions import Transcriptions, Translations
 from proxy.api.chat_completions import view as chat_view
@@ -34,6 +38,11 @@ urlpatterns = [
     path("v1/images/generations", ImageGenerations.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model_id>", Model.as_view()),
+    path("v1/key", CurrentKey.as_view()),
+    path("v1/balance", Balance.as_view()),
+    path("v1/requests/lookup", Lookup.as_view()),
+    path("v1/requests/<str:request_id>", Request.as_view()),
+    path("v1/transactions", Transactions.as_view()),
     path("v1/manage/keys", Keys.as_view()),
     path("v1/manage/keys/<str:key_id>", Key.as_view()),
     path("v1/manage/keys/<str:key_id>/rotate", Rotate.as_view()),

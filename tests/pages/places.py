@@ -37,6 +37,12 @@ def ask_a_question(page: Page) -> None:
     page.locator(".turn__facts").wait_for()
 
 
+def add_a_webhook(page: Page) -> None:
+    page.locator("[name=address]").fill(f"http://127.0.0.1:9/{secrets.token_hex(8)}")
+    page.locator("main .button--primary").click()
+    page.locator("#secret").wait_for()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """`path` has ids of the account in braces; `arrive` is what is done there before anybody looks."""
@@ -82,6 +88,14 @@ PLACES = (
     Place("playground-answer", "/playground/", arrive=ask_a_question),
     Place("settings", "/settings/"),
     Place("channel-connect", "/settings/", arrive=connect_a_messenger),
+    Place("webhooks", "/settings/webhooks/"),
+    Place("webhook-add", "/settings/webhooks/add/"),
+    Place("webhook-added", "/settings/webhooks/add/", arrive=add_a_webhook),
+    Place("webhook", "/settings/webhooks/{webhook}/"),
+    Place("webhook-edit", "/settings/webhooks/{webhook}/edit/"),
+    Place("webhook-secret", "/settings/webhooks/{webhook}/secret/"),
+    Place("webhook-delete", "/settings/webhooks/{webhook}/delete/"),
+    Place("webhook-delivery", "/settings/webhooks/{webhook}/{delivery}/"),
     Place("session-end", "/settings/sessions/{session}/end/"),
     Place("sessions-end", "/settings/sessions/end-others/"),
 )

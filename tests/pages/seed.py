@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import httpx
 from django.conf import settings
+from django.db import transaction
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -14,6 +15,9 @@ from accounts.channel_models import BotChat, BotState, ChannelName
 from accounts.channels import bots
 from accounts.models import User
 from accounts.opening import open_account
+from accounts.signals import endpoints, outbox
+from accounts.signals.events import Event
+from accounts.signals.models import WebhookDelivery
 from keys import lifecycle
 from keys.rules import KeyRules
 from proxy import own_keys
@@ -87,7 +91,10 @@ def account(url: str) -> Account:
         each.id for each in sessions.listing(user_id=user.pk, current_key=own) if not each.is_current
     )
     assert other != own
+    webhook, delivery = _webhook(user)
     ids = {
+        "webhook": webhook,
+        "delivery": delivery,
         "key": str(shop.key_id),
         "paid": str(paid.pk),
         "cancelled": str(cancelled.pk),
@@ -97,6 +104,37 @@ def account(url: str) -> Account:
         "session": elsewhere,
     }
     return Account(cookies={settings.SESSION_COOKIE_NAME: own}, ids=ids)
+
+
+def _webhook(user: User) -> tuple[str, str]:
+    """One that has been failing for a while, with deliveries of every kind; paused, so that nothing is sent."""
+    made = endpoints.create(user_id=user.pk, address="http://127.0.0.1:9/hamiran", events=list(Event.values))
+    for number in range(4):
+        with transaction.atomic():
+            outbox.emit(
+                user_id=user.pk,
+                event=Event.KEY_CREATED,
+                data={
+                    "key_id": number,
+                    "name": "وب‌سایت",
+                    "hint": "hm-…k3Yz",
+                    "expires_at": None,
+                    "replaces": None,
+                },
+            )
+    deliveries = WebhookDelivery.objects.filter(endpoint=made.endpoint_id)
+    delivered, given_up, failed, _waiting = deliveries.order_by("id")
+    now = timezone.now()
+    tried = {"attempts": 3, "attempted_at": now}
+    deliveries.filter(pk=delivered.pk).update(
+        state="delivered", next_at=None, delivered_at=now, status=204, **tried
+    )
+    deliveries.filter(pk=given_up.pk).update(
+        state="given_up", next_at=None, status=500, error="status", **tried
+    )
+    deliveries.filter(pk=failed.pk).update(error="timeout", **tried)
+    endpoints.pause(user_id=user.pk, endpoint_id=made.endpoint_id)
+    return str(made.endpoint_id), str(given_up.pk)
 
 
 def _top_up(user: User, *, toman: int, pays: bool | None) -> TopUp:

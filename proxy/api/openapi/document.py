@@ -24,6 +24,7 @@ from drf_spectacular.utils import (
 
 from proxy.api.messages import errors as messages_errors
 from proxy.api.openapi import managing, samples
+from proxy.api.openapi.account_components import OF_ACCOUNT
 from proxy.api.openapi.components import COMPONENTS, ref
 from proxy.api.openapi.managing import MANAGING, Managing
 from proxy.api.openapi.operations import OPERATIONS, Operation
@@ -50,7 +51,7 @@ STATUSES = {
     401: "No key, or one that does not work.",
     402: "The wallet does not cover the request.",
     403: "The request is not allowed.",
-    404: "The model is not available, or the account has no such key.",
+    404: "There is no such model, or the account has no such request or key.",
     408: "The request body did not arrive in time.",
     409: "The Idempotency-Key is that of a request that is running, or was answered; or the key's state forbids it.",
     412: "The key has changed since the version that If-Match names.",
@@ -76,7 +77,7 @@ def document(model_id: str) -> tuple[bytes, str]:
         "description": f"Any OpenAI SDK works with this base URL. The reference is at {settings.BASE_URL}/docs/.",
     }
     schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
-    schema["components"]["schemas"] = COMPONENTS | managing.COMPONENTS
+    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT | managing.COMPONENTS
     for path, operations in schema["paths"].items():
         if path.startswith("/public/"):
             operations["servers"] = [{"url": settings.BASE_URL}]
@@ -131,7 +132,7 @@ def _headers() -> list[OpenApiParameter]:
     return [
         *(_header(name, "Where the key stands within any 60 seconds.", [200, 429]) for name in rates),
         _header("Retry-After", "Seconds until the request can succeed.", [429, 502, 503]),
-        _header("x-should-retry", "`false` where SDKs would try again too early.", [429, 502]),
+        _header("x-should-retry", "`false` where SDKs would try again too early.", [402, 429, 502]),
         _header(COST_HEADER, "What a whole answer cost, in Toman.", [200]),
         _header(LEFT_OUT_HEADER, "What of the request could not be passed on, if anything.", [200]),
     ]
@@ -254,7 +255,7 @@ def _extend_reading(reading: Reading) -> None:
     def view_replacement(self: Any) -> Any:
         common = [code for code in OF_READINGS if reading.needs_key or code not in OF_KEYS]
         schema = reading.schema([REQUEST_ID], _refusals([*common, *reading.refused_by]))
-        return extend_schema_view(get=schema)(type(reading.name, (self.target,), {}))
+        return extend_schema_view(**{reading.method: schema})(type(reading.name, (self.target,), {}))
 
     members = {"target_class": reading.target, "view_replacement": view_replacement}
     type(f"{reading.name}Extension", (OpenApiViewExtension,), members)

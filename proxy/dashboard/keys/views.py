@@ -73,6 +73,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
                 cap_micro=form.cap_micro(),
+                cap_period=form.wanted_period(),
                 creation_token=form.cleaned_data["token"],
                 by=person(request),
             )
@@ -107,7 +108,7 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
         models=own_keys.models_to_allow(),
         name=own.key.name,
         rules=own.key.rules,
-        cap_micro=own.cap.limit_micro if own.cap else None,
+        cap=own.cap,
     )
     if request.method == "POST" and form.is_valid():
         try:
@@ -117,6 +118,7 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
                 cap_micro=form.cap_micro(),
+                cap_period=form.wanted_period(),
                 by=person(request),
             )
         except lifecycle.KeyEnded:  # in this moment

@@ -78,8 +78,9 @@ def test_every_address_of_the_api_is_in_it_and_no_other(document: Document) -> N
     served = {
         "/"
         + str(pattern.pattern)
-        .replace("<path:model_id>", "{model_id}")
-        .replace("<str:key_id>", "{key_id}")
+        .replace("<path:", "{")
+        .replace("<str:", "{")
+        .replace(">", "}")
         .removeprefix("v1/")
         for pattern in urls.urlpatterns
         if not issubclass(pattern.callback.cls, OpenView)  # type: ignore[attr-defined]
@@ -158,6 +159,18 @@ def test_real_answers_are_what_the_document_says(document: Document, caller: Cal
         check(document, "ModelList", http.get("/models").json())
         check(document, "Model", http.get(f"/models/{MODEL}").json())
         check(document, "Error", http.get("/models/unknown").json())
+
+
+def test_real_reads_are_what_the_document_says(document: Document, caller: Caller) -> None:
+    request_id = caller.ask().headers["x-request-id"]
+    with caller.http as http:
+        check(document, "Balance", http.get("/balance").json())
+        check(document, "Key", http.get("/key").json())
+        check(document, "Request", http.get(f"/requests/{request_id}").json())
+        check(document, "RequestList", http.post("/requests/lookup", json={"ids": [request_id, "x"]}).json())
+        check(document, "TransactionList", http.get("/transactions").json())
+    check(document, "PublicModelList", httpx.get(f"{caller.web.url}/public/models.json").json())
+    check(document, "PublicPriceList", httpx.get(f"{caller.web.url}/public/prices/history.json").json())
 
 
 def test_real_streams_are_what_the_document_says(
