@@ -13,14 +13,18 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import admins, audit_admin, number_changes, opening, phone  # noqa: F401 - the audit log's page
 from accounts.admin_models import Authenticator, NumberChange
 from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staff_only
+from accounts.channels import admin as channels_admin  # noqa: F401 - the pages of bots and messages
 from accounts.models import User
 from accounts.shared.digits import ascii_digits
+from accounts.signals import admin as signals_admin  # noqa: F401 - the pages of webhooks
 
 PRIVILEGES = ("is_superuser", "groups", "user_permissions")
 
@@ -100,7 +104,18 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     fieldsets = (
         (
             None,
-            {"fields": ["mobile", "tier", "is_active", "joined_at", "last_login", "no_new_keys_until"]},
+            {
+                "fields": [
+                    "mobile",
+                    "tier",
+                    "is_active",
+                    "joined_at",
+                    "last_login",
+                    "no_new_keys_until",
+                    "gets_sms",
+                    "messengers",
+                ],
+            },
         ),
         (
             _("Administration"),
@@ -112,7 +127,14 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
             },
         ),
     )
-    readonly_fields = ("joined_at", "last_login", "no_new_keys_until", "empowered_at")
+    readonly_fields = (
+        "joined_at",
+        "last_login",
+        "no_new_keys_until",
+        "empowered_at",
+        "gets_sms",
+        "messengers",
+    )
     list_display = ("mobile", "tier", "is_active", "is_staff", "joined_at")
     list_filter = ("tier", "is_staff", "is_active")
     list_select_related = ("tier",)
@@ -128,6 +150,23 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         if digits.startswith("0"):  # 0912… as people write it; stored is +98912…
             digits = digits.removeprefix("00").removeprefix("0")
         return super().get_search_results(request, queryset, digits)
+
+    @admin.display(description=_("messengers"))
+    def messengers(self, user: User) -> str:
+        return (
+            format_html_join(
+                mark_safe("<br>"),
+                "{}: {}",
+                (
+                    (
+                        chat.get_channel_display(),
+                        gettext("connected") if chat.chat_id is not None else gettext("ended"),
+                    )
+                    for chat in user.bot_chats.order_by("channel")
+                ),
+            )
+            or "-"
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         fields = list(super().get_readonly_fields(request, obj))

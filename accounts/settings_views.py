@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import sessions
+from accounts.channels import overview
 from accounts.shared import signed_in
 from accounts.shared.formats import number_text
 
@@ -18,7 +19,11 @@ from accounts.shared.formats import number_text
 @login_required
 @never_cache
 def settings_page(request: HttpRequest) -> HttpResponse:
-    return render(request, "accounts/settings.html", {"sessions": _sessions(request)})
+    context = {
+        "sessions": _sessions(request),
+        "channels": overview.channels(user_id=signed_in.user_id(request)),
+    }
+    return render(request, "accounts/settings.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

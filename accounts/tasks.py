@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import challenges, sessions
 from accounts.channel_models import ChannelName
-from accounts.channels import delivery, notices
+from accounts.channels import chats, delivery, notices, polling
 from accounts.signals import delivery as webhooks
 from accounts.signals import outbox
 from accounts.sms import sending
@@ -48,8 +48,14 @@ def send_notices(channel: str) -> None:
     delivery.deliver(ChannelName(channel))
 
 
+@shared_task(name="accounts.poll_bot")
+def poll_bot(channel: str) -> None:
+    polling.poll(ChannelName(channel))
+
+
 @shared_task(name="accounts.purge_notices")
 def purge_notices() -> None:
+    chats.purge()
     given_up = notices.purge()
     if given_up:
         logger.error("notices given up", extra={"count": given_up})

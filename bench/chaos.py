@@ -141,6 +141,8 @@ def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], stack: "St
     print(f"requests: {len(load.attempts)}")
     for name, count in verdict.figures.items():
         print(f"  {count:>6}  {name}")
+    whole = Counter(a.client.endpoint for a in load.attempts if a.ending == Ending.WHOLE)
+    print("whole answers by endpoint:", dict(whole.most_common()))
     errors = Counter(
         f"{attempt.status} {attempt.detail}"
         for attempt in load.attempts

@@ -141,6 +141,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "tell-of-balances": {"task": "wallet.tell_of_balances", "schedule": 15.0, "options": {"expires": 15}},
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
@@ -167,6 +168,18 @@ CELERY_BEAT_SCHEDULE = {
     },
     "send-notices-by-bale": {
         "task": "accounts.send_notices",
+        "schedule": 15.0,
+        "args": ["bale"],
+        "options": {"expires": 15},
+    },
+    "poll-telegram": {
+        "task": "accounts.poll_bot",
+        "schedule": 15.0,
+        "args": ["telegram"],
+        "options": {"expires": 15},
+    },
+    "poll-bale": {
+        "task": "accounts.poll_bot",
         "schedule": 15.0,
         "args": ["bale"],
         "options": {"expires": 15},

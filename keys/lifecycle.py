@@ -1,10 +1,11 @@
 """What happens to a key: it is created, used, changed, replaced, revoked. Its secret leaves here once, never stored."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from keys import changes, revocations
+from keys import changes, revocations, signals
 from keys.actors import OPERATOR, Actor
 from keys.changes import Action, Changes, Subject
 from keys.models import APIKey, KeyChange
@@ -45,7 +46,11 @@ class TooManyKeys(Exception):
 
 
 class TooManyToday(Exception):
-    """The user has already created the most keys per day that forms allow."""
+    """The user has created the most keys per day that may be created, and may create the next one at `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(until)
+        self.until = until
 
 
 class AlreadyCreated(Exception):
@@ -126,11 +131,12 @@ def create(
     rules = rules or KeyRules()
     with transaction.atomic():
         keys = _lock_owner(user_id, creation_token)
-        if keys.filter(_working(timezone.now()), replaced_by=None).count() >= MAX_ACTIVE_KEYS:
+        if keys.filter(working(timezone.now()), replaced_by=None).count() >= MAX_ACTIVE_KEYS:
             raise TooManyKeys
         key = APIKey(user_id=user_id, name=name.strip(), creation_token=creation_token)
         created = _give_secret(key, rules)
         _log(key, Action.CREATED, by, {**changes.of_rules(KeyRules(), rules), **(also or {})})
+        signals.created(key)
         return created
 
 
@@ -153,7 +159,7 @@ def rotate(
         old = get(user_id=user_id, key_id=key_id, now=now)
         if old.state is not State.WORKING:
             raise KeyEnded(key_id)
-        if old.replaces and keys.filter(_working(now), pk=old.replaces).exists():
+        if old.replaces and keys.filter(working(now), pk=old.replaces).exists():
             raise StillReplacing(key_id)
         ends_at, ended_at = old.rules.expires_at, None
         if grace:
@@ -166,9 +172,13 @@ def rotate(
         created = _give_secret(new, old.rules)
         ends = changes.of_rules(old.rules, replace(old.rules, expires_at=ends_at))
         replaced = {**ends, "replaced_by": (None, created.key_id)}
-        _log(keys.get(pk=key_id), Action.ROTATED, by, replaced)
+        replaced_key = keys.get(pk=key_id)
+        _log(replaced_key, Action.ROTATED, by, replaced)
+        if not grace:
+            signals.revoked(replaced_key, replaced_by=created.key_id)
         rules = changes.of_rules(KeyRules(), old.rules)
         _log(new, Action.CREATED, by, {**rules, "replaces": (None, key_id)})
+        signals.created(new)
         return created
 
 
@@ -227,9 +237,9 @@ def end_session_key(*, user_id: int) -> None:
     now = timezone.now()
     with transaction.atomic():
         lock_owner(user_id=user_id)
-        working = APIKey.objects.filter(_working(now), user_id=user_id, kind=APIKey.Kind.SESSION)
-        _announce(working)
-        working.update(revoked_at=now)
+        session_keys = APIKey.objects.filter(working(now), user_id=user_id, kind=APIKey.Kind.SESSION)
+        _announce(session_keys)
+        session_keys.update(revoked_at=now)
 
 
 def revoke(*, user_id: int, key_id: int, by: Actor = OPERATOR) -> None:
@@ -246,20 +256,33 @@ def revoke(*, user_id: int, key_id: int, by: Actor = OPERATOR) -> None:
             key.save(update_fields=["revoked_at"])
             if key.kind == APIKey.Kind.STANDARD:
                 _log(key, Action.REVOKED, by)
+                signals.revoked(key)
         _announce(APIKey.objects.filter(pk=key_id))
 
 
 def listing(user_id: int) -> list[ListedKey]:
     """A user's keys, newest first: those that work, then the newest ENDED_LISTED that were revoked or have expired."""
     now = timezone.now()
-    works, own = _working(now), _own(user_id)
+    works, own = working(now), _own(user_id)
     return [_listed(key, now) for key in (*own.filter(works), *own.exclude(works)[:ENDED_LISTED])]
+
+
+def page(
+    *, user_id: int, limit: int, before: int | None, states: Collection[State], now: datetime
+) -> list[ListedKey]:
+    """A user's keys in these states (none: in any), newest first, at most so many, those older than `before` alone."""
+    keys = _own(user_id)
+    if before is not None:
+        keys = keys.filter(pk__lt=before)
+    if states:
+        keys = keys.filter(reduce(or_, (_in_state(state, now) for state in states)))
+    return [_listed(key, now) for key in keys[:limit]]
 
 
 def newest_working(*, user_id: int) -> ListedKey | None:
     """The newest of a user's keys that work; None: there is none."""
     now = timezone.now()
-    key = _own(user_id).filter(_working(now)).order_by("-id").first()
+    key = _own(user_id).filter(working(now)).order_by("-id").first()
     return None if key is None else _listed(key, now)
 
 
@@ -279,6 +302,18 @@ def lock_owner(*, user_id: int) -> None:
     User.objects.select_for_update(no_key=True).get(pk=user_id)
 
 
+def check_new_keys(*, user_id: int) -> None:
+    """Raises NoNewKeys. Needs the lock of the keys' owner."""
+    until = User.objects.values_list("no_new_keys_until", flat=True).get(pk=user_id)
+    if until is not None and until > timezone.now():
+        raise NoNewKeys(until)
+
+
+def working(now: datetime) -> Q:
+    """Keys, of either kind, that are neither revoked nor expired."""
+    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+
+
 def touch(last_used: Mapping[int, datetime]) -> None:
     """Moves keys' last use forward to the given moments, never back. Unknown keys are ignored."""
     with connection.cursor() as cursor:
@@ -287,10 +322,6 @@ def touch(last_used: Mapping[int, datetime]) -> None:
 
 def _own(user_id: int) -> QuerySet[APIKey]:
     return APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD).prefetch_related("replaced_by")
-
-
-def _working(now: datetime) -> Q:
-    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
 
 
 def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[APIKey]:
@@ -303,16 +334,17 @@ def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[AP
     if creation_token and keys.filter(creation_token=creation_token).exists():
         raise AlreadyCreated
     # Keys are never deleted, so a user who creates and revokes in turn would fill the table.
-    if creation_token and keys.filter(created_at__gt=timezone.now() - DAY).count() >= MAX_CREATED_A_DAY:
-        raise TooManyToday
+    if creation_token:
+        newest = keys.order_by("-created_at").values_list("created_at", flat=True)
+        counted = newest[MAX_CREATED_A_DAY - 1 : MAX_CREATED_A_DAY].first()
+        if counted is not None and counted + DAY > timezone.now():
+            raise TooManyToday(counted + DAY)
     return keys
 
 
 def _give_secret(key: APIKey, rules: KeyRules) -> CreatedKey:
     """Needs the lock of the key's owner. Raises NoNewKeys."""
-    until = User.objects.values_list("no_new_keys_until", flat=True).get(pk=key.user_id)
-    if until is not None and until > timezone.now():
-        raise NoNewKeys(until)
+    check_new_keys(user_id=key.user_id)
     secret = generate()
     version, pepper = next(iter(settings.PEPPERS.items()))
     key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]
@@ -343,6 +375,17 @@ def _announce(keys: QuerySet[APIKey]) -> None:
 def _columns(rules: KeyRules) -> dict[str, Any]:
     lists = {"allowed_models": list(rules.allowed_models), "allowed_networks": list(rules.allowed_networks)}
     return {**asdict(rules), **lists}
+
+
+def _in_state(state: State, now: datetime) -> Q:
+    """As `_listed` tells them apart."""
+    match state:
+        case State.REVOKED:
+            return Q(revoked_at__isnull=False)
+        case State.EXPIRED:
+            return Q(revoked_at=None, expires_at__lte=now)
+        case State.WORKING | State.REPLACED:
+            return working(now) & Q(replaced_by__isnull=state is State.WORKING)
 
 
 def _listed(key: APIKey, now: datetime) -> ListedKey:

@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2s
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import psycopg
 from django.conf import settings
@@ -36,6 +36,8 @@ MAX_ENTRIES = 100_000
 FETCH_TIMEOUT_SECONDS = 5.0
 FAILURES_PER_MINUTE = 60
 
+Connect = Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]]
+
 FETCH = """
 SELECT k.id, k.user_id, k.user_id AS wallet_id, t.name,
     least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
@@ -43,6 +45,18 @@ SELECT k.id, k.user_id, k.user_id AS wallet_id, t.name,
 FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
 WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
 """
+
+
+DESCRIBE = "SELECT name, last_four, created_at FROM keys_apikey WHERE id = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How people know a key."""
+
+    name: str
+    last_four: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +114,43 @@ async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIde
     return KeyIdentity(*plain, frozenset(models), tuple(networks.parse(each) for each in allowed))  # type: ignore[call-arg]
 
 
-class KeyCache:
-    """One process's memory of keys, good and bad, by digest; it never holds a secret. For one event loop.
+async def describe(connection: psycopg.AsyncConnection[Any], key_id: int) -> Description:
+    """Of a key that there is."""
+    cursor = await connection.execute(DESCRIBE, [key_id])
+    row = await cursor.fetchone()
+    assert row is not None, "keys are never deleted"
+    return Description(*row)
+
+
+class _Expiring(Protocol):
+    @property
+    def expires_at(self) -> datetime | None: ...
+
+
+Identity = TypeVar("Identity", bound=_Expiring)
+
+
+class SecretCache(Generic[Identity]):
+    """One process's memory of keys of one kind, good and bad, by digest; it never holds a secret. For one event loop.
 
     `connect` gives a connection for the length of an `async with` (a pool's `connection`).
     """
 
+    length: ClassVar[int]  # of every key of the kind
+
+    @staticmethod
+    def looks_right(text: str) -> bool:
+        """Whether it has the shape and the checksum of the kind."""
+        raise NotImplementedError
+
+    @staticmethod
+    async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> Identity | None:
+        """What the database says now."""
+        raise NotImplementedError
+
     def __init__(
         self,
-        connect: Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]],
+        connect: Connect,
         *,
         clock: Callable[[], float] = time.monotonic,
         max_entries: int = MAX_ENTRIES,
@@ -119,8 +161,8 @@ class KeyCache:
         self._pepper = next(iter(settings.PEPPERS.values()))
         self._one_pepper = len(settings.PEPPERS) == 1
         # All entries live equally long, so the oldest is always the first to expire and the one to evict.
-        self._entries: OrderedDict[bytes, tuple[float, KeyIdentity | None]] = OrderedDict()
-        self._fetching: dict[bytes, asyncio.Task[KeyIdentity | None]] = {}
+        self._entries: OrderedDict[bytes, tuple[float, Identity | None]] = OrderedDict()
+        self._fetching: dict[bytes, asyncio.Task[Identity | None]] = {}
         # Keys that have worked here, by last use, revoked ones too: a neighbour's guesses never delay their look-ups.
         self._have_worked: OrderedDict[bytes, None] = OrderedDict()
         # Digests of keys that have worked, by a quicker hash with a secret of this process. They say nothing of whether
@@ -132,7 +174,7 @@ class KeyCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    async def authenticate(self, secret: str, *, address: str = "") -> KeyIdentity | None:
+    async def authenticate(self, secret: str, *, address: str = "") -> Identity | None:
         """The identity behind a secret that came from an address; None: refuse it.
 
         Raises TooManyFailures, and psycopg.Error when nobody can tell.
@@ -164,13 +206,13 @@ class KeyCache:
 
     def _digest(self, secret: str) -> bytes | None:
         """The digest that the database stores, computed once for a key that works; None: no key looks like this."""
-        if len(secret) != LENGTH:
+        if len(secret) != self.length:
             return None
         hashing = self._tagging.copy()
         hashing.update(secret.encode("utf-8", "surrogatepass"))
         tag = hashing.digest()
         known = self._digests.get(tag)
-        if known is None and has_valid_checksum(secret):
+        if known is None and self.looks_right(secret):
             known = digest(secret, self._pepper)
             if known in self._have_worked:
                 self._digests[tag] = known
@@ -190,12 +232,12 @@ class KeyCache:
         self._entries.clear()
         self._fetching.clear()
 
-    async def _fetch(self, key: bytes, secret: str) -> KeyIdentity | None:
+    async def _fetch(self, key: bytes, secret: str) -> Identity | None:
         task = asyncio.current_task()
         asked_at = self._clock()  # the age counts from before the question, not from the answer
         try:
             async with self._connect() as connection:
-                identity = await fetch(connection, secret)
+                identity = await self.fetch(connection, secret)
             if self._fetching.get(key) is task:
                 self._remember(key, asked_at + _keeps_seconds(identity), identity)
             return identity
@@ -203,7 +245,7 @@ class KeyCache:
             if self._fetching.get(key) is task:
                 del self._fetching[key]
 
-    def _remember(self, key: bytes, until: float, identity: KeyIdentity | None) -> None:
+    def _remember(self, key: bytes, until: float, identity: Identity | None) -> None:
         if identity is not None:
             self._have_worked[key] = None
             self._have_worked.move_to_end(key)
@@ -215,26 +257,39 @@ class KeyCache:
             self._entries.popitem(last=False)
 
 
-def _keeps_seconds(identity: KeyIdentity | None) -> float:
+class KeyCache(SecretCache[KeyIdentity]):
+    """Of the keys that call models."""
+
+    length = LENGTH
+    looks_right = staticmethod(has_valid_checksum)
+    fetch = staticmethod(fetch)
+
+
+def _keeps_seconds(identity: _Expiring | None) -> float:
     """How long an answer may be believed: never beyond the moment when the key expires."""
     if identity is None or identity.expires_at is None:
         return MAX_AGE_SECONDS
     return min(MAX_AGE_SECONDS, (identity.expires_at - timezone.now()).total_seconds())
 
 
-def _retrieve(task: "asyncio.Task[KeyIdentity | None]") -> None:
+def _retrieve(task: "asyncio.Task[Any]") -> None:
     """Keeps asyncio quiet about a failure that no caller waits for any more; callers that do get it raised."""
     if not task.cancelled():
         task.exception()
 
 
-async def listen_for_revocations(client: Redis, cache: KeyCache) -> None:
-    """Drops revoked keys from the cache, for ever, coming back with growing pauses while Valkey is away.
+async def listen_for_revocations(client: Redis, *caches: SecretCache[Any]) -> None:
+    """Drops revoked keys from the caches, for ever, coming back with growing pauses while Valkey is away.
 
-    Each beginning empties the cache: messages may have been missed before it.
+    Each beginning empties them: messages may have been missed before it.
     """
 
-    def heard(message: str) -> None:
-        cache.forget(bytes.fromhex(message))
+    def begin() -> None:
+        for cache in caches:
+            cache.clear()
 
-    await broadcasts.follow(client, revocations.CHANNEL, on_start=cache.clear, on_message=heard)
+    def heard(message: str) -> None:
+        for cache in caches:
+            cache.forget(bytes.fromhex(message))
+
+    await broadcasts.follow(client, revocations.CHANNEL, on_start=begin, on_message=heard)

@@ -1,5 +1,6 @@
 """What a key may do, as its owner sets it, and within which bounds. Pure: no Django."""
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,7 @@ NAME_MAX_LENGTH = 80
 COUNT_MAX = 1_000_000_000  # of requests and tokens per minute, and of requests at once
 MODELS_MAX, NETWORKS_MAX = 100, 50
 LAST_EXPIRY = datetime(2200, 1, 1, tzinfo=UTC)  # as far as calendars are read
+UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, lone surrogates, ends of lines
 GRACE_MAX = timedelta(days=7)  # of a key that is replaced
 GRACE_USUAL = timedelta(days=1)
 
@@ -26,3 +28,11 @@ class KeyRules:
     tpm: int | None = None
     concurrency: int | None = None
     budget_id: int | None = None
+
+
+def clean_name(text: str) -> str:
+    """A name as it is kept: trimmed. Raises ValueError where it is empty, too long, or no text for a line."""
+    name = text.strip()
+    if not 0 < len(name) <= NAME_MAX_LENGTH or any(unicodedata.category(each) in UNFIT for each in name):
+        raise ValueError(f"a name of 1 to {NAME_MAX_LENGTH} characters in one line")
+    return name

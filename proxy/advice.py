@@ -38,14 +38,28 @@ ADVICE: dict[str, Promise] = {
     "unsupported_encoding": _("Send the body without Content-Encoding."),
     "wallet_frozen": _("Wait for support: no money is lost meanwhile."),
     "key_limit_reached": _("Raise the key's spending cap, or use another key."),
+    "project_limit_reached": _("Ask the project's owner to raise its cap, or use a key outside the project."),
     "model_not_allowed": _("Name a model that the key may use, or allow this one in its settings."),
     "network_not_allowed": _("Call from a network that the key allows, or allow this one in its settings."),
     "service_unavailable": _("Wait as long as Retry-After says, then try again."),
+    "admin_key_not_allowed": _("Send an API key, which begins with hm- alone."),
+    "admin_key_required": _("Create an admin key in the dashboard, under Keys, and send that."),
+    "insufficient_scope": _("Create an admin key with the scope that the message names."),
+    "no_new_keys": _("Wait until the time that the message names; the keys you have keep working."),
+    "key_not_found": _("List the keys to see their ids."),
+    "key_ended": _("Create a new key: one that has ended never works again."),
+    "key_being_replaced": _("Revoke the key that it replaced, or wait until that one ends."),
+    "too_many_keys": _("Revoke a key that is no longer used."),
+    "precondition_failed": _("Read the key again and repeat the change with its new ETag."),
     "request_in_progress": _("Wait as long as Retry-After says, then send the same request again."),
     "idempotency_replayed": _(
         "Take the answer that you have, or send the request with a new Idempotency-Key and pay for another."
     ),
     "idempotency_mismatch": _("Use a new Idempotency-Key for each new request."),
+    "request_not_found": _(
+        "Use the id from the header x-request-id. A request that was refused before it reached a model cost nothing "
+        "and is not kept."
+    ),
     "bad_request": _("Send the request with an HTTP library, not by hand."),
     "headers_too_large": _("Send long values in the body instead."),
 }

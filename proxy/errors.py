@@ -64,9 +64,35 @@ ERRORS: dict[str, tuple[int, str, str]] = {
         "insufficient_quota",
         "This API key has reached its spending cap. Raise the cap in the dashboard or use another key.",
     ),
+    "project_limit_reached": (
+        402,
+        "insufficient_quota",
+        "The project of this API key has reached its spending cap. The project's owner can raise it.",
+    ),
     "model_not_allowed": (403, INVALID, "This API key is not allowed to use the requested model."),
     "network_not_allowed": (403, INVALID, "This API key is not allowed to be used from this network."),
     "service_unavailable": (503, SERVER, "The service cannot take requests right now. Please retry shortly."),
+    "admin_key_not_allowed": (
+        403,
+        INVALID,
+        "This is an admin key. It manages keys and calls no models: use an API key (hm-…) here.",
+    ),
+    "admin_key_required": (403, INVALID, "This endpoint takes an admin key (hm-admin-…), not an API key."),
+    "insufficient_scope": (403, INVALID, "This admin key lacks the scope that the request needs."),
+    "no_new_keys": (
+        403,
+        INVALID,
+        "The mobile number of this account was changed a short time ago, so no new key is given out for now.",
+    ),
+    "key_not_found": (404, INVALID, "This account has no such API key."),
+    "key_ended": (409, INVALID, "This API key is revoked, expired or replaced, so it cannot be changed."),
+    "key_being_replaced": (
+        409,
+        INVALID,
+        "The key that this one replaced still works, so this one cannot be replaced yet.",
+    ),
+    "too_many_keys": (409, INVALID, "This account has the most active API keys that it can have."),
+    "precondition_failed": (412, INVALID, "The key has changed since the version that If-Match names."),
     "request_in_progress": (409, INVALID, "A request with this Idempotency-Key is still running."),
     "idempotency_replayed": (
         409,
@@ -74,6 +100,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
         "A request with this Idempotency-Key has been answered and charged already; nothing is charged again.",
     ),
     "idempotency_mismatch": (422, INVALID, "This Idempotency-Key was used for another request body."),
+    "request_not_found": (404, INVALID, "No request of this account has this id."),
     "bad_request": (400, INVALID, "The request is not valid HTTP, so it could not be read."),
     "headers_too_large": (431, INVALID, "The request's address and headers are too large."),
 }

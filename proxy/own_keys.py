@@ -3,22 +3,27 @@
 `keys` and `wallet` do not know each other; what the key pages and the management API do to both of them is here.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.shared.gauge import Gauge
 from keys import lifecycle
 from keys.actors import OPERATOR, Actor
 from keys.changes import Changes
-from keys.lifecycle import CreatedKey, ListedKey
+from keys.lifecycle import CreatedKey, ListedKey, State
 from keys.rules import KeyRules
+from proxy.catalogue.models import LanguageModel
 from proxy.usage import by_key
 from proxy.usage.by_key import KeyUsage
 from wallet.ledger import budgets
 from wallet.ledger.budgets import BudgetReport
+from wallet.ledger.periods import Period
 from wallet.money import toman_from_micro
 
 MANY_PERCENT = 90
@@ -26,9 +31,11 @@ MANY_PERCENT = 90
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
+    """`month` is there where it was asked for."""
+
     key: ListedKey
-    month: KeyUsage
     cap: BudgetReport | None
+    month: KeyUsage | None = None
 
     @property
     def cap_gauge(self) -> Gauge | None:
@@ -49,16 +56,37 @@ def get(*, user_id: int, key_id: int, month_start: datetime) -> OwnKey:
     return found
 
 
+def page(
+    *, user_id: int, limit: int, before: int | None = None, states: Collection[State] = ()
+) -> list[OwnKey]:
+    """As `lifecycle.page`, with their caps: three queries, however many they are."""
+    keys = lifecycle.page(user_id=user_id, limit=limit, before=before, states=states, now=timezone.now())
+    caps = _caps(user_id, keys)
+    return [OwnKey(key, caps.get(key.key_id)) for key in keys]
+
+
+def one(*, user_id: int, key_id: int) -> OwnKey:
+    """One key with its cap. Raises UnknownKey."""
+    key = lifecycle.get(user_id=user_id, key_id=key_id)
+    return OwnKey(key, _caps(user_id, [key]).get(key_id))
+
+
+def models_to_allow() -> list[str]:
+    """What a key may be allowed, beside the models that it is allowed already."""
+    return list(LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True))
+
+
 def create(
     *,
     user_id: int,
     name: str,
     rules: KeyRules,
     cap_micro: int | None,
+    cap_period: Period = Period.FOREVER,
     creation_token: UUID | None = None,
     by: Actor = OPERATOR,
 ) -> CreatedKey:
-    """A new key that may spend `cap_micro` in all (None: what the wallet has). Opens a transaction.
+    """A new key that may spend `cap_micro` per period (None: what the wallet has). Opens a transaction.
 
     Raises TooManyKeys, NoNewKeys, AlreadyCreated, TooManyToday.
     """
@@ -66,10 +94,10 @@ def create(
         return lifecycle.create(
             user_id=user_id,
             name=name,
-            rules=replace(rules, budget_id=_budget(user_id, None, cap_micro)),
+            rules=replace(rules, budget_id=_budget(user_id, None, cap_micro, cap_period)),
             creation_token=creation_token,
             by=by,
-            also=_cap_change(None, cap_micro),
+            also=_cap_change(None, cap_micro, cap_period),
         )
 
 
@@ -80,42 +108,48 @@ def change(
     name: str,
     rules: KeyRules,
     cap_micro: int | None,
+    cap_period: Period | None = None,
     by: Actor = OPERATOR,
 ) -> None:
     """Sets a key's name, rules and cap; of a cap that is changed, what was spent stays counted. Opens a transaction.
 
-    Raises UnknownKey, KeyEnded.
+    With another period than the cap has (None: the same), it is counted anew. Raises UnknownKey, KeyEnded.
     """
     with transaction.atomic():
         lifecycle.lock_owner(user_id=user_id)  # before the key is read and its budget locked
         current = lifecycle.get(user_id=user_id, key_id=key_id)
         cap = _caps(user_id, [current]).get(key_id)
-        budget_id = _budget(user_id, current.rules.budget_id, cap_micro)
+        budget_id = _budget(user_id, current.rules.budget_id, cap_micro, cap_period)
         lifecycle.change(
             user_id=user_id,
             key_id=key_id,
             name=name,
             rules=replace(rules, budget_id=budget_id),
             by=by,
-            also=_cap_change(cap.limit_micro if cap else None, cap_micro),
+            also=_cap_change(cap, cap_micro, cap_period),
         )
 
 
-def _budget(user_id: int, current: int | None, cap_micro: int | None) -> int | None:
+def _budget(user_id: int, current: int | None, cap_micro: int | None, period: Period | None) -> int | None:
     if cap_micro is None:
         return None
     if current is None:
-        return budgets.open_budget(wallet_id=user_id, limit_micro=cap_micro)
-    budgets.set_limit(wallet_id=user_id, budget_id=current, limit_micro=cap_micro)
+        return budgets.open_budget(wallet_id=user_id, limit_micro=cap_micro, period=period or Period.FOREVER)
+    budgets.set_limit(wallet_id=user_id, budget_id=current, limit_micro=cap_micro, period=period)
     return current
 
 
-def _cap_change(before: int | None, after: int | None) -> Changes:
-    """What the log of changes is told of a cap, in whole Toman."""
-    if before == after:
-        return {}
-    old, new = (None if micro is None else toman_from_micro(micro) for micro in (before, after))
-    return {"cap_toman": (old, new)}
+def _cap_change(before: BudgetReport | None, after: int | None, period: Period | None) -> Changes:
+    """What the log of changes is told of a cap, in whole Toman, and of its period."""
+    told: dict[str, tuple[Any, Any]] = {}
+    old = None if before is None else before.limit_micro
+    if old != after:
+        shown = [None if each is None else toman_from_micro(each) for each in (old, after)]
+        told["cap_toman"] = (shown[0], shown[1])
+    kept = Period.FOREVER if before is None else before.period
+    if after is not None and period is not None and period is not kept:
+        told["cap_period"] = (kept.value, period.value)
+    return told
 
 
 def _caps(user_id: int, keys: list[ListedKey]) -> dict[int, BudgetReport]:
@@ -128,4 +162,4 @@ def _caps(user_id: int, keys: list[ListedKey]) -> dict[int, BudgetReport]:
 def _whole(user_id: int, keys: list[ListedKey], month_start: datetime) -> list[OwnKey]:
     used = by_key.since(user_id=user_id, start=month_start)
     caps = _caps(user_id, keys)
-    return [OwnKey(key, used.get(key.key_id, KeyUsage()), caps.get(key.key_id)) for key in keys]
+    return [OwnKey(key, caps.get(key.key_id), used.get(key.key_id, KeyUsage())) for key in keys]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from accounts.shared import database_session
+from keys.admin_lookup import AdminKeyCache
 from keys.lookup import KeyCache, listen_for_revocations
 from proxy.catalogue.learning import Learning
 from proxy.catalogue.served import CatalogueCache
@@ -18,6 +20,7 @@ from proxy.limits import valkey
 from proxy.limits.intake import Intake
 from proxy.limits.limiter import Limiter
 from proxy.limits.prefix_store import PrefixStore
+from proxy.limits.reads import Reads
 from proxy.upstreams.breakers import Breakers
 from proxy.upstreams.calls import Upstreams
 from proxy.upstreams.routing import Router
@@ -27,6 +30,7 @@ from wallet.ledger.holds import Holds
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 3
+POOL_SIZE, READINGS_AT_ONCE, READING_SECONDS = 4, 2, 10
 
 
 class Runtime:
@@ -36,7 +40,7 @@ class Runtime:
         self.database: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
             settings.DATABASE_URL,
             min_size=1,
-            max_size=4,
+            max_size=POOL_SIZE,
             timeout=5,
             open=False,
             kwargs={"autocommit": True, "prepare_threshold": None},  # there may be a PgBouncer in between
@@ -48,8 +52,10 @@ class Runtime:
         self.holds = Holds(conninfo=settings.DATABASE_URL, record_sql=record_sql())
         self.claims = Claims(self.database.connection, self.holds)
         self.keys = KeyCache(self.database.connection)
+        self.admin_keys = AdminKeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
         self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
+        self.reads = Reads(self.limiter)
         self.prefixes = PrefixStore(self.limiter)
         self.intake = Intake()
         self.upstreams = Upstreams()
@@ -60,6 +66,7 @@ class Runtime:
         )
         self.router = Router(upstreams=self.upstreams, breakers=self.breakers)
         self.learning = Learning(self.catalogue, self.database, self.valkey)
+        self._readings = asyncio.Semaphore(READINGS_AT_ONCE)
         self._listeners: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -69,9 +76,20 @@ class Runtime:
         self.breakers.start()
         await self.catalogue.start()
         self._listeners = [
-            asyncio.create_task(listen_for_revocations(self.valkey, self.keys), name="revocations"),
+            asyncio.create_task(
+                listen_for_revocations(self.valkey, self.keys, self.admin_keys), name="revocations"
+            ),
             asyncio.create_task(self.learning.follow(), name="learning"),
         ]
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """A connection for what is no model call: few at once, so that these always find one.
+
+        Raises TimeoutError where the turn, or what is done with it, takes READING_SECONDS.
+        """
+        async with asyncio.timeout(READING_SECONDS), self._readings, self.database.connection() as connection:
+            yield connection
 
     async def close(self) -> None:
         """Settles what is unsettled first, then lets go of everything."""

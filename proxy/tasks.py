@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from proxy.api.manage import repeats as management_repeats
 from proxy.idempotency import keeping
 from proxy.usage import integrity as usage_integrity
 from proxy.usage import rollups
@@ -23,6 +24,7 @@ def flush_last_used() -> None:
 @shared_task(name="proxy.purge_idempotency")
 def purge_idempotency() -> None:
     keeping.purge()
+    management_repeats.purge()
 
 
 @shared_task(name="proxy.verify_ledger")

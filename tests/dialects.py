@@ -34,6 +34,22 @@ class Dialect(ABC):
         capped = {} if limit is None else {self.limit_field: limit}
         return {"model": model, "stream": stream, **capped, **self.asks(text)}
 
+    def sent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """How aiohttp is to send it."""
+        return {"json": body}
+
+    def wants_stream(self, written: bytes) -> bool:
+        """Whether a body that an upstream got asks for a stream."""
+        return bool(json.loads(written).get("stream"))
+
+    def written(self, answer: dict[str, Any]) -> tuple[bytes, str]:
+        """What `whole` gave, as bytes of a content type."""
+        return json.dumps(answer).encode(), "application/json"
+
+    def read(self, answer: bytes) -> str:
+        """The text of a whole answer as a client got it."""
+        return self.text_of(json.loads(answer))
+
     @abstractmethod
     def asks(self, text: str) -> dict[str, Any]: ...
 

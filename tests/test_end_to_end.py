@@ -3,6 +3,7 @@
 Nothing here imports the application. A database of its own lets `check_ledger` judge every row in it.
 """
 
+import base64
 import json
 import os
 import re
@@ -27,7 +28,10 @@ from tests.live import ROOT, WebProcess, eventually, web_process
 pytestmark = pytest.mark.slow
 
 MODEL = "gemini-3.1-flash-lite-preview"
-OTHER_MODELS = ["hamiran-completion", "hamiran-embedding", "hamiran-moderation"]
+OTHER_MODELS = [
+    "hamiran-completion", "hamiran-embedding", "hamiran-image", "hamiran-moderation", "hamiran-speech",
+    "hamiran-transcription",
+]  # fmt: skip
 MICRO_PER_TOMAN = 10_000_000
 INPUT_MICRO, OUTPUT_MICRO = 300_000, 1_800_000  # a token, by the starter catalogue
 HELLO: list[Any] = [{"role": "user", "content": "Hello! What can you do for me?"}]
@@ -331,7 +335,7 @@ def test_a_key_issued_beside_the_running_server_works_at_once_and_its_wallet_rep
 
 def test_a_newcomer_calls_what_is_beside_chat_too(installation: Installation) -> None:
     issued = installation.manage("issue_key", "--mobile", "09351112255", "--credit-toman", "5000")
-    writer, embedder, moderator = OTHER_MODELS
+    writer, embedder, painter, moderator, speaker, hearer = OTHER_MODELS
     texts = ["The cat sat down", "The cat sat up"]
     with installation.sdk(issued["key"]) as sdk:
         written = sdk.completions.create(model=writer, prompt="Hello!", max_tokens=40)
@@ -342,11 +346,18 @@ def test_a_newcomer_calls_what_is_beside_chat_too(installation: Installation) ->
         moderated = sdk.moderations.create(input=["Hello!", "Some violence."])
         assert [result.flagged for result in moderated.results] == [False, True]
         assert moderated.model == moderator
+        [drawn] = sdk.images.generate(model=painter, prompt="A walnut tree").data or []
+        assert base64.b64decode(drawn.b64_json or "").startswith(b"\x89PNG")
+        spoken = sdk.audio.speech.create(model=speaker, voice="alloy", input="Hello there!").content
+        heard = sdk.audio.transcriptions.create(model=hearer, file=("hello.wav", spoken))
+        assert heard.text.startswith("This is the sandbox")
     assert written.usage is not None
     costs = [2 * Decimal(str(written.usage.model_dump()["cost_toman"]))]
     costs += [Decimal(str(embedded.usage.model_dump()["cost_toman"])), Decimal(5)]  # a request of 50 Rial
+    # An image, twelve characters, and less than a second of sound.
+    costs += [Decimal(4_000), 12 * Decimal("1.8"), Decimal(12)]
     report = installation.manage("wallet_report", "--mobile", "09351112255")
-    assert (report["usage_records"], report["held_micro"]) == (4, 0)
+    assert (report["usage_records"], report["held_micro"]) == (7, 0)
     assert report["usage_cost_micro"] == sum(costs) * 10_000_000
     assert installation.manage("check_ledger")["ok"] is True
 

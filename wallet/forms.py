@@ -10,7 +10,7 @@ class AlertForm(forms.Form):
     """`threshold` is a whole number of Toman; None or 0: no alert."""
 
     threshold = TomanField(
-        label=_("Send me an SMS when less than this is available, in Toman"),
+        label=_("Tell me when less than this is available, in Toman"),
         required=False,
-        help_text=_("Empty: no SMS."),
+        help_text=_("Empty: no message."),
     )

@@ -2,6 +2,7 @@
 
 from wallet.credits.models import (
     Adjustment,
+    BalanceState,
     PromoCode,
     PromoRedemption,
     PromoTries,
@@ -15,6 +16,7 @@ from wallet.payments.models import GatewayChoice, SandboxPayment, TopUp
 
 __all__ = [
     "Adjustment",
+    "BalanceState",
     "Budget",
     "BuyerDetails",
     "GatewayChoice",

@@ -7,6 +7,9 @@ per token, so a cost is an exact sum of products.
 MICRO_PER_RIAL = 1_000_000
 RIAL_PER_TOMAN = 10
 MICRO_PER_TOMAN = MICRO_PER_RIAL * RIAL_PER_TOMAN
+TOMAN_MAX = (
+    10**11 - 1
+)  # that people and programs can name: 10^18 micro-Rial, which the database's integers hold
 
 
 def micro_from_toman(toman: int) -> int:

@@ -72,9 +72,9 @@ def choose_alert(request: HttpRequest) -> HttpResponse:
         return back
     if toman:
         limit = {"amount": wording.toman(micro_from_toman(toman))}
-        messages.success(request, _("You will get one SMS when less than %(amount)s is available.") % limit)
+        messages.success(request, _("You will be told once when less than %(amount)s is available.") % limit)
     else:
-        messages.success(request, _("You will get no SMS about your balance."))
+        messages.success(request, _("You will get no messages about your balance."))
     return back
 
 

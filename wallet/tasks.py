@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from wallet import alerts, tiers
+from wallet import alerts, signals, tiers
 from wallet.ledger import holds
 from wallet.payments import reconciling, topups
 
@@ -51,3 +51,8 @@ def recompute_tiers() -> None:
 @shared_task(name="wallet.send_low_balance_alerts")
 def send_low_balance_alerts() -> None:
     alerts.tell_due()
+
+
+@shared_task(name="wallet.tell_of_balances")
+def tell_of_balances() -> None:
+    signals.tell_of_balances()

@@ -6,7 +6,7 @@ bots answer has not been tried.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 from accounts.shared import provider_call
@@ -25,6 +25,7 @@ BATCH = 20  # updates at once
 BATCH_MAX_BYTES = 4 * 1024 * 1024  # so many of the longest messages fit in
 RETRY_AFTER_SECONDS = 5  # where it is not said
 RETRY_AFTER_MAX_SECONDS = 3600
+ID_MAX = 2**63 - 1  # what the database holds
 NO_SUCH_CHAT = ("chat not found", "no such group or user", "user is deactivated", "user not found")
 TOO_FAST = ("too many requests", "bot limit exceed", "local_rate_limited")
 
@@ -122,12 +123,12 @@ def _retry_after(parameters: object) -> int:
 def _read(each: object) -> Update | None:
     """None: not even an update. Groups and what is no text count as read, with nothing in them."""
     update_id = each.get("update_id") if isinstance(each, dict) else None
-    if type(update_id) is not int:
+    if type(update_id) is not int or not 0 <= update_id < ID_MAX:
         return None
     message = _object(each, "message")
     chat, sender = _object(message, "chat"), _object(message, "from")
     chat_id, text, language = chat.get("id"), message.get("text"), sender.get("language_code")
-    if chat.get("type") != "private" or type(chat_id) is not int or not isinstance(text, str):
+    if chat.get("type") != "private" or not _is_id(chat_id) or not isinstance(text, str):
         chat_id, text = 0, ""
     return Update(
         update_id=update_id,
@@ -135,6 +136,10 @@ def _read(each: object) -> Update | None:
         text=text,
         language=language if isinstance(language, str) else "",
     )
+
+
+def _is_id(chat_id: object) -> TypeGuard[int]:
+    return type(chat_id) is int and abs(chat_id) < ID_MAX
 
 
 def _object(found: Any, name: str) -> dict[str, Any]:

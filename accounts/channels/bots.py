@@ -59,18 +59,16 @@ def known(channel: ChannelName) -> BotState:
     return state
 
 
-def introduce(channel: ChannelName, bot: Bot) -> bool:
-    """Asks a bot for its name from time to time; returns whether it works. Talks to the bot."""
+def introduce(channel: ChannelName, bot: Bot) -> None:
+    """Asks a bot for its name, from time to time. Raises SendError."""
     state = known(channel)
-    if state.asked_at is not None and state.asked_at > timezone.now() - ASKED_EVERY and not state.problem:
-        return True
-    try:
-        name = bot.username()
-    except SendError as error:
-        note_problem(channel, error)
-        return False
-    BotState.objects.filter(pk=channel).update(username=name[:64], problem="", asked_at=timezone.now())
-    return True
+    if state.asked_at is None or state.asked_at < timezone.now() - ASKED_EVERY or state.problem:
+        name = bot.username()[:64]
+        BotState.objects.filter(pk=channel).update(username=name, asked_at=timezone.now())
+
+
+def note_success(channel: ChannelName) -> None:
+    BotState.objects.filter(pk=channel).exclude(problem="").update(problem="")
 
 
 def note_problem(channel: ChannelName, error: SendError) -> None:

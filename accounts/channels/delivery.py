@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.channel_models import BotChat, BotState, ChannelName, Notice
-from accounts.channels import bots
+from accounts.channels import bots, chats
 from accounts.models import User
 from accounts.shared.channel import (
     Channel,
@@ -152,9 +152,7 @@ def _refused(notice: Notice) -> bool:
             bots.note_problem(channel, error)
             _put_back(notice, seconds=RETRY_SECONDS)
             return False
-        BotChat.objects.filter(user_id=notice.user_id, channel=channel, chat_id__isnull=False).update(
-            chat_id=None, lost_at=timezone.now()
-        )
+        chats.lose(user_id=notice.user_id, channel=channel)
     _end(notice, Outcome.FAILED)
     return True
 

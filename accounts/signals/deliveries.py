@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from accounts.signals import endpoints, payload
-from accounts.signals.models import WebhookDelivery
+from accounts.signals.models import WebhookDelivery, WebhookEvent
 
 PAGE = 50
 State = WebhookDelivery.State
@@ -54,7 +55,11 @@ def get(*, user_id: int, endpoint_id: int, delivery_id: int) -> WebhookDelivery:
 def body(delivery: WebhookDelivery) -> str:
     """What is sent, to the byte."""
     event = delivery.event
-    return payload.body(event=event.event, created_at=event.created_at, data=event.data).decode()
+    written = WebhookEvent.objects.annotate(written=Cast("data", TextField())).values_list(
+        "written", flat=True
+    )
+    data = written.get(pk=event.pk)
+    return payload.body(event=event.event, created_at=event.created_at, data=data).decode()
 
 
 def replay(*, user_id: int, endpoint_id: int, delivery_id: int) -> None:

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.db import connection, transaction
 from django.db.models import F
 
@@ -145,7 +144,7 @@ def _claim(until: datetime, row: tuple[Any, ...]) -> Claim:
         attempts=attempts,
         event_id=event_id,
         event=event,
-        body=payload.body(event=event, created_at=created_at, data=orjson.loads(data)),
+        body=payload.body(event=event, created_at=created_at, data=data),
     )
 
 

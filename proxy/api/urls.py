@@ -2,6 +2,10 @@
 
 from django.urls import path
 
+from proxy.api.account.balance import Balance
+from proxy.api.account.key import CurrentKey
+from proxy.api.account.requests import Lookup, Request
+from proxy.api.account.transactions import Transactions
 from proxy.api.audio.speech import Speech
 from proxy.api.audio.transcriptions import Transcriptions, Translations
 from proxy.api.chat_completions import view as chat_view
@@ -9,6 +13,7 @@ from proxy.api.completions.view import Completions
 from proxy.api.embeddings.view import Embeddings
 from proxy.api.images.edits import ImageEdits
 from proxy.api.images.generations import ImageGenerations
+from proxy.api.manage.keys import Key, Keys, Rotate
 from proxy.api.messages.count_tokens import CountTokens
 from proxy.api.messages.view import Messages
 from proxy.api.models import Model, Models
@@ -33,6 +38,14 @@ urlpatterns = [
     path("v1/images/generations", ImageGenerations.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model_id>", Model.as_view()),
+    path("v1/key", CurrentKey.as_view()),
+    path("v1/balance", Balance.as_view()),
+    path("v1/requests/lookup", Lookup.as_view()),
+    path("v1/requests/<str:request_id>", Request.as_view()),
+    path("v1/transactions", Transactions.as_view()),
+    path("v1/manage/keys", Keys.as_view()),
+    path("v1/manage/keys/<str:key_id>", Key.as_view()),
+    path("v1/manage/keys/<str:key_id>/rotate", Rotate.as_view()),
     path("v1/openapi.json", OpenAPI.as_view()),
     path("public/models.json", PublicModels.as_view()),
     path("public/prices/history.json", PublicPriceHistory.as_view()),

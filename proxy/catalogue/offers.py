@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.db import transaction
 from django.utils import timezone
 
-from proxy.catalogue import quirks, secrets
+from proxy.catalogue import announcements, quirks, secrets
 from proxy.catalogue.endpoints import CHAT, needs, served_by, unserved
 from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.prices import dollar_basis, price_rules, price_shape
@@ -172,12 +172,14 @@ def write_list(
     *, model: LanguageModel, price: PriceQuote, valid_from: datetime, basis: DollarBasis | None = None
 ) -> Price:
     """Needs an open transaction that locks the model."""
-    return Price.objects.create(
+    written = Price.objects.create(
         model=model,
         valid_from=valid_from,
         dollar_basis=dollar_basis.stored(basis),
         **price_shape.columns(price),
     )
+    announcements.announce(written)
+    return written
 
 
 def point_route(

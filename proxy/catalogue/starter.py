@@ -56,6 +56,24 @@ SANDBOX_MODELS = {
         "متن‌های نامناسب را علامت می‌زند؛ فقط در محیط آزمایشی",
         PriceQuote(input_rial_per_million=0, output_rial_per_million=0, further={"request": 50}),
     ),
+    "hamiran-image": SandboxModel(
+        "images",
+        "Draws a gradient, in the sandbox only",
+        "یک طیف رنگ می‌کشد؛ فقط در محیط آزمایشی",
+        PriceQuote(input_rial_per_million=0, output_rial_per_million=0, further={"image": 40_000}),
+    ),
+    "hamiran-speech": SandboxModel(
+        "speech",
+        "Reads a text as tones, in the sandbox only",
+        "متن را با نُت می‌خواند؛ فقط در محیط آزمایشی",
+        PriceQuote(input_rial_per_million=0, output_rial_per_million=0, further={"character": 18_000_000}),
+    ),
+    "hamiran-transcription": SandboxModel(
+        "transcriptions",
+        "Answers a sound with a fixed sentence, in the sandbox only",
+        "در پاسخ هر صدا یک جملهٔ ثابت می‌نویسد؛ فقط در محیط آزمایشی",
+        PriceQuote(input_rial_per_million=0, output_rial_per_million=0, further={"audio_second": 120}),
+    ),
 }
 GEMINI_HOST = "generativelanguage.googleapis.com"
 

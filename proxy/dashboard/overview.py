@@ -20,6 +20,7 @@ from keys.models import APIKey
 from proxy.catalogue.models import LanguageModel
 from proxy.dashboard.docs import examples
 from proxy.limits import fullness
+from proxy.limits.local_window import Window
 from proxy.usage import figures, periods
 from proxy.usage import log as usage_log
 from wallet import alerts
@@ -136,7 +137,7 @@ def _fullest(user_id: int, keys: dict[int, APIKey], tier: Tier) -> list[UsedLimi
     return [*(limits for _key, limits in found[:FULLEST]), _of_account(windows.account, tier)]
 
 
-def _of_key(key: APIKey, window: fullness.Window, tier: Tier) -> UsedLimits:
+def _of_key(key: APIKey, window: Window, tier: Tier) -> UsedLimits:
     """Of the key's own limits and the tier's, the lower ones hold."""
     at_once = [limit for limit in (key.concurrency, tier.concurrency) if limit]
     return UsedLimits(
@@ -147,7 +148,7 @@ def _of_key(key: APIKey, window: fullness.Window, tier: Tier) -> UsedLimits:
     )
 
 
-def _of_account(window: fullness.Window, tier: Tier) -> UsedLimits:
+def _of_account(window: Window, tier: Tier) -> UsedLimits:
     factor, at_once = tier.account_factor, tier.concurrency
     return UsedLimits(
         key=None,

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from proxy.catalogue import offers, price_list_form, rates
+from proxy.catalogue import announcements, offers, price_list_form, rates
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.price_admin import AddOnly, let_wait
 from proxy.catalogue.price_form import ShownPrices
@@ -88,6 +88,7 @@ class PriceAdmin(AddOnly, ShownPrices, admin.ModelAdmin):  # type: ignore[type-a
                 LanguageModel.objects.select_for_update(no_key=True).get(pk=obj.model_id)
                 rates.check(basis, obj.valid_from)
             super().save_model(request, obj, form, change)
+            announcements.announce(obj)
             rates.follow(obj)
 
     def log_addition(self, request: HttpRequest, obj: Price, message: Any) -> Any:

@@ -32,6 +32,7 @@ ANTHROPICS = ("limit", "remaining", "reset")
 EXPOSED = ", ".join(
     [
         "x-request-id",
+        "etag",
         "request-id",
         OWN_ID_HEADER,
         "retry-after",

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import uuid_utils.compat as uuid
 from django.conf import settings
 
+from keys.admin_lookup import AdminIdentity
 from keys.lookup import KeyIdentity
 from proxy.errors import APIError
 from proxy.http.responses import id_headers
@@ -21,9 +22,10 @@ Answer = TypeVar("Answer")
 
 
 class APIRequest:
-    """What a view is given. `auth` is who asks, once that is known; `extra_headers` go onto any response.
+    """What a view is given. `extra_headers` go onto any response.
 
-    The body is read when a view asks for it, up to a cap.
+    `auth` is who asks, once that is known, or `admin` where it is an admin key. The body is read when a view asks for
+    it, up to a cap.
     """
 
     buffered_bytes: ClassVar[int] = 0  # of all bodies that are being read now
@@ -35,6 +37,7 @@ class APIRequest:
         self.path: str = scope["path"]
         self.id = uuid.uuid7()
         self.auth: KeyIdentity | None = None
+        self.admin: AdminIdentity | None = None
         self.id_text: str = self.id.hex
         self.extra_headers: dict[str, str] = id_headers(self.id_text)
         self.is_counted = False  # by its key's limits
@@ -45,6 +48,11 @@ class APIRequest:
         """Whose request it is, in views that ask for a key."""
         assert self.auth is not None
         return self.auth
+
+    @property
+    def user_id(self) -> int:
+        """Whose account it is, in views that ask for a key of either kind."""
+        return self.admin.user_id if self.admin is not None else self.key.user_id
 
     def header(self, name: bytes) -> str:
         """A header by its name in lower case; empty where there is none."""

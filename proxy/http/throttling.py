@@ -41,6 +41,24 @@ class KeyThrottle(BaseThrottle):
         return True
 
 
+class ReadThrottle(KeyThrottle):
+    """Counts a read of the account, by a limit of its own."""
+
+    async def allow_request(self, request: APIRequest, view: Any) -> bool:  # type: ignore[override]
+        """True. Raises APIError rate_limit_exceeded with the true wait."""
+        if request.is_counted:
+            return True
+        # Admin keys have numbers of their own.
+        key_id = -request.admin.admin_key_id if request.admin else request.key.key_id
+        wait_seconds = await runtime.current().reads.wait_seconds(
+            user_id=request.user_id, key_id=key_id, request_id=request.id_text
+        )
+        if wait_seconds:
+            raise rate_limited(wait_seconds)
+        request.is_counted = True
+        return True
+
+
 def ceiling(key: KeyIdentity) -> Limits:
     """What all keys of the account may do together."""
     at_once = key.tier_concurrency

@@ -30,6 +30,7 @@ class AsyncAPIView(APIView):
 
     authentication_classes: Sequence[type[KeyAuthentication]] = (KeyAuthentication,)
     throttle_classes: Sequence[type[throttling.KeyThrottle]] = ()
+    has_refusals = True  # whether that budget is asked and charged
 
     async def dispatch(self, request: APIRequest, *args: Any, **kwargs: Any) -> Reply | EventStream:  # type: ignore[override]
         self.request = request  # type: ignore[assignment]  # where DRF looks for it when an error is handled
@@ -43,6 +44,8 @@ class AsyncAPIView(APIView):
                 raise MethodNotAllowed(request.method)  # noqa: TRY301 - DRF's own way to say it
             await self.perform_authentication(request)
             key = request.auth
+            if not self.has_refusals:
+                key = None
             if key is not None and (wait_seconds := throttling.refusals_wait_seconds(key)):
                 key = None  # not counted once more, or whoever polls would stay shut out for ever
                 raise rate_limited(wait_seconds)  # noqa: TRY301 - as everything else is refused

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 LIFE_HOURS = 24
 ALIVE_SECONDS = 10  # of a process that has said nothing
 RENEW_SECONDS = 3.0
+STATEMENT_SECONDS = 5.0
 KEY_MAX_CHARACTERS = 255
 HEADER = "Idempotency-Key"
 
@@ -126,7 +127,7 @@ class Claim:
         self.recording = recording
 
     async def take(self, request_id: uuid.UUID) -> None:
-        """Raises APIError request_in_progress where another request was quicker; what psycopg raises."""
+        """Raises APIError request_in_progress where another was quicker; TimeoutError, and what psycopg raises."""
         row_id = await self._claims.take({**self._row, "request_id": request_id})
         if row_id is None:
             raise _in_progress(1)
@@ -152,7 +153,7 @@ class Claims:
     async def look_up(self, idempotency_key: str, *, user_id: int, body_digest: bytes) -> Claim:
         """What a request needs to claim its key.
 
-        Raises Repeated; APIError request_in_progress, idempotency_mismatch; what psycopg raises.
+        Raises Repeated; APIError request_in_progress, idempotency_mismatch; TimeoutError, and what psycopg raises.
         """
         key_digest = digests.of_key(idempotency_key, user_id=user_id)
         found = await self._found(user_id, key_digest)
@@ -187,14 +188,14 @@ class Claims:
         raise Repeated(found.request_id, cost_micro=found.cost_micro, kept=kept)
 
     async def _found(self, user_id: int, key_digest: bytes) -> _Found:
-        async with self._connect() as connection:
+        async with asyncio.timeout(STATEMENT_SECONDS), self._connect() as connection:
             cursor = await connection.execute(LOOK_UP, {"user_id": user_id, "key_digest": key_digest})
             row = await cursor.fetchone()
         assert row is not None
         return _Found(*row)
 
     async def take(self, row: dict[str, Any]) -> int | None:
-        async with self._connect() as connection:
+        async with asyncio.timeout(STATEMENT_SECONDS), self._connect() as connection:
             cursor = await connection.execute(TAKE, row)
             taken = await cursor.fetchone()
         if taken is None:
@@ -215,7 +216,7 @@ class Claims:
             if not self.running:
                 continue
             try:
-                async with asyncio.timeout(ALIVE_SECONDS), self._connect() as connection:
+                async with asyncio.timeout(STATEMENT_SECONDS), self._connect() as connection:
                     await connection.execute(RENEW, [list(self.running.values()), list(self.running)])
             except (psycopg.Error, TimeoutError, OSError) as error:
                 logger.warning("claims not renewed", extra={"error": repr(error)})

@@ -12,6 +12,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
+from proxy.limits.local_window import Window
 from proxy.limits.scripts import NOW, window_keys
 from proxy.limits.valkey import CLUSTER_SCHEMES
 
@@ -22,15 +23,6 @@ TIMEOUT_SECONDS = 0.25  # a page waits for it
 
 class LimitsUnknown(Exception):
     """Valkey does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What was used of the last 60 seconds, and how many requests run now (where these are limited)."""
-
-    requests: int
-    tokens: int
-    running: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +37,7 @@ def read(*, user_id: int, key_ids: Sequence[int]) -> Windows:
     """The windows of an account and of some of its keys. Raises LimitsUnknown within about half a second."""
     names = [name for key_id in (None, *key_ids) for name in window_keys(user_id, key_id)]
     try:
-        account, *keys = _client(settings.LIMITS_URL).eval(NOW, len(names), *names)
+        account, *keys = _client(settings.LIMITS_URL).eval(NOW.source, len(names), *names)
     except (RedisError, RedisClusterException, OSError) as error:
         logger.warning("limits not read", extra={"error": str(error) or repr(error)})
         raise LimitsUnknown from error

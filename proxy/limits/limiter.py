@@ -12,14 +12,16 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from prometheus_client import Counter
 
-from proxy.limits.local_window import WINDOW_MS, Admission, Limits, LocalWindows
-from proxy.limits.scripts import ADMIT, FINISH, window_keys
-from proxy.limits.valkey import Client, ScriptQueue, Unavailable
+from proxy.limits.local_window import WINDOW_MS, Admission, Limits, LocalWindows, Window
+from proxy.limits.scripts import ADMIT, FINISH, NOW, window_keys
+from proxy.limits.valkey import Client, Script, ScriptQueue, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,24 @@ class Limiter:
             is_counted=is_counted,
             now_ms=_now_ms(),
         )
+
+    async def ask(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        """What another script in the account's slot answers; None while Valkey is away."""
+        if self.is_away:
+            return None
+        try:
+            return await self._scripts.submit(script, keys, arguments)
+        except Unavailable as error:
+            self._lost(error)
+            return None
+
+    async def standing(self, *, user_id: int, key_id: int) -> tuple[Window, Window]:
+        """What a key, and all keys of its account, did in the last 60 seconds and run now. Counts nothing."""
+        found = await self.ask(NOW, _windows(user_id, key_id), ())
+        if found is not None:
+            key, account = found
+            return Window(*key), Window(*account)
+        return self._local.get(user_id, LocalWindows()).standing(key_id, now_ms=_now_ms())
 
     def finish(
         self, *, user_id: int, key_id: int, request_id: str, estimate: int, tokens: int

@@ -39,6 +39,15 @@ class Admission(NamedTuple):
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was used of the last 60 seconds, and how many requests run now (where these are limited)."""
+
+    requests: int
+    tokens: int
+    running: int
+
+
 def duration(milliseconds: int) -> str:
     """As OpenAI writes them: `250ms`, `1.5s`, `1m0s`.
 
@@ -153,6 +162,14 @@ class LocalWindows:
             requests_reset_ms=_nth(key.requests, 0) + WINDOW_MS - now_ms if key.requests else 0,
             tokens_reset_ms=oldest_tokens + WINDOW_MS - now_ms,
         )
+
+    def standing(self, key_id: int, *, now_ms: int) -> tuple[Window, Window]:
+        """Where the key and the account stand."""
+        found = []
+        for window in (self.keys[key_id], self.account):
+            window.forget(now_ms)
+            found.append(Window(len(window.requests), window.used_tokens, len(window.running)))
+        return found[0], found[1]
 
     def finish(self, key_id: int, request_id: str, estimate: int, tokens: int, *, now_ms: int) -> None:
         for window in (self.keys[key_id], self.account):

@@ -9,6 +9,11 @@ def window_keys(user_id: int, key_id: int | None = None) -> list[str]:
     return [f"hamiran:{{user {user_id}}}:{whose}:{what}" for what in ("requests", "tokens", "sum", "running")]
 
 
+def read_log(user_id: int, key_id: int) -> str:
+    """Where it keeps what a key has read of its account, in the same slot."""
+    return f"hamiran:{{user {user_id}}}:key {key_id}:reads"
+
+
 # KEYS: the windows of the key, then those of the account.
 # ARGV: request, tokens, seconds that it may run, 1 if it is already counted and brings its tokens; then RPM, TPM and
 # requests at once (0: any number) of the key, then of the account. A token entry is "<request>:<tokens>".
@@ -141,7 +146,8 @@ return 1
 
 # How full windows are; KEYS: those of any number of windows. What a window no longer holds may still lie in its logs
 # until its next request tidies up.
-NOW = """
+NOW = Script(
+    """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 local edge, found = now - 60000, {}
 for k = 0, #KEYS - 4, 4 do
@@ -154,3 +160,4 @@ for k = 0, #KEYS - 4, 4 do
 end
 return found
 """
+)

@@ -1,16 +1,17 @@
 """Whether a request may run: which model it may use, whether it can fit, and the hold that covers its worst case."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from accounts.shared.formats import TEHRAN
 from keys.lookup import KeyIdentity
 from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.catalogue.request_fields import AUDIO, FILE, IMAGE, TOOLS
 from proxy.catalogue.served import CatalogueCache, ServedModel, ServedRoute
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
-from proxy.errors import APIError, unavailable
+from proxy.errors import ERRORS, APIError, unavailable
 from proxy.metering.endpoint import MeteredRequest
 from proxy.metering.settlement import Metered
 from wallet.ledger.holds import BudgetReached, HoldGone, LedgerUnavailable, NotCovered, WalletFrozen
@@ -179,13 +180,29 @@ def _refused(
         return APIError("wallet_frozen")
     available_micro = metered.held_micro + error.available_micro
     fitting = metered.affordable_output(available_micro)
+    facts: dict[str, Any] = {
+        "required_toman": minimum_micro / MICRO_PER_TOMAN,
+        "available_toman": available_micro / MICRO_PER_TOMAN,
+        "max_tokens_that_fit": (fitting or 0) // metered.request.answers,
+    }
+    if isinstance(error, NotCovered):
+        return APIError("insufficient_balance", facts=facts)
+    return _cap_reached(error, facts)
+
+
+def _cap_reached(error: BudgetReached, facts: dict[str, Any]) -> APIError:
+    """No Retry-After where a cap begins anew: a client that waits for it would wait for weeks."""
+    code = "project_limit_reached" if error.is_shared else "key_limit_reached"
+    message = ERRORS[code][2]
+    resets_at = None
+    if error.ends_at is not None:
+        resets_at = error.ends_at.astimezone(TEHRAN).isoformat()
+        message = f"{message} It begins anew at {resets_at}."
     return APIError(
-        "insufficient_balance" if isinstance(error, NotCovered) else "key_limit_reached",
-        facts={
-            "required_toman": minimum_micro / MICRO_PER_TOMAN,
-            "available_toman": available_micro / MICRO_PER_TOMAN,
-            "max_tokens_that_fit": (fitting or 0) // metered.request.answers,
-        },
+        code,
+        message=message,
+        headers={"x-should-retry": "false"},
+        facts={**facts, "resets_at": resets_at},
     )
 
 

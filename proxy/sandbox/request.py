@@ -9,6 +9,9 @@ MODELS = {
     "hamiran-completion": "completions",
     "hamiran-embedding": "embeddings",
     "hamiran-moderation": "moderations",
+    "hamiran-image": "images",
+    "hamiran-speech": "speech",
+    "hamiran-transcription": "transcriptions",
 }
 STOPS_MAX = 4
 WHOLE_NUMBERS = (
@@ -41,13 +44,17 @@ def read(raw: bytes, *, endpoint: str) -> dict[str, Any]:
         raise Refused(400, "We could not parse the JSON body of your request.") from None
     if not isinstance(body, dict):
         raise Refused(400, "The body must be a JSON object.")
+    check_model(body, endpoint=endpoint)
+    return body
+
+
+def check_model(body: dict[str, Any], *, endpoint: str) -> None:
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise Refused(400, "you must provide a model parameter", param="model")
     if MODELS.get(model) != endpoint:
         message = f"The model `{model}` does not exist or you do not have access to it."
         raise Refused(404, message, param="model", code="model_not_found")
-    return body
 
 
 def check(body: dict[str, Any]) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from proxy.sandbox.media import EVENT_STREAM, Sent, draw, edit, speak, write_down
 from proxy.sandbox.protocol import Completion, complete, models
 from proxy.sandbox.request import Refused
 from proxy.sandbox.texts import TextCompletion, complete_text, embed, moderate
@@ -22,12 +23,19 @@ WRONG_METHOD = Refused(405, "Not allowed to do that on this URL.", code="method_
 WRONG_KEY = Refused(401, "Incorrect API key provided.", code="invalid_api_key")
 TOO_LARGE = Refused(413, "The request is too large.")
 
+Answer = Completion | TextCompletion | Sent | dict[str, Any]
+
 # By the end of the path.
-POSTED: dict[str, Callable[[bytes], Completion | TextCompletion | dict[str, Any]]] = {
+POSTED: dict[str, Callable[[bytes], Answer]] = {
     "/chat/completions": complete,
     "/completions": complete_text,
     "/embeddings": embed,
     "/moderations": moderate,
+    "/images/generations": draw,
+    "/images/edits": edit,
+    "/audio/speech": speak,
+    "/audio/transcriptions": write_down,
+    "/audio/translations": write_down,
 }
 
 
@@ -51,26 +59,31 @@ class SandboxUpstream:
             return
         if isinstance(answer, dict):
             await _answer(send, 200, answer)
+        elif isinstance(answer, Sent):
+            await self._stream(answer.content_type, answer.pieces, receive, send)
         elif answer.stream:
-            await self._stream(answer, receive, send)
+            chunks = map(_json, answer.chunks(int(time.time())))
+            await self._stream(EVENT_STREAM, map(_event, (*chunks, b"[DONE]")), receive, send)
         else:
             await _answer(send, 200, answer.whole(int(time.time())))
 
-    async def _stream(self, completion: Completion | TextCompletion, receive: Receive, send: Send) -> None:
-        await send(_start(200, b"text/event-stream; charset=utf-8"))
+    async def _stream(
+        self, content_type: bytes, pieces: Iterable[bytes], receive: Receive, send: Send
+    ) -> None:
+        await send(_start(200, content_type))
         left = asyncio.ensure_future(receive())  # the body is read: what comes next is the client leaving
         try:
-            for chunk in completion.chunks(int(time.time())):
-                await send({"type": "http.response.body", "body": _event(_json(chunk)), "more_body": True})
+            for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await asyncio.wait((left,), timeout=self._piece_delay_seconds)
                 if left.done():
                     return
-            await send({"type": "http.response.body", "body": _event(b"[DONE]")})
+            await send({"type": "http.response.body", "body": b""})
         finally:
             left.cancel()
 
 
-def _posted(path: str) -> Callable[[bytes], Completion | TextCompletion | dict[str, Any]] | None:
+def _posted(path: str) -> Callable[[bytes], Answer] | None:
     """Who answers what is posted there; None for the list of models, which is got."""
     path = path.rstrip("/")
     if path.endswith("/models"):

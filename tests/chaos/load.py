@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from tests.chaos.media import Media
 from tests.chaos.people import WAYS, People, Person, model_of
 from tests.chaos.upstream import Plan, text_of
 from tests.dialects import CHAT, COMPLETIONS, Dialect
@@ -56,6 +57,7 @@ class Attempt:
     ending: Ending = Ending.NOT_SENT
     detail: str = ""
     letters: int = 0  # received, of a stream
+    pieces_micro: int = 0  # what its pieces cost, where it is billed by these
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Load:
             [self.people.hot, choose.choice(self.people.plain), choose.choice(self.people.poor)], [5, 3, 2]
         )[0]
         [kind] = choose.choices(list(KINDS), list(KINDS.values()))
-        client, upstream = choose.choice(WAYS)
+        [(client, upstream)] = choose.choices(list(WAYS), list(WAYS.values()))
         if kind == "uncounted" and upstream not in {CHAT, COMPLETIONS}:
             kind = "counted"  # the others never leave it out
         stream = choose.random() < 0.6 or kind == "broken"
@@ -134,17 +136,16 @@ class Load:
             think_seconds=self.random.uniform(0.0, 0.12),
             pause_seconds=self.random.uniform(0.0, 0.03),
         )
-        body = attempt.client.body(
-            model_of(attempt.upstream.endpoint),
-            f"{plan} A question long enough for what is reported. {'And longer. ' * 20}",
-            limit=None,
-            stream=attempt.stream,
-        )
+        text = f"{plan} A question long enough for what is reported. {'And longer. ' * 20}"
+        model = model_of(attempt.upstream.endpoint)
+        body = attempt.client.body(model, text, limit=None, stream=attempt.stream)
+        if isinstance(attempt.client, Media):
+            attempt.pieces_micro = attempt.client.cost_micro(text)
         if attempt.stream and attempt.client in {CHAT, COMPLETIONS} and self.random.random() < 0.5:
             body["stream_options"] = {"include_usage": True}
         request = http.post(
             f"{self.urls[attempt.web]}/v1{attempt.client.path}",
-            json=body,
+            **attempt.client.sent(body),
             headers={"Authorization": f"Bearer {person.key}"},
         )
         async with request as response:
@@ -156,8 +157,7 @@ class Load:
             elif attempt.stream:
                 await _read_stream(response, attempt, leaves_after)
             else:
-                answer = json.loads(await response.read())
-                assert attempt.client.text_of(answer) == text_of(attempt.serial)
+                assert attempt.client.read(await response.read()) == text_of(attempt.serial)
                 attempt.ending = Ending.WHOLE
 
     # --- top-ups -------------------------------------------------------------------------------------------------

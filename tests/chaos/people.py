@@ -11,18 +11,23 @@ from proxy import own_keys
 from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.price_quote import PriceQuote
+from tests.chaos.media import IMAGES, PRICES, SPEECH, TRANSCRIPTIONS
 from tests.dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
 from tests.factories import UserFactory, WalletFactory
 
-# What can be called, and the protocol that the upstream of the model for it speaks.
-WAYS: tuple[tuple[Dialect, Dialect], ...] = (
-    (CHAT, CHAT),
-    (RESPONSES, RESPONSES),
-    (RESPONSES, CHAT),
-    (MESSAGES, MESSAGES),
-    (MESSAGES, CHAT),
-    (COMPLETIONS, COMPLETIONS),
-)
+# What can be called, the protocol that the upstream of the model for it speaks, and how often it is. A file of sound
+# takes a process of its own to be measured.
+WAYS: dict[tuple[Dialect, Dialect], int] = {
+    (CHAT, CHAT): 12,
+    (RESPONSES, RESPONSES): 12,
+    (RESPONSES, CHAT): 12,
+    (MESSAGES, MESSAGES): 12,
+    (MESSAGES, CHAT): 12,
+    (COMPLETIONS, COMPLETIONS): 12,
+    (IMAGES, IMAGES): 12,
+    (SPEECH, SPEECH): 12,
+    (TRANSCRIPTIONS, TRANSCRIPTIONS): 2,
+}
 PRICE = 10_000_000  # Rial per million tokens, in and out: a top-up pays for a few dozen requests
 MAX_OUTPUT_TOKENS = 1_000
 SLICE_TOKENS = 4  # every stream has more held, several times
@@ -63,12 +68,14 @@ def settle_in(upstream_url: str) -> People:
             model_id=model_of(protocol),
             upstream_url=upstream_url,
             upstream_key="sk-chaos",
-            price=PriceQuote(PRICE, PRICE),
+            price=PRICES.get(protocol, PriceQuote(PRICE, PRICE)),
             context_tokens=100_000,
             max_output_tokens=MAX_OUTPUT_TOKENS,
             protocols=[protocol],
+            free_meant=protocol in PRICES,  # of tokens
         )
-    LanguageModel.objects.update(output_slice_tokens=SLICE_TOKENS)
+    in_pieces = [model_of(protocol) for protocol in PRICES]
+    LanguageModel.objects.exclude(model_id__in=in_pieces).update(output_slice_tokens=SLICE_TOKENS)
     return People(
         hot=_person(RICH_MICRO, is_capped=True),
         plain=[_person(RICH_MICRO) for _ in range(PLAIN)],

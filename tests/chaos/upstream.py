@@ -8,6 +8,7 @@ from functools import partial
 
 from aiohttp import web
 
+from tests.chaos.media import IMAGES, SPEECH, TRANSCRIPTIONS
 from tests.dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
 
 PROMPT_STEPS, COMPLETION_STEPS = 200, 900
@@ -65,7 +66,7 @@ class BookingUpstream:
 
     async def start(self) -> None:
         app = web.Application(client_max_size=2**24)
-        for dialect in (CHAT, COMPLETIONS, MESSAGES, RESPONSES):
+        for dialect in (CHAT, COMPLETIONS, MESSAGES, RESPONSES, IMAGES, SPEECH, TRANSCRIPTIONS):
             app.router.add_post(f"/v1{dialect.path}", partial(self._answer, dialect))
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -84,7 +85,7 @@ class BookingUpstream:
         if plan.kind == "refused":
             return web.json_response({"error": {"message": "overloaded"}}, status=503)
         prompt, completion = usage_of(plan.serial)
-        if (await request.json()).get("stream"):
+        if dialect.wants_stream(body):
             response = web.StreamResponse(headers={"content-type": "text/event-stream"})
             events = dialect.stream(text_of(plan.serial), prompt=prompt, completion=completion)
             with contextlib.suppress(ConnectionError):  # our client left, or was killed
@@ -94,7 +95,8 @@ class BookingUpstream:
         answer = dialect.whole(text_of(plan.serial), prompt=prompt, completion=completion)
         if plan.kind == "uncounted":
             del answer["usage"]
-        return web.json_response(answer)
+        written, content_type = dialect.written(answer)
+        return web.Response(body=written, content_type=content_type)
 
     async def _stream(
         self,

@@ -89,7 +89,9 @@ def _completions(
 
 
 def _price(attempt: Attempt, record: UsageRecord) -> int:
-    """What the answer has to cost: by upstream's count, or by the estimate that stands in the record."""
+    """What the answer has to cost: by its pieces, by upstream's count, or by the estimate that stands in the record."""
+    if attempt.pieces_micro:
+        return attempt.pieces_micro
     if attempt.kind == "counted":
         return sum(usage_of(attempt.serial)) * PRICE
     return (record.prompt_tokens + record.completion_tokens) * PRICE

@@ -36,7 +36,8 @@ def web(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, static_files: None
 ) -> Iterator[WebProcess]:
     """What other tests sell is off sale meanwhile: the pages are those of an installation with one model."""
-    with django_db_blocker.unblock(), web_process() as process:
+    with django_db_blocker.unblock(), web_process(env=seed.BOTS) as process:
+        seed.introduce_bots()
         others = list(LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True))
         take_off_sale(*others)
         offers.add_model(

@@ -327,7 +327,7 @@ def test_the_threshold_is_chosen_on_the_wallet_page(wallet: Wallet, client: Clie
     assert "whole number of Toman" in client.post(address, {"threshold": "x"}, follow=True).text
     assert "too large" in client.post(address, {"threshold": "999999999999"}, follow=True).text
     assert alerts.threshold_micro(wallet.pk) == micro_from_toman(25_000)
-    assert "You will get no SMS" in client.post(address, {"threshold": ""}, follow=True).text
+    assert "You will get no messages" in client.post(address, {"threshold": ""}, follow=True).text
     assert alerts.threshold_micro(wallet.pk) is None
     client.force_login(UserFactory.create())
     assert "no wallet" in client.post(address, {"threshold": "5"}, follow=True).text

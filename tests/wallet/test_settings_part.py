@@ -30,7 +30,7 @@ def test_an_alert_chosen_in_the_settings_leads_back_there(browser: Client, user_
     assert saved.headers["Location"] == "/settings/"
     assert alerts.threshold_micro(user_id) == micro_from_toman(5000)
     page = browser.get("/settings/").content.decode()
-    assert "You will get one SMS when less than 5,000 Toman is available." in page
+    assert "You will be told once when less than 5,000 Toman is available." in page
     assert 'value="5,000"' in page
 
 

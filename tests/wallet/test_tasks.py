@@ -21,6 +21,7 @@ def test_every_task_of_the_wallet_that_beat_sends_exists() -> None:
         "wallet.send_low_balance_alerts",
         "wallet.settle_unverified_payments",
         "wallet.recompute_tiers",
+        "wallet.tell_of_balances",
     }
     assert sent <= set(current_app.tasks)
 

@@ -171,9 +171,9 @@ class PromoTries(models.Model):
 
 
 class WalletAlert(models.Model):
-    """A user's wish for one SMS when the wallet runs low. `alerted_at` is set from the SMS until it is armed again.
+    """A user's wish to be told when the wallet runs low. `alerted_at` is set from then until it is armed again.
 
-    `sent_at` is when the last SMS went out. It outlives the wish (no threshold), so that no change of it gives another.
+    `sent_at` is when they were last told. It outlives the wish (no threshold), so that no change of it gives another.
     """
 
     wallet = models.OneToOneField(
@@ -190,6 +190,31 @@ class WalletAlert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pk} below {self.threshold_micro}"
+
+
+class BalanceState(models.Model):
+    """What the last look found of a wallet that a webhook wants to hear of."""
+
+    class State(models.TextChoices):
+        ENOUGH = "enough", _("enough")
+        LOW = "low", _("low")
+        EMPTY = "empty", _("empty")
+
+    wallet = models.OneToOneField(
+        "wallet.Wallet", on_delete=models.CASCADE, primary_key=True, related_name="balance_state"
+    )
+    state = models.CharField(max_length=6, choices=State.choices)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(state__in=["enough", "low", "empty"]), name="balancestate_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.state}"
 
 
 class SignUpCreditChange(Decision):

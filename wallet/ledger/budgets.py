@@ -81,12 +81,13 @@ def reports(
     """How far budgets of a wallet are spent, by id; ids of other wallets are ignored."""
     moment = now or timezone.now()
     return {
-        budget.pk: _report(budget, moment)
+        budget.pk: report(budget, now=moment)
         for budget in Budget.objects.filter(pk__in=list(budget_ids), wallet_id=wallet_id)
     }
 
 
-def _report(budget: Budget, now: datetime) -> BudgetReport:
+def report(budget: Budget, *, now: datetime) -> BudgetReport:
+    """How far a budget is spent, as its row says."""
     period = Period(budget.period)
     if budget.ends_at is not None and budget.ends_at <= now:  # nothing was held since
         starts_at, resets_at = periods.bounds(period, now)

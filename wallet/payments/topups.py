@@ -22,7 +22,7 @@ from django.db.models import Case, Sum, Value, When
 from django.utils import timezone
 
 from accounts.models import User
-from wallet import tiers
+from wallet import signals, tiers
 from wallet.ledger import writer
 from wallet.ledger.models import JournalEntry, Wallet
 from wallet.money import micro_from_toman
@@ -319,6 +319,7 @@ def _credit(topup_id: UUID, paid: Verified) -> None:
                 counter_account=JournalEntry.Account.GATEWAY,
                 further={JournalEntry.Account.VAT: topup.vat_micro},
             )
+            signals.topup_credited(user_id=topup.user_id, topup_id=topup.pk, amount_micro=topup.amount_micro)
     except IntegrityError as error:
         if _constraint(error) != "topup_ref_id_once":
             raise

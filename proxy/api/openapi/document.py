@@ -4,7 +4,7 @@ The views carry nothing of it: what they take and give is told here, by extensio
 drf-spectacular (4 MB, a tenth of a second) only when somebody asks for the document.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +23,10 @@ from drf_spectacular.utils import (
 )
 
 from proxy.api.messages import errors as messages_errors
-from proxy.api.openapi import samples
+from proxy.api.openapi import managing, samples
+from proxy.api.openapi.account_components import OF_ACCOUNT
 from proxy.api.openapi.components import COMPONENTS, ref
+from proxy.api.openapi.managing import MANAGING, Managing
 from proxy.api.openapi.operations import OPERATIONS, Operation
 from proxy.api.openapi.readings import READINGS, Reading
 from proxy.catalogue import starter
@@ -36,25 +38,26 @@ from proxy.limits.local_window import Admission, Limits
 VERSION = "1"
 # An operation's own method and path are right, so it cannot meet these.
 OF_NO_OPERATION = frozenset({"not_found", "method_not_allowed"})
-OF_KEYS = ("missing_api_key", "invalid_api_key", "network_not_allowed")
+OF_KEYS = ("missing_api_key", "invalid_api_key", "admin_key_not_allowed", "network_not_allowed")
 OF_EVERY_OPERATION = (
     *OF_KEYS,
     "internal_error",
     "service_unavailable",
 )
 OF_READINGS = (*OF_EVERY_OPERATION, "rate_limit_exceeded")
-OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION)
+OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION | managing.CODES)
 STATUSES = {
     400: "The request is not right; sending it again does not help.",
     401: "No key, or one that does not work.",
     402: "The wallet does not cover the request.",
     403: "The request is not allowed.",
-    404: "The model is not available.",
+    404: "There is no such model, or the account has no such request or key.",
     408: "The request body did not arrive in time.",
-    409: "The Idempotency-Key is that of a request that is running, or was answered and charged.",
+    409: "The Idempotency-Key is that of a request that is running, or was answered; or the key's state forbids it.",
+    412: "The key has changed since the version that If-Match names.",
     413: "The request is too large: its body, or its tokens for the key's limit.",
     415: "The request body is compressed.",
-    422: "The Idempotency-Key is that of another request body.",
+    422: "The Idempotency-Key is that of another request.",
     429: "Over a limit of the key. Retry-After says when to try again.",
     431: "The request's address and headers are too large.",
     500: "A fault of the service.",
@@ -74,7 +77,7 @@ def document(model_id: str) -> tuple[bytes, str]:
         "description": f"Any OpenAI SDK works with this base URL. The reference is at {settings.BASE_URL}/docs/.",
     }
     schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
-    schema["components"]["schemas"] = COMPONENTS
+    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT | managing.COMPONENTS
     for path, operations in schema["paths"].items():
         if path.startswith("/public/"):
             operations["servers"] = [{"url": settings.BASE_URL}]
@@ -88,6 +91,18 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
         return {"type": "http", "scheme": "bearer", "description": "An API key: hm- and 36 characters."}
+
+
+class AdminScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "proxy.http.authentication.AdminAuthentication"
+    name = "adminKey"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An admin key: hm-admin- and 36 characters.",
+        }
 
 
 def _refusals(codes: Iterable[str], *, is_anthropics: bool = False) -> dict[int, OpenApiResponse]:
@@ -117,7 +132,7 @@ def _headers() -> list[OpenApiParameter]:
     return [
         *(_header(name, "Where the key stands within any 60 seconds.", [200, 429]) for name in rates),
         _header("Retry-After", "Seconds until the request can succeed.", [429, 502, 503]),
-        _header("x-should-retry", "`false` where SDKs would try again too early.", [429, 502]),
+        _header("x-should-retry", "`false` where SDKs would try again too early.", [402, 429, 502]),
         _header(COST_HEADER, "What a whole answer cost, in Toman.", [200]),
         _header(LEFT_OUT_HEADER, "What of the request could not be passed on, if anything.", [200]),
     ]
@@ -240,7 +255,7 @@ def _extend_reading(reading: Reading) -> None:
     def view_replacement(self: Any) -> Any:
         common = [code for code in OF_READINGS if reading.needs_key or code not in OF_KEYS]
         schema = reading.schema([REQUEST_ID], _refusals([*common, *reading.refused_by]))
-        return extend_schema_view(get=schema)(type(reading.name, (self.target,), {}))
+        return extend_schema_view(**{reading.method: schema})(type(reading.name, (self.target,), {}))
 
     members = {"target_class": reading.target, "view_replacement": view_replacement}
     type(f"{reading.name}Extension", (OpenApiViewExtension,), members)
@@ -248,6 +263,21 @@ def _extend_reading(reading: Reading) -> None:
 
 for reading in READINGS:
     _extend_reading(reading)
+
+
+def _extend_managing(target: str, operations: Sequence[Managing]) -> None:
+    name = target.rpartition(".")[2]
+
+    def view_replacement(self: Any) -> Any:
+        schemas = {each.method: each.schema([REQUEST_ID], _refusals) for each in operations}
+        return extend_schema_view(**schemas)(type(name, (self.target,), {}))
+
+    members = {"target_class": target, "view_replacement": view_replacement}
+    type(f"Manage{name}Extension", (OpenApiViewExtension,), members)
+
+
+for target, of_target in MANAGING.items():
+    _extend_managing(target, of_target)
 
 
 class ModelsExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]

@@ -1,17 +1,20 @@
-"""What the document says of the GETs beside the models: the account by key, and what needs none."""
+"""What the document says of what is only read: the account by key, and what needs none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiRequest, OpenApiResponse, extend_schema
 
 from proxy.api.openapi.components import ref
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A GET. `target`: its view; `answered`: a component; `refused_by`: codes beside those of every operation."""
+    """A GET, or a POST with a body `asked`. `target`: its view; `answered`: a component.
+
+    `refused_by`: codes beside those of every operation.
+    """
 
     target: str
     operation_id: str
@@ -22,6 +25,11 @@ class Reading:
     parameters: Sequence[OpenApiParameter] = ()
     refused_by: Sequence[str] = ()
     needs_key: bool = True
+    asked: str = ""
+
+    @property
+    def method(self) -> str:
+        return "post" if self.asked else "get"
 
     @property
     def name(self) -> str:
@@ -34,6 +42,7 @@ class Reading:
             description=self.description,
             tags=[self.tag],
             parameters=[*parameters, *self.parameters],
+            request={"application/json": OpenApiRequest(ref(self.asked))} if self.asked else None,
             responses={
                 200: OpenApiResponse(ref(self.answered), description=f"{self.summary}: the answer."),
                 **refusals,
@@ -45,7 +54,69 @@ def query(name: str, description: str, kind: type = str) -> OpenApiParameter:
     return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=description)
 
 
+OF_BODIES = (
+    "invalid_json",
+    "invalid_value",
+    "request_too_large",
+    "request_timeout",
+    "unsupported_encoding",
+)
 READINGS = (
+    Reading(
+        "proxy.api.account.key.CurrentKey",
+        "getKey",
+        "What the key may do, and what is left of it",
+        "Name and hint, limits and what is left of each, cap, expiry, models and networks of the key that asks.",
+        "Account",
+        "Key",
+    ),
+    Reading(
+        "proxy.api.account.balance.Balance",
+        "getBalance",
+        "The balance",
+        "Exact at this moment, on a frozen wallet too.",
+        "Account",
+        "Balance",
+    ),
+    Reading(
+        "proxy.api.account.requests.Request",
+        "getRequest",
+        "What one request used and cost",
+        "Final the moment its last byte has arrived. Any key of the account finds all of its requests, by the id in "
+        "`x-request-id`; ids inside answers are often the upstream's own.",
+        "Account",
+        "Request",
+        parameters=(
+            OpenApiParameter("request_id", str, OpenApiParameter.PATH, description="With or without dashes."),
+        ),
+        refused_by=("request_not_found",),
+    ),
+    Reading(
+        "proxy.api.account.requests.Lookup",
+        "lookUpRequests",
+        "What many requests used and cost",
+        "Up to 1,000 ids at once, told in their order; those that the account does not have are named. By what a "
+        "client said in `X-Client-Request-Id` too: the newest ten of each, once they have ended.",
+        "Account",
+        "RequestList",
+        asked="RequestLookup",
+        refused_by=OF_BODIES,
+    ),
+    Reading(
+        "proxy.api.account.transactions.Transactions",
+        "listTransactions",
+        "The statement",
+        "Every line of the statement with the balance after it. With `order=asc` and the last `next_after` it "
+        "tells what has come since; nothing is skipped.",
+        "Account",
+        "TransactionList",
+        parameters=(
+            query("after", "The id of the transaction behind which to begin."),
+            query("limit", "1 to 1,000; 50 without it.", int),
+            query("order", "`desc`, the newest first, or `asc`."),
+        ),
+        refused_by=("invalid_value",),
+    ),
     Reading(
         "proxy.api.public.models.PublicModels",
         "listPublicModels",

@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.errors import TOO_MANY_REQUESTS, APIError
 
-MONEY = frozenset({"insufficient_balance", "key_limit_reached"})
+MONEY = frozenset({"insufficient_balance", "key_limit_reached", "project_limit_reached"})
 
 
 def failure(error: APIError) -> dict[str, Any]:

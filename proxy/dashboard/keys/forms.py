@@ -14,8 +14,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts.shared import formats
 from accounts.shared.digits import ascii_digits
 from accounts.shared.fields import IGNORED, LTR, DayField, TomanField
-from keys import networks
+from keys import networks, rules
 from keys.rules import COUNT_MAX, MODELS_MAX, NAME_MAX_LENGTH, NETWORKS_MAX, KeyRules
+from wallet.ledger.budgets import BudgetReport
+from wallet.ledger.periods import Period
 from wallet.money import micro_from_toman, toman_from_micro
 
 NEVER, ON_DAY, KEEP = "never", "day", "keep"
@@ -26,6 +28,12 @@ LIVES = [
     ("90", _("In 90 days")),
     ("365", _("In a year")),
     (ON_DAY, _("At the end of a day of your choice")),
+]
+PERIODS = [
+    (Period.FOREVER.value, _("for all time")),
+    (Period.DAY.value, _("for each day")),
+    (Period.WEEK.value, _("for each week")),
+    (Period.MONTH.value, _("for each month")),
 ]
 GRACES = [
     ("0", pgettext_lazy("grace", "At once")),
@@ -76,7 +84,7 @@ class NetworksField(forms.CharField):
 
 
 class KeyForm(forms.Form):
-    """A key's name and rules. `models` are the ids to choose from; `rules` and `cap_micro` are those it has now."""
+    """A key's name and rules. `models` are the ids to choose from; `rules` and `cap` are those it has now."""
 
     name = forms.CharField(
         label=_("Name"),
@@ -87,8 +95,15 @@ class KeyForm(forms.Form):
     cap = TomanField(
         label=_("Spending cap in Toman"),
         required=False,
+        help_text=_("The most this key may spend. You can change it at any time. Leave empty for no cap."),
+    )
+    cap_period = forms.ChoiceField(
+        label=_("The cap is"),
+        required=False,
+        choices=PERIODS,
         help_text=_(
-            "The most this key may spend in total. You can raise it at any time. Leave empty for no cap."
+            "Days, weeks (from Saturday) and Jalali months begin at midnight in Tehran. With another choice, "
+            "the cap is counted anew from that moment."
         ),
     )
     life = forms.ChoiceField(label=_("Expires"), required=False, choices=LIVES)
@@ -121,10 +136,10 @@ class KeyForm(forms.Form):
         models: Iterable[str],
         name: str = "",
         rules: KeyRules | None = None,
-        cap_micro: int | None = None,
+        cap: BudgetReport | None = None,
     ) -> None:
         self.rules = rules or KeyRules()
-        super().__init__(data, initial=_initial(name, self.rules, cap_micro))
+        super().__init__(data, initial=_initial(name, self.rules, cap))
         names = sorted({*models, *self.rules.allowed_models})
         self.fields["allowed_models"].choices = [(each, each) for each in names]  # type: ignore[attr-defined]
         if self.rules.expires_at is not None:
@@ -137,6 +152,12 @@ class KeyForm(forms.Form):
         """Whether more than the name was filled in, so that nothing that matters is folded away."""
         filled = {*self.errors, *self.changed_data} if self.is_bound else set()
         return bool(filled - {"name", "token"})
+
+    def clean_name(self) -> str:
+        try:
+            return rules.clean_name(self.cleaned_data["name"])
+        except ValueError:
+            raise forms.ValidationError(_("A name is one line of text.")) from None
 
     def clean_cap(self) -> int | None:
         cap: int | None = self.cleaned_data["cap"]
@@ -175,6 +196,9 @@ class KeyForm(forms.Form):
         cap = self.cleaned_data["cap"]
         return None if cap is None else micro_from_toman(cap)
 
+    def wanted_period(self) -> Period:
+        return Period(self.cleaned_data["cap_period"] or self.initial["cap_period"])
+
     def _expires_at(self) -> datetime | None:
         life = self.cleaned_data["life"] or self.initial["life"]
         if life == NEVER:
@@ -204,10 +228,11 @@ def _figure(number: int | None) -> str | None:
     return None if number is None else formats.number_text(number, language=get_language())
 
 
-def _initial(name: str, rules: KeyRules, cap_micro: int | None) -> dict[str, Any]:
+def _initial(name: str, rules: KeyRules, cap: BudgetReport | None) -> dict[str, Any]:
     return {
         "name": name,
-        "cap": _figure(None if cap_micro is None else toman_from_micro(cap_micro)),
+        "cap": _figure(None if cap is None else toman_from_micro(cap.limit_micro)),
+        "cap_period": (Period.FOREVER if cap is None else cap.period).value,
         "life": NEVER if rules.expires_at is None else KEEP,
         "allowed_models": list(rules.allowed_models),
         "allowed_networks": "\n".join(rules.allowed_networks),

@@ -15,14 +15,12 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import sessions
 from accounts.models import Tier, User
 from accounts.shared import formats, signed_in
 from keys import lifecycle
-from keys.actors import Actor, Kind
 from keys.lifecycle import CreatedKey, State
 from proxy import own_keys
-from proxy.catalogue.models import LanguageModel
+from proxy.dashboard.keys.acting import person
 from proxy.dashboard.keys.forms import KeyForm, RotateForm
 from proxy.dashboard.keys.wording import no_new_keys_text
 from proxy.own_keys import OwnKey
@@ -42,6 +40,7 @@ def list_keys(request: HttpRequest) -> HttpResponse:
             "ended": [each for each in keys if not each.key.is_usable],
             "is_full": sum(each.key.state is State.WORKING for each in keys) >= lifecycle.MAX_ACTIVE_KEYS,
             "limit": lifecycle.MAX_ACTIVE_KEYS,
+            "tab": "keys",
         },
     )
 
@@ -66,7 +65,7 @@ def key_page(request: HttpRequest, key_id: int) -> HttpResponse:
 @sensitive_variables("created")
 def create_key(request: HttpRequest) -> HttpResponse:
     """The answer to the POST shows the secret; nothing that could be loaded again does."""
-    form = KeyForm(request.POST or None, models=_models())
+    form = KeyForm(request.POST or None, models=own_keys.models_to_allow())
     if request.method == "POST" and form.is_valid():
         try:
             created = own_keys.create(
@@ -74,6 +73,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
                 cap_micro=form.cap_micro(),
+                cap_period=form.wanted_period(),
                 creation_token=form.cleaned_data["token"],
                 by=person(request),
             )
@@ -105,10 +105,10 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
         return redirect("keys:detail", key_id)
     form = KeyForm(
         request.POST or None,
-        models=_models(),
+        models=own_keys.models_to_allow(),
         name=own.key.name,
         rules=own.key.rules,
-        cap_micro=own.cap.limit_micro if own.cap else None,
+        cap=own.cap,
     )
     if request.method == "POST" and form.is_valid():
         try:
@@ -118,6 +118,7 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
                 cap_micro=form.cap_micro(),
+                cap_period=form.wanted_period(),
                 by=person(request),
             )
         except lifecycle.KeyEnded:  # in this moment
@@ -180,16 +181,6 @@ def revoke_key(request: HttpRequest, key_id: int) -> HttpResponse:
     return render(request, "keys/revoke.html", {"own": own, "key": own.key})
 
 
-def person(request: HttpRequest) -> Actor:
-    """Whoever is signed in here, as the log of changes keeps it."""
-    return Actor(
-        Kind.DASHBOARD,
-        user_id=signed_in.user_id(request),
-        session=sessions.id_of(request.session.session_key),
-        address=sessions.address_of(request),
-    )
-
-
 @sensitive_variables("created")
 def _created(request: HttpRequest, created: CreatedKey, **shown: Any) -> HttpResponse:
     context = {
@@ -230,10 +221,6 @@ def _own_key(request: HttpRequest, key_id: int) -> OwnKey:
 
 def _relative(request: HttpRequest, key_id: int | None) -> lifecycle.ListedKey | None:
     return None if key_id is None else lifecycle.get(user_id=signed_in.user_id(request), key_id=key_id)
-
-
-def _models() -> list[str]:
-    return list(LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True))
 
 
 def _month_start() -> datetime:

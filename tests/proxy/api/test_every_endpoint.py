@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pytest_django import DjangoDbBlocker
 
+from proxy.idempotency import keeping
 from proxy.usage.models import UsageRecord
 from tests.dialects import CHAT, COMPLETION_TOKENS, COMPLETIONS, MESSAGES, PROMPT_TOKENS, RESPONSES, Dialect
 from tests.fake_upstream import FakeUpstream, respond, stream_events
@@ -103,6 +104,35 @@ def test_a_stream_arrives_and_is_paid(pair: Pair, caller: Caller, upstream: Fake
     assert b'"up"' not in answer.content
     record = caller.usage()
     assert (record.endpoint, record.cost_micro, record.billed_by) == (pair.client.endpoint, COST, "usage")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_repeat_is_not_charged_again_and_is_the_same_to_the_byte_where_it_was_kept(
+    pair: Pair, caller: Caller, upstream: FakeUpstream, stream: bool
+) -> None:
+    upstream.script = (
+        stream_events(*pair.upstream.stream(TEXTS)) if stream else respond(200, pair.upstream.whole(TEXT))
+    )
+    keeping.keep(user_id=caller.wallet.pk, hours=1)
+
+    def post(http: httpx.Client) -> httpx.Response:
+        body = pair.body(stream=stream)
+        return http.post(pair.client.path, json=body, headers={"Idempotency-Key": "once"})
+
+    with caller.http as http:
+        first, kept = post(http), post(http)
+        keeping.stop(user_id=caller.wallet.pk)
+        not_kept = post(http)
+    assert first.status_code == 200, first.text
+    assert (kept.status_code, kept.content) == (200, first.content)
+    assert kept.headers["content-type"] == first.headers["content-type"]
+    assert (kept.headers["idempotent-replayed"], "idempotent-replayed" in first.headers) == ("true", False)
+    error = not_kept.json()["error"]
+    assert (not_kept.status_code, error["code"]) == (409, "idempotency_replayed")
+    assert (error["request_id"], error["cost_toman"]) == (first.headers["x-request-id"], COST / 10**7)
+    assert not_kept.headers["x-should-retry"] == "false"
+    assert len(upstream.requests) == 1
+    assert caller.balance() == (CREDIT - COST, 0)
 
 
 def test_nothing_beyond_the_cap_is_sent_on(pair: Pair, caller: Caller, upstream: FakeUpstream) -> None:

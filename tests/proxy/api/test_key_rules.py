@@ -1,6 +1,7 @@
 """What a key of its own may do: until when, which models, from where, how fast, for how much."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,8 +17,10 @@ from tests.fake_upstream import FakeUpstream
 from tests.live import at_once, eventually
 from tests.proxy.api.conftest import FREE_MODEL, INPUT_PRICE, MAX_OUTPUT, MODEL, OUTPUT_PRICE, Caller
 from wallet import integrity
-from wallet.ledger import budgets
+from wallet.ledger import budgets, periods
 from wallet.ledger.budgets import BudgetReport
+from wallet.ledger.models import Budget
+from wallet.ledger.periods import Period
 
 COST = 12 * INPUT_PRICE + 9 * OUTPUT_PRICE
 
@@ -91,9 +94,11 @@ def test_a_change_is_in_force_at_once(caller: Caller) -> None:
 # --- the spending cap ---------------------------------------------------------------------------------------------
 
 
-def capped(make_caller: Any, limit_micro: int) -> tuple[Caller, Any]:
+def capped(
+    make_caller: Any, limit_micro: int, period: Period = Period.FOREVER
+) -> tuple[Caller, Callable[[], BudgetReport]]:
     caller: Caller = make_caller()
-    budget_id = budgets.open_budget(wallet_id=caller.wallet.pk, limit_micro=limit_micro)
+    budget_id = budgets.open_budget(wallet_id=caller.wallet.pk, limit_micro=limit_micro, period=period)
     lifecycle.change(
         user_id=caller.wallet.pk, key_id=caller.key_id, name="test", rules=KeyRules(budget_id=budget_id)
     )
@@ -124,11 +129,29 @@ def test_a_cap_that_is_reached_refuses_until_it_is_raised(make_caller: Any, upst
     assert code(refused) == (402, "key_limit_reached")
     assert refused.json()["error"]["type"] == "insufficient_quota"
     assert "spending cap" in refused.json()["error"]["message"]
+    assert refused.json()["error"]["resets_at"] is None
+    assert refused.headers["x-should-retry"] == "false"
     assert not upstream.requests
     assert caller.ask(model=FREE_MODEL).status_code == 200
     budgets.set_limit(wallet_id=caller.wallet.pk, budget_id=budget_id, limit_micro=100 * COST)
     assert caller.ask(max_tokens=9).status_code == 200
     assert (report().spent_micro, report().held_micro) == (2 * COST, 0)
+    assert not broken_rules(caller)
+
+
+def test_a_cap_per_month_says_when_it_begins_anew_and_does(make_caller: Any) -> None:
+    caller, report = capped(make_caller, 10 * COST, Period.MONTH)
+    while (refused := caller.ask(max_tokens=9)).status_code == 200:
+        assert report().spent_micro <= 10 * COST
+    assert code(refused) == (402, "key_limit_reached")
+    error, resets_at = refused.json()["error"], periods.bounds(Period.MONTH, timezone.now())[1]
+    assert datetime.fromisoformat(error["resets_at"]) == resets_at == report().resets_at
+    assert error["resets_at"] in error["message"]
+    assert "retry-after" not in refused.headers  # an SDK would wait for weeks
+    assert refused.headers["x-should-retry"] == "false"
+    Budget.objects.filter(wallet_id=caller.wallet.pk).update(ends_at=timezone.now())
+    assert caller.ask(max_tokens=9).status_code == 200
+    assert (report().spent_micro, report().resets_at) == (COST, resets_at)
     assert not broken_rules(caller)
 
 

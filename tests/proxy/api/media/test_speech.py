@@ -14,6 +14,7 @@ import httpx
 import openai
 import pytest
 
+from proxy.idempotency import keeping
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, Script, respond, stream_events
 from tests.live import at_once, eventually, web_process
@@ -416,3 +417,18 @@ def test_what_cannot_be_read_out_is_told_by_its_field(
 def test_a_model_that_does_not_speak_says_which_do(caller: Caller) -> None:
     with pytest.raises(openai.NotFoundError, match=BY_CHARACTER):
         caller.sdk.audio.speech.create(model=MODEL, voice="alloy", input=TEXT)
+
+
+def test_sound_is_replayed_as_it_was(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = sound(SOUND[:5_000], SOUND[5_000:])
+    keeping.keep(user_id=caller.wallet.pk, hours=1)
+    asked = {"model": BY_CHARACTER, "input": TEXT, "voice": "alloy"}
+    with caller.http as http:
+        first, repeat = (
+            http.post("/audio/speech", json=asked, headers={"Idempotency-Key": "once"}) for _ in range(2)
+        )
+    assert (first.status_code, first.content) == (200, SOUND)
+    assert (repeat.status_code, repeat.content) == (200, SOUND)
+    assert repeat.headers["content-type"] == first.headers["content-type"] == "audio/mpeg"
+    assert repeat.headers["idempotent-replayed"] == "true"
+    assert caller.balance() == (CREDIT - COST, 0)

@@ -14,6 +14,7 @@ import pytest
 
 from proxy.api.audio.length import AT_ONCE
 from proxy.http.forms import parse_form
+from proxy.idempotency import keeping
 from proxy.usage.models import UsageRecord
 from tests.fake_upstream import FakeUpstream, Script, respond
 from tests.live import at_once, eventually
@@ -49,6 +50,17 @@ USAGE = {
 
 def written(text: str = TEXT, **more: Any) -> Script:
     return respond(200, {"text": text, **more})
+
+
+def repeat_of(caller: Caller, *, sound: bytes = SOUND, **fields: Any) -> httpx.Response:
+    """A form with an Idempotency-Key; its boundary is another each time."""
+    with caller.http as http:
+        return http.post(
+            "/audio/transcriptions",
+            data={"model": BY_SECOND, **fields},
+            files={"file": ("voice.wav", sound, "audio/wav")},
+            headers={"Idempotency-Key": "once"},
+        )
 
 
 def ask(
@@ -418,3 +430,17 @@ def test_an_answer_may_break_at_every_byte(
 def test_the_sdk_is_told_what_was_wrong(caller: Caller) -> None:
     with pytest.raises(openai.BadRequestError, match="flac"):
         caller.sdk.audio.transcriptions.create(model=BY_SECOND, file=("a.txt", b"no sound"))
+
+
+def test_a_form_is_repeated_by_what_it_says(caller: Caller, upstream: FakeUpstream) -> None:
+    upstream.script = written()
+    keeping.keep(user_id=caller.wallet.pk, hours=1)
+    first, repeat = repeat_of(caller), repeat_of(caller)
+    assert first.status_code == 200, first.text
+    assert (repeat.status_code, repeat.content) == (200, first.content)
+    assert repeat.request.headers["content-type"] != first.request.headers["content-type"]
+    assert repeat.headers["content-type"] == first.headers["content-type"]
+    assert repeat.headers["idempotent-replayed"] == "true"
+    for other in (repeat_of(caller, sound=sounds.wav(2.4)), repeat_of(caller, language="fa")):
+        assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_mismatch")
+    assert caller.balance() == (CREDIT - COST, 0)

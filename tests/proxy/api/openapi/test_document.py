@@ -76,13 +76,22 @@ def test_every_reference_leads_to_a_component_and_every_component_is_named(docum
 
 def test_every_address_of_the_api_is_in_it_and_no_other(document: Document) -> None:
     served = {
-        "/" + str(pattern.pattern).replace("<path:model_id>", "{model_id}").removeprefix("v1/")
+        "/"
+        + str(pattern.pattern)
+        .replace("<path:", "{")
+        .replace("<str:", "{")
+        .replace(">", "}")
+        .removeprefix("v1/")
         for pattern in urls.urlpatterns
         if not issubclass(pattern.callback.cls, OpenView)  # type: ignore[attr-defined]
     }
     assert set(document["paths"]) == served
     for path, method, operation in operations(document):
-        needed: list[Document] = [{}] if path.startswith("/public/") else [{"key": []}]
+        needed: list[Document] = [{"key": []}]
+        if path.startswith("/public/"):
+            needed = [{}]
+        elif path.startswith("/manage/"):
+            needed = [{"adminKey": []}]
         assert operation.get("security", [{}]) == needed, (path, method)
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
@@ -113,8 +122,9 @@ def test_every_operation_says_what_it_takes_and_gives(document: Document) -> Non
     for path, method, operation in operations(document):
         assert operation["summary"], path
         assert operation["description"], path
-        assert operation["responses"]["200"]["content"], path
-        if method == "post":
+        [answered] = (each for status, each in operation["responses"].items() if status in {"200", "201"})
+        assert answered["content"], path
+        if method in {"post", "patch"}:
             [asked] = operation["requestBody"]["content"].values()
             [kind] = references(asked["schema"])
             for example in asked.get("examples", {}).values():
@@ -149,6 +159,18 @@ def test_real_answers_are_what_the_document_says(document: Document, caller: Cal
         check(document, "ModelList", http.get("/models").json())
         check(document, "Model", http.get(f"/models/{MODEL}").json())
         check(document, "Error", http.get("/models/unknown").json())
+
+
+def test_real_reads_are_what_the_document_says(document: Document, caller: Caller) -> None:
+    request_id = caller.ask().headers["x-request-id"]
+    with caller.http as http:
+        check(document, "Balance", http.get("/balance").json())
+        check(document, "Key", http.get("/key").json())
+        check(document, "Request", http.get(f"/requests/{request_id}").json())
+        check(document, "RequestList", http.post("/requests/lookup", json={"ids": [request_id, "x"]}).json())
+        check(document, "TransactionList", http.get("/transactions").json())
+    check(document, "PublicModelList", httpx.get(f"{caller.web.url}/public/models.json").json())
+    check(document, "PublicPriceList", httpx.get(f"{caller.web.url}/public/prices/history.json").json())
 
 
 def test_real_streams_are_what_the_document_says(

@@ -187,7 +187,7 @@ def test_the_base_url_is_this_installations(english: Client, settings: Any) -> N
         "200,000 objects and arrays, 1,000,000 values and 128 levels of nesting",
         "16 bytes per token or 1 MB per request of the key's limits, whichever is more, and always to at least 20 MB",
         "takes effect everywhere within 5 seconds; a changed cap does so at once",
-        "Beyond it, requests get 402 key_limit_reached",
+        "Beyond the cap, requests get 402 key_limit_reached",
         "A payment is credited once",
         "Prompts and answers are never stored and never logged.",
     ],

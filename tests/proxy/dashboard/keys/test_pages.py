@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.shared import formats
-from keys import lifecycle
+from keys import changes, lifecycle
 from keys.lifecycle import State
 from keys.models import APIKey
 from keys.rules import KeyRules
@@ -17,6 +17,7 @@ from proxy import own_keys
 from tests.factories import UserFactory, WalletFactory
 from tests.proxy.factories import LanguageModelFactory, UsageRecordFactory
 from wallet.ledger.models import Budget
+from wallet.ledger.periods import Period, bounds
 
 pytestmark = pytest.mark.django_db
 
@@ -269,8 +270,12 @@ def test_a_form_sent_twice_opens_one_budget(browser: Client, user: User) -> None
     assert Budget.objects.filter(wallet_id=user.pk).count() == 1
 
 
-def make(user: User, *, cap_micro: int | None = None, **rules: Any) -> int:
-    return own_keys.create(user_id=user.pk, name="shop", rules=KeyRules(**rules), cap_micro=cap_micro).key_id
+def make(
+    user: User, *, cap_micro: int | None = None, cap_period: Period = Period.FOREVER, **rules: Any
+) -> int:
+    return own_keys.create(
+        user_id=user.pk, name="shop", rules=KeyRules(**rules), cap_micro=cap_micro, cap_period=cap_period
+    ).key_id
 
 
 def page_of(browser: Client, key_id: int, page: str = "detail") -> str:
@@ -285,7 +290,7 @@ def test_the_edit_form_shows_what_is_so_and_saves_what_is_changed(browser: Clien
     form = browser.get(address).context["form"]
     shown = {name: form[name].value() for name in form.fields if name != "token" and form[name].value()}
     assert shown == {
-        "name": "shop", "cap": "50,000", "life": "keep", "allowed_models": ["gone"],
+        "name": "shop", "cap": "50,000", "cap_period": "forever", "life": "keep", "allowed_models": ["gone"],
         "allowed_networks": "10.0.0.0/8", "rpm": "5",
     }  # fmt: skip
     response = browser.post(
@@ -412,6 +417,38 @@ def test_the_pages_tell_how_far_a_cap_is_spent(browser: Client, user: User) -> N
     Budget.objects.update(spent_micro=CAP_MICRO)
     assert "cap reached" in browser.get(reverse("keys:list")).text
     assert "Raise the cap" in page_of(browser, key)
+
+
+def test_a_cap_per_month_is_made_shown_and_changed(browser: Client, user: User) -> None:
+    assert create(browser, cap_period="month").status_code == 200
+    key = only_key(user).key_id
+    Budget.objects.filter(wallet_id=user.pk).update(spent_micro=CAP_MICRO // 2)
+    resets_at = bounds(Period.MONTH, timezone.now())[1]
+    assert f"begins anew on {formats.datetime_text(resets_at, language='en')}" in page_of(browser, key)
+    assert "per month" in browser.get(reverse("keys:list")).text
+    address = reverse("keys:edit", args=[key])
+    form = browser.get(address).context["form"]
+    assert form["cap_period"].value() == "month"
+    shown = {name: form[name].value() for name in form.fields if form[name].value()}
+    assert browser.post(address, {**shown, "cap": "60,000"}).status_code == 302
+    cap = own_keys.get(user_id=user.pk, key_id=key, month_start=timezone.now()).cap
+    assert cap is not None
+    assert (cap.period, cap.spent_micro) == (Period.MONTH, CAP_MICRO // 2)
+    assert browser.post(address, {**shown, "cap_period": "day"}).status_code == 302
+    cap = own_keys.get(user_id=user.pk, key_id=key, month_start=timezone.now()).cap
+    assert cap is not None
+    assert (cap.period, cap.spent_micro) == (Period.DAY, 0)
+    told = [row.changes.get("cap_period") for row in changes.page(user_id=user.pk).rows]
+    assert told == [["month", "day"], None, ["forever", "month"]]
+
+
+def test_a_month_that_is_over_is_shown_as_unspent(browser: Client, user: User) -> None:
+    key = make(user, cap_micro=CAP_MICRO, cap_period=Period.MONTH)
+    past = timezone.now() - timedelta(days=40)
+    Budget.objects.filter(wallet_id=user.pk).update(
+        spent_micro=CAP_MICRO, starts_at=past, ends_at=past + timedelta(days=30)
+    )
+    assert "0 Toman of 50,000 Toman" in page_of(browser, key)
 
 
 def test_the_page_of_a_key_tells_its_rules_and_the_limits_that_hold(browser: Client, user: User) -> None:

@@ -1,0 +1,126 @@
+"""What happens to an admin key: it is created and revoked. Its secret leaves here once and is never stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from keys import changes, lifecycle, revocations
+from keys.actors import Actor
+from keys.changes import Action, Changes, Subject
+from keys.lifecycle import DAY, AlreadyCreated, CreatedKey, TooManyKeys, TooManyToday, UnknownKey
+from keys.models import AdminKey, KeyChange
+from keys.secret import digest, generate_admin
+
+MAX_ACTIVE = 20
+MAX_CREATED_A_DAY = 100
+ENDED_LISTED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An account's admin keys, newest first: those that work, and the newest of those that no longer do."""
+
+    working: list[AdminKey]
+    ended: list[AdminKey]
+
+
+def create(
+    *,
+    user_id: int,
+    name: str,
+    scopes: Sequence[str],
+    allowed_networks: Sequence[str],
+    expires_at: datetime | None,
+    creation_token: UUID,
+    by: Actor,
+) -> CreatedKey:
+    """Makes an admin key, at most one per (user, token). Opens a transaction.
+
+    Raises TooManyKeys, TooManyToday, AlreadyCreated, NoNewKeys, User.DoesNotExist; IntegrityError without a name
+    (`adminkey_has_name`) or with no scope, or one that does not exist (`adminkey_scopes_known`).
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        lifecycle.lock_owner(user_id=user_id)
+        lifecycle.check_new_keys(user_id=user_id)
+        own = AdminKey.objects.filter(user_id=user_id)
+        if own.filter(creation_token=creation_token).exists():
+            raise AlreadyCreated
+        newest = own.order_by("-created_at").values_list("created_at", flat=True)
+        counted = newest[MAX_CREATED_A_DAY - 1 : MAX_CREATED_A_DAY].first()
+        if counted is not None and counted + DAY > now:
+            raise TooManyToday(counted + DAY)
+        if own.filter(lifecycle.working(now)).count() >= MAX_ACTIVE:
+            raise TooManyKeys
+        secret = generate_admin()
+        version, pepper = next(iter(settings.PEPPERS.items()))
+        key = AdminKey.objects.create(
+            user_id=user_id,
+            name=name.strip(),
+            digest=digest(secret, pepper),
+            pepper_version=version,
+            last_four=secret[-4:],
+            scopes=sorted(scopes),
+            allowed_networks=list(allowed_networks),
+            expires_at=expires_at,
+            creation_token=creation_token,
+        )
+        _log(
+            key,
+            Action.CREATED,
+            by,
+            {
+                "scopes": ([], key.scopes),
+                **({"allowed_networks": ([], key.allowed_networks)} if key.allowed_networks else {}),
+                **({"expires_at": (None, expires_at.isoformat())} if expires_at else {}),
+            },
+        )
+    return CreatedKey(key_id=key.pk, secret=secret, last_four=key.last_four)
+
+
+def revoke(*, user_id: int, key_id: int, by: Actor) -> None:
+    """Ends an admin key for good, in a transaction of its own, and tells the web processes after the commit.
+
+    A repeat changes nothing. Raises UnknownKey.
+    """
+    with transaction.atomic():
+        key = AdminKey.objects.select_for_update(no_key=True).filter(pk=key_id, user_id=user_id).first()
+        if key is None:
+            raise UnknownKey(key_id)
+        if key.revoked_at is None:
+            key.revoked_at = timezone.now()
+            key.save(update_fields=["revoked_at"])
+            _log(key, Action.REVOKED, by)
+        transaction.on_commit(partial(revocations.announce, bytes(key.digest)))
+
+
+def listing(user_id: int) -> Listed:
+    works, own = lifecycle.working(timezone.now()), AdminKey.objects.filter(user_id=user_id)
+    return Listed(list(own.filter(works)), list(own.exclude(works)[:ENDED_LISTED]))
+
+
+def get_working(*, user_id: int, key_id: int) -> AdminKey:
+    """Raises UnknownKey."""
+    key = AdminKey.objects.filter(lifecycle.working(timezone.now()), user_id=user_id, pk=key_id).first()
+    if key is None:
+        raise UnknownKey(key_id)
+    return key
+
+
+def _log(key: AdminKey, action: KeyChange.Action, by: Actor, changed: Changes | None = None) -> None:
+    changes.record(
+        user_id=key.user_id,
+        by=by,
+        subject=Subject.ADMIN_KEY,
+        subject_id=key.pk,
+        name=key.name,
+        last_four=key.last_four,
+        action=action,
+        changes=changed,
+    )
