@@ -1,4 +1,4 @@
-"""Roll-ups from before endpoints are taken over as far as all of them were chat; the rest is summed from the records."""
+"""Roll-ups from before endpoints are taken over as far as all of them were chat; the rest is summed anew."""
 
 from datetime import timedelta
 from importlib import import_module
