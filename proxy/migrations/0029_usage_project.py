@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('proxy', '0025_idempotency'),
+        ('proxy', '0028_usage_index_by_endpoint'),
     ]
 
     operations = [
