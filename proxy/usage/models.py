@@ -37,6 +37,8 @@ class UsageRecord(models.Model):
     created_at = models.DateTimeField(_("time"))
     user_id = models.BigIntegerField(_("user"))
     key_id = models.BigIntegerField(_("key"))
+    # The project of the key when the request came in; NULL: none.
+    project_id = models.BigIntegerField(_("project"), null=True)
     # Which endpoint was called, by its name (proxy/metering/endpoint.py).
     endpoint = models.CharField(_("endpoint"), max_length=32, default="chat", db_default="chat")
     model = models.CharField(_("model"), max_length=120)
