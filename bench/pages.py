@@ -18,8 +18,8 @@ REPEATS = 60
 DAYS = 90
 KEYS, MODELS = 8, 4
 END_USERS = 2_000
-# The last key and model hardly ever meet, one request in fifty fails, few are of another endpoint, and the last end user
-# hardly ever asks: what a filter has to find among the rest.
+# The last key and model hardly ever meet, one request in fifty fails, few are of a third endpoint, and the last end
+# user hardly ever asks: what a filter has to find among the rest.
 MAKE = """
 INSERT INTO proxy_usagerecord (
     id, created_at, user_id, key_id, endpoint, model, upstream_id, stream, outcome, billed_by, status,
@@ -27,7 +27,8 @@ INSERT INTO proxy_usagerecord (
     input_rial_per_million, output_rial_per_million, cached_input_rial_per_million,
     cost_micro, uncovered_micro, first_byte_ms, total_ms, end_user, end_user_hint, client_request_id)
 SELECT uuidv7(at - now()), at, %(user)s, key,
-    CASE WHEN n %% 100043 = 0 THEN 'speech' WHEN n %% 3 = 0 THEN 'messages' ELSE 'chat' END, 'model-' || model, 1, n %% 2 = 0,
+    CASE WHEN n %% 100043 = 0 THEN 'speech' WHEN n %% 3 = 0 THEN 'messages' ELSE 'chat' END,
+    'model-' || model, 1, n %% 2 = 0,
     CASE WHEN failed THEN (ARRAY['upstream_failed', 'refused', 'interrupted', 'client_left'])[1 + n / 50 %% 4]
         ELSE 'completed' END,
     CASE WHEN failed THEN 'nothing' ELSE 'usage' END, CASE WHEN failed THEN 502 ELSE 200 END,
