@@ -44,8 +44,9 @@ OF_EVERY_OPERATION = (
     "internal_error",
     "service_unavailable",
 )
-OF_READINGS = (*OF_EVERY_OPERATION, "rate_limit_exceeded")
-OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION | managing.CODES)
+OF_ACCOUNTS = frozenset({"project_key_not_allowed"})
+OF_READINGS = (*OF_EVERY_OPERATION, "rate_limit_exceeded", *OF_ACCOUNTS)
+OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION | OF_ACCOUNTS | managing.CODES)
 STATUSES = {
     400: "The request is not right; sending it again does not help.",
     401: "No key, or one that does not work.",
@@ -253,7 +254,7 @@ for each in OPERATIONS:
 
 def _extend_reading(reading: Reading) -> None:
     def view_replacement(self: Any) -> Any:
-        common = [code for code in OF_READINGS if reading.needs_key or code not in OF_KEYS]
+        common = [code for code in OF_READINGS if reading.needs_key or code not in {*OF_KEYS, *OF_ACCOUNTS}]
         schema = reading.schema([REQUEST_ID], _refusals([*common, *reading.refused_by]))
         return extend_schema_view(**{reading.method: schema})(type(reading.name, (self.target,), {}))
 
