@@ -20,4 +20,5 @@ urlpatterns = [
     path("docs/", reference, name="reference"),
     path("playground/", playground.page, name="playground"),
     path("playground/session/", playground.session, name="playground_session"),
+    path("playground/<slug:endpoint>/", playground.trial, name="playground_trial"),
 ]

@@ -37,6 +37,12 @@ def ask_a_question(page: Page) -> None:
     page.locator(".turn__facts").wait_for()
 
 
+def draw_a_picture(page: Page) -> None:
+    page.locator("#text").fill("درخت گردو در پاییز")
+    page.locator("#send").click()
+    page.locator("#result").wait_for()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """`path` has ids of the account in braces; `arrive` is what is done there before anybody looks."""
@@ -79,6 +85,10 @@ PLACES = (
     Place("connect", "/connect/"),
     Place("playground", "/playground/"),
     Place("playground-answer", "/playground/", arrive=ask_a_question),
+    Place("playground-images", "/playground/images/", arrive=draw_a_picture),
+    Place("playground-speech", "/playground/speech/"),
+    Place("playground-transcriptions", "/playground/transcriptions/"),
+    Place("playground-embeddings", "/playground/embeddings/"),
     Place("settings", "/settings/"),
     Place("channel-connect", "/settings/", arrive=connect_a_messenger),
     Place("session-end", "/settings/sessions/{session}/end/"),
