@@ -16,6 +16,7 @@ from config import forwarded  # noqa: E402 - models are ready only now
 from config.page_limit import PageLimit  # noqa: E402
 from proxy import advice, runtime  # noqa: E402
 from proxy.http.handler import APIHandler  # noqa: E402
+from proxy.metering import figures  # noqa: E402
 
 api = APIHandler("proxy.api.urls")
 pages = PageLimit(django_pages)
@@ -84,4 +85,5 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await receive()
     await api.drained(timeout_seconds=runtime.DRAIN_SECONDS)  # what uvicorn has just cancelled still settles
     await runtime.close()
+    figures.tell()
     await send({"type": "lifespan.shutdown.complete"})

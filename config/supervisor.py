@@ -31,7 +31,7 @@ class Child:
     """What to run and how to end it: `stop` asks, and after `grace_seconds` (or at once, in a hurry) `force` makes it.
 
     `argv` brings its own leash when `leashed`, because an engine's has to stand behind its change of user. It
-    inherits the file descriptors `fds`.
+    inherits the file descriptors `fds`. `on_end` is told the number of each of its processes that has ended.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Child:
     force: signal.Signals = signal.SIGKILL
     grace_seconds: float = 10
     fds: tuple[int, ...] = ()
+    on_end: Callable[[int], None] | None = None
 
 
 class Supervisor:
@@ -197,7 +198,10 @@ class _Keeper:
             self._process = await self._spawn(ready_fd)
         except OSError as error:  # no memory, process or descriptor is left for it now; there may be soon
             return f"not started: {error}"
-        return ending(await self._process.wait())
+        how = ending(await self._process.wait())
+        if self.child.on_end is not None:
+            self.child.on_end(self._process.pid)
+        return how
 
     async def _spawn(self, ready_fd: int | None) -> asyncio.subprocess.Process:
         argv, fds = list(self.child.argv), self.child.fds

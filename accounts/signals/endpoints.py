@@ -37,6 +37,10 @@ class UnknownEndpoint(Exception):
     """The user has no such endpoint."""
 
 
+class AlreadyRotated(Exception):
+    """That secret has been replaced already, by one that cannot be shown again."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewSecret:
     """A secret at the only moment when it is shown."""
@@ -112,13 +116,19 @@ def resume(*, user_id: int, endpoint_id: int) -> None:
             )
 
 
-def rotate_secret(*, user_id: int, endpoint_id: int) -> NewSecret:
-    """A new secret; the one before also signs for OLD_SECRET_LASTS. Opens a transaction. Raises UnknownEndpoint."""
+def rotate_secret(*, user_id: int, endpoint_id: int, version: str | None = None) -> NewSecret:
+    """A new secret; the one before also signs for OLD_SECRET_LASTS. Opens a transaction.
+
+    With the `version` of the secret that is to be replaced, none is replaced twice. Raises UnknownEndpoint,
+    AlreadyRotated.
+    """
     secret = signing.new_secret()
     with transaction.atomic():
         endpoint = _own(user_id).select_for_update(no_key=True).filter(pk=endpoint_id).first()
         if endpoint is None:
             raise UnknownEndpoint(endpoint_id)
+        if version is not None and version != secret_version(endpoint):
+            raise AlreadyRotated(endpoint_id)
         endpoint.previous_secret_encrypted = endpoint.secret_encrypted
         endpoint.previous_secret_until = timezone.now() + OLD_SECRET_LASTS
         endpoint.secret_encrypted = secrets.encrypt(secret)
@@ -126,6 +136,11 @@ def rotate_secret(*, user_id: int, endpoint_id: int) -> NewSecret:
             update_fields=["secret_encrypted", "previous_secret_encrypted", "previous_secret_until"]
         )
     return NewSecret(endpoint_id, secret)
+
+
+def secret_version(endpoint: WebhookEndpoint) -> str:
+    until = endpoint.previous_secret_until
+    return "" if until is None else until.isoformat()
 
 
 def delete(*, user_id: int, endpoint_id: int) -> None:

@@ -7,7 +7,7 @@ import prometheus_client
 from django.conf import settings
 
 from proxy import runtime
-from proxy.api import health
+from proxy.api import health, metrics
 from proxy.catalogue import served, starter
 from proxy.catalogue.endpoints import CHAT
 from proxy.errors import APIError
@@ -15,6 +15,7 @@ from proxy.http.etags import json_unless_known
 from proxy.http.request import APIRequest
 from proxy.http.responses import Reply, json_response
 from proxy.http.views import AsyncAPIView
+from proxy.metering import figures
 
 
 class OpenView(AsyncAPIView):
@@ -44,7 +45,7 @@ def _document(model_id: str) -> tuple[bytes, str]:
 
 
 class Metrics(OpenView):
-    """GET /metrics for Prometheus, of this process; there only with METRICS_TOKEN set, and for who has it."""
+    """GET /metrics for Prometheus, of all processes here; there only with METRICS_TOKEN set, and for who has it."""
 
     async def get(self, request: APIRequest) -> Reply:
         given = request.header(b"authorization").encode()
@@ -52,7 +53,9 @@ class Metrics(OpenView):
             given, b"Bearer " + settings.METRICS_TOKEN.encode()
         ):
             raise APIError("not_found")
-        return Reply(prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST)
+        figures.tell()
+        text = await asyncio.to_thread(metrics.text)
+        return Reply(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
 class Healthz(OpenView):

@@ -49,6 +49,11 @@ class APIRequest:
         assert self.auth is not None
         return self.auth
 
+    @property
+    def user_id(self) -> int:
+        """Whose account it is, in views that ask for a key of either kind."""
+        return self.admin.user_id if self.admin is not None else self.key.user_id
+
     def header(self, name: bytes) -> str:
         """A header by its name in lower case; empty where there is none."""
         return self._headers.get(name, b"").decode("latin-1")

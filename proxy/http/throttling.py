@@ -48,9 +48,10 @@ class ReadThrottle(KeyThrottle):
         """True. Raises APIError rate_limit_exceeded with the true wait."""
         if request.is_counted:
             return True
-        key = request.key
+        # Admin keys have numbers of their own.
+        key_id = -request.admin.admin_key_id if request.admin else request.key.key_id
         wait_seconds = await runtime.current().reads.wait_seconds(
-            user_id=key.user_id, key_id=key.key_id, request_id=request.id_text
+            user_id=request.user_id, key_id=key_id, request_id=request.id_text
         )
         if wait_seconds:
             raise rate_limited(wait_seconds)

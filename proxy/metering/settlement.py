@@ -21,7 +21,7 @@ from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.idempotency.answers import Recording
 from proxy.idempotency.claims import Claim
 from proxy.limits.limiter import Limiter
-from proxy.metering import reported_usage
+from proxy.metering import figures, reported_usage
 from proxy.metering.bill import Bill
 from proxy.metering.endpoint import MeteredRequest, Size
 from proxy.metering.known_prefixes import KnownPrefixes
@@ -317,6 +317,7 @@ class Metered:
         record = {
             "user_id": self.key.user_id,
             "key_id": self.key.key_id,
+            "project_id": self.key.project_id,
             "endpoint": self.request.endpoint,
             "model": self.model.model_id,
             "upstream_id": self.route.upstream_id,
@@ -359,6 +360,7 @@ class Metered:
                 await self.recording.keep(self.request_id, last(Bill(usage, price, captured_micro, units)))
             await self._resolve_hold(captured_micro, record | self.origin.columns())
             await window  # done by now: the next request of this key may ask another process
+            figures.count(record, cost_micro=captured_micro)
         finally:
             if self.claim is not None:
                 self.claim.end()

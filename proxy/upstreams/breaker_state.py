@@ -7,7 +7,12 @@ from prometheus_client import Gauge
 
 logger = logging.getLogger(__name__)
 
-OPEN = Gauge("hamiran_breaker_open", "1 while an upstream is left alone or being tried again", ["upstream"])
+OPEN = Gauge(
+    "hamiran_breaker_open",
+    "1 while an upstream is left alone or being tried again",
+    ["upstream"],
+    multiprocess_mode="livemax",
+)
 
 WINDOW_SECONDS = 10
 FAILURES_MIN = 5

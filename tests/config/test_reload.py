@@ -130,7 +130,7 @@ def test_reloads_under_load_fail_no_request_and_leave_no_old_process(
     copied: Callable[[], Path], upstream: FakeUpstream
 ) -> None:
     var_dir = copied()
-    env = {"WEB_PROCESSES": "2", "UPSTREAM_BASE_URL": upstream.url}
+    env = {"WEB_PROCESSES": "2", "UPSTREAM_BASE_URL": upstream.url, "METRICS_TOKEN": "scraper"}
     with started(var_dir, **env) as service:
         row(
             service,
@@ -155,6 +155,12 @@ def test_reloads_under_load_fail_no_request_and_leave_no_old_process(
             asked * COST_MICRO,
         )
         assert len(upstream.requests) == asked
+        # Any process tells what all of them have counted, those that were replaced too.
+        eventually(lambda: calls(metrics(service)) == asked)
+        figures = metrics(service)
+        assert dict(figures)["hamiran_holds_open"] == 0
+        assert [value for name, value in figures if name.startswith("hamiran_ledger_waiting{")] == [0, 0]
+        assert any(name.startswith("hamiran_task_seconds_count{") for name, _value in figures)
         left = credit_micro - asked * COST_MICRO
         assert row(service, "SELECT posted_micro, held_micro FROM wallet_wallet") == (left, 0)
         assert row(service, "SELECT count(*) FROM wallet_hold") == (0,)
@@ -162,6 +168,17 @@ def test_reloads_under_load_fail_no_request_and_leave_no_old_process(
         subprocess.run(check, cwd=ROOT, env={**os.environ, "HAMIRAN_VAR": str(var_dir)}, check=True)
         service.process.terminate()
         assert service.process.wait(30) == 0
+
+
+def metrics(service: Service) -> list[tuple[str, float]]:
+    headers = {"Authorization": "Bearer scraper"}
+    answer = httpx.get(f"http://127.0.0.1:{service.port}/metrics", headers=headers, timeout=30)
+    lines = [line for line in answer.raise_for_status().text.splitlines() if not line.startswith("#")]
+    return [(name, float(value)) for name, _space, value in (line.rpartition(" ") for line in lines)]
+
+
+def calls(figures: list[tuple[str, float]]) -> float:
+    return sum(value for name, value in figures if name.startswith("hamiran_calls_total{"))
 
 
 def refuses(service: Service) -> bool:

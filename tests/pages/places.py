@@ -25,6 +25,13 @@ def make_a_key(page: Page) -> None:
     page.locator("#secret").wait_for()
 
 
+def make_an_admin_key(page: Page) -> None:
+    page.locator("[name=name]").fill("سامانهٔ فروش")
+    page.locator("[name=scopes]").first.check()
+    page.locator("main .button--primary").click()
+    page.locator("#secret").wait_for()
+
+
 def connect_a_messenger(page: Page) -> None:
     page.locator("form[action$='/bale/connect/'] button").click()
     page.locator("#link").wait_for()
@@ -41,6 +48,12 @@ def draw_a_picture(page: Page) -> None:
     page.locator("#text").fill("درخت گردو در پاییز")
     page.locator("#send").click()
     page.locator("#result").wait_for()
+
+
+def add_a_webhook(page: Page) -> None:
+    page.locator("[name=address]").fill(f"http://127.0.0.1:9/{secrets.token_hex(8)}")
+    page.locator("main .button--primary").click()
+    page.locator("#secret").wait_for()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,7 @@ PLACES = (
     Place("code", "/sign-in/", signed_in=False, arrive=ask_for_a_code),
     Place("models", "/models/", signed_in=False),
     Place("reference", "/docs/", signed_in=False),
+    Place("billing-rules", "/docs/billing/", signed_in=False),
     Place("not-found", "/nothing/", signed_in=False, status=404),
     Place("overview", "/overview/"),
     Place("keys", "/keys/"),
@@ -69,6 +83,11 @@ PLACES = (
     Place("key-edit", "/keys/{key}/edit/"),
     Place("key-rotate", "/keys/{key}/rotate/"),
     Place("key-revoke", "/keys/{key}/revoke/"),
+    Place("admin-keys", "/keys/admin/"),
+    Place("admin-key-create", "/keys/admin/create/"),
+    Place("admin-key-created", "/keys/admin/create/", arrive=make_an_admin_key),
+    Place("admin-key-revoke", "/keys/admin/{admin_key}/revoke/"),
+    Place("key-changes", "/keys/changes/"),
     Place("usage", "/usage/"),
     Place("request-log", "/usage/requests/"),
     Place("request", "/usage/{request}/"),
@@ -91,6 +110,14 @@ PLACES = (
     Place("playground-embeddings", "/playground/embeddings/"),
     Place("settings", "/settings/"),
     Place("channel-connect", "/settings/", arrive=connect_a_messenger),
+    Place("webhooks", "/settings/webhooks/"),
+    Place("webhook-add", "/settings/webhooks/add/"),
+    Place("webhook-added", "/settings/webhooks/add/", arrive=add_a_webhook),
+    Place("webhook", "/settings/webhooks/{webhook}/"),
+    Place("webhook-edit", "/settings/webhooks/{webhook}/edit/"),
+    Place("webhook-secret", "/settings/webhooks/{webhook}/secret/"),
+    Place("webhook-delete", "/settings/webhooks/{webhook}/delete/"),
+    Place("webhook-delivery", "/settings/webhooks/{webhook}/{delivery}/"),
     Place("session-end", "/settings/sessions/{session}/end/"),
     Place("sessions-end", "/settings/sessions/end-others/"),
 )

@@ -3,9 +3,12 @@
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from uuid import uuid4
 
 import httpx
 from django.conf import settings
+from django.db import transaction
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -14,7 +17,11 @@ from accounts.channel_models import BotChat, BotState, ChannelName
 from accounts.channels import bots
 from accounts.models import User
 from accounts.opening import open_account
-from keys import lifecycle
+from accounts.signals import endpoints, outbox
+from accounts.signals.events import Event
+from accounts.signals.models import WebhookDelivery
+from keys import admin_keys, lifecycle
+from keys.actors import Actor, Kind
 from keys.rules import KeyRules
 from proxy import own_keys
 from proxy.usage.models import UsageRecord
@@ -86,6 +93,7 @@ def account(url: str) -> Account:
     )
     old = lifecycle.create(user_id=user.pk, name="آزمایش قدیمی")
     lifecycle.revoke(user_id=user.pk, key_id=old.key_id)
+    admin_key = _admin_keys(user)
     _call(url, shop.secret, bot.secret)
     eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 1)
     lifecycle.touch({shop.key_id: timezone.now(), bot.key_id: timezone.now()})
@@ -94,8 +102,12 @@ def account(url: str) -> Account:
         each.id for each in sessions.listing(user_id=user.pk, current_key=own) if not each.is_current
     )
     assert other != own
+    webhook, delivery = _webhook(user)
     ids = {
+        "webhook": webhook,
+        "delivery": delivery,
         "key": str(shop.key_id),
+        "admin_key": str(admin_key),
         "paid": str(paid.pk),
         "cancelled": str(cancelled.pk),
         "waiting": str(waiting.pk),
@@ -104,6 +116,63 @@ def account(url: str) -> Account:
         "session": elsewhere,
     }
     return Account(cookies={settings.SESSION_COOKIE_NAME: own}, ids=ids)
+
+
+def _admin_keys(user: User) -> int:
+    """Two, one of which is revoked and one has changed a key; the id of that one."""
+    make = partial(
+        admin_keys.create, user_id=user.pk, expires_at=None, by=Actor(Kind.DASHBOARD, user_id=user.pk)
+    )
+    old = make(name="قدیمی", scopes=["usage:read"], allowed_networks=(), creation_token=uuid4())
+    admin_keys.revoke(user_id=user.pk, key_id=old.key_id, by=Actor(Kind.STAFF, user_id=user.pk))
+    key = make(
+        name="terraform",
+        scopes=["keys:read", "keys:write"],
+        allowed_networks=["192.0.2.0/24"],
+        creation_token=uuid4(),
+    ).key_id
+    by = Actor(Kind.ADMIN_KEY, admin_key_id=key, address="2001:db8::1")
+    customer = lifecycle.create(user_id=user.pk, name="customer 4711", by=by).key_id
+    own_keys.change(
+        user_id=user.pk,
+        key_id=customer,
+        name="customer 4711",
+        rules=KeyRules(rpm=60, allowed_models=(MODEL,), expires_at=timezone.now() + timedelta(days=30)),
+        cap_micro=micro_from_toman(50_000),
+        by=by,
+    )
+    return key
+
+
+def _webhook(user: User) -> tuple[str, str]:
+    """One that has been failing for a while, with deliveries of every kind; paused, so that nothing is sent."""
+    made = endpoints.create(user_id=user.pk, address="http://127.0.0.1:9/hamiran", events=list(Event.values))
+    for number in range(4):
+        with transaction.atomic():
+            outbox.emit(
+                user_id=user.pk,
+                event=Event.KEY_CREATED,
+                data={
+                    "key_id": number,
+                    "name": "وب‌سایت",
+                    "hint": "hm-…k3Yz",
+                    "expires_at": None,
+                    "replaces": None,
+                },
+            )
+    deliveries = WebhookDelivery.objects.filter(endpoint=made.endpoint_id)
+    delivered, given_up, failed, _waiting = deliveries.order_by("id")
+    now = timezone.now()
+    tried = {"attempts": 3, "attempted_at": now}
+    deliveries.filter(pk=delivered.pk).update(
+        state="delivered", next_at=None, delivered_at=now, status=204, **tried
+    )
+    deliveries.filter(pk=given_up.pk).update(
+        state="given_up", next_at=None, status=500, error="status", **tried
+    )
+    deliveries.filter(pk=failed.pk).update(error="timeout", **tried)
+    endpoints.pause(user_id=user.pk, endpoint_id=made.endpoint_id)
+    return str(made.endpoint_id), str(given_up.pk)
 
 
 def _top_up(user: User, *, toman: int, pays: bool | None) -> TopUp:

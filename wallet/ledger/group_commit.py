@@ -32,9 +32,14 @@ WAIT_SECONDS = Histogram(
     ["queue"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 20),
 )
-WAITING = Gauge("hamiran_ledger_waiting", "Items that wait for the next batch", ["queue"])
+WAITING = Gauge(
+    "hamiran_ledger_waiting", "Items that wait for the next batch", ["queue"], multiprocess_mode="livesum"
+)
 OLDEST_SECONDS = Gauge(
-    "hamiran_ledger_oldest_seconds", "Age of the oldest item that is not durable", ["queue"]
+    "hamiran_ledger_oldest_seconds",
+    "Age of the oldest item that is not durable",
+    ["queue"],
+    multiprocess_mode="livemax",
 )
 LOST = Counter("hamiran_ledger_connections_lost", "Batches whose database connection broke", ["queue"])
 
@@ -43,6 +48,7 @@ Result = TypeVar("Result")
 
 MAX_BATCH = 500
 MAX_WAITING = 20_000
+TELL_SECONDS = 1.0
 RECONNECT_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
 
@@ -89,8 +95,7 @@ class GroupCommit(Generic[Item, Result]):
         self._statement = statement
         self._keeps_trying = keeps_trying
         self._batch_items, self._wait_seconds = BATCH_ITEMS.labels(name), WAIT_SECONDS.labels(name)
-        WAITING.labels(name).set_function(lambda: len(self._waiting))
-        OLDEST_SECONDS.labels(name).set_function(lambda: self.oldest_seconds)
+        self._waiting_now, self._oldest_now = WAITING.labels(name), OLDEST_SECONDS.labels(name)
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._in_flight_since: float | None = None  # when the oldest item of the running batch arrived
         self._arrived = asyncio.Event()
@@ -98,9 +103,17 @@ class GroupCommit(Generic[Item, Result]):
         self._idle.set()
         self._connection: LedgerConnection | None = None
         self._worker: asyncio.Task[None] | None = None
+        self._telling: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         self._worker = asyncio.create_task(self._work(), name=f"group-commit-{self._name}")
+        self._tell()
+
+    def _tell(self) -> None:
+        """Sets the two gauges, by the clock: a batch that hangs in the database would tell nothing."""
+        self._waiting_now.set(len(self._waiting))
+        self._oldest_now.set(self.oldest_seconds)
+        self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 
     async def submit(self, item: Item, *, on_abandoned: "Callable[[], None] | None" = None) -> Result:
         """Returns the item's result once it is durable. Raises LedgerUnavailable, or what its statement raised.
@@ -151,6 +164,8 @@ class GroupCommit(Generic[Item, Result]):
             logger.critical(
                 "ledger queue not drained", extra={"queue": self._name, "left": len(self._waiting)}
             )
+        if self._telling is not None:
+            self._telling.cancel()
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)

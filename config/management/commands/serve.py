@@ -11,6 +11,7 @@ import http.client
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
+from prometheus_client.multiprocess import mark_process_dead
 
 from config import data_folder, development, embedded
 from config.env import envstr
@@ -60,6 +62,7 @@ class Command(BaseCommand):
 async def _serve(host: str, listening: socket.socket) -> None:
     logs = settings.VAR_DIR / "logs"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _count_together()
     supervisor = Supervisor(logs=logs, say=_say)
     changed: set[Path] = set()  # code that is newer than what runs; in development only
     watching: list[asyncio.Task[None]] = []
@@ -103,6 +106,14 @@ async def _serve(host: str, listening: socket.socket) -> None:
     await supervisor.run(start, reload=reload, on_stop=listening.close)
 
 
+def _count_together() -> None:
+    """Whichever process is asked for /metrics speaks for all that are started from here."""
+    folder = settings.VAR_DIR / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)  # counters begin anew with the service
+    folder.mkdir(mode=0o700)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
 async def _start_engines(supervisor: Supervisor) -> None:
     """Starts those that no URL names elsewhere, and waits for both in any case."""
     own = []
@@ -122,7 +133,11 @@ def _celery() -> list[Child]:
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]  # there is one worker
     schedule = ["--schedule", str(settings.VAR_DIR / "celerybeat-schedule"), "--pidfile="]
     return [
-        Child(name="worker", argv=[*celery, "worker", "--pool", "threads", "--concurrency", "8", *quiet]),
+        Child(
+            name="worker",
+            on_end=mark_process_dead,
+            argv=[*celery, "worker", "--pool", "threads", "--concurrency", "8", *quiet],
+        ),
         Child(name="beat", argv=[*celery, "beat", *schedule]),
     ]
 
@@ -133,6 +148,7 @@ def _web(listening: socket.socket) -> Child:
         name="web",
         argv=[sys.executable, "-m", "config.web", "--fd", str(listening.fileno())],
         fds=(listening.fileno(),),
+        on_end=mark_process_dead,
         # Its second signal: it settles and tells everybody at once. Not SIGTERM, of which two in a row may be one.
         force=signal.SIGINT,
         grace_seconds=settings.SHUTDOWN_DELAY_SECONDS + settings.SHUTDOWN_GRACE_SECONDS + 15,

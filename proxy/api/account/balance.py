@@ -12,7 +12,7 @@ from wallet.statements import reading
 class Balance(AccountGet):
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         async with runtime.current().reading() as connection:
-            funds = await reading.funds(connection, wallet_id=request.key.wallet_id)
+            funds = await reading.funds(connection, wallet_id=request.user_id)
         return {
             "available_toman": toman(funds.available_micro),
             "held_toman": toman(funds.held_micro),

@@ -14,6 +14,8 @@ from wallet.statements import reading
 
 
 class CurrentKey(AccountGet):
+    tells_admin_keys = False
+
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         now, key = runtime.current(), request.key
         of_key, of_account = await now.limiter.standing(user_id=key.user_id, key_id=key.key_id)

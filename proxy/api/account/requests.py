@@ -45,15 +45,25 @@ class Lookup(AccountView):
 
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         payload = self.parse(await self.read_body(request))
-        asked = fields.read(payload.fields, "ids", _read_ids, WANTED)
-        if not asked or len(asked) > IDS_MAX:
-            raise fields.invalid("ids", WANTED)
+        asked, names = (
+            list(dict.fromkeys(fields.read(payload.fields, name, _read_ids, WANTED) or ()))
+            for name in ("ids", "client_request_ids")
+        )
+        if not 1 <= len(asked) + len(names) <= IDS_MAX:
+            raise fields.invalid("ids" if asked or not names else "client_request_ids", WANTED)
         wanted = {text: request_id(text) for text in asked}
         found = await _find(request, list({each for each in wanted.values() if each}))
+        by_client = await _find_by_client(request, names)
+        named = {one["client_request_id"] for one in by_client}
+        listed = [found[each] for each in dict.fromkeys(wanted.values()) if each in found]
+        known = {one["id"] for one in listed}
         return {
             "object": "list",
-            "data": [found[each] for each in dict.fromkeys(wanted.values()) if each in found],
-            "not_found": [text for text, each in wanted.items() if each not in found],
+            "data": [*listed, *(one for one in by_client if one["id"] not in known)],
+            "not_found": [
+                *(text for text, each in wanted.items() if each not in found),
+                *(name for name in names if name not in named),
+            ],
         }
 
 
@@ -64,8 +74,18 @@ async def _find(request: APIRequest, ids: list[uuid.UUID]) -> dict[uuid.UUID | N
     if not ids:
         return {}
     async with runtime.current().reading() as connection:
-        found = await reading.find(connection, user_id=request.key.user_id, ids=ids)
+        found = await reading.find(connection, user_id=request.user_id, ids=ids)
     return {each: _told(each, state) for each, state in found.items()}
+
+
+async def _find_by_client(request: APIRequest, names: list[str]) -> list[dict[str, Any]]:
+    # A zero character is in no text of the database.
+    names = [name for name in names if "\0" not in name]
+    if not names:
+        return []
+    async with runtime.current().reading() as connection:
+        found = await reading.find_by_client_ids(connection, user_id=request.user_id, names=names)
+    return [_told(state.record.id, state) for state in found]
 
 
 def _told(request_id: uuid.UUID, state: Running | Settled) -> dict[str, Any]:
@@ -87,6 +107,8 @@ def _told(request_id: uuid.UUID, state: Running | Settled) -> dict[str, Any]:
         "endpoint": record.endpoint,
         "model": record.model,
         "stream": record.stream,
+        "client_request_id": record.client_request_id or None,
+        "end_user": record.end_user_hint or None,
         "key": state.key and _key(state.key),
         "usage": {
             "prompt_tokens": record.prompt_tokens,

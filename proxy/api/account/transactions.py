@@ -29,7 +29,7 @@ class Transactions(AccountGet):
             async with runtime.current().reading() as connection:
                 found = await reading.lines(
                     connection,
-                    wallet_id=request.key.wallet_id,
+                    wallet_id=request.user_id,
                     after=place,
                     oldest_first=ORDERS[order],
                     limit=limit + 1,

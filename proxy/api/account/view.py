@@ -1,11 +1,18 @@
-"""Reads of the account, with any working key: JSON with an ETag, 600 a minute, apart from the limits of model calls."""
+"""Reads of the account: JSON with an ETag, 600 a minute for each key, apart from the limits of model calls.
+
+With any working key, or with an admin key that has the scope for it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from keys.models import AdminKey
+from proxy.api.manage.view import allowed
+from proxy.errors import APIError
 from proxy.http import throttling
+from proxy.http.authentication import AdminAuthentication
 from proxy.http.etags import json_unless_known
 from proxy.http.request import APIRequest
 from proxy.http.responses import Reply
@@ -20,6 +27,16 @@ class AccountView(AsyncAPIView):
 
     throttle_classes = (throttling.ReadThrottle,)
     has_refusals = False
+    tells_admin_keys = True
+
+    async def perform_authentication(self, request: APIRequest) -> None:  # type: ignore[override]
+        try:
+            await super().perform_authentication(request)
+        except APIError as error:
+            if error.code != "admin_key_not_allowed" or not self.tells_admin_keys:
+                raise
+            _user, request.admin = await AdminAuthentication().authenticate(request)
+            allowed(request, AdminKey.Scope.READ_USAGE)
 
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         """What is to be told, in what orjson writes. Raises APIError."""

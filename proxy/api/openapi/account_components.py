@@ -92,6 +92,8 @@ OF_SETTLED: dict[str, Schema] = {
     "endpoint": TEXT,
     "model": TEXT,
     "stream": {"type": "boolean"},
+    "client_request_id": _or_null({**TEXT, "description": "What X-Client-Request-Id said."}),
+    "end_user": _or_null({**TEXT, "description": "For whom it was made, as far as the client said."}),
     "key": {"oneOf": [REQUEST_KEY, {"type": "null"}]},
     "usage": USED,
     "cost_toman": _toman("What was debited."),
@@ -129,10 +131,15 @@ TRANSACTION = _object(
         "balance_micro": _micro("What was there afterwards."),
     }
 )
+IDS: Schema = {"type": "array", "maxItems": IDS_MAX, "items": TEXT}
 OF_ACCOUNT: dict[str, Schema] = {
     "Balance": BALANCE,
     "Key": KEY,
-    "RequestLookup": _object({"ids": {"type": "array", "minItems": 1, "maxItems": IDS_MAX, "items": TEXT}}),
+    "RequestLookup": _object(
+        {"ids": IDS, "client_request_ids": IDS},
+        optional=frozenset({"ids", "client_request_ids"}),
+        description="At least one id, and 1,000 in all.",
+    ),
     "Request": REQUEST,
     "RequestList": list_of(ref("Request"), not_found={"type": "array", "items": TEXT}),
     "TransactionList": list_of(

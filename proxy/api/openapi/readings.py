@@ -95,7 +95,8 @@ READINGS = (
         "proxy.api.account.requests.Lookup",
         "lookUpRequests",
         "What many requests used and cost",
-        "Up to 1,000 ids at once, told in their order; those that the account does not have are named.",
+        "Up to 1,000 ids at once, told in their order; those that the account does not have are named. By what a "
+        "client said in `X-Client-Request-Id` too: the newest ten of each, once they have ended.",
         "Account",
         "RequestList",
         asked="RequestLookup",

@@ -28,6 +28,7 @@ from tests.proxy.api.conftest import (
     WHOLE_LIST_MODEL,
     Caller,
 )
+from tests.proxy.api.manage.conftest import make_admin_key
 from wallet import alerts
 from wallet.credits import gifts
 from wallet.ledger import budgets
@@ -181,6 +182,19 @@ def test_a_key_that_does_not_work_reads_nothing(caller: Caller) -> None:
         assert refused(without)[:2] == (401, "missing_api_key")
 
 
+@pytest.mark.parametrize("scopes", [["usage:read"], ["keys:read", "keys:write"]])
+def test_an_admin_key_reads_with_the_scope_for_it(caller: Caller, scopes: list[str]) -> None:
+    request_id = caller.ask().headers["x-request-id"]
+    admin = Caller(make_admin_key(caller.wallet.pk, scopes=scopes).secret, 0, caller.wallet, caller.web)
+    for path in ("/balance", "/transactions", f"/requests/{request_id}"):
+        answer = get(admin, path)
+        if "usage:read" in scopes:
+            assert answer.json() == get(caller, path).json()
+        else:
+            assert refused(answer)[:2] == (403, "insufficient_scope")
+    assert refused(get(admin, "/key"))[:2] == (403, "admin_key_not_allowed")
+
+
 # --- requests ----------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +212,8 @@ def test_a_request_is_told_whole(caller: Caller) -> None:
         "endpoint": "chat",
         "model": MODEL,
         "stream": False,
+        "client_request_id": None,
+        "end_user": None,
         "key": {"name": "test", "hint": f"hm-…{caller.key[-4:]}"},
         "usage": {
             "prompt_tokens": 12,
@@ -278,7 +294,37 @@ def test_many_are_looked_up_at_once_in_their_order(caller: Caller) -> None:
     assert found.json()["not_found"] == asked[6:]
 
 
-@pytest.mark.parametrize("ids", [[], None, "0198", [1], {"a": 1}, [None], ["x"] * (IDS_MAX + 1), [["x"]]])
+def test_requests_are_found_by_the_ids_that_clients_gave_them(make_caller: Callable[..., Caller]) -> None:
+    mine, theirs = make_caller(), make_caller()
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello!"}], "user": "customer-7"}
+    for caller in (mine, theirs):
+        with caller.http as http:
+            first, second = (
+                http.post("/chat/completions", json=body, headers={"X-Client-Request-Id": "order 1"})
+                for _ in range(2)
+            )
+    with mine.http as http:
+        asked = {"client_request_ids": ["order 1", "order 2", "", "\0"], "ids": ["no"]}
+        found = http.post("/requests/lookup", json=asked).json()
+        one = found["data"][0]
+        again = http.post(
+            "/requests/lookup", json={"client_request_ids": ["order 1"], "ids": [one["id"]]}
+        ).json()
+    assert found["not_found"] == ["no", "order 2", "", "\0"]
+    assert [each["id"] for each in again["data"]] == [each["id"] for each in found["data"]]
+    assert len(found["data"]) == 2
+    assert {first.headers["x-request-id"], second.headers["x-request-id"]}.isdisjoint(
+        each["id"] for each in found["data"]
+    )  # of the other account
+    assert {(each["client_request_id"], each["end_user"]) for each in found["data"]} == {
+        ("order 1", one["end_user"])
+    }
+    assert one["end_user"]
+
+
+@pytest.mark.parametrize(
+    "ids", [[], None, "0198", [1], {"a": 1}, [None], [str(n) for n in range(IDS_MAX + 1)], [["x"]]]
+)
 def test_a_lookup_of_what_are_no_ids_is_refused(caller: Caller, ids: Any) -> None:
     with caller.http as http:
         for body in ({"ids": ids}, {}):
