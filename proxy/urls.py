@@ -4,7 +4,7 @@ from django.urls import path
 
 from proxy.dashboard import models_page, playground
 from proxy.dashboard.connect.views import connect
-from proxy.dashboard.docs.views import reference
+from proxy.dashboard.docs.views import billing, reference
 from proxy.dashboard.overview import overview
 from proxy.usage import views as usage_views
 
@@ -18,6 +18,7 @@ urlpatterns = [
     path("models/", models_page.models, name="models"),
     path("connect/", connect, name="connect"),
     path("docs/", reference, name="reference"),
+    path("docs/billing/", billing, name="billing"),
     path("playground/", playground.page, name="playground"),
     path("playground/session/", playground.session, name="playground_session"),
 ]

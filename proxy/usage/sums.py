@@ -78,7 +78,22 @@ async def read(
 
     Not by `user` and `hour` at once: hours by end user are not kept.
     """
-    query = _query(groups, has_place=after is not None)
+    cursor = await connection.execute(
+        *statement(user_id=user_id, since=since, until=until, groups=groups, after=after, limit=limit)
+    )
+    return [found(row, groups) async for row in cursor]
+
+
+def statement(
+    *,
+    user_id: int,
+    since: datetime,
+    until: datetime,
+    groups: Sequence[str],
+    after: Sequence[Any] | None,
+    limit: int,
+) -> tuple[str, dict[str, Any]]:
+    """What is asked of the database, with its parameters."""
     parameters = {
         "user_id": user_id,
         "since": since,
@@ -88,9 +103,12 @@ async def read(
         "limit": limit,
         **{f"after_{number}": value for number, value in enumerate(after or ())},
     }
-    cursor = await connection.execute(query, parameters)
+    return _query(groups, has_place=after is not None), parameters
+
+
+def found(row: tuple[Any, ...], groups: Sequence[str]) -> Sum:
     count = len(groups)
-    return [Sum(row[:count], row[count], Figures(*row[count + 1 :])) async for row in cursor]
+    return Sum(row[:count], row[count], Figures(*row[count + 1 :]))
 
 
 def _query(groups: Sequence[str], *, has_place: bool) -> str:

@@ -102,8 +102,8 @@ def _form(request: HttpRequest, kind: type[Form]) -> Form:
 
 
 def _page(request: HttpRequest, template: str, form: UsageForm, context: dict[str, Any]) -> HttpResponse:
-    used = figures.pairs(user_id=signed_in.user_id(request), period=context["period"])
-    form.offer_models([model for _key_id, model in used])
+    used = figures.used(user_id=signed_in.user_id(request), period=context["period"])
+    form.offer_models([each.model for each in used])
     chosen = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
     common = {name: value for name, value in chosen.items() if name in UsageForm.base_fields}
     return render(

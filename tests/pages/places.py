@@ -25,6 +25,13 @@ def make_a_key(page: Page) -> None:
     page.locator("#secret").wait_for()
 
 
+def make_an_admin_key(page: Page) -> None:
+    page.locator("[name=name]").fill("سامانهٔ فروش")
+    page.locator("[name=scopes]").first.check()
+    page.locator("main .button--primary").click()
+    page.locator("#secret").wait_for()
+
+
 def connect_a_messenger(page: Page) -> None:
     page.locator("form[action$='/bale/connect/'] button").click()
     page.locator("#link").wait_for()
@@ -60,6 +67,7 @@ PLACES = (
     Place("code", "/sign-in/", signed_in=False, arrive=ask_for_a_code),
     Place("models", "/models/", signed_in=False),
     Place("reference", "/docs/", signed_in=False),
+    Place("billing-rules", "/docs/billing/", signed_in=False),
     Place("not-found", "/nothing/", signed_in=False, status=404),
     Place("overview", "/overview/"),
     Place("keys", "/keys/"),
@@ -69,6 +77,11 @@ PLACES = (
     Place("key-edit", "/keys/{key}/edit/"),
     Place("key-rotate", "/keys/{key}/rotate/"),
     Place("key-revoke", "/keys/{key}/revoke/"),
+    Place("admin-keys", "/keys/admin/"),
+    Place("admin-key-create", "/keys/admin/create/"),
+    Place("admin-key-created", "/keys/admin/create/", arrive=make_an_admin_key),
+    Place("admin-key-revoke", "/keys/admin/{admin_key}/revoke/"),
+    Place("key-changes", "/keys/changes/"),
     Place("usage", "/usage/"),
     Place("request-log", "/usage/requests/"),
     Place("request", "/usage/{request}/"),

@@ -105,6 +105,26 @@ READINGS = (
         refused_by=(SCOPE, *OF_BODIES),
     ),
     Reading(
+        "proxy.api.account.usage.Usage",
+        "listUsage",
+        "Usage by groups",
+        "Sums of some days of Tehran, in the order of their groups, with what was used a moment ago. Errors are "
+        "requests that failed, were refused or interrupted.",
+        "Account",
+        "UsageList",
+        parameters=(
+            query("from", "The first day, as 2026-11-30 or 1405-09-09; 29 days before the last without it."),
+            query("to", "The last day, today without it. At most 366 days, 31 by hour."),
+            query(
+                "group_by",
+                "Some of day, hour, key, model, endpoint, user, with commas; not user and hour at once.",
+            ),
+            query("limit", "1 to 1,000; 100 without it.", int),
+            query("after", "The `next_after` of the page before."),
+        ),
+        refused_by=(SCOPE, "invalid_value"),
+    ),
+    Reading(
         "proxy.api.account.transactions.Transactions",
         "listTransactions",
         "The statement",

@@ -1,4 +1,4 @@
-"""The page of the API reference."""
+"""The pages of the API reference, and of the rules for every ending."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -7,6 +7,7 @@ from django.utils.cache import patch_cache_control
 from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
+from proxy.dashboard.docs import endings
 from proxy.dashboard.docs import reference as references
 
 EXAMPLE_COOKIE = "hamiran_example"  # docs.js writes it
@@ -24,3 +25,8 @@ def reference(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:  # it names a key and a tier
         patch_cache_control(response, private=True, no_cache=True)
     return response
+
+
+@require_safe
+def billing(request: HttpRequest) -> HttpResponse:
+    return render(request, "proxy/billing.html", endings.context())
