@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from proxy.dashboard import models_page, playground
+from proxy.dashboard import kept_answers, models_page, playground
 from proxy.dashboard.connect.views import connect
 from proxy.dashboard.docs.views import billing, reference
 from proxy.dashboard.overview import overview
@@ -19,6 +19,9 @@ urlpatterns = [
     path("connect/", connect, name="connect"),
     path("docs/", reference, name="reference"),
     path("docs/billing/", billing, name="billing"),
+    path("settings/kept-answers/keep/", kept_answers.keep, name="keep_answers"),
+    path("settings/kept-answers/stop/", kept_answers.stop, name="stop_keeping_answers"),
+    path("settings/kept-answers/delete/", kept_answers.delete, name="delete_kept_answers"),
     path("playground/", playground.page, name="playground"),
     path("playground/session/", playground.session, name="playground_session"),
 ]
