@@ -24,6 +24,7 @@ from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staf
 from accounts.channels import admin as channels_admin  # noqa: F401 - the pages of bots and messages
 from accounts.models import User
 from accounts.shared.digits import ascii_digits
+from accounts.signals import admin as signals_admin  # noqa: F401 - the pages of webhooks
 
 PRIVILEGES = ("is_superuser", "groups", "user_permissions")
 

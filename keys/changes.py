@@ -52,7 +52,7 @@ def record(
 
 def page(*, user_id: int, before: int | None = None) -> Page:
     """An account's changes, newest first."""
-    rows = KeyChange.objects.filter(user_id=user_id).select_related("actor_key")
+    rows = KeyChange.objects.filter(user_id=user_id).select_related("actor_key", "actor_user")
     if before is not None:
         rows = rows.filter(pk__lt=before)
     found = list(rows[: PAGE + 1])

@@ -18,7 +18,7 @@ from accounts.models import User
 from keys import changes, revocations, signals
 from keys.actors import OPERATOR, Actor
 from keys.changes import Action, Changes, Subject
-from keys.models import APIKey, KeyChange
+from keys.models import APIKey, KeyChange, Project
 from keys.rules import KeyRules
 from keys.secret import digest, generate
 
@@ -59,6 +59,10 @@ class AlreadyCreated(Exception):
 
 class UnknownKey(Exception):
     """The user has no such key."""
+
+
+class UnknownProject(Exception):
+    """The user has no such project, or it is closed."""
 
 
 class KeyEnded(Exception):
@@ -107,6 +111,8 @@ class ListedKey:
     replaces: int | None
     replaced_by: int | None
     state: State
+    project_id: int | None = None
+    created_by_id: int | None = None  # a member of the project, None: the owner
 
     @property
     def is_usable(self) -> bool:
@@ -121,8 +127,13 @@ def create(
     creation_token: UUID | None = None,
     by: Actor = OPERATOR,
     also: Changes | None = None,
+    project_id: int | None = None,
+    created_by_id: int | None = None,
 ) -> CreatedKey:
     """Makes a key; opens a transaction. With a `creation_token`, at most one key per (user, token).
+
+    In a project of the user's, made by them or by a member (`keys.projects` asks who may); each project may have as
+    many keys as the user may have outside of all.
 
     `also`: what the log of changes is told besides, of what other apps keep about the key. Raises TooManyKeys,
     NoNewKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError (`apikey_has_name`)
@@ -130,10 +141,18 @@ def create(
     """
     rules = rules or KeyRules()
     with transaction.atomic():
-        keys = _lock_owner(user_id, creation_token)
+        keys = _lock_owner(user_id, creation_token, project_id).filter(project=project_id)
         if keys.filter(working(timezone.now()), replaced_by=None).count() >= MAX_ACTIVE_KEYS:
             raise TooManyKeys
-        key = APIKey(user_id=user_id, name=name.strip(), creation_token=creation_token)
+        if project_id is not None and not _is_open(user_id, project_id):
+            raise UnknownProject(project_id)
+        key = APIKey(
+            user_id=user_id,
+            name=name.strip(),
+            creation_token=creation_token,
+            project_id=project_id,
+            created_by_id=created_by_id,
+        )
         created = _give_secret(key, rules)
         _log(key, Action.CREATED, by, {**changes.of_rules(KeyRules(), rules), **(also or {})})
         signals.created(key)
@@ -155,7 +174,8 @@ def rotate(
     """
     now = timezone.now()
     with transaction.atomic():
-        keys = _lock_owner(user_id, creation_token)
+        old = get(user_id=user_id, key_id=key_id, now=now)
+        keys = _lock_owner(user_id, creation_token, old.project_id)
         old = get(user_id=user_id, key_id=key_id, now=now)
         if old.state is not State.WORKING:
             raise KeyEnded(key_id)
@@ -167,8 +187,15 @@ def rotate(
         else:
             ended_at = now
         keys.filter(pk=key_id).update(expires_at=ends_at, revoked_at=ended_at)
-        _announce(keys.filter(pk=key_id))
-        new = APIKey(user_id=user_id, name=old.name, replaces_id=key_id, creation_token=creation_token)
+        announce(keys.filter(pk=key_id))
+        new = APIKey(
+            user_id=user_id,
+            name=old.name,
+            replaces_id=key_id,
+            creation_token=creation_token,
+            project_id=old.project_id,
+            created_by_id=old.created_by_id,
+        )
         created = _give_secret(new, old.rules)
         ends = changes.of_rules(old.rules, replace(old.rules, expires_at=ends_at))
         replaced = {**ends, "replaced_by": (None, created.key_id)}
@@ -205,7 +232,7 @@ def change(
         keys.filter(pk=key_id).update(name=name, **_columns(rules))
         if key.replaces:
             keys.filter(pk=key.replaces).update(budget_id=rules.budget_id)
-        _announce(keys.filter(pk__in=[key_id, key.replaces or key_id]))
+        announce(keys.filter(pk__in=[key_id, key.replaces or key_id]))
         renamed = {} if name == key.name else {"name": (key.name, name)}
         if changed := {**renamed, **changes.of_rules(key.rules, rules), **(also or {})}:
             _log(keys.get(pk=key_id), Action.CHANGED, by, changed)
@@ -224,7 +251,7 @@ def session_key(*, user_id: int) -> CreatedKey:
         if key is None:
             key = APIKey(user_id=user_id, kind=APIKey.Kind.SESSION, name=SESSION_NAME)
         else:
-            _announce(APIKey.objects.filter(pk=key.pk))
+            announce(APIKey.objects.filter(pk=key.pk))
         key.created_at, key.revoked_at = now, None
         return _give_secret(key, KeyRules(expires_at=now + SESSION_LIFE))
 
@@ -238,7 +265,7 @@ def end_session_key(*, user_id: int) -> None:
     with transaction.atomic():
         lock_owner(user_id=user_id)
         session_keys = APIKey.objects.filter(working(now), user_id=user_id, kind=APIKey.Kind.SESSION)
-        _announce(session_keys)
+        announce(session_keys)
         session_keys.update(revoked_at=now)
 
 
@@ -257,13 +284,16 @@ def revoke(*, user_id: int, key_id: int, by: Actor = OPERATOR) -> None:
             if key.kind == APIKey.Kind.STANDARD:
                 _log(key, Action.REVOKED, by)
                 signals.revoked(key)
-        _announce(APIKey.objects.filter(pk=key_id))
+        announce(APIKey.objects.filter(pk=key_id))
 
 
-def listing(user_id: int) -> list[ListedKey]:
-    """A user's keys, newest first: those that work, then the newest ENDED_LISTED that were revoked or have expired."""
+def listing(user_id: int, *, project_id: int | None = None) -> list[ListedKey]:
+    """A user's keys in one of their projects, or in none, newest first.
+
+    Those that work, then the newest ENDED_LISTED that were revoked or have expired.
+    """
     now = timezone.now()
-    works, own = working(now), _own(user_id)
+    works, own = working(now), _own(user_id).filter(project=project_id)
     return [_listed(key, now) for key in (*own.filter(works), *own.exclude(works)[:ENDED_LISTED])]
 
 
@@ -280,9 +310,9 @@ def page(
 
 
 def newest_working(*, user_id: int) -> ListedKey | None:
-    """The newest of a user's keys that work; None: there is none."""
+    """The newest of a user's keys outside of projects that work; None: there is none."""
     now = timezone.now()
-    key = _own(user_id).filter(working(now)).order_by("-id").first()
+    key = _own(user_id).filter(working(now), project=None).order_by("-id").first()
     return None if key is None else _listed(key, now)
 
 
@@ -324,8 +354,16 @@ def _own(user_id: int) -> QuerySet[APIKey]:
     return APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD).prefetch_related("replaced_by")
 
 
-def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[APIKey]:
+def _is_open(user_id: int, project_id: int) -> bool:
+    return Project.objects.filter(pk=project_id, owner_id=user_id, closed_at=None).exists()
+
+
+def _lock_owner(
+    user_id: int, creation_token: UUID | None = None, project_id: int | None = None
+) -> QuerySet[APIKey]:
     """The user's keys, with their owner locked: two requests at once pass neither a limit nor a token.
+
+    How many may be made per day is counted for each project by itself.
 
     Raises AlreadyCreated, TooManyToday, User.DoesNotExist.
     """
@@ -335,7 +373,7 @@ def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[AP
         raise AlreadyCreated
     # Keys are never deleted, so a user who creates and revokes in turn would fill the table.
     if creation_token:
-        newest = keys.order_by("-created_at").values_list("created_at", flat=True)
+        newest = keys.filter(project=project_id).order_by("-created_at").values_list("created_at", flat=True)
         counted = newest[MAX_CREATED_A_DAY - 1 : MAX_CREATED_A_DAY].first()
         if counted is not None and counted + DAY > timezone.now():
             raise TooManyToday(counted + DAY)
@@ -345,6 +383,8 @@ def _lock_owner(user_id: int, creation_token: UUID | None = None) -> QuerySet[AP
 def _give_secret(key: APIKey, rules: KeyRules) -> CreatedKey:
     """Needs the lock of the key's owner. Raises NoNewKeys."""
     check_new_keys(user_id=key.user_id)
+    if key.created_by_id is not None:
+        check_new_keys(user_id=key.created_by_id)
     secret = generate()
     version, pepper = next(iter(settings.PEPPERS.items()))
     key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]
@@ -367,7 +407,8 @@ def _log(key: APIKey, action: KeyChange.Action, by: Actor, changed: Changes | No
     )
 
 
-def _announce(keys: QuerySet[APIKey]) -> None:
+def announce(keys: QuerySet[APIKey]) -> None:
+    """Tells the web processes, after the commit, to look these keys up anew."""
     for stored in keys.values_list("digest", flat=True):
         transaction.on_commit(partial(revocations.announce, bytes(stored)))
 
@@ -415,4 +456,6 @@ def _listed(key: APIKey, now: datetime) -> ListedKey:
         replaces=key.replaces_id,
         replaced_by=replaced_by,
         state=state,
+        project_id=key.project_id,
+        created_by_id=key.created_by_id,
     )

@@ -13,7 +13,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from keys.project_models import Member, Project
 from keys.rules import MODELS_MAX, NAME_MAX_LENGTH, NETWORKS_MAX
+
+__all__ = ["APIKey", "AdminKey", "KeyChange", "Member", "Project", "StoredAnswer"]
 
 CIDR = r"^([0-9a-f.:]+/[0-9]{1,3}(,|$))*$"
 LAST_FOUR = r"^[0-9A-Za-z]{4}$"
@@ -70,6 +73,26 @@ class APIKey(models.Model):
     concurrency = models.PositiveIntegerField(_("requests at once"), null=True, editable=False)
     # A row of the wallet app, which this app does not know: what the key spends counts towards it.
     budget_id = models.BigIntegerField(_("budget"), null=True, editable=False)
+    # What all keys of the project spend counts towards its budget too. Such a key is its owner's like any other;
+    # `created_by` is the member who made it (NULL: the owner).
+    project = models.ForeignKey(
+        Project,
+        verbose_name=_("project"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="keys",
+        db_index=False,
+        editable=False,
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("created by"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        editable=False,
+    )
     # The key this one replaces; that one has an expiry or was revoked.
     replaces = models.ForeignKey(
         "self",
@@ -87,6 +110,11 @@ class APIKey(models.Model):
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["project", "-id"], condition=Q(project__isnull=False), name="apikey_of_project"
+            ),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(name=""), name="apikey_has_name"),
             models.CheckConstraint(condition=Q(last_four__regex=LAST_FOUR), name="apikey_last_four"),
@@ -97,6 +125,11 @@ class APIKey(models.Model):
             # A key of the playground is kept in a browser: it is never one for ever.
             models.CheckConstraint(
                 condition=~Q(kind="session") | Q(expires_at__isnull=False), name="apikey_session_expires"
+            ),
+            models.CheckConstraint(
+                condition=Q(project__isnull=True, created_by__isnull=True)
+                | Q(project__isnull=False, kind="standard"),
+                name="apikey_of_project_is_standard",
             ),
             models.UniqueConstraint(fields=["replaces"], name="apikey_replaced_once"),
             models.CheckConstraint(

@@ -3,10 +3,11 @@
 from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
 from proxy.idempotency.models import AnswerKeeping, IdempotentRequest, KeptAnswer
-from proxy.usage.models import UsageRecord, UsageRollup
+from proxy.usage.models import EndUserRollup, UsageRecord, UsageRollup
 
 __all__ = [
     "AnswerKeeping",
+    "EndUserRollup",
     "ExchangeRate",
     "IdempotentRequest",
     "KeptAnswer",

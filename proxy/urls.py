@@ -14,6 +14,7 @@ urlpatterns = [
     path("usage/", usage_views.usage, name="usage"),
     path("usage/requests/", usage_views.log, name="log"),
     path("usage/requests.csv", usage_views.log_csv, name="log_csv"),
+    path("usage/end-users.csv", usage_views.end_users_csv, name="end_users_csv"),
     path("usage/<slug:request_id>/", usage_views.one_request, name="request"),
     path("models/", models_page.models, name="models"),
     path("connect/", connect, name="connect"),
@@ -24,4 +25,5 @@ urlpatterns = [
     path("settings/kept-answers/delete/", kept_answers.delete, name="delete_kept_answers"),
     path("playground/", playground.page, name="playground"),
     path("playground/session/", playground.session, name="playground_session"),
+    path("playground/<slug:endpoint>/", playground.trial, name="playground_trial"),
 ]

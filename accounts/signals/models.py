@@ -1,6 +1,7 @@
 """Webhooks: where an account is told of its events, the outbox of events, and how far each delivery has got."""
 
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -90,7 +91,13 @@ class WebhookEndpoint(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.address
+        return self.shown_address
+
+    @property
+    def shown_address(self) -> str:
+        """For other eyes than the owner's: what follows the host can be a secret of the receiver's."""
+        parts = urlsplit(self.address)
+        return f"{parts.scheme}://{parts.netloc}/…"
 
 
 class WebhookEvent(models.Model):

@@ -117,6 +117,7 @@ async def hold(metered: Metered) -> None:
             minimum_micro=minimum_micro,
             seconds=settings.HOLD_SECONDS,
             budget_id=metered.key.budget_id,
+            shared_budget_id=metered.key.project_budget_id,
         )
     except REFUSALS as error:
         raise _refused(metered, minimum_micro, error) from None

@@ -317,6 +317,7 @@ class Metered:
         record = {
             "user_id": self.key.user_id,
             "key_id": self.key.key_id,
+            "project_id": self.key.project_id,
             "endpoint": self.request.endpoint,
             "model": self.model.model_id,
             "upstream_id": self.route.upstream_id,

@@ -13,11 +13,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 BY_KEY = """
 SELECT key_id, sum(requests)::bigint, sum(cost_micro)::bigint FROM (
-    SELECT key_id, requests, cost_micro FROM proxy_usagerollup
+    SELECT key_id, requests, cost_micro FROM proxy_rollup
     WHERE user_id = %(user_id)s AND period = 'day' AND starts_at >= %(since)s
       AND starts_at < date_trunc('day', %(rolled)s::timestamptz, %(zone)s)
   UNION ALL
-    SELECT key_id, requests, cost_micro FROM proxy_usagerollup
+    SELECT key_id, requests, cost_micro FROM proxy_rollup
     WHERE user_id = %(user_id)s AND period = 'hour' AND starts_at < %(rolled)s
       AND starts_at >= greatest(%(since)s, date_trunc('day', %(rolled)s::timestamptz, %(zone)s))
   UNION ALL

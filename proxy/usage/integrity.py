@@ -113,6 +113,27 @@ CHECKS: list[Check] = [
         """,
     ),
     (
+        "a project's budget has spent no more than the usage of its keys",
+        """
+        SELECT b.id AS budget_id, b.wallet_id, b.spent_micro, u.cost_micro
+        FROM keys_project p JOIN wallet_budget b ON b.id = p.budget_id CROSS JOIN LATERAL (
+            SELECT coalesce(sum(u.cost_micro), 0) AS cost_micro FROM keys_apikey k
+            JOIN proxy_usagerecord u ON u.key_id = k.id AND u.project_id = p.id WHERE k.project_id = p.id
+        ) u WHERE b.spent_micro > u.cost_micro
+        """,
+    ),
+    (
+        "every project's budget is one of its owner's wallet, and so is the owner of its keys",
+        """
+        SELECT p.id AS project_id, p.owner_id AS user_id, NULL AS key_id FROM keys_project p
+        LEFT JOIN wallet_budget b ON b.id = p.budget_id AND b.wallet_id = p.owner_id
+        WHERE p.budget_id IS NOT NULL AND b.id IS NULL
+        UNION ALL
+        SELECT p.id, p.owner_id, k.id FROM keys_apikey k JOIN keys_project p ON p.id = k.project_id
+        WHERE k.user_id <> p.owner_id
+        """,
+    ),
+    (
         "every key's budget is one of its owner's wallet",
         """
         SELECT k.id AS key_id, k.user_id, k.budget_id FROM keys_apikey k

@@ -1,16 +1,18 @@
-"""The request log: a user's records from the newest down, by period, key, model and outcome. Read by cursor.
+"""The request log: a user's records from the newest down, by period, key, model, endpoint, outcome, end user and the
+client's own id. Read by cursor.
 
-A filter becomes ranges of an index, one for each pair of key and model that was used in the period (the roll-ups know
-them), and the newest rows of each are merged. So a page costs the same whether the filter finds half of a million
-requests or one.
+A filter becomes ranges of an index, one for each key, model and endpoint that were used together in the period (the
+roll-ups know them), and the newest rows of each are merged. So a page costs the same whether the filter finds half of a
+million requests or one.
 """
 
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from proxy.usage import figures
-from proxy.usage.figures import KeyLabel
+from proxy.usage import by_end_user, figures
+from proxy.usage.figures import KeyLabel, Used
 from proxy.usage.models import UsageRecord
 from proxy.usage.periods import Period
 
@@ -22,38 +24,62 @@ FAILED = (Outcome.UPSTREAM_FAILED, Outcome.REFUSED, Outcome.INTERRUPTED)
 BEFORE = "(created_at, id) < (%(at)s, %(id)s)"
 NEWEST = "ORDER BY created_at DESC, id DESC LIMIT %(size)s"
 ALL = f"""
-SELECT * FROM proxy_usagerecord
-WHERE user_id = %(user_id)s {{and_outcome}} AND created_at >= %(since)s AND created_at < %(until)s AND {BEFORE} {NEWEST}
+SELECT * FROM proxy_usagerecord r
+WHERE user_id = %(user_id)s {{more}} AND created_at >= %(since)s AND created_at < %(until)s AND {BEFORE} {NEWEST}
 """  # noqa: S608 - put together from constants
-# No user in the inner condition: a key has one, and PostgreSQL would weigh the index by user, which a rare pair
-# would make it read from end to end.
-OF_PAIRS = f"""
+# No user in the inner condition: a key has one, and PostgreSQL would weigh the index by user, which a rare key and
+# model would make it read from end to end.
+OF_USED = f"""
 SELECT found.*
-FROM unnest(%(keys)s::bigint[], %(models)s::text[]) AS pair(key_id, model) {{outcomes}}
+FROM unnest(%(keys)s::bigint[], %(models)s::text[], %(endpoints)s::text[]) AS used(key_id, model, endpoint)
 CROSS JOIN LATERAL (
     SELECT * FROM proxy_usagerecord r
-    WHERE r.key_id = pair.key_id AND r.model = pair.model {{and_outcome}}
+    WHERE r.key_id = used.key_id AND r.model = used.model AND r.endpoint = used.endpoint {{more}}
       AND created_at >= %(since)s AND created_at < %(until)s AND {BEFORE} {NEWEST}
 ) AS found
 WHERE found.user_id = %(user_id)s {NEWEST}
 """  # noqa: S608 - likewise
-WITHOUT_FAILURES = "AND outcome = 'completed'"
-OF_KEYS_AND_MODELS = OF_PAIRS.format(outcomes="", and_outcome="")
-OF_OUTCOMES = OF_PAIRS.format(
-    outcomes="CROSS JOIN unnest(%(outcomes)s::text[]) AS wanted(outcome)",
-    and_outcome="AND r.outcome = wanted.outcome AND r.outcome <> 'completed'",
-)
-COMPLETED = OF_PAIRS.format(outcomes="", and_outcome=WITHOUT_FAILURES)
+# What did not complete is little, and has an index by key, model and outcome. Nothing else shall decide on the index.
+OF_OUTCOMES = f"""
+SELECT found.*
+FROM (
+    SELECT DISTINCT key_id, model FROM unnest(%(keys)s::bigint[], %(models)s::text[]) AS each(key_id, model)
+) AS used
+CROSS JOIN unnest(%(outcomes)s::text[]) AS wanted(outcome)
+CROSS JOIN LATERAL (
+    SELECT * FROM proxy_usagerecord r
+    WHERE r.key_id = used.key_id AND r.model = used.model
+      AND r.outcome = wanted.outcome AND r.outcome <> 'completed' {{more}}
+      AND created_at >= %(since)s AND created_at < %(until)s AND {BEFORE} {NEWEST}
+) AS found
+WHERE found.user_id = %(user_id)s {NEWEST}
+"""  # noqa: S608 - likewise
+BY_CLIENT = f"""
+SELECT * FROM proxy_usagerecord r
+WHERE user_id = %(user_id)s AND client_request_id = %(client_request_id)s AND client_request_id <> '' {{more}}
+  AND created_at >= %(since)s AND created_at < %(until)s AND {BEFORE} {NEWEST}
+"""  # noqa: S608 - likewise
+COMPLETED = "AND r.outcome = 'completed'"
+ANY_OF_OUTCOMES = "AND r.outcome = ANY (%(outcomes)s::text[])"
+BY_END_USER = "AND r.end_user = %(end_user)s"
+AND_END_USER = "AND (r.end_user = %(end_user)s) IS TRUE"
+AT_ENDPOINT = "AND (r.endpoint = %(endpoint)s) IS TRUE"
+WITH_KEY = "AND r.key_id = %(key_id)s"
+OF_MODEL = "AND r.model = %(model)s"
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which requests: of a period, by one key, of one model, with one of some outcomes. None: any."""
+    """Which requests: of a period, by one key, of one model, with one of some outcomes, at one endpoint, for one end
+    user (its digest), with one id of the client's. None: any."""
 
     period: Period
     key_id: int | None = None
     model: str | None = None
     outcomes: tuple[Outcome, ...] | None = None
+    endpoint: str | None = None
+    end_user: bytes | None = None
+    client_request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +126,7 @@ def _labelled(user_id: int, records: list[UsageRecord]) -> list[LoggedRequest]:
 
 def _records(user_id: int, wanted: Filter, cursor: str | None, size: int) -> list[UsageRecord]:
     at, record_id = _position(cursor) or (wanted.period.until, uuid.UUID(int=0))
+    used = _used(user_id, wanted)
     parameters: dict[str, object] = {
         "user_id": user_id,
         "since": wanted.period.since,
@@ -107,21 +134,65 @@ def _records(user_id: int, wanted: Filter, cursor: str | None, size: int) -> lis
         "at": at,
         "id": record_id,
         "size": size,
+        "key_id": wanted.key_id,
+        "model": wanted.model,
+        "endpoint": wanted.endpoint,
+        "end_user": wanted.end_user,
+        "client_request_id": wanted.client_request_id,
+        "outcomes": [outcome.value for outcome in wanted.outcomes or ()],
+        "keys": [each.key_id for each in used],
+        "models": [each.model for each in used],
+        "endpoints": [each.endpoint for each in used],
     }
-    if wanted.key_id is None and wanted.model is None and wanted.outcomes in (None, (Outcome.COMPLETED,)):
-        query = ALL.format(and_outcome="" if wanted.outcomes is None else WITHOUT_FAILURES)
-        return list(UsageRecord.objects.raw(query, parameters))
-    pairs = figures.pairs(user_id=user_id, period=wanted.period, key_id=wanted.key_id, model=wanted.model)
-    parameters["keys"] = [key_id for key_id, _model in pairs]
-    parameters["models"] = [model for _key_id, model in pairs]
-    if wanted.outcomes is None:
-        query = OF_KEYS_AND_MODELS
-    elif wanted.outcomes == (Outcome.COMPLETED,):
-        query = COMPLETED
+    return list(UsageRecord.objects.raw(_query(wanted), parameters))
+
+
+def _has_ranges(wanted: Filter) -> bool:
+    """Whether it takes more than the user's own range of time."""
+    if wanted.client_request_id is not None:
+        return False
+    of_one = (wanted.key_id, wanted.model, wanted.endpoint, wanted.end_user)
+    return any(each is not None for each in of_one) or wanted.outcomes not in (None, (Outcome.COMPLETED,))
+
+
+def _used(user_id: int, wanted: Filter) -> list[Used]:
+    if not _has_ranges(wanted):
+        return []
+    of_one: dict[str, Any] = {
+        "user_id": user_id,
+        "period": wanted.period,
+        "key_id": wanted.key_id,
+        "model": wanted.model,
+        "endpoint": wanted.endpoint,
+    }
+    if wanted.end_user is None:
+        return figures.used(**of_one)
+    return by_end_user.used(**of_one, end_user=wanted.end_user)
+
+
+def _query(wanted: Filter) -> str:
+    conditions: list[tuple[str, bool]]
+    completed = wanted.outcomes == (Outcome.COMPLETED,)
+    if wanted.client_request_id is not None:
+        query = BY_CLIENT
+        conditions = [
+            (WITH_KEY, wanted.key_id is not None),
+            (OF_MODEL, wanted.model is not None),
+            (AT_ENDPOINT, wanted.endpoint is not None),
+            (AND_END_USER, wanted.end_user is not None),
+            (ANY_OF_OUTCOMES, wanted.outcomes is not None),
+        ]
+    elif not _has_ranges(wanted):
+        query, conditions = ALL, [(COMPLETED, completed)]
+    elif wanted.outcomes is None or completed:
+        query, conditions = OF_USED, [(BY_END_USER, wanted.end_user is not None), (COMPLETED, completed)]
     else:
         query = OF_OUTCOMES
-        parameters["outcomes"] = [outcome.value for outcome in wanted.outcomes]
-    return list(UsageRecord.objects.raw(query, parameters))
+        conditions = [
+            (AT_ENDPOINT, wanted.endpoint is not None),
+            (AND_END_USER, wanted.end_user is not None),
+        ]
+    return query.format(more=" ".join(condition for condition, applies in conditions if applies))
 
 
 def _cursor(record: UsageRecord) -> str:

@@ -37,6 +37,8 @@ class UsageRecord(models.Model):
     created_at = models.DateTimeField(_("time"))
     user_id = models.BigIntegerField(_("user"))
     key_id = models.BigIntegerField(_("key"))
+    # The project of the key when the request came in; NULL: none.
+    project_id = models.BigIntegerField(_("project"), null=True)
     # Which endpoint was called, by its name (proxy/metering/endpoint.py).
     endpoint = models.CharField(_("endpoint"), max_length=32, default="chat", db_default="chat")
     model = models.CharField(_("model"), max_length=120)
@@ -77,7 +79,6 @@ class UsageRecord(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["user_id", "-created_at"], name="usage_user_recent"),
             # Any filter of the log is a few ranges of one of these (proxy/usage/log.py).
-            models.Index(fields=["key_id", "model", "-created_at"], name="usage_key_model_recent"),
             models.Index(
                 fields=["key_id", "model", "endpoint", "-created_at"], name="usage_key_model_endpoint"
             ),
@@ -140,7 +141,8 @@ class UsageRecord(models.Model):
 
 
 class UsageRollup(models.Model):
-    """Usage of one key and model in one hour or one day (Tehran's), made from the records, and remade if needed."""
+    """Usage of one key, model and endpoint in one hour or one day (Tehran's), made from the records, and remade if
+    needed."""
 
     class Period(models.TextChoices):
         HOUR = "hour", _("hour")
@@ -151,6 +153,7 @@ class UsageRollup(models.Model):
     user_id = models.BigIntegerField()
     key_id = models.BigIntegerField()
     model = models.CharField(max_length=120)
+    endpoint = models.CharField(max_length=32)
     requests = models.PositiveBigIntegerField()
     errors = models.PositiveBigIntegerField()
     prompt_tokens = models.PositiveBigIntegerField()
@@ -162,16 +165,19 @@ class UsageRollup(models.Model):
     latency_counts = ArrayField(models.PositiveBigIntegerField(), null=True)
 
     class Meta:
+        db_table = "proxy_rollup"
         indexes: ClassVar = [
-            models.Index(fields=["user_id", "period", "starts_at"], name="rollup_user"),
+            models.Index(fields=["user_id", "period", "starts_at"], name="rollup_of_user"),
             models.Index(
                 fields=["starts_at"],
                 condition=Q(latency_counts__isnull=True),
-                name="rollup_without_latency",
+                name="rollup_lacks_latency",
             ),
         ]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["period", "starts_at", "key_id", "model"], name="rollup_once"),
+            models.UniqueConstraint(
+                fields=["period", "starts_at", "key_id", "model", "endpoint"], name="rollup_once_each"
+            ),
             models.CheckConstraint(
                 condition=Q(latency_buckets__isnull=True, latency_counts__isnull=True)
                 | Q(
@@ -184,4 +190,36 @@ class UsageRollup(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.period} {self.starts_at} {self.key_id} {self.model}"
+        return f"{self.period} {self.starts_at} {self.key_id} {self.model} {self.endpoint}"
+
+
+class EndUserRollup(models.Model):
+    """Usage for one end user with one key, model and endpoint in one day (Tehran's), up to the hour that is rolled up.
+
+    Days only: an account can have as many end users as requests.
+    """
+
+    starts_at = models.DateTimeField()
+    user_id = models.BigIntegerField()
+    end_user = models.BinaryField()
+    end_user_hint = models.CharField(max_length=HINT_MAX)
+    key_id = models.BigIntegerField()
+    model = models.CharField(max_length=120)
+    endpoint = models.CharField(max_length=32)
+    requests = models.PositiveBigIntegerField()
+    errors = models.PositiveBigIntegerField()
+    prompt_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField()
+    completion_tokens = models.PositiveBigIntegerField()
+    cost_micro = models.PositiveBigIntegerField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["user_id", "starts_at"], name="end_user_rollup_of_user")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["end_user", "starts_at", "key_id", "model", "endpoint"], name="end_user_rollup_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.starts_at} {self.end_user_hint} {self.key_id} {self.model} {self.endpoint}"

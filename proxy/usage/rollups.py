@@ -1,9 +1,11 @@
-"""Roll-ups: usage summed by key and model over the hours and days of settings.TIME_ZONE, remade from the records.
+"""Roll-ups: usage by key, model and endpoint in the hours and days of settings.TIME_ZONE, remade from the records.
 
 An hour is summed once it is over, and again where a record of it committed late: not every few seconds while it runs,
 since whoever asks for figures reads the records of the newest hour themselves.
 
 Tehran's hours begin at half past in UTC, so an hour is cut in local time too: whole hours make a day.
+
+Days by end user are made anew with each of their hours, and hold what lies before the last hour begun.
 """
 
 from collections.abc import Mapping
@@ -25,60 +27,78 @@ LATE = timedelta(minutes=5)
 LOCK = 0x726F6C6C  # "roll": one roll-up at a time, so that an older reading never overwrites a newer one
 FOREVER = "infinity"
 
-SUMS = "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro, latency_buckets, latency_counts"
-EXCLUDED = ", ".join(f"excluded.{name}" for name in SUMS.split(", "))
-UPSERT = f"""
-ON CONFLICT (period, starts_at, key_id, model) DO UPDATE SET ({SUMS}) = ({EXCLUDED})
-WHERE ({", ".join(f"u.{name}" for name in SUMS.split(", "))}) IS DISTINCT FROM ({EXCLUDED})
+FIGURES = "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro"
+SUMS = f"{FIGURES}, latency_buckets, latency_counts"
+GROUP = "user_id, key_id, model, endpoint"
+
+
+def _upsert(columns: str, *, once: str) -> str:
+    """Writes a roll-up over the one of before, and nothing where they are equal."""
+    made = ", ".join(f"excluded.{name}" for name in columns.split(", "))
+    known = ", ".join(f"u.{name}" for name in columns.split(", "))
+    return f"""
+ON CONFLICT ({once}) DO UPDATE SET ({columns}) = ({made}) WHERE ({known}) IS DISTINCT FROM ({made})
 """
+
+
+COUNTED = """count(*) AS requests, count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_left')) AS errors,
+        sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
+        sum(completion_tokens) AS completion_tokens, sum(cost_micro) AS cost_micro"""
+SUMMED = ", ".join(f"sum({name})" for name in FIGURES.split(", "))
+UPSERT = _upsert(SUMS, once="period, starts_at, key_id, model, endpoint")
 # Latency counts completed answers only: a failed or abandoned one says nothing of it.
 HOURS = f"""
-INSERT INTO proxy_usagerollup AS u (period, starts_at, user_id, key_id, model, {SUMS})
-SELECT 'hour', hour, user_id, key_id, model,
-    sum(requests), sum(errors), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro),
+INSERT INTO proxy_rollup AS u (period, starts_at, {GROUP}, {SUMS})
+SELECT 'hour', hour, {GROUP}, {SUMMED},
     coalesce(array_agg(bucket ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
     coalesce(array_agg(requests ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}')
 FROM (
-    SELECT date_trunc('hour', created_at, %(zone)s) AS hour, user_id, key_id, model,
-        CASE WHEN outcome = 'completed' THEN width_bucket(total_ms, %(bounds)s::int[]) END AS bucket,
-        count(*) AS requests, count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_left')) AS errors,
-        sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
-        sum(completion_tokens) AS completion_tokens, sum(cost_micro) AS cost_micro
+    SELECT date_trunc('hour', created_at, %(zone)s) AS hour, {GROUP},
+        CASE WHEN outcome = 'completed' THEN width_bucket(total_ms, %(bounds)s::int[]) END AS bucket, {COUNTED}
     FROM proxy_usagerecord
     WHERE created_at >= date_trunc('hour', %(since)s::timestamptz, %(zone)s) AND created_at < %(until)s
-    GROUP BY hour, user_id, key_id, model, bucket
+    GROUP BY hour, {GROUP}, bucket
 ) AS buckets
-GROUP BY hour, user_id, key_id, model
+GROUP BY hour, {GROUP}
 {UPSERT}
 """  # noqa: S608 - put together from constants
 DAYS = f"""
 WITH hours AS (
     SELECT date_trunc('day', starts_at, %(zone)s) AS day, h.*
-    FROM proxy_usagerollup h
+    FROM proxy_rollup h
     WHERE period = 'hour' AND starts_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
       AND starts_at < %(until)s
 ), latency AS (
-    SELECT day, key_id, model, array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts
+    SELECT day, key_id, model, endpoint,
+        array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts
     FROM (
-        SELECT day, key_id, model, bucket, sum(n) AS n
+        SELECT day, key_id, model, endpoint, bucket, sum(n) AS n
         FROM hours, unnest(latency_buckets, latency_counts) AS each(bucket, n)
-        GROUP BY day, key_id, model, bucket
+        GROUP BY day, key_id, model, endpoint, bucket
     ) AS summed
-    GROUP BY day, key_id, model
+    GROUP BY day, key_id, model, endpoint
 )
-INSERT INTO proxy_usagerollup AS u (period, starts_at, user_id, key_id, model, {SUMS})
-SELECT 'day', day, user_id, key_id, model,
-    sum(requests), sum(errors), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost_micro),
+INSERT INTO proxy_rollup AS u (period, starts_at, {GROUP}, {SUMS})
+SELECT 'day', day, {GROUP}, {SUMMED},
     coalesce(any_value(latency.buckets), '{{}}'), coalesce(any_value(latency.counts), '{{}}')
-FROM hours LEFT JOIN latency USING (day, key_id, model)
-GROUP BY day, user_id, key_id, model
+FROM hours LEFT JOIN latency USING (day, key_id, model, endpoint)
+GROUP BY day, {GROUP}
 {UPSERT}
+"""  # noqa: S608 - likewise
+END_USERS = f"""
+INSERT INTO proxy_enduserrollup AS u (starts_at, end_user, end_user_hint, {GROUP}, {FIGURES})
+SELECT date_trunc('day', created_at, %(zone)s) AS day, end_user, min(end_user_hint), {GROUP}, {COUNTED}
+FROM proxy_usagerecord
+WHERE end_user IS NOT NULL AND created_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
+  AND created_at < least(%(until)s, %(rolled)s)
+GROUP BY day, end_user, {GROUP}
+{_upsert(FIGURES, once="end_user, starts_at, key_id, model, endpoint")}
 """  # noqa: S608 - likewise
 # What is asked for lies at the end of the table. The planner expects it anywhere, and would read from the beginning.
 FROM_THE_END = "SET LOCAL enable_seqscan = off"
 WITHOUT_LATENCY = """
 SELECT date_trunc('day', max(starts_at), %(zone)s), date_trunc('day', max(starts_at), %(zone)s) + interval '1 day'
-FROM proxy_usagerollup WHERE latency_counts IS NULL
+FROM proxy_rollup WHERE latency_counts IS NULL
 """
 
 
@@ -139,6 +159,8 @@ def _remake(cursor: CursorWrapper, *, since: datetime, until: datetime | str) ->
     parameters = {"since": since, "until": until, "zone": settings.TIME_ZONE, "bounds": BOUNDS_MS}
     cursor.execute(HOURS, parameters)
     cursor.execute(DAYS, parameters)
+    if (rolled := rolled_up_until()) is not None:
+        cursor.execute(END_USERS, parameters | {"rolled": rolled})
 
 
 def rolled_up_until() -> datetime | None:

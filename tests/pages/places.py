@@ -25,6 +25,13 @@ def make_a_key(page: Page) -> None:
     page.locator("#secret").wait_for()
 
 
+def make_an_admin_key(page: Page) -> None:
+    page.locator("[name=name]").fill("سامانهٔ فروش")
+    page.locator("[name=scopes]").first.check()
+    page.locator("main .button--primary").click()
+    page.locator("#secret").wait_for()
+
+
 def connect_a_messenger(page: Page) -> None:
     page.locator("form[action$='/bale/connect/'] button").click()
     page.locator("#link").wait_for()
@@ -35,6 +42,12 @@ def ask_a_question(page: Page) -> None:
     page.locator("#draft").fill("سلام! دربارهٔ شیراز و باغ‌هایش بنویس.")
     page.locator("#draft").press("Control+Enter")
     page.locator(".turn__facts").wait_for()
+
+
+def draw_a_picture(page: Page) -> None:
+    page.locator("#text").fill("درخت گردو در پاییز")
+    page.locator("#send").click()
+    page.locator("#result").wait_for()
 
 
 def add_a_webhook(page: Page) -> None:
@@ -70,6 +83,11 @@ PLACES = (
     Place("key-edit", "/keys/{key}/edit/"),
     Place("key-rotate", "/keys/{key}/rotate/"),
     Place("key-revoke", "/keys/{key}/revoke/"),
+    Place("admin-keys", "/keys/admin/"),
+    Place("admin-key-create", "/keys/admin/create/"),
+    Place("admin-key-created", "/keys/admin/create/", arrive=make_an_admin_key),
+    Place("admin-key-revoke", "/keys/admin/{admin_key}/revoke/"),
+    Place("key-changes", "/keys/changes/"),
     Place("usage", "/usage/"),
     Place("request-log", "/usage/requests/"),
     Place("request", "/usage/{request}/"),
@@ -86,6 +104,10 @@ PLACES = (
     Place("connect", "/connect/"),
     Place("playground", "/playground/"),
     Place("playground-answer", "/playground/", arrive=ask_a_question),
+    Place("playground-images", "/playground/images/", arrive=draw_a_picture),
+    Place("playground-speech", "/playground/speech/"),
+    Place("playground-transcriptions", "/playground/transcriptions/"),
+    Place("playground-embeddings", "/playground/embeddings/"),
     Place("settings", "/settings/"),
     Place("channel-connect", "/settings/", arrive=connect_a_messenger),
     Place("webhooks", "/settings/webhooks/"),

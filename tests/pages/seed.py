@@ -3,6 +3,8 @@
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from uuid import uuid4
 
 import httpx
 from django.conf import settings
@@ -18,7 +20,8 @@ from accounts.opening import open_account
 from accounts.signals import endpoints, outbox
 from accounts.signals.events import Event
 from accounts.signals.models import WebhookDelivery
-from keys import lifecycle
+from keys import admin_keys, lifecycle
+from keys.actors import Actor, Kind
 from keys.rules import KeyRules
 from proxy import own_keys
 from proxy.usage.models import UsageRecord
@@ -30,6 +33,13 @@ from wallet.payments.gateways import sandbox
 from wallet.payments.models import TopUp
 
 MODEL = "gemini-3.1-flash"  # not the starter model, which other tests may send elsewhere
+# By the model of the sandbox's upstream that answers.
+MODELS_BESIDE_CHAT = {
+    "image-1": "hamiran-image",
+    "speech-1": "hamiran-speech",
+    "transcription-1": "hamiran-transcription",
+    "embedding-1": "hamiran-embedding",
+}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 BOTS = {"TELEGRAM_BOT_TOKEN": "1:telegram", "BALE_BOT_TOKEN": "2:bale"}
 QUESTIONS = (
@@ -83,6 +93,7 @@ def account(url: str) -> Account:
     )
     old = lifecycle.create(user_id=user.pk, name="آزمایش قدیمی")
     lifecycle.revoke(user_id=user.pk, key_id=old.key_id)
+    admin_key = _admin_keys(user)
     _call(url, shop.secret, bot.secret)
     eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 1)
     lifecycle.touch({shop.key_id: timezone.now(), bot.key_id: timezone.now()})
@@ -96,6 +107,7 @@ def account(url: str) -> Account:
         "webhook": webhook,
         "delivery": delivery,
         "key": str(shop.key_id),
+        "admin_key": str(admin_key),
         "paid": str(paid.pk),
         "cancelled": str(cancelled.pk),
         "waiting": str(waiting.pk),
@@ -104,6 +116,32 @@ def account(url: str) -> Account:
         "session": elsewhere,
     }
     return Account(cookies={settings.SESSION_COOKIE_NAME: own}, ids=ids)
+
+
+def _admin_keys(user: User) -> int:
+    """Two, one of which is revoked and one has changed a key; the id of that one."""
+    make = partial(
+        admin_keys.create, user_id=user.pk, expires_at=None, by=Actor(Kind.DASHBOARD, user_id=user.pk)
+    )
+    old = make(name="قدیمی", scopes=["usage:read"], allowed_networks=(), creation_token=uuid4())
+    admin_keys.revoke(user_id=user.pk, key_id=old.key_id, by=Actor(Kind.STAFF, user_id=user.pk))
+    key = make(
+        name="terraform",
+        scopes=["keys:read", "keys:write"],
+        allowed_networks=["192.0.2.0/24"],
+        creation_token=uuid4(),
+    ).key_id
+    by = Actor(Kind.ADMIN_KEY, admin_key_id=key, address="2001:db8::1")
+    customer = lifecycle.create(user_id=user.pk, name="customer 4711", by=by).key_id
+    own_keys.change(
+        user_id=user.pk,
+        key_id=customer,
+        name="customer 4711",
+        rules=KeyRules(rpm=60, allowed_models=(MODEL,), expires_at=timezone.now() + timedelta(days=30)),
+        cap_micro=micro_from_toman(50_000),
+        by=by,
+    )
+    return key
 
 
 def _webhook(user: User) -> tuple[str, str]:

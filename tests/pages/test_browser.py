@@ -102,7 +102,7 @@ def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
     visit.go("/usage/")
     visit.look()
     expect(page.locator("figure svg[role=img]")).to_have_count(4)
-    page.locator(".usage-tabs a[href*='/usage/requests/']").click()
+    page.locator(".tabs a[href*='/usage/requests/']").click()
     page.wait_for_url("**/usage/requests/")
     visit.look()
     log = page.locator("section[aria-labelledby=log] tbody tr")

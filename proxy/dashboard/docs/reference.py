@@ -10,6 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Tier, User
+from accounts.signals.events import Event
 from keys import lifecycle, lookup
 from keys.lifecycle import ListedKey
 from proxy.advice import ADVICE, anchor
@@ -20,14 +21,16 @@ from proxy.catalogue.endpoints import CHAT
 from proxy.catalogue.price_list import PricedModel, price_list
 from proxy.catalogue.served import ServedModel
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
-from proxy.dashboard.docs import examples
+from proxy.dashboard.docs import examples, webhooks
 from proxy.dashboard.docs.agents import AGENTS, ASKED, Asked
 from proxy.dashboard.docs.examples import Example
+from proxy.dashboard.docs.webhooks import EventRow, Verifier
 from proxy.errors import ERRORS, APIError
 from proxy.http import json_bounds
 from proxy.http.responses import COST_HEADER
 from proxy.limits import intake
 from proxy.metering.relay import USAGE_WAIT_SECONDS
+from wallet.signals import EMPTY_MICRO
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,10 @@ class Reference:
     cost_header: str
     bounds: Bounds
     output_floor: int
+    webhook_example: str
+    webhook_events: Sequence[EventRow]
+    webhook_verifiers: Sequence[Verifier]
+    webhook_empty_micro: int
     body_max_megabytes: int
     slow_reader_seconds: int
 
@@ -158,6 +165,14 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
         cost_header=COST_HEADER,
         bounds=_bounds(own_tier or next(tier for tier in tiers if tier.is_default)),
         output_floor=OUTPUT_FLOOR_TOKENS,
+        webhook_example=_pretty(
+            {"type": Event.BALANCE_LOW, "timestamp": webhooks.MOMENT, "data": webhooks.BALANCE}
+        ),
+        webhook_events=[
+            EventRow(row.event, row.meaning, _terse(row.data)) for row in webhooks.rows(model_id=model_id)
+        ],
+        webhook_verifiers=webhooks.VERIFIERS,
+        webhook_empty_micro=EMPTY_MICRO,
         body_max_megabytes=settings.BODY_MAX_BYTES // 2**20,
         slow_reader_seconds=settings.CLIENT_WRITE_TIMEOUT_SECONDS,
     )

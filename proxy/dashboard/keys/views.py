@@ -15,13 +15,12 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import sessions
 from accounts.models import Tier, User
 from accounts.shared import formats, signed_in
 from keys import lifecycle
-from keys.actors import Actor, Kind
 from keys.lifecycle import CreatedKey, State
 from proxy import own_keys
+from proxy.dashboard.keys.acting import person
 from proxy.dashboard.keys.forms import KeyForm, RotateForm
 from proxy.dashboard.keys.wording import no_new_keys_text
 from proxy.own_keys import OwnKey
@@ -41,6 +40,7 @@ def list_keys(request: HttpRequest) -> HttpResponse:
             "ended": [each for each in keys if not each.key.is_usable],
             "is_full": sum(each.key.state is State.WORKING for each in keys) >= lifecycle.MAX_ACTIVE_KEYS,
             "limit": lifecycle.MAX_ACTIVE_KEYS,
+            "tab": "keys",
         },
     )
 
@@ -179,16 +179,6 @@ def revoke_key(request: HttpRequest, key_id: int) -> HttpResponse:
     if not own.key.is_usable:
         return redirect("keys:detail", key_id)
     return render(request, "keys/revoke.html", {"own": own, "key": own.key})
-
-
-def person(request: HttpRequest) -> Actor:
-    """Whoever is signed in here, as the log of changes keeps it."""
-    return Actor(
-        Kind.DASHBOARD,
-        user_id=signed_in.user_id(request),
-        session=sessions.id_of(request.session.session_key),
-        address=sessions.address_of(request),
-    )
 
 
 @sensitive_variables("created")

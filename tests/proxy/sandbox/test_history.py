@@ -122,7 +122,7 @@ def test_it_has_chatted_with_models_that_chat(seeded: Seeded) -> None:
 
 def test_its_hours_and_days_are_rolled_up(seeded: Seeded) -> None:
     sums = seeded.rows(
-        "SELECT period, sum(requests) AS requests FROM proxy_usagerollup WHERE user_id = %(user)s GROUP BY period",
+        "SELECT period, sum(requests) AS requests FROM proxy_rollup WHERE user_id = %(user)s GROUP BY period",
         FIRST,
     )
     assert {each["period"]: each["requests"] for each in sums} == {
@@ -137,7 +137,7 @@ def test_the_same_seed_makes_the_same_figures(seeded: Seeded) -> None:
             """
             SELECT starts_at, model, sum(requests) AS requests, sum(prompt_tokens) AS prompt_tokens,
                 sum(completion_tokens) AS completion_tokens, sum(cost_micro) AS cost_micro
-            FROM proxy_usagerollup WHERE user_id = %(user)s AND period = 'day' AND starts_at < now() - interval '1 day'
+            FROM proxy_rollup WHERE user_id = %(user)s AND period = 'day' AND starts_at < now() - interval '1 day'
             GROUP BY starts_at, model ORDER BY starts_at, model
             """,
             mobile,

@@ -90,8 +90,9 @@ def test_figures_are_complete_whether_rolled_up_or_not(user: User, name: str, ro
 @pytest.mark.parametrize("name", ["48h", "30d"])
 @pytest.mark.parametrize("by_key", [False, True])
 @pytest.mark.parametrize("model", [None, "model-1", "model-nobody-knows"])
-def test_figures_can_be_those_of_a_key_and_a_model(
-    user: User, rolled_up: bool, name: str, by_key: bool, model: str | None
+@pytest.mark.parametrize("endpoint", [None, "messages"])
+def test_figures_can_be_those_of_a_key_a_model_and_an_endpoint(
+    user: User, rolled_up: bool, name: str, by_key: bool, model: str | None, endpoint: str | None
 ) -> None:
     records, period = spread(user), CHOSEN[name]
     if rolled_up:
@@ -100,12 +101,39 @@ def test_figures_can_be_those_of_a_key_and_a_model(
     wanted = [
         each
         for each in within(records, period)
-        if key_id in (None, each.key_id) and model in (None, each.model)
+        if key_id in (None, each.key_id) and model in (None, each.model) and endpoint in (None, each.endpoint)
     ]
-    found = figures.over(user_id=user.pk, period=period, key_id=key_id, model=model)
+    asked: Any = {
+        "user_id": user.pk,
+        "period": period,
+        "key_id": key_id,
+        "model": model,
+        "endpoint": endpoint,
+    }
+    found = figures.over(**asked)
     assert found.total == summed(wanted)
-    pairs = figures.pairs(user_id=user.pk, period=period, key_id=key_id, model=model)
-    assert sorted(pairs) == sorted({(each.key_id, each.model) for each in wanted})
+    assert found.by_endpoint == {
+        name: summed(of_it)
+        for name in ("chat", "messages")
+        if (of_it := [each for each in wanted if each.endpoint == name])
+    }
+    assert sum(share.figures.requests for share in found.shares) == len(wanted)
+    used = {(each.key_id, each.model, each.endpoint) for each in figures.used(**asked)}
+    assert used == {(each.key_id, each.model, each.endpoint) for each in wanted}
+
+
+def test_each_slice_knows_its_endpoints(user: User) -> None:
+    record(user, MIDNIGHT, endpoint="images")
+    record(user, MIDNIGHT, endpoint="images", completion_tokens=7)
+    record(user, MIDNIGHT, endpoint="speech")
+    rollups.roll_up()
+    [used] = [
+        each
+        for each in figures.over(user_id=user.pk, period=CHOSEN["7d"]).slices
+        if each.starts_at == MIDNIGHT
+    ]
+    assert {name: each.requests for name, each in used.by_endpoint.items()} == {"images": 2, "speech": 1}
+    assert used.figures.requests == 3
 
 
 def test_a_slice_begins_and_ends_to_the_microsecond(user: User) -> None:
@@ -137,7 +165,7 @@ def test_nobody_sees_what_others_used(user: User) -> None:
     rollups.roll_up()
     record(UserFactory.create(), NOW)
     assert figures.over(user_id=user.pk, period=CHOSEN["90d"]).total == Figures()
-    assert figures.pairs(user_id=user.pk, period=CHOSEN["90d"]) == []
+    assert figures.used(user_id=user.pk, period=CHOSEN["90d"]) == []
 
 
 def test_a_page_of_figures_takes_the_same_few_queries_over_any_period(

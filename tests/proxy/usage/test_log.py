@@ -2,8 +2,10 @@
 
 import csv
 import io
+import itertools
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from accounts.models import User
 from proxy.usage import log as usage_log
 from proxy.usage import log_csv, periods, rollups
 from proxy.usage.log import FAILED, Filter, Outcome
-from proxy.usage.models import UsageRecord, UsageRollup
+from proxy.usage.models import EndUserRollup, UsageRecord, UsageRollup
 from tests.factories import UserFactory
 from tests.live import web_process
 from tests.proxy.factories import APIKeyFactory
@@ -28,6 +30,7 @@ OUTCOMES = {"any": None, "failed": FAILED, **{each.value: (each,) for each in Ou
 def nothing_rolled_up(db: None) -> None:
     UsageRecord.objects.all().delete()
     UsageRollup.objects.all().delete()
+    EndUserRollup.objects.all().delete()
 
 
 @pytest.fixture
@@ -55,21 +58,57 @@ def test_any_filter_finds_all_that_it_names_newest_first(
     user: User, rolled_up: bool, outcome: str, by_key: bool, model: str | None
 ) -> None:
     records, outcomes = spread(user), OUTCOMES[outcome]
+    ali = bytes(next(each.end_user for each in records if each.end_user_hint == "ali") or b"")
     spread(UserFactory.create())
     if rolled_up:
         rollups.roll_up()
-        records.append(record(user, NOW, key_id=user.pk * 10, model="model-1", outcome="refused"))
+        late: dict[str, Any] = {"key_id": user.pk * 10, "model": "model-1", "outcome": "refused"}
+        records.append(record(user, NOW, **late))
+        records.append(record(user, NOW, **late, endpoint="messages", end_user=ali, end_user_hint="ali"))
     key_id = user.pk * 10 if by_key else None
+    for endpoint, end_user in itertools.product((None, "messages"), (None, ali)):
+        expected = [
+            each
+            for each in records
+            if key_id in (None, each.key_id)
+            and model in (None, each.model)
+            and endpoint in (None, each.endpoint)
+            and end_user in (None, each.end_user)
+            and (outcomes is None or each.outcome in outcomes)
+        ]
+        expected.sort(key=lambda each: (each.created_at, each.id), reverse=True)
+        wanted = Filter(MONTH, key_id, model, outcomes, endpoint, end_user)
+        assert read(user, wanted) == [each.id for each in expected], wanted
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"key_id": 1},
+        {"model": "model-0"},
+        {"endpoint": "messages"},
+        {"outcomes": FAILED},
+        {"outcomes": (Outcome.COMPLETED,)},
+        {"end_user": b"nobody's"},
+    ],
+)
+def test_a_clients_own_id_finds_its_requests_and_no_others(user: User, more: dict[str, Any]) -> None:
+    records = spread(user)
+    spread(UserFactory.create())
+    if "key_id" in more:
+        more = {"key_id": user.pk * 10 + more["key_id"]}
+    outcomes = more.pop("outcomes", None)
     expected = [
         each
         for each in records
-        if key_id in (None, each.key_id)
-        and model in (None, each.model)
+        if each.client_request_id == "job-3"
+        and all(getattr(each, name) == value for name, value in more.items())
         and (outcomes is None or each.outcome in outcomes)
     ]
-    expected.sort(key=lambda each: (each.created_at, each.id), reverse=True)
-    wanted = Filter(MONTH, key_id=key_id, model=model, outcomes=outcomes)
-    assert read(user, wanted) == [each.id for each in expected]
+    wanted = Filter(MONTH, client_request_id="job-3", outcomes=outcomes, **more)
+    assert read(user, wanted, size=2) == [each.id for each in expected]
+    assert bool(expected) == ("end_user" not in more)
 
 
 @pytest.mark.parametrize("key_id", [None, 5])
@@ -137,13 +176,15 @@ def parsed(user: User, wanted: Filter) -> list[list[str]]:
 def test_the_file_is_exact(user: User) -> None:
     key = APIKeyFactory.create(user=user, name="=cmd; 1", last_four="aB12")
     made = record(
-        user, NOW, key_id=key.pk, stream=True, first_byte_ms=30, prompt_tokens=1_234, cached_tokens=34
-    )
+        user, NOW, key_id=key.pk, stream=True, first_byte_ms=30, prompt_tokens=1_234, cached_tokens=34,
+        client_request_id="job-1", end_user=b"x", end_user_hint="=cmd",
+    )  # fmt: skip
     assert parsed(user, Filter(MONTH)) == [
         ["a header"],
         [
             "2026-11-21T15:40:00.000+03:30", "1405/08/30", made.id.hex, "'=cmd; 1", "aB12", "model-a", "chat", "1",
             "1234", "34", "5", "0.12285", "1228500", "COMPLETED", "USAGE", "200", "30", "120",
+            "job-1", "'=cmd",
         ],
     ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import bisect
 import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from proxy import tasks
 from proxy.usage import integrity as usage_integrity
 from proxy.usage import rollups
 from proxy.usage.latency import BOUNDS_MS
-from proxy.usage.models import UsageRecord, UsageRollup
+from proxy.usage.models import EndUserRollup, UsageRecord, UsageRollup
 from tests.factories import WalletFactory
 from tests.proxy.factories import APIKeyFactory, UsageRecordFactory
 from wallet.ledger.models import JournalEntry
@@ -30,25 +31,33 @@ FIGURES = ("requests", "errors", "prompt_tokens", "cached_tokens", "completion_t
 def nothing_used() -> None:
     UsageRecord.objects.all().delete()
     UsageRollup.objects.all().delete()
+    EndUserRollup.objects.all().delete()
 
 
 def record(at: datetime, **fields: Any) -> UsageRecord:
-    made: UsageRecord = UsageRecordFactory.create(created_at=at, **fields)
+    """For one of two end users, where nothing else is said, so that each test holds for their days as well."""
+    named = b"ab"[at.minute % 2 :][:1]
+    user = {"end_user": named, "end_user_hint": named.decode()}
+    made: UsageRecord = UsageRecordFactory.create(created_at=at, **(user | fields))
     return made
 
 
 def rolled(period: str) -> dict[tuple[Any, ...], tuple[int, ...]]:
     rows = UsageRollup.objects.filter(period=period)
     return {
-        (row.starts_at, row.user_id, row.key_id, row.model): tuple(getattr(row, name) for name in FIGURES)
+        (row.starts_at, row.user_id, row.key_id, row.model, row.endpoint): tuple(
+            getattr(row, name) for name in FIGURES
+        )
         for row in rows
     }
 
 
-def expected(period: str) -> dict[tuple[Any, ...], tuple[int, ...]]:
+def expected(
+    period: str, records: Sequence[UsageRecord] | None = None
+) -> dict[tuple[Any, ...], tuple[int, ...]]:
     """The same, record by record in Python. Tehran has been three and a half hours ahead of UTC all year since 2022."""
     sums: dict[tuple[Any, ...], tuple[int, ...]] = {}
-    for used in UsageRecord.objects.all():
+    for used in UsageRecord.objects.all() if records is None else records:
         local = used.created_at.astimezone(UTC).replace(tzinfo=None) + timedelta(hours=3, minutes=30)
         start = local.replace(minute=0, second=0, microsecond=0)
         if period == "day":
@@ -58,6 +67,7 @@ def expected(period: str) -> dict[tuple[Any, ...], tuple[int, ...]]:
             used.user_id,
             used.key_id,
             used.model,
+            used.endpoint,
         )
         failed = used.outcome not in ("completed", "client_left")
         figures = (
@@ -72,25 +82,57 @@ def expected(period: str) -> dict[tuple[Any, ...], tuple[int, ...]]:
     return sums
 
 
+def rolled_for_end_users() -> dict[tuple[Any, ...], tuple[int, ...]]:
+    return {
+        (
+            bytes(row.end_user),
+            row.end_user_hint,
+            row.starts_at,
+            row.user_id,
+            row.key_id,
+            row.model,
+            row.endpoint,
+        ): tuple(getattr(row, name) for name in FIGURES)
+        for row in EndUserRollup.objects.all()
+    }
+
+
+def expected_for_end_users() -> dict[tuple[Any, ...], tuple[int, ...]]:
+    """The same, of the records before the last hour that is rolled up."""
+    until = rollups.rolled_up_until()
+    assert until is not None
+    sums: dict[tuple[Any, ...], tuple[int, ...]] = {}
+    for used in UsageRecord.objects.filter(created_at__lt=until, end_user__isnull=False):
+        [(slot, figures)] = expected("day", [used]).items()
+        named = (bytes(used.end_user or b""), used.end_user_hint, *slot)
+        sums[named] = tuple(a + b for a, b in zip(sums.get(named, (0,) * 6), figures, strict=True))
+    return sums
+
+
 def assert_rolled_up() -> None:
     assert rolled("hour") == expected("hour")
     assert rolled("day") == expected("day")
+    assert rolled_for_end_users() == expected_for_end_users()
 
 
 def test_roll_ups_equal_the_records() -> None:
     combinations = itertools.product((1, 2), ("model-a", "model-b"), UsageRecord.Outcome.values)
     for minutes, (key_id, model, outcome) in enumerate(combinations):
+        named: dict[str, Any] = {} if minutes % 3 else {"end_user": None, "end_user_hint": ""}
         record(
             MIDNIGHT + timedelta(minutes=17 * minutes),
             user_id=key_id * 10,
             key_id=key_id,
             model=model,
             outcome=outcome,
+            endpoint="messages" if minutes % 4 else "chat",
             prompt_tokens=minutes + 3,
             cached_tokens=minutes % 3,
+            **named,
         )
     rollups.roll_up()
     assert_rolled_up()
+    assert rolled_for_end_users()
     assert sum(row[0] for row in rolled("day").values()) == 20
     assert sum(row[1] for row in rolled("day").values()) == 12  # three of five outcomes are errors
 
@@ -100,10 +142,10 @@ def test_rolling_up_twice_changes_nothing() -> None:
         record(MIDNIGHT + timedelta(hours=hours))
     rollups.roll_up()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT id, xmin::text FROM proxy_usagerollup ORDER BY id")
+        cursor.execute("SELECT id, xmin::text FROM proxy_rollup ORDER BY id")
         before = cursor.fetchall()
         rollups.roll_up()
-        cursor.execute("SELECT id, xmin::text FROM proxy_usagerollup ORDER BY id")
+        cursor.execute("SELECT id, xmin::text FROM proxy_rollup ORDER BY id")
         assert cursor.fetchall() == before
     assert_rolled_up()
 
@@ -188,6 +230,29 @@ def test_days_without_a_worker_are_made_up_for() -> None:
         record(MIDNIGHT + timedelta(days=days, hours=days))
     tasks.roll_up_usage()
     assert_rolled_up()
+
+
+def test_two_at_once_make_the_same_as_one() -> None:
+    for hours in range(5):
+        record(MIDNIGHT + timedelta(hours=hours))
+    rollups.roll_up(since=MIDNIGHT + timedelta(hours=2))
+    rollups.roll_up(since=MIDNIGHT)
+    rollups.roll_up(since=MIDNIGHT + timedelta(hours=3))
+    assert_rolled_up()
+
+
+@pytest.mark.parametrize(
+    ("model", "constraint"),
+    [(UsageRollup, "rollup_once_each"), (EndUserRollup, "end_user_rollup_once")],
+)
+def test_the_database_refuses_a_second_roll_up_of_the_same(model: Any, constraint: str) -> None:
+    record(MIDNIGHT)
+    record(MIDNIGHT + timedelta(hours=1))
+    rollups.roll_up()
+    again = model.objects.first()
+    again.pk = None
+    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
+        again.save(force_insert=True)
 
 
 # --- latency ----------------------------------------------------------------------------------------------------

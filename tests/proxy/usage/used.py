@@ -5,6 +5,7 @@ from typing import Any
 
 from accounts.models import User
 from proxy.usage.models import UsageRecord
+from proxy.usage.origins import end_user
 from tests.proxy.factories import UsageRecordFactory
 
 MIDNIGHT = datetime(2026, 11, 20, 20, 30, tzinfo=UTC)  # in Tehran
@@ -17,7 +18,11 @@ def record(user: User, at: datetime, **fields: Any) -> UsageRecord:
 
 
 def spread(user: User, count: int = 40) -> list[UsageRecord]:
-    """Requests of two keys and three models, ninety minutes apart, back from NOW; each seventh failed."""
+    """Requests of two keys, three models and two endpoints, ninety minutes apart, back from NOW; each seventh failed.
+
+    Each fourth is for an end user, of whom there are two.
+    """
+    users = [named for name in ("ali", "sara") if (named := end_user(name, user_id=user.pk))]
     return [
         record(
             user,
@@ -28,6 +33,10 @@ def spread(user: User, count: int = 40) -> list[UsageRecord]:
             outcome="upstream_failed" if back % 7 == 0 else "client_left" if back % 11 == 0 else "completed",
             key_id=user.pk * 10 + back % 2,
             model=f"model-{back % 3}",
+            endpoint="messages" if back % 5 < 2 else "chat",
+            end_user=None if back % 4 else users[back % 8 // 4].digest,
+            end_user_hint="" if back % 4 else users[back % 8 // 4].hint,
+            client_request_id=f"job-{back % 6}" if back % 2 else "",
         )
         for back in range(count)
     ]
