@@ -44,6 +44,12 @@ def ask_a_question(page: Page) -> None:
     page.locator(".turn__facts").wait_for()
 
 
+def draw_a_picture(page: Page) -> None:
+    page.locator("#text").fill("درخت گردو در پاییز")
+    page.locator("#send").click()
+    page.locator("#result").wait_for()
+
+
 def add_a_webhook(page: Page) -> None:
     page.locator("[name=address]").fill(f"http://127.0.0.1:9/{secrets.token_hex(8)}")
     page.locator("main .button--primary").click()
@@ -98,6 +104,10 @@ PLACES = (
     Place("connect", "/connect/"),
     Place("playground", "/playground/"),
     Place("playground-answer", "/playground/", arrive=ask_a_question),
+    Place("playground-images", "/playground/images/", arrive=draw_a_picture),
+    Place("playground-speech", "/playground/speech/"),
+    Place("playground-transcriptions", "/playground/transcriptions/"),
+    Place("playground-embeddings", "/playground/embeddings/"),
     Place("settings", "/settings/"),
     Place("channel-connect", "/settings/", arrive=connect_a_messenger),
     Place("webhooks", "/settings/webhooks/"),

@@ -33,6 +33,13 @@ from wallet.payments.gateways import sandbox
 from wallet.payments.models import TopUp
 
 MODEL = "gemini-3.1-flash"  # not the starter model, which other tests may send elsewhere
+# By the model of the sandbox's upstream that answers.
+MODELS_BESIDE_CHAT = {
+    "image-1": "hamiran-image",
+    "speech-1": "hamiran-speech",
+    "transcription-1": "hamiran-transcription",
+    "embedding-1": "hamiran-embedding",
+}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 BOTS = {"TELEGRAM_BOT_TOKEN": "1:telegram", "BALE_BOT_TOKEN": "2:bale"}
 QUESTIONS = (
