@@ -29,6 +29,7 @@ from proxy.api.openapi.components import COMPONENTS, ref
 from proxy.api.openapi.managing import MANAGING, Managing
 from proxy.api.openapi.operations import OPERATIONS, Operation
 from proxy.api.openapi.readings import READINGS, Reading
+from proxy.api.openapi.status_components import OF_STATUS
 from proxy.catalogue import starter
 from proxy.errors import ERRORS, APIError
 from proxy.http.etags import etag_of
@@ -78,7 +79,7 @@ def document(model_id: str) -> tuple[bytes, str]:
         "description": f"Any OpenAI SDK works with this base URL. The reference is at {settings.BASE_URL}/docs/.",
     }
     schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
-    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT | managing.COMPONENTS
+    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT | OF_STATUS | managing.COMPONENTS
     for path, operations in schema["paths"].items():
         if path.startswith("/public/"):
             operations["servers"] = [{"url": settings.BASE_URL}]
