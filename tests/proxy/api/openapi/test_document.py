@@ -171,11 +171,10 @@ def test_real_reads_are_what_the_document_says(document: Document, caller: Calle
         check(document, "Key", http.get("/key").json())
         check(document, "Request", http.get(f"/requests/{request_id}").json())
         check(document, "RequestList", http.post("/requests/lookup", json={"ids": [request_id, "x"]}).json())
-        every = {"group_by": "day,key,model,endpoint,user"}
-        check(document, "UsageList", http.get("/usage", params=every).json())
         check(document, "TransactionList", http.get("/transactions").json())
     check(document, "PublicModelList", httpx.get(f"{caller.web.url}/public/models.json").json())
     check(document, "PublicPriceList", httpx.get(f"{caller.web.url}/public/prices/history.json").json())
+    check(document, "Status", httpx.get(f"{caller.web.url}/public/status.json").json())
 
 
 def test_real_streams_are_what_the_document_says(
