@@ -14,7 +14,7 @@ from accounts.shared.formats import TEHRAN
 from proxy.usage import rollups
 from proxy.usage.models import EndUserRollup, UsageRollup
 from tests.fake_upstream import FakeUpstream, respond
-from tests.proxy.api.account.test_reading import COST, get, refused, told
+from tests.proxy.api.account.asking import COST, get, refused, told
 from tests.proxy.api.conftest import HELLO, MODEL, WHOLE_LIST_MODEL, Caller
 
 FIGURES = {
