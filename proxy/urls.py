@@ -6,6 +6,7 @@ from proxy.dashboard import kept_answers, models_page, playground
 from proxy.dashboard.connect.views import connect
 from proxy.dashboard.docs.views import billing, reference
 from proxy.dashboard.overview import overview
+from proxy.dashboard.status.views import status
 from proxy.usage import views as usage_views
 
 app_name = "proxy"
@@ -17,6 +18,7 @@ urlpatterns = [
     path("usage/end-users.csv", usage_views.end_users_csv, name="end_users_csv"),
     path("usage/<slug:request_id>/", usage_views.one_request, name="request"),
     path("models/", models_page.models, name="models"),
+    path("status/", status, name="status"),
     path("connect/", connect, name="connect"),
     path("docs/", reference, name="reference"),
     path("docs/billing/", billing, name="billing"),

@@ -21,6 +21,7 @@ from proxy.api.models import Model, Models
 from proxy.api.moderations.view import Moderations
 from proxy.api.public.models import PublicModels
 from proxy.api.public.price_history import PublicPriceHistory
+from proxy.api.public.status import PublicStatus
 from proxy.api.responses import view as responses_view
 from proxy.api.service import Healthz, Metrics, OpenAPI, Readyz
 
@@ -51,6 +52,7 @@ urlpatterns = [
     path("v1/openapi.json", OpenAPI.as_view()),
     path("public/models.json", PublicModels.as_view()),
     path("public/prices/history.json", PublicPriceHistory.as_view()),
+    path("public/status.json", PublicStatus.as_view()),
     path("metrics", Metrics.as_view()),
     path("healthz", Healthz.as_view()),
     path("readyz", Readyz.as_view()),

@@ -73,6 +73,7 @@ PLACES = (
     Place("code", "/sign-in/", signed_in=False, arrive=ask_for_a_code),
     Place("models", "/models/", signed_in=False),
     Place("reference", "/docs/", signed_in=False),
+    Place("status", "/status/", signed_in=False),
     Place("billing-rules", "/docs/billing/", signed_in=False),
     Place("not-found", "/nothing/", signed_in=False, status=404),
     Place("overview", "/overview/"),

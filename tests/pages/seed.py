@@ -24,6 +24,8 @@ from keys import admin_keys, lifecycle
 from keys.actors import Actor, Kind
 from keys.rules import KeyRules
 from proxy import own_keys
+from proxy.usage import periods
+from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import UsageRecord
 from tests.live import eventually
 from wallet import alerts
@@ -95,6 +97,7 @@ def account(url: str) -> Account:
     lifecycle.revoke(user_id=user.pk, key_id=old.key_id)
     admin_key = _admin_keys(user)
     _call(url, shop.secret, bot.secret)
+    _health()
     eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 1)
     lifecycle.touch({shop.key_id: timezone.now(), bot.key_id: timezone.now()})
     other, own = _sign_in(user, FIREFOX), _sign_in(user, "Mozilla/5.0 (Android 16; Mobile) Chrome/142.0")
@@ -202,6 +205,30 @@ def _call(url: str, *keys: str) -> None:
             assert answer.status_code == 200, answer.text
         refused = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "temperature": 9}
         assert client.post("/v1/chat/completions", json=refused, headers=heads[1]).status_code == 400
+
+
+def _health() -> None:
+    """Hours and days of all kinds on the status page."""
+    now = timezone.now()
+    HealthProgress.objects.update_or_create(
+        pk=1, defaults={"since": now - timedelta(days=30), "counted_until": now}
+    )
+    strips = {"hour": periods.preset("24h", now=now), "day": periods.preset("30d", now=now)}
+    for period, strip in strips.items():
+        for number, start in enumerate(strip.starts[3:]):
+            ModelHealth.objects.update_or_create(
+                period=period,
+                starts_at=start,
+                model=MODEL,
+                defaults={
+                    "answered": 10 if number == 9 else 990,
+                    "failed": 90 if number in {4, 9} else number % 3,
+                    "first_buckets": [20, 24],
+                    "first_counts": [500, 40],
+                    "whole_buckets": [30],
+                    "whole_counts": [400],
+                },
+            )
 
 
 def _sign_in(user: User, browser: str) -> str:

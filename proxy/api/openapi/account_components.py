@@ -73,6 +73,13 @@ KEY = _object(
         "limits": LEFT,
         "account_limits": {**LEFT, "description": "Of all keys of the account together."},
         "cap": {"oneOf": [CAP, {"type": "null"}]},
+        "project": {
+            "oneOf": [
+                _object({"id": NUMBER, "name": TEXT, "cap": {"oneOf": [CAP, {"type": "null"}]}}),
+                {"type": "null"},
+            ],
+            "description": "Whose cap the key counts towards too.",
+        },
         "allowed_models": {"type": "array", "items": TEXT, "description": "Empty: all."},
         "allowed_networks": {"type": "array", "items": TEXT, "description": "Empty: all."},
     }

@@ -29,6 +29,7 @@ from proxy.api.openapi.components import COMPONENTS, ref
 from proxy.api.openapi.managing import MANAGING, Managing
 from proxy.api.openapi.operations import OPERATIONS, Operation
 from proxy.api.openapi.readings import READINGS, Reading
+from proxy.api.openapi.status_components import OF_STATUS
 from proxy.catalogue import starter
 from proxy.errors import ERRORS, APIError
 from proxy.http.etags import etag_of
@@ -44,8 +45,9 @@ OF_EVERY_OPERATION = (
     "internal_error",
     "service_unavailable",
 )
-OF_READINGS = (*OF_EVERY_OPERATION, "rate_limit_exceeded")
-OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION | managing.CODES)
+OF_ACCOUNTS = frozenset({"project_key_not_allowed"})
+OF_READINGS = (*OF_EVERY_OPERATION, "rate_limit_exceeded", *OF_ACCOUNTS)
+OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION | OF_ACCOUNTS | managing.CODES)
 STATUSES = {
     400: "The request is not right; sending it again does not help.",
     401: "No key, or one that does not work.",
@@ -77,7 +79,7 @@ def document(model_id: str) -> tuple[bytes, str]:
         "description": f"Any OpenAI SDK works with this base URL. The reference is at {settings.BASE_URL}/docs/.",
     }
     schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
-    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT | managing.COMPONENTS
+    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT | OF_STATUS | managing.COMPONENTS
     for path, operations in schema["paths"].items():
         if path.startswith("/public/"):
             operations["servers"] = [{"url": settings.BASE_URL}]
@@ -253,7 +255,7 @@ for each in OPERATIONS:
 
 def _extend_reading(reading: Reading) -> None:
     def view_replacement(self: Any) -> Any:
-        common = [code for code in OF_READINGS if reading.needs_key or code not in OF_KEYS]
+        common = [code for code in OF_READINGS if reading.needs_key or code not in {*OF_KEYS, *OF_ACCOUNTS}]
         schema = reading.schema([REQUEST_ID], _refusals([*common, *reading.refused_by]))
         return extend_schema_view(**{reading.method: schema})(type(reading.name, (self.target,), {}))
 

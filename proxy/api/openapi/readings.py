@@ -162,4 +162,14 @@ READINGS = (
         refused_by=("invalid_value", "model_not_found"),
         needs_key=False,
     ),
+    Reading(
+        "proxy.api.public.status.PublicStatus",
+        "getPublicStatus",
+        "How well each model has answered",
+        "In the last hour, 24 hours and 30 days, as the calls of all customers saw it. Needs no key, and changes "
+        "within two minutes.",
+        "Public",
+        "Status",
+        needs_key=False,
+    ),
 )

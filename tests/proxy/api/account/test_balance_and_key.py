@@ -1,7 +1,9 @@
 """The balance, and what a key may do and has left."""
 
 import threading
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -10,7 +12,9 @@ import pytest
 from django.utils import timezone
 
 from keys import lifecycle
+from keys.projects import projects
 from keys.rules import KeyRules
+from proxy.usage.models import UsageRecord
 from tests.fake_upstream import STREAM, FakeUpstream, stream_events
 from tests.live import eventually
 from tests.proxy.api.account.asking import COST, PATHS, get, refused, told
@@ -24,6 +28,7 @@ from tests.proxy.api.manage.conftest import make_admin_key
 from wallet import alerts
 from wallet.ledger import budgets
 from wallet.ledger.models import Wallet
+from wallet.ledger.periods import Period
 
 
 def test_the_balance_is_exact_to_the_last_digit(make_caller: Callable[..., Caller]) -> None:
@@ -67,6 +72,35 @@ def test_a_frozen_wallet_can_be_read(caller: Caller) -> None:
         assert get(caller, path).status_code == 200
 
 
+# --- a project's key ---------------------------------------------------------------------------------------------
+
+
+def test_a_projects_key_reads_of_its_project_and_not_of_the_account(
+    make_caller: Callable[..., Caller],
+) -> None:
+    caller = make_caller()
+    project = projects.create(user_id=caller.wallet.pk, name="Shop")
+    shared = budgets.open_budget(wallet_id=caller.wallet.pk, limit_micro=100 * COST, period=Period.MONTH)
+    projects.change(user_id=caller.wallet.pk, project_id=project, name="Shop", budget_id=shared)
+    made = lifecycle.create(user_id=caller.wallet.pk, name="shop", project_id=project)
+    theirs = replace(caller, key=made.secret, key_id=made.key_id)
+    outside = caller.ask().headers["x-request-id"]
+    inside = theirs.ask().headers["x-request-id"]
+    for path in ("/balance", "/transactions"):
+        assert refused(get(theirs, path)) == (403, "project_key_not_allowed", None)
+    assert get(theirs, f"/requests/{outside}").status_code == 404
+    assert told(theirs, f"/requests/{inside}")["cost_micro"] == COST
+    assert told(caller, f"/requests/{inside}")["cost_micro"] == COST  # its owner sees all
+    shown = told(theirs, "/key")["project"]
+    assert (shown["id"], shown["name"]) == (project, "Shop")
+    assert (shown["cap"]["spent_toman"], shown["cap"]["period"]) == (Decimal(COST) / 10**7, "month")
+    record = UsageRecord.objects.get(pk=uuid.UUID(inside))
+    assert (record.project_id, record.user_id) == (project, caller.wallet.pk)
+    budgets.set_limit(wallet_id=caller.wallet.pk, budget_id=shared, limit_micro=COST)
+    assert refused(theirs.ask()) == (402, "project_limit_reached", None)
+    assert caller.ask().status_code == 200
+
+
 # --- the key ----------------------------------------------------------------------------------------------------------
 
 
@@ -79,6 +113,7 @@ def test_a_key_knows_itself_and_what_is_left(make_caller: Callable[..., Caller])
         "object": "key",
         "name": "test",
         "hint": f"hm-…{caller.key[-4:]}",
+        "project": None,
         "expires_at": None,
         "tier": caller.wallet.user.tier.name,
         "limits": {

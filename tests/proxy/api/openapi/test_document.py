@@ -173,6 +173,7 @@ def test_real_reads_are_what_the_document_says(document: Document, caller: Calle
         check(document, "TransactionList", http.get("/transactions").json())
     check(document, "PublicModelList", httpx.get(f"{caller.web.url}/public/models.json").json())
     check(document, "PublicPriceList", httpx.get(f"{caller.web.url}/public/prices/history.json").json())
+    check(document, "Status", httpx.get(f"{caller.web.url}/public/status.json").json())
 
 
 def test_real_streams_are_what_the_document_says(
