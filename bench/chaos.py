@@ -111,25 +111,31 @@ async def sweep(stack: "Stack") -> None:
 
 
 async def _done(stack: "Stack", left: str, task: str | None) -> None:
-    """Waits until the worker has left no row of `left`; asks it to run `task`, or leaves that to beat."""
+    """Waits until the worker has left no row of `left`; asks it to run `task`, or leaves that to beat.
+
+    However many there are, and however slow the machine is: as long as they become fewer.
+    """
     from config.celery import app
 
-    deadline = time.monotonic() + QUIET_SECONDS
-    while await _exists(stack, left):
+    rows, deadline = await _count(stack, left), time.monotonic() + QUIET_SECONDS
+    while rows:
         if task is not None:
             await asyncio.to_thread(app.send_task, task)
         if time.monotonic() > deadline:
-            print("  the worker did not sweep in time", flush=True)
+            print(f"  the worker did not sweep in time, and has left {rows}", flush=True)
             return
         await asyncio.sleep(0.3)
+        before, rows = rows, await _count(stack, left)
+        if rows < before:
+            deadline = time.monotonic() + QUIET_SECONDS
 
 
-async def _exists(stack: "Stack", left: str) -> bool:
+async def _count(stack: "Stack", left: str) -> int:
     import psycopg
 
     async with await psycopg.AsyncConnection.connect(stack.database_url) as database:
-        row = await (await database.execute(f"SELECT EXISTS ({left})".encode())).fetchone()
-    return bool(row and row[0])
+        row = await (await database.execute(f"SELECT count(*) FROM ({left}) AS found".encode())).fetchone()
+    return int(row[0]) if row else 0
 
 
 def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], stack: "Stack") -> None:

@@ -5,7 +5,6 @@ A run of all rows writes the table and the picture; every run prints its table a
 """
 
 import contextlib
-import functools
 import json
 import os
 import sys
@@ -15,10 +14,12 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urljoin
 
 from bench import builds, contenders, measure, picture, processes, report
 from bench.contenders import Contender
 from bench.measure import Sample
+from bench.protocols import NATIVE, native_model
 from bench.report import Results, Run
 
 ROUNDS = 5
@@ -30,11 +31,19 @@ WARM_UP_SECONDS = 4.0
 Row = Callable[[Contender], Sample]
 Opener = Callable[[Path, str], AbstractContextManager[Contender]]
 GATEWAYS: dict[str, Opener] = {
-    "Hamiran": functools.partial(builds.running, builds.THIS),
+    "Hamiran": lambda logs, url: builds.running(builds.THIS, logs, url, further=[native_model(url)]),
     "LiteLLM": contenders.litellm,
     "Portkey": contenders.portkey,
 }
 EVERYBODY = ("direct", *GATEWAYS)
+
+
+def messages(who: Contender, *, model: str = "") -> Sample:
+    """The row `stream` in another protocol; without a `model` of its own kind it is translated."""
+    url = urljoin(who.url, "/v1/messages")
+    return measure.streams(who, at_once=300, seconds=SECONDS, url=url, model=model)
+
+
 # What is measured, and of whom. Only Hamiran is asked for 1,000 paced streams: the others are far below that rate.
 ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
     "whole": (EVERYBODY, lambda who: measure.whole(who, at_once=64, seconds=SECONDS)),
@@ -43,6 +52,8 @@ ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
         EVERYBODY,
         lambda who: measure.streams(who, at_once=300, seconds=SECONDS),
     ),
+    "messages": (("Hamiran",), lambda who: messages(who, model=NATIVE)),
+    "translated": (("Hamiran",), messages),
     "thousand": (
         ("direct", "Hamiran"),
         lambda who: measure.paced_streams(who, at_once=1000, seconds=SECONDS),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -88,6 +89,13 @@ def _at_most(line: Line, maximum: float) -> Callable[[Run], bool]:
     return lambda run: line.middle(run, "Hamiran") <= maximum
 
 
+def _at_most_of_a_chat(line: Line, maximum: float, run: Run) -> bool:
+    """Beside the row `stream` of the same round."""
+    chats = run.series("stream", "Hamiran", line.figure)
+    ours = line.series(run, "Hamiran")
+    return _median([one / chat for one, chat in zip(ours, chats, strict=False) if chat > 0]) <= maximum
+
+
 def lines() -> Iterator[Line]:
     rate = Line("not streaming, 64 at once: requests/s", "whole", "a_second")
     yield _with(rate, "≥ 20 × LiteLLM, ≥ 2 × Portkey", _at_least(rate, LiteLLM=20, Portkey=2))
@@ -107,6 +115,9 @@ def lines() -> Iterator[Line]:
     yield _with(chunks, "≥ 20 × LiteLLM", _at_least(chunks, LiteLLM=20))
     cost = Line("CPU of the web process, µs a chunk", "stream", "web_us", 1)
     yield _with(cost, "≤ 50", _at_most(cost, 50))
+    for row, what, most in (("messages", "passed on", 1.1), ("translated", "translated to a chat", 1.6)):
+        told = Line(f"Messages, {what}: CPU of the web process, µs a chunk", row, "web_us", 1)
+        yield _with(told, f"≤ {most} × a chat’s", partial(_at_most_of_a_chat, told, most))
     paced = Line("1,000 streams of 200 words (10 s at 20 chunks/s): chunks/s", "thousand", "a_second")
     yield _with(paced, "20,000, none broken", lambda run: _is_whole(run, paced))
     yield Line("CPU of the web process, µs a chunk", "thousand", "web_us", 1)

@@ -50,16 +50,20 @@ WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k
 """
 
 
-DESCRIBE = "SELECT name, last_four, created_at FROM keys_apikey WHERE id = %s"
+DESCRIBE = """
+SELECT k.name, k.last_four, k.created_at, p.name
+FROM keys_apikey k LEFT JOIN keys_project p ON p.id = k.project_id WHERE k.id = %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """How people know a key."""
+    """How people know a key, and its project (None: it has none)."""
 
     name: str
     last_four: str
     created_at: datetime
+    project: str | None
 
 
 @dataclass(frozen=True, slots=True)

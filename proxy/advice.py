@@ -44,8 +44,12 @@ ADVICE: dict[str, Promise] = {
     "service_unavailable": _("Wait as long as Retry-After says, then try again."),
     "admin_key_not_allowed": _("Send an API key, which begins with hm- alone."),
     "admin_key_required": _("Create an admin key in the dashboard, under Keys, and send that."),
+    "project_key_not_allowed": _(
+        "Use a key of the account outside its projects, or an admin key with usage:read."
+    ),
     "insufficient_scope": _("Create an admin key with the scope that the message names."),
     "no_new_keys": _("Wait until the time that the message names; the keys you have keep working."),
+    "project_not_found": _("The project's page tells its id."),
     "key_not_found": _("List the keys to see their ids."),
     "key_ended": _("Create a new key: one that has ended never works again."),
     "key_being_replaced": _("Revoke the key that it replaced, or wait until that one ends."),

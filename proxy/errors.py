@@ -78,12 +78,18 @@ ERRORS: dict[str, tuple[int, str, str]] = {
         "This is an admin key. It manages keys and calls no models: use an API key (hm-…) here.",
     ),
     "admin_key_required": (403, INVALID, "This endpoint takes an admin key (hm-admin-…), not an API key."),
+    "project_key_not_allowed": (
+        403,
+        INVALID,
+        "This endpoint tells of the whole account, so it takes no key of a project.",
+    ),
     "insufficient_scope": (403, INVALID, "This admin key lacks the scope that the request needs."),
     "no_new_keys": (
         403,
         INVALID,
         "The mobile number of this account was changed a short time ago, so no new key is given out for now.",
     ),
+    "project_not_found": (404, INVALID, "This account has no such open project."),
     "key_not_found": (404, INVALID, "This account has no such API key."),
     "key_ended": (409, INVALID, "This API key is revoked, expired or replaced, so it cannot be changed."),
     "key_being_replaced": (

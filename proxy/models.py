@@ -3,15 +3,18 @@
 from proxy.catalogue.models import LanguageModel, Route, Upstream
 from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
 from proxy.idempotency.models import AnswerKeeping, IdempotentRequest, KeptAnswer
+from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import EndUserRollup, UsageRecord, UsageRollup
 
 __all__ = [
     "AnswerKeeping",
     "EndUserRollup",
     "ExchangeRate",
+    "HealthProgress",
     "IdempotentRequest",
     "KeptAnswer",
     "LanguageModel",
+    "ModelHealth",
     "Price",
     "PriceChange",
     "Route",

@@ -85,10 +85,13 @@ def create(
     cap_period: Period = Period.FOREVER,
     creation_token: UUID | None = None,
     by: Actor = OPERATOR,
+    project_id: int | None = None,
+    created_by_id: int | None = None,
 ) -> CreatedKey:
     """A new key that may spend `cap_micro` per period (None: what the wallet has). Opens a transaction.
 
-    Raises TooManyKeys, NoNewKeys, AlreadyCreated, TooManyToday.
+    Of the user's or of a project of theirs, as in `lifecycle.create`. Raises TooManyKeys, NoNewKeys, AlreadyCreated,
+    TooManyToday, UnknownProject.
     """
     with transaction.atomic():
         return lifecycle.create(
@@ -98,6 +101,8 @@ def create(
             creation_token=creation_token,
             by=by,
             also=_cap_change(None, cap_micro, cap_period),
+            project_id=project_id,
+            created_by_id=created_by_id,
         )
 
 

@@ -6,6 +6,7 @@ from proxy.api.manage import repeats as management_repeats
 from proxy.idempotency import keeping
 from proxy.usage import integrity as usage_integrity
 from proxy.usage import rollups
+from proxy.usage.health import counting
 from wallet import freezing
 from wallet import integrity as wallet_integrity
 
@@ -14,6 +15,11 @@ from wallet import integrity as wallet_integrity
 def roll_up_usage() -> None:
     rollups.roll_up()
     rollups.add_latency()
+
+
+@shared_task(name="proxy.count_health")
+def count_health() -> None:
+    counting.count()
 
 
 @shared_task(name="proxy.flush_last_used")

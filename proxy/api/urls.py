@@ -6,6 +6,7 @@ from proxy.api.account.balance import Balance
 from proxy.api.account.key import CurrentKey
 from proxy.api.account.requests import Lookup, Request
 from proxy.api.account.transactions import Transactions
+from proxy.api.account.usage import Usage
 from proxy.api.audio.speech import Speech
 from proxy.api.audio.transcriptions import Transcriptions, Translations
 from proxy.api.chat_completions import view as chat_view
@@ -20,6 +21,7 @@ from proxy.api.models import Model, Models
 from proxy.api.moderations.view import Moderations
 from proxy.api.public.models import PublicModels
 from proxy.api.public.price_history import PublicPriceHistory
+from proxy.api.public.status import PublicStatus
 from proxy.api.responses import view as responses_view
 from proxy.api.service import Healthz, Metrics, OpenAPI, Readyz
 
@@ -42,6 +44,7 @@ urlpatterns = [
     path("v1/balance", Balance.as_view()),
     path("v1/requests/lookup", Lookup.as_view()),
     path("v1/requests/<str:request_id>", Request.as_view()),
+    path("v1/usage", Usage.as_view()),
     path("v1/transactions", Transactions.as_view()),
     path("v1/manage/keys", Keys.as_view()),
     path("v1/manage/keys/<str:key_id>", Key.as_view()),
@@ -49,6 +52,7 @@ urlpatterns = [
     path("v1/openapi.json", OpenAPI.as_view()),
     path("public/models.json", PublicModels.as_view()),
     path("public/prices/history.json", PublicPriceHistory.as_view()),
+    path("public/status.json", PublicStatus.as_view()),
     path("metrics", Metrics.as_view()),
     path("healthz", Healthz.as_view()),
     path("readyz", Readyz.as_view()),

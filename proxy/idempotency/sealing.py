@@ -34,7 +34,7 @@ def unseal(sealed: bytes, *, request_id: uuid.UUID, user_id: int) -> bytes:
     for field_key in settings.FIELD_KEYS:
         try:
             return zlib.decompress(_cipher(field_key, about).decrypt(nonce, sealed[NONCE_BYTES:], about))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the latter for what is too short
             continue
     raise Unreadable(request_id)
 

@@ -52,6 +52,11 @@ class EndUserShare:
     hint: str
     figures: Figures
 
+    @property
+    def asked_for(self) -> str:
+        """What finds it in the log (proxy/usage/forms.py)."""
+        return f"user:{self.digest}"
+
 
 def shares(
     *,

@@ -1,5 +1,7 @@
-"""What the usage pages are asked for: a period, a key, a model, an outcome."""
+"""What the usage pages are asked for: a period, a key, a model, an endpoint; and in the log an outcome, an end user and
+the client's own id."""
 
+import re
 from datetime import date, datetime
 from typing import Any
 
@@ -7,11 +9,13 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.shared.fields import DayField
+from accounts.shared.fields import LTR, DayField
+from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.usage import log as usage_log
 from proxy.usage import periods
 from proxy.usage.figures import KeyLabel
 from proxy.usage.models import UsageRecord
+from proxy.usage.origins import CLIENT_REQUEST_ID_MAX, DIGEST_BYTES, end_user
 from proxy.usage.periods import Period
 
 DAYS = "days"
@@ -24,6 +28,8 @@ PERIODS = [
     ("90d", _("90 days")),
     (DAYS, _("Chosen days")),
 ]
+NAME_MAX = 1_000  # of an end user
+BY_DIGEST = re.compile(f"user:([0-9a-f]{{{2 * DIGEST_BYTES}}})")
 OUTCOMES = [("", _("every outcome")), (FAILED, _("failed, for any reason")), *UsageRecord.Outcome.choices]
 
 
@@ -35,6 +41,11 @@ class UsageForm(forms.Form):
     until = DayField(label=_("To the day"))
     key = forms.ChoiceField(label=_("Key"), required=False)
     model = forms.CharField(label=_("Model"), required=False, max_length=120, widget=forms.Select)
+    endpoint = forms.ChoiceField(
+        label=_("Endpoint"),
+        required=False,
+        choices=[("", _("all endpoints")), *((name, name) for name in ENDPOINTS)],
+    )
 
     def __init__(self, data: Any, *, now: datetime, keys: dict[int, KeyLabel]) -> None:
         given = data.copy()
@@ -81,6 +92,9 @@ class UsageForm(forms.Form):
     def model_id(self) -> str | None:
         return self.cleaned_data["model"] or None
 
+    def endpoint_name(self) -> str | None:
+        return self.cleaned_data["endpoint"] or None
+
     def offer_models(self, models: list[str]) -> None:
         """Offers these models, and the one that is chosen now."""
         chosen = self.data.get("model")
@@ -92,15 +106,38 @@ class LogForm(UsageForm):
     """Likewise for the request log."""
 
     outcome = forms.ChoiceField(label=_("Outcome"), required=False, choices=OUTCOMES)
+    user = forms.CharField(label=_("End user"), required=False, max_length=NAME_MAX)
+    client_id = forms.CharField(
+        label=_("Your request id"),
+        required=False,
+        max_length=CLIENT_REQUEST_ID_MAX,
+        widget=forms.TextInput(attrs=LTR),
+    )
 
-    def wanted(self) -> usage_log.Filter:
-        """What a valid form asks for."""
+    def wanted(self, *, user_id: int) -> usage_log.Filter:
+        """What a valid form of this account asks for."""
         outcome = self.cleaned_data["outcome"]
         if outcome == FAILED:
             outcomes: tuple[UsageRecord.Outcome, ...] | None = usage_log.FAILED
         else:
             outcomes = (UsageRecord.Outcome(outcome),) if outcome else None
-        return usage_log.Filter(self.chosen_period(), self.key_id(), self.model_id(), outcomes)
+        return usage_log.Filter(
+            self.chosen_period(),
+            self.key_id(),
+            self.model_id(),
+            outcomes,
+            self.endpoint_name(),
+            _digest(self.cleaned_data["user"], user_id=user_id),
+            self.cleaned_data["client_id"] or None,
+        )
+
+
+def _digest(name: str, *, user_id: int) -> bytes | None:
+    """Of an end user by name, or by the digest that links of the usage page have: a long name is not known there."""
+    if found := BY_DIGEST.fullmatch(name):
+        return bytes.fromhex(found[1])
+    named = end_user(name, user_id=user_id)
+    return named.digest if named else None
 
 
 def _key_text(label: KeyLabel) -> str:

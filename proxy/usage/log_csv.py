@@ -24,7 +24,7 @@ class Wording:
 def chunks(*, user_id: int, wanted: Filter, wording: Wording) -> Iterator[bytes]:
     """The filtered log, newest first, in pieces: time (ISO 8601, Tehran), Jalali day, request, key, the end of its
     secret, model, endpoint, streamed (1 or 0), tokens in, cached, out, cost in Toman and in micro-Rial, outcome, how it
-    was billed, HTTP status, first byte and duration in ms.
+    was billed, HTTP status, first byte and duration in ms, the client's own id, end user.
 
     Each piece is a short query of its own, so neither memory nor a transaction grows with the log.
     """
@@ -60,4 +60,6 @@ def _cells(logged: LoggedRequest, wording: Wording) -> tuple[str, ...]:
         str(record.status),
         "" if record.first_byte_ms is None else str(record.first_byte_ms),
         str(record.total_ms),
+        harmless(record.client_request_id),
+        harmless(record.end_user_hint),
     )

@@ -10,9 +10,11 @@ from django.utils.translation import gettext as _
 from proxy.usage import chart
 from proxy.usage import wording as usage_wording
 from proxy.usage.chart import Chart
-from proxy.usage.figures import PeriodUsage, Slice
+from proxy.usage.figures import NONE, PeriodUsage, Slice
 from proxy.usage.periods import Period
 from wallet.wording import toman
+
+LOOKS = ("a", "b", "soft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def draw(used: PeriodUsage, *, period: Period) -> list[Picture]:
     """Pictures of a period in which something was used."""
     starts = [usage_wording.start(each.starts_at, by=period.by) for each in used.slices]
     pictures = [_requests(used.slices, starts), _cost(used.slices, starts), _tokens(used.slices, starts)]
+    if len(used.by_endpoint) > 1:
+        pictures.append(_endpoints(used, starts))
     return [*pictures, _latency(used.slices, starts)] if used.latency else pictures
 
 
@@ -112,6 +116,31 @@ def _tokens(slices: list[Slice], starts: list[str]) -> Picture:
         starts=starts,
         told=told,
         peak=usage_wording.number(drawn.peak),
+    )
+
+
+def _endpoints(used: PeriodUsage, starts: list[str]) -> Picture:
+    """The cost of the dearest endpoints, and of all others together."""
+    names = list(used.by_endpoint)
+    parts = [[name] for name in names] if len(names) <= len(LOOKS) else [[names[0]], [names[1]], names[2:]]
+    costs = [
+        [sum(each.by_endpoint.get(name, NONE).cost_micro for name in part) for each in used.slices]
+        for part in parts
+    ]
+    drawn = chart.bars(costs, rtl=get_language_bidi())
+    titles = [part[0] if len(part) == 1 else _("others") for part in parts]
+    told = [
+        " · ".join(f"{title} {toman(cost)}" for title, cost in zip(titles, of_slice, strict=True))
+        for of_slice in zip(*costs, strict=True)
+    ]
+    return _picture(
+        "endpoints",
+        _("Cost by endpoint"),
+        drawn,
+        looks=list(zip(LOOKS, titles, strict=False)),
+        starts=starts,
+        told=told,
+        peak=toman(drawn.peak),
     )
 
 

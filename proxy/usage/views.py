@@ -16,13 +16,18 @@ from django.views.decorators.http import require_safe
 from accounts.shared import signed_in
 from accounts.shared.downloads import csv_response
 from proxy.catalogue.prices.price_wording import component_text
-from proxy.usage import charged, figures, pictures
+from proxy.usage import by_end_user, charged, figures, pictures
+from proxy.usage import end_users_csv as end_users
 from proxy.usage import log as usage_log
 from proxy.usage import log_csv as usage_csv
+from proxy.usage.by_end_user import EndUserShare
 from proxy.usage.forms import LogForm, UsageForm
 from proxy.usage.models import UsageRecord
+from proxy.usage.periods import Period
 from wallet.money import micro_from_rial
 from wallet.statements import reports
+
+END_USERS_SHOWN = 50
 
 Form = TypeVar("Form", bound=UsageForm)
 
@@ -35,12 +40,12 @@ def usage(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _refused(request, "proxy/usage.html", form)
     period = form.chosen_period()
-    used = figures.over(
-        user_id=signed_in.user_id(request), period=period, key_id=form.key_id(), model=form.model_id()
-    )
+    of_it = _asked(request, form, period)
+    used = figures.over(**of_it)
     context = {
         "period": period,
         "by_hour": period.by == "hour",
+        "end_users": _end_users(of_it) if used.total.requests else [],
         "usage": used,
         "used_slices": [each for each in reversed(used.slices) if each.figures.requests],
         "pictures": pictures.draw(used, period=period) if used.total.requests else [],
@@ -58,7 +63,11 @@ def log(request: HttpRequest) -> HttpResponse:
     cursor = request.GET.get("before")
     context = {
         "period": form.chosen_period(),
-        "log": usage_log.page(user_id=signed_in.user_id(request), wanted=form.wanted(), cursor=cursor),
+        "log": usage_log.page(
+            user_id=signed_in.user_id(request),
+            wanted=form.wanted(user_id=signed_in.user_id(request)),
+            cursor=cursor,
+        ),
         "is_first_page": not cursor,
     }
     return _page(request, "proxy/log.html", form, context)
@@ -72,8 +81,34 @@ def log_csv(request: HttpRequest) -> HttpResponseBase:
     form = _form(request, LogForm)
     if not form.is_valid():
         return _refused(request, "proxy/log.html", form)
-    chunks = usage_csv.chunks(user_id=signed_in.user_id(request), wanted=form.wanted(), wording=_wording())
+    chunks = usage_csv.chunks(
+        user_id=signed_in.user_id(request),
+        wanted=form.wanted(user_id=signed_in.user_id(request)),
+        wording=_wording(),
+    )
     return csv_response(chunks, filename=f"requests-{timezone.localdate()}.csv")
+
+
+@require_safe
+@login_required
+@never_cache
+def end_users_csv(request: HttpRequest) -> HttpResponseBase:
+    """What each end user used in the days of a period, as a file."""
+    form = _form(request, UsageForm)
+    if not form.is_valid():
+        return _refused(request, "proxy/usage.html", form)
+    header = (
+        _("End user"),
+        _("Requests"),
+        _("Errors"),
+        _("Tokens in"),
+        _("Of these, cached"),
+        _("Tokens out"),
+        _("Cost (Toman)"),
+        _("Cost (micro-Rial)"),
+    )
+    chunks = end_users.chunks(_asked(request, form, form.chosen_period()), header=header)
+    return csv_response(chunks, filename=f"end-users-{timezone.localdate()}.csv")
 
 
 @require_safe
@@ -95,6 +130,23 @@ def one_request(request: HttpRequest, request_id: str) -> HttpResponse:
         "booking": reports.booking(user_id=user_id, transaction_id=record.id),
     }
     return render(request, "proxy/request.html", context)
+
+
+def _asked(request: HttpRequest, form: UsageForm, period: Period) -> dict[str, Any]:
+    return {
+        "user_id": signed_in.user_id(request),
+        "period": period,
+        "key_id": form.key_id(),
+        "model": form.model_id(),
+        "endpoint": form.endpoint_name(),
+    }
+
+
+def _end_users(asked: dict[str, Any]) -> list[EndUserShare]:
+    """Of periods by hour there are none: see proxy/usage/by_end_user.py."""
+    if asked["period"].by == "hour":
+        return []
+    return list(by_end_user.shares(**asked, size=END_USERS_SHOWN))
 
 
 def _form(request: HttpRequest, kind: type[Form]) -> Form:
@@ -157,6 +209,8 @@ def _wording() -> usage_csv.Wording:
             _("HTTP status"),
             _("First byte (ms)"),
             _("Duration (ms)"),
+            _("Your request id"),
+            _("End user"),
         ),
         outcomes={each.value: str(each.label) for each in UsageRecord.Outcome},
         billed_by={each.value: str(each.label) for each in UsageRecord.BilledBy},

@@ -35,7 +35,7 @@ def static_files() -> None:
 def web(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, static_files: None
 ) -> Iterator[WebProcess]:
-    """What other tests sell is off sale meanwhile: the pages are those of an installation with one model."""
+    """What other tests sell is off sale meanwhile: the pages are those of an installation with one model of chats."""
     with django_db_blocker.unblock(), web_process(env=seed.BOTS) as process:
         seed.introduce_bots()
         others = list(LanguageModel.objects.filter(is_active=True).values_list("model_id", flat=True))
@@ -47,8 +47,19 @@ def web(
             upstream_model=starter.MODEL_ID,
             price=PriceQuote(300_000, 1_800_000),
         )
+        for model_id, sandbox_model in seed.MODELS_BESIDE_CHAT.items():
+            sold = starter.SANDBOX_MODELS[sandbox_model]
+            offers.add_model(
+                model_id=model_id,
+                upstream_url=f"{process.url}/sandbox/upstream/v1",
+                upstream_key="sandbox",
+                upstream_model=sandbox_model,
+                price=sold.price,
+                protocols=[sold.endpoint],
+                free_meant=True,  # of tokens, where pieces are paid for
+            )
         yield process
-        take_off_sale(seed.MODEL)
+        take_off_sale(seed.MODEL, *seed.MODELS_BESIDE_CHAT)
         LanguageModel.objects.filter(model_id__in=others).update(is_active=True)
 
 

@@ -44,6 +44,12 @@ def ask_a_question(page: Page) -> None:
     page.locator(".turn__facts").wait_for()
 
 
+def draw_a_picture(page: Page) -> None:
+    page.locator("#text").fill("درخت گردو در پاییز")
+    page.locator("#send").click()
+    page.locator("#result").wait_for()
+
+
 def add_a_webhook(page: Page) -> None:
     page.locator("[name=address]").fill(f"http://127.0.0.1:9/{secrets.token_hex(8)}")
     page.locator("main .button--primary").click()
@@ -67,6 +73,7 @@ PLACES = (
     Place("code", "/sign-in/", signed_in=False, arrive=ask_for_a_code),
     Place("models", "/models/", signed_in=False),
     Place("reference", "/docs/", signed_in=False),
+    Place("status", "/status/", signed_in=False),
     Place("billing-rules", "/docs/billing/", signed_in=False),
     Place("not-found", "/nothing/", signed_in=False, status=404),
     Place("overview", "/overview/"),
@@ -98,6 +105,10 @@ PLACES = (
     Place("connect", "/connect/"),
     Place("playground", "/playground/"),
     Place("playground-answer", "/playground/", arrive=ask_a_question),
+    Place("playground-images", "/playground/images/", arrive=draw_a_picture),
+    Place("playground-speech", "/playground/speech/"),
+    Place("playground-transcriptions", "/playground/transcriptions/"),
+    Place("playground-embeddings", "/playground/embeddings/"),
     Place("settings", "/settings/"),
     Place("channel-connect", "/settings/", arrive=connect_a_messenger),
     Place("webhooks", "/settings/webhooks/"),

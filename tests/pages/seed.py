@@ -24,6 +24,8 @@ from keys import admin_keys, lifecycle
 from keys.actors import Actor, Kind
 from keys.rules import KeyRules
 from proxy import own_keys
+from proxy.usage import periods
+from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import UsageRecord
 from tests.live import eventually
 from wallet import alerts
@@ -33,6 +35,13 @@ from wallet.payments.gateways import sandbox
 from wallet.payments.models import TopUp
 
 MODEL = "gemini-3.1-flash"  # not the starter model, which other tests may send elsewhere
+# By the model of the sandbox's upstream that answers.
+MODELS_BESIDE_CHAT = {
+    "image-1": "hamiran-image",
+    "speech-1": "hamiran-speech",
+    "transcription-1": "hamiran-transcription",
+    "embedding-1": "hamiran-embedding",
+}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 BOTS = {"TELEGRAM_BOT_TOKEN": "1:telegram", "BALE_BOT_TOKEN": "2:bale"}
 QUESTIONS = (
@@ -88,6 +97,7 @@ def account(url: str) -> Account:
     lifecycle.revoke(user_id=user.pk, key_id=old.key_id)
     admin_key = _admin_keys(user)
     _call(url, shop.secret, bot.secret)
+    _health()
     eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 1)
     lifecycle.touch({shop.key_id: timezone.now(), bot.key_id: timezone.now()})
     other, own = _sign_in(user, FIREFOX), _sign_in(user, "Mozilla/5.0 (Android 16; Mobile) Chrome/142.0")
@@ -195,6 +205,30 @@ def _call(url: str, *keys: str) -> None:
             assert answer.status_code == 200, answer.text
         refused = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "temperature": 9}
         assert client.post("/v1/chat/completions", json=refused, headers=heads[1]).status_code == 400
+
+
+def _health() -> None:
+    """Hours and days of all kinds on the status page."""
+    now = timezone.now()
+    HealthProgress.objects.update_or_create(
+        pk=1, defaults={"since": now - timedelta(days=30), "counted_until": now}
+    )
+    strips = {"hour": periods.preset("24h", now=now), "day": periods.preset("30d", now=now)}
+    for period, strip in strips.items():
+        for number, start in enumerate(strip.starts[3:]):
+            ModelHealth.objects.update_or_create(
+                period=period,
+                starts_at=start,
+                model=MODEL,
+                defaults={
+                    "answered": 10 if number == 9 else 990,
+                    "failed": 90 if number in {4, 9} else number % 3,
+                    "first_buckets": [20, 24],
+                    "first_counts": [500, 40],
+                    "whole_buckets": [30],
+                    "whole_counts": [400],
+                },
+            )
 
 
 def _sign_in(user: User, browser: str) -> str:

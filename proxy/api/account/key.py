@@ -15,6 +15,7 @@ from wallet.statements import reading
 
 class CurrentKey(AccountGet):
     tells_admin_keys = False
+    tells_project_keys = True
 
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         now, key = runtime.current(), request.key
@@ -22,6 +23,9 @@ class CurrentKey(AccountGet):
         async with now.reading() as connection:
             described = await describe(connection, key.key_id)
             cap = await reading.budget(connection, wallet_id=key.wallet_id, budget_id=key.budget_id)
+            shared = await reading.budget(
+                connection, wallet_id=key.wallet_id, budget_id=key.project_budget_id
+            )
         return {
             "object": "key",
             "name": described.name,
@@ -32,6 +36,8 @@ class CurrentKey(AccountGet):
             "limits": _left(Limits(key.rpm, key.tpm, key.concurrency), of_key),
             "account_limits": _left(ceiling(key), of_account),
             "cap": cap and _cap(cap),
+            "project": key.project_id
+            and {"id": key.project_id, "name": described.project, "cap": shared and _cap(shared)},
             "allowed_models": sorted(key.allowed_models),
             "allowed_networks": [str(network) for network in key.allowed_networks],
         }

@@ -28,6 +28,8 @@ _read_ids = msgspec.json.Decoder(list[str]).decode
 
 
 class Request(AccountGet):
+    tells_project_keys = True  # of the project
+
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         wanted = request_id(arguments["request_id"])
         found = await _find(request, [wanted] if wanted else [])
@@ -39,6 +41,7 @@ class Request(AccountGet):
 
 class Lookup(AccountView):
     parser_classes = (JSONObjectParser,)
+    tells_project_keys = True  # of the project
 
     async def post(self, request: APIRequest) -> Reply:
         return await self.read(request)
@@ -75,7 +78,7 @@ async def _find(request: APIRequest, ids: list[uuid.UUID]) -> dict[uuid.UUID | N
         return {}
     async with runtime.current().reading() as connection:
         found = await reading.find(connection, user_id=request.user_id, ids=ids)
-    return {each: _told(each, state) for each, state in found.items()}
+    return {each: _told(each, state) for each, state in found.items() if _is_for(request, state)}
 
 
 async def _find_by_client(request: APIRequest, names: list[str]) -> list[dict[str, Any]]:
@@ -85,7 +88,14 @@ async def _find_by_client(request: APIRequest, names: list[str]) -> list[dict[st
         return []
     async with runtime.current().reading() as connection:
         found = await reading.find_by_client_ids(connection, user_id=request.user_id, names=names)
-    return [_told(state.record.id, state) for state in found]
+    return [_told(state.record.id, state) for state in found if _is_for(request, state)]
+
+
+def _is_for(request: APIRequest, state: Running | Settled) -> bool:
+    """A project's key reads of its project alone. What runs is known by its id to nobody but those who began it."""
+    if request.admin is not None or request.key.project_id is None or isinstance(state, Running):
+        return True
+    return state.record.project_id == request.key.project_id
 
 
 def _told(request_id: uuid.UUID, state: Running | Settled) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class AccountView(AsyncAPIView):
     throttle_classes = (throttling.ReadThrottle,)
     has_refusals = False
     tells_admin_keys = True
+    # Those who have a project's key need not know of its owner's account.
+    tells_project_keys = False
 
     async def perform_authentication(self, request: APIRequest) -> None:  # type: ignore[override]
         try:
@@ -37,6 +39,9 @@ class AccountView(AsyncAPIView):
                 raise
             _user, request.admin = await AdminAuthentication().authenticate(request)
             allowed(request, AdminKey.Scope.READ_USAGE)
+        else:
+            if request.key.project_id is not None and not self.tells_project_keys:
+                raise APIError("project_key_not_allowed")
 
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         """What is to be told, in what orjson writes. Raises APIError."""

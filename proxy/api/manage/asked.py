@@ -12,23 +12,27 @@ from keys.rules import COUNT_MAX, GRACE_MAX, GRACE_USUAL, LAST_EXPIRY, MODELS_MA
 from proxy.api import fields
 from proxy.errors import APIError
 from proxy.http.parsing import Fields
+from wallet.ledger.periods import Period
 from wallet.money import TOMAN_MAX, micro_from_toman
 
 SHOWN_MAX = 100
+ID_END = 2**63
 
 _read_text = msgspec.json.Decoder(str).decode
+_read_text_or_null = msgspec.json.Decoder(str | None).decode
 _read_texts = msgspec.json.Decoder(list[str]).decode
 _read_number = msgspec.json.Decoder(int | float | None).decode
 _read_moment = msgspec.json.Decoder(datetime | None).decode
 
 
-def read(body: Fields) -> dict[str, Any]:
+def read(body: Fields, *, is_new: bool = False) -> dict[str, Any]:
     """The fields that a body names, by the names that keys have them under: `cap_micro` for `cap_toman`.
 
-    Raises APIError invalid_value, with the field as its param.
+    A new key can be one of a project, and stays so. Raises APIError invalid_value, with the field as its param.
     """
-    check_names(body, READERS)
-    asked = {name: READERS[name](body, name) for name in body}
+    readers = {**READERS, "project_id": _project} if is_new else READERS
+    check_names(body, readers)
+    asked = {name: readers[name](body, name) for name in body}
     if "cap_toman" in asked:
         cap = asked.pop("cap_toman")
         asked["cap_micro"] = None if cap is None else micro_from_toman(cap)
@@ -78,6 +82,25 @@ def _cap(body: Fields, name: str) -> int | None:
     return _whole(body, name, TOMAN_MAX)
 
 
+def _period(body: Fields, name: str) -> Period | None:
+    wanted = f"one of {', '.join(Period)}, or null"
+    text: str | None = fields.read(body, name, _read_text_or_null, wanted)
+    try:
+        return None if text is None else Period(text)
+    except ValueError:
+        raise fields.invalid(name, wanted) from None
+
+
+def _project(body: Fields, name: str) -> int | None:
+    wanted = "the id of an open project of this account, or null"
+    value: int | float | None = fields.read(body, name, _read_number, wanted)
+    if value is None:
+        return None
+    if not 1 <= value < ID_END or value != int(value):
+        raise fields.invalid(name, wanted)
+    return int(value)
+
+
 def _whole(body: Fields, name: str, maximum: int) -> int | None:
     wanted = f"a whole number from 1 to {maximum:,}, or null"
     value: int | float | None = fields.read(body, name, _read_number, wanted)
@@ -123,6 +146,7 @@ def _networks(body: Fields, name: str) -> tuple[str, ...]:
 READERS: dict[str, Callable[[Fields, str], Any]] = {
     "name": _name,
     "cap_toman": _cap,
+    "cap_period": _period,
     "expires_at": _moment,
     "allowed_models": _models,
     "allowed_networks": _networks,

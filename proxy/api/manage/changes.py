@@ -14,19 +14,28 @@ from proxy.api.manage.view import Change
 from proxy.errors import APIError
 from proxy.http.parsing import Fields
 from proxy.own_keys import OwnKey
+from wallet.ledger.periods import Period
 
 
 def creation(body: Fields) -> Change:
     """Raises APIError invalid_value."""
-    wanted = asked.read(body)
+    wanted = asked.read(body, is_new=True)
+    project_id = wanted.pop("project_id", None)
     if "name" not in wanted:
         raise APIError("invalid_value", param="name", message='The "name" field is required.')
 
     def create(user_id: int, by: Actor) -> Answer:
-        name, cap_micro, rules = _parts(wanted, KeyRules())
+        name, cap_micro, period, rules = _parts(wanted, KeyRules())
         asked.check_models(rules.allowed_models, set(own_keys.models_to_allow()))
         created = own_keys.create(
-            user_id=user_id, name=name, rules=rules, cap_micro=cap_micro, creation_token=uuid4(), by=by
+            user_id=user_id,
+            name=name,
+            rules=rules,
+            cap_micro=cap_micro,
+            cap_period=period or Period.FOREVER,
+            creation_token=uuid4(),
+            by=by,
+            project_id=project_id,
         )
         own = own_keys.one(user_id=user_id, key_id=created.key_id)
         return Answer(shown.with_secret(own, created), status=201)
@@ -40,12 +49,20 @@ def amendment(key_id: int, if_match: str, body: Fields) -> Change:
 
     def change(user_id: int, by: Actor) -> Answer:
         own = _locked(user_id, key_id, if_match)
-        name, cap_micro, rules = _parts(
+        name, cap_micro, period, rules = _parts(
             {"name": own.key.name, "cap_micro": own.cap and own.cap.limit_micro, **wanted}, own.key.rules
         )
         known = {*own_keys.models_to_allow(), *own.key.rules.allowed_models}
         asked.check_models(rules.allowed_models, known)
-        own_keys.change(user_id=user_id, key_id=key_id, name=name, rules=rules, cap_micro=cap_micro, by=by)
+        own_keys.change(
+            user_id=user_id,
+            key_id=key_id,
+            name=name,
+            rules=rules,
+            cap_micro=cap_micro,
+            cap_period=period,
+            by=by,
+        )
         return Answer(shown.key(own_keys.one(user_id=user_id, key_id=key_id)))
 
     return change
@@ -84,8 +101,8 @@ def _locked(user_id: int, key_id: int, if_match: str) -> OwnKey:
     return own
 
 
-def _parts(wanted: dict[str, Any], rules: KeyRules) -> tuple[str, int | None, KeyRules]:
-    """Name, cap and rules, of which those that are not asked for stay as they are."""
+def _parts(wanted: dict[str, Any], rules: KeyRules) -> tuple[str, int | None, Period | None, KeyRules]:
+    """Name, cap with its period (None: as it is) and rules; those that are not asked for stay as they are."""
     new = dict(wanted)
-    name, cap_micro = new.pop("name"), new.pop("cap_micro", None)
-    return name, cap_micro, replace(rules, **new)
+    name, cap_micro, period = new.pop("name"), new.pop("cap_micro", None), new.pop("cap_period", None)
+    return name, cap_micro, period, replace(rules, **new)

@@ -37,7 +37,10 @@ def key(own: OwnKey) -> dict[str, Any]:
         "rpm": key.rules.rpm,
         "tpm": key.rules.tpm,
         "concurrency": key.rules.concurrency,
+        "project_id": key.project_id,
         "cap_toman": None if cap is None else toman_from_micro(cap.limit_micro),
+        "cap_period": None if cap is None else cap.period.value,
+        "resets_at": None if cap is None else moment(cap.resets_at),
         "spent_toman": None if cap is None else cap.spent_micro / MICRO_PER_TOMAN,
         "replaces": key.replaces,
         "replaced_by": key.replaced_by,
@@ -58,7 +61,7 @@ def etag(own: OwnKey) -> str:
         key.rules.allowed_models,
         key.rules.allowed_networks,
         *(key.rules.rpm, key.rules.tpm, key.rules.concurrency),
-        None if own.cap is None else own.cap.limit_micro,
+        None if own.cap is None else (own.cap.limit_micro, own.cap.period),
         key.replaced_by,
     ]
     return f'"{sha256(orjson.dumps([key.key_id, *version])).hexdigest()[:32]}"'

@@ -31,6 +31,7 @@ Change = Callable[[int, Actor], Answer]  # of an account, by whom; in a transact
 # What the domain refuses, but for what tells when it may be tried again.
 REFUSED: dict[type[Exception], str] = {
     lifecycle.UnknownKey: "key_not_found",
+    lifecycle.UnknownProject: "project_not_found",
     lifecycle.KeyEnded: "key_ended",
     lifecycle.StillReplacing: "key_being_replaced",
 }

@@ -29,10 +29,12 @@ from proxy.api.openapi.components import COMPONENTS, ref
 from proxy.api.openapi.managing import MANAGING, Managing
 from proxy.api.openapi.operations import OPERATIONS, Operation
 from proxy.api.openapi.readings import READINGS, Reading
+from proxy.api.openapi.status_components import OF_STATUS
 from proxy.catalogue import starter
 from proxy.errors import ERRORS, APIError
 from proxy.http.etags import etag_of
-from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER
+from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER, ORIGINAL_HEADER, REPLAYED_HEADER
+from proxy.idempotency import claims
 from proxy.limits.local_window import Admission, Limits
 
 VERSION = "1"
@@ -44,8 +46,9 @@ OF_EVERY_OPERATION = (
     "internal_error",
     "service_unavailable",
 )
-OF_READINGS = (*OF_EVERY_OPERATION, "rate_limit_exceeded")
-OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION | managing.CODES)
+OF_ACCOUNTS = frozenset({"project_key_not_allowed"})
+OF_READINGS = (*OF_EVERY_OPERATION, "rate_limit_exceeded", *OF_ACCOUNTS)
+OF_COMPLETIONS = tuple(code for code in ERRORS if code not in OF_NO_OPERATION | OF_ACCOUNTS | managing.CODES)
 STATUSES = {
     400: "The request is not right; sending it again does not help.",
     401: "No key, or one that does not work.",
@@ -77,7 +80,7 @@ def document(model_id: str) -> tuple[bytes, str]:
         "description": f"Any OpenAI SDK works with this base URL. The reference is at {settings.BASE_URL}/docs/.",
     }
     schema["servers"] = [{"url": f"{settings.BASE_URL}/v1"}]
-    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT | managing.COMPONENTS
+    schema["components"]["schemas"] = COMPONENTS | OF_ACCOUNT | OF_STATUS | managing.COMPONENTS
     for path, operations in schema["paths"].items():
         if path.startswith("/public/"):
             operations["servers"] = [{"url": settings.BASE_URL}]
@@ -143,9 +146,11 @@ def _headers() -> list[OpenApiParameter]:
     rates = Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None))
     return [
         *(_header(name, "Where the key stands within any 60 seconds.", [200, 429]) for name in rates),
-        _header("Retry-After", "Seconds until the request can succeed.", [429, 502, 503]),
-        _header("x-should-retry", "`false` where SDKs would try again too early.", [402, 429, 502]),
-        _header(COST_HEADER, "What a whole answer cost, in Toman.", [200]),
+        _header("Retry-After", "Seconds until the request can succeed.", [409, 429, 502, 503]),
+        _header("x-should-retry", "`false` where SDKs would try again too early.", [402, 409, 429, 502]),
+        _header(COST_HEADER, "What a whole answer cost, in Toman; of a repeat, the first one.", [200, 409]),
+        _header(REPLAYED_HEADER, "`true` where this is the kept answer of an earlier request.", [200]),
+        _header(ORIGINAL_HEADER, "Of a repeat, the id of the request that was charged.", [200, 409]),
         _header(LEFT_OUT_HEADER, "What of the request could not be passed on, if anything.", [200]),
     ]
 
@@ -167,6 +172,13 @@ REQUEST_ID = OpenApiParameter(
     description="The request's id: on every response, in the usage log and on the statement.",
     response=True,
 )
+IDEMPOTENCY_KEY = OpenApiParameter(
+    claims.HEADER,
+    {"type": "string", "minLength": 1, "maxLength": claims.KEY_MAX_CHARACTERS, "pattern": "^[ -~]+$"},
+    OpenApiParameter.HEADER,
+    description=f"A value of your own. For {claims.LIFE_HOURS} hours, requests of the account with the same value and "
+    f"body are charged once; what a repeat gets is said at {settings.BASE_URL}/docs/billing/.",
+)
 HELLO = {"model": "MODEL_ID", "messages": [{"role": "user", "content": "Hello!"}]}
 EVENTS = (
     'data: {"id":"chatcmpl-abc123","choices":[{"index":0,"delta":{"role":"assistant","content":"Hello"}}]}\n\n'
@@ -180,7 +192,7 @@ COMPLETIONS = extend_schema(
     description="Creates a chat completion for the given messages: one object, or server-sent events with `stream`. "
     "A failure in the middle of a stream comes as an event with `error`, and nothing is charged.",
     tags=["Chat"],
-    parameters=[REQUEST_ID, *_headers()],
+    parameters=[REQUEST_ID, IDEMPOTENCY_KEY, *_headers()],
     request={
         "application/json": OpenApiRequest(
             ref("ChatCompletionRequest"),
@@ -251,7 +263,8 @@ def _extend(operation: Operation) -> None:
     def view_replacement(self: Any) -> Any:
         codes = [code for code in OF_COMPLETIONS if code not in operation.not_refused_by]
         refusals = _refusals(codes, is_anthropics=operation.is_anthropics)
-        schema = operation.schema([REQUEST_ID, *_headers()], refusals)
+        of_charge = [IDEMPOTENCY_KEY] if operation.is_charged else []
+        schema = operation.schema([REQUEST_ID, *of_charge, *_headers()], refusals)
         return extend_schema_view(post=schema)(type(operation.name, (self.target,), {}))
 
     # drf-spectacular finds its extensions by their being classes.
@@ -265,7 +278,7 @@ for each in OPERATIONS:
 
 def _extend_reading(reading: Reading) -> None:
     def view_replacement(self: Any) -> Any:
-        common = [code for code in OF_READINGS if reading.needs_key or code not in OF_KEYS]
+        common = [code for code in OF_READINGS if reading.needs_key or code not in {*OF_KEYS, *OF_ACCOUNTS}]
         schema = reading.schema([REQUEST_ID], _refusals([*common, *reading.refused_by]))
         return extend_schema_view(**{reading.method: schema})(type(reading.name, (self.target,), {}))
 

@@ -18,6 +18,7 @@ from proxy.api.manage.shown import STATES
 from proxy.api.openapi.components import Schema, ref
 from proxy.http.responses import REPLAYED_HEADER
 from proxy.idempotency.claims import HEADER, KEY_MAX_CHARACTERS
+from wallet.ledger.periods import Period
 from wallet.money import TOMAN_MAX
 
 # Of errors that only this API has.
@@ -30,6 +31,7 @@ CODES = frozenset(
         "key_ended",
         "key_being_replaced",
         "too_many_keys",
+        "project_not_found",
         "precondition_failed",
     }
 )
@@ -78,6 +80,13 @@ RULES: dict[str, Schema] = {
         "maximum": TOMAN_MAX,
         "description": "The most the key may spend, in Toman. Null: what the wallet has.",
     },
+    "cap_period": {
+        "type": ["string", "null"],
+        "enum": [*(period.value for period in Period), None],
+        "description": "When the cap begins anew, at midnight in Tehran: each day, each Saturday, the first day of each"
+        " Jalali month, or never. Another period than before begins a new count. Null: as it is; told where there is"
+        " no cap.",
+    },
     "expires_at": {**MOMENT, "description": "A time to come before the year 2200. Null: never."},
     "allowed_models": {
         "type": "array",
@@ -113,6 +122,8 @@ SHOWN: dict[str, Schema] = {
         "minimum": 0,
         "description": "What counts towards the cap. Null: there is none.",
     },
+    "resets_at": {**MOMENT, "description": "When the cap begins anew. Null: never."},
+    "project_id": {"type": ["integer", "null"], "description": "The key's project. Null: it has none."},
     "replaces": {"type": ["integer", "null"], "description": "The id of the key that this one replaced."},
     "replaced_by": {"type": ["integer", "null"], "description": "The id of the key that replaced this one."},
     "etag": {
@@ -145,7 +156,14 @@ COMPONENTS: dict[str, Schema] = {
     "NewKey": {
         "type": "object",
         "required": ["name"],
-        "properties": {"name": NAME, **RULES},
+        "properties": {
+            "name": NAME,
+            **RULES,
+            "project_id": {
+                "type": ["integer", "null"],
+                "description": "An open project of the account, for good. Null: none.",
+            },
+        },
         "additionalProperties": False,
     },
     "KeyChanges": {
@@ -260,7 +278,7 @@ MANAGING: Mapping[str, Sequence[Managing]] = {
             "The answer alone tells its secret. Needs the scope keys:write.",
             "ManagedKeyWithSecret",
             (*ONCE, ETAG, LOCATION),
-            (*OF_CHANGES, "no_new_keys", "too_many_keys"),
+            (*OF_CHANGES, "no_new_keys", "too_many_keys", "project_not_found"),
             "NewKey",
             {"name": "customer 4711", "cap_toman": 200_000, "rpm": 60},
             201,

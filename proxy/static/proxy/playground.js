@@ -10,13 +10,11 @@ const copyOf = (template) => template.content.cloneNode(true);
 const [model, system, draft, stream, turns, trouble] =
   ["model", "system", "draft", "stream", "turns", "trouble"].map(byId);
 const sendButton = byId("send"), stopButton = byId("stop");
-const language = document.documentElement.lang === "fa" ? "fa-IR" : "en";
-const written = (value, digits) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
-
 const { call, refusal, eventsOf, Refused } = playgroundAPI({
   session: root.dataset.session,
   formToken: root.querySelector("[name=csrfmiddlewaretoken]"),
 });
+const { written, fill, explain, forget } = playgroundTrouble(trouble);
 let running = null; // the AbortController of the call under way
 
 // --- the conversation ----------------------------------------------------------------------------------------------
@@ -168,10 +166,6 @@ class Answer {
   }
 }
 
-const fill = (element, texts) => {
-  for (const place of element.querySelectorAll("[data-fill]")) place.textContent = texts[place.dataset.fill] ?? "—";
-};
-
 const showLimits = (headers) => {
   const limits = byId("limits");
   const left = (what) => {
@@ -181,37 +175,6 @@ const showLimits = (headers) => {
       : limits.dataset.left.replace("{left}", written(rest, 0)).replace("{limit}", written(most, 0));
   };
   fill(limits, { requests: left("requests"), tokens: left("tokens") });
-};
-
-// --- what went wrong, and what to do -------------------------------------------------------------------------------
-
-const templateFor = (kind) => document.querySelector(`template[data-trouble="${CSS.escape(kind)}"]`);
-
-const forget = () => {
-  clearInterval(trouble.timer);
-  trouble.replaceChildren();
-};
-
-const explain = ({ kinds = ["offline"], message = "", seconds = 0 }) => {
-  const kind = kinds.find((each) => each && templateFor(each));
-  const notice = document.createElement("div");
-  notice.className = "notice notice--bad";
-  notice.append(copyOf(templateFor(kind)));
-  fill(notice, { message, seconds: written(seconds, 0) });
-  trouble.replaceChildren(notice);
-  toEnd();
-  announce([...notice.querySelectorAll("strong, p:not(.row)")].map((part) => part.textContent).join(" "));
-  if (kind === "429") countDown(notice, seconds);
-};
-
-const countDown = (notice, seconds) => {
-  const readyAt = Date.now() + seconds * 1000;
-  trouble.timer = setInterval(() => {
-    const left = Math.max(0, Math.ceil((readyAt - Date.now()) / 1000));
-    fill(notice, { seconds: written(left, 0) });
-    notice.querySelector("[data-again]").disabled = left > 0;
-    if (!left) clearInterval(trouble.timer);
-  }, 250);
 };
 
 // --- sending and stopping ------------------------------------------------------------------------------------------
@@ -240,7 +203,7 @@ const send = async () => {
   announce(root.dataset.answering);
   let how = "failed", failure = null;
   try {
-    const response = await call(body, mine.signal);
+    const response = await call("/v1/chat/completions", body, mine.signal);
     showLimits(response.headers);
     if (!response.ok) throw await refusal(response);
     await (answer.isStreamed ? readStream : readWhole)(response, answer);
@@ -257,7 +220,7 @@ const send = async () => {
   changed();
   if (failure) explain(failure);
   else if (how === "whole") announce(root.dataset.answered);
-  if (!failure) toEnd();
+  toEnd();
 };
 
 const stop = () => running?.abort();

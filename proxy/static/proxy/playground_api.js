@@ -27,21 +27,25 @@ const newKey = async () => {
   return (await response.json()).key;
 };
 
-const post = (body, signal) => fetch("/v1/chat/completions", {
-  method: "POST",
-  headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` },
-  body: JSON.stringify(body),
-  credentials: "omit",
-  signal,
-});
+// A body of null asks for what is there.
+const ask = (path, body, signal) => {
+  const isJSON = body !== null && !(body instanceof FormData);
+  return fetch(path, {
+    method: body === null ? "GET" : "POST",
+    headers: { ...(isJSON && { "Content-Type": "application/json" }), Authorization: `Bearer ${key}` },
+    body: isJSON ? JSON.stringify(body) : body,
+    credentials: "omit",
+    signal,
+  });
+};
 
-const call = async (body, signal) => {
+const call = async (path, body, signal) => {
   key ??= await newKey();
   signal.throwIfAborted();
-  const response = await post(body, signal);
+  const response = await ask(path, body, signal);
   if (response.status !== 401) return response;
   key = await newKey(); // it has expired, or another tab has taken its place
-  return post(body, signal);
+  return ask(path, body, signal);
 };
 
 const refusal = async (response) => {

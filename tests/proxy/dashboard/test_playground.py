@@ -15,6 +15,7 @@ from keys import lifecycle
 from keys.models import APIKey
 from keys.secret import digest
 from proxy.catalogue import starter
+from proxy.catalogue.models import LanguageModel
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory
 
@@ -50,6 +51,37 @@ def test_every_model_that_chats_can_be_picked_with_its_price(browser: Client) ->
     assert "input 30,000 Toman, output 180,000 Toman" in page
     assert f'data-session="{SESSION}"' in page
     assert f'data-base="{settings.BASE_URL}/v1"' in page
+
+
+def test_what_is_served_beside_chat_can_be_tried(browser: Client) -> None:
+    starter.load()
+    page = browser.get(PAGE).text
+    for endpoint, model in {
+        "images": "hamiran-image",
+        "speech": "hamiran-speech",
+        "transcriptions": "hamiran-transcription",
+        "embeddings": "hamiran-embedding",
+    }.items():
+        assert f'href="{PAGE}{endpoint}/"' in page
+        trial = browser.get(f"{PAGE}{endpoint}/").text
+        assert trial.count("<option>hamiran-") == 1
+        assert f"<option>{model}</option>" in trial
+        assert f'data-endpoint="{endpoint}"' in trial
+        assert "Toman" in trial
+    assert browser.get(f"{PAGE}moderations/").status_code == 404
+
+
+def test_what_no_model_serves_is_not_offered(browser: Client) -> None:
+    starter.load()
+    LanguageModel.objects.filter(model_id__startswith="hamiran-").update(is_active=False)
+    assert f"{PAGE}images/" not in browser.get(PAGE).text
+    trial = browser.get(f"{PAGE}images/").text
+    assert "No model is on sale right now" in trial
+    assert 'id="trial"' not in trial
+
+
+def test_strangers_try_nothing(client: Client) -> None:
+    assert client.get(f"{PAGE}images/").status_code == 302
 
 
 def test_without_a_model_the_page_says_so(browser: Client) -> None:

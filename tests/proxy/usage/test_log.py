@@ -176,13 +176,15 @@ def parsed(user: User, wanted: Filter) -> list[list[str]]:
 def test_the_file_is_exact(user: User) -> None:
     key = APIKeyFactory.create(user=user, name="=cmd; 1", last_four="aB12")
     made = record(
-        user, NOW, key_id=key.pk, stream=True, first_byte_ms=30, prompt_tokens=1_234, cached_tokens=34
-    )
+        user, NOW, key_id=key.pk, stream=True, first_byte_ms=30, prompt_tokens=1_234, cached_tokens=34,
+        client_request_id="job-1", end_user=b"x", end_user_hint="=cmd",
+    )  # fmt: skip
     assert parsed(user, Filter(MONTH)) == [
         ["a header"],
         [
             "2026-11-21T15:40:00.000+03:30", "1405/08/30", made.id.hex, "'=cmd; 1", "aB12", "model-a", "chat", "1",
             "1234", "34", "5", "0.12285", "1228500", "COMPLETED", "USAGE", "200", "30", "120",
+            "job-1", "'=cmd",
         ],
     ]  # fmt: skip
 

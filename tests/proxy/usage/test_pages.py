@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from proxy.usage import end_users_csv, periods
 from proxy.usage import log as usage_log
-from proxy.usage import periods
 from proxy.usage.models import UsageRecord
+from proxy.usage.origins import end_user
 from tests.factories import UserFactory, WalletFactory
 from tests.proxy.factories import APIKeyFactory, PriceFactory
 from tests.proxy.usage.used import record
@@ -48,7 +49,14 @@ def shown(page: Client, name: str, query: dict[str, Any] | None = None, status: 
 
 
 @pytest.mark.parametrize(
-    "address", ["/usage/", "/usage/requests/", "/usage/requests.csv", f"/usage/{uuid.UUID(int=1)}/"]
+    "address",
+    [
+        "/usage/",
+        "/usage/requests/",
+        "/usage/requests.csv",
+        "/usage/end-users.csv",
+        f"/usage/{uuid.UUID(int=1)}/",
+    ],
 )
 def test_the_pages_ask_who_is_there(client: Client, address: str) -> None:
     response = client.get(address)
@@ -56,7 +64,7 @@ def test_the_pages_ask_who_is_there(client: Client, address: str) -> None:
     assert reverse("accounts:sign_in") in response["Location"]
 
 
-@pytest.mark.parametrize("name", [*PAGES, "proxy:log_csv"])
+@pytest.mark.parametrize("name", [*PAGES, "proxy:log_csv", "proxy:end_users_csv"])
 def test_the_pages_are_read_only(page: Client, name: str) -> None:
     assert page.post(reverse(name)).status_code == 405
     assert page.head(reverse(name)).status_code == 200
@@ -310,3 +318,98 @@ def test_a_request_that_does_not_exist_is_not_found(page: Client, request_id: st
 def test_the_request_of_somebody_else_does_not_exist(page: Client) -> None:
     made = record(UserFactory.create(), timezone.now())
     assert page.get(reverse("proxy:request", args=[made.id.hex])).status_code == 404
+
+
+# --- end users, endpoints and clients' own ids ------------------------------------------------------------------------
+
+
+def made_for(user: User, name: str, **fields: Any) -> UsageRecord:
+    named = end_user(name, user_id=user.pk)
+    assert named is not None
+    return record(user, timezone.now(), end_user=named.digest, end_user_hint=named.hint, **fields)
+
+
+def rows(page: str, section: str) -> list[str]:
+    _before, _heading, after = page.partition(f'id="{section}"')
+    body = after.partition("<tbody>")[2].partition("</tbody>")[0]
+    return [" ".join(unescape(re.sub("<[^>]*>", " ", row)).split()) for row in body.split("<tr>")[1:]]
+
+
+def test_the_figures_are_told_by_endpoint_and_end_user(page: Client, user: User) -> None:
+    made_for(user, "ali", endpoint="messages")
+    made_for(user, "x" * 70, completion_tokens=100)
+    record(user, timezone.now())
+    text = shown(page, "proxy:usage")
+    assert [row.split()[:2] for row in rows(text, "by-endpoint")] == [["chat", "2"], ["messages", "1"]]
+    assert [row.split()[:2] for row in rows(text, "by-end-user")] == [
+        [end_user("x" * 70, user_id=user.pk).hint, "1"],  # type: ignore[union-attr]
+        ["ali", "1"],
+    ]
+    assert "Cost by endpoint" in text
+    [link] = re.findall(r'href="([^"]*user=[^"]*)"><bdi>x', text)
+    assert [len(rows(page.get(unescape(link)).text, "log"))] == [1]
+
+
+def test_of_one_endpoint_there_is_no_picture_of_endpoints(page: Client, user: User) -> None:
+    record(user, timezone.now())
+    assert "Cost by endpoint" not in shown(page, "proxy:usage")
+    assert "By end user" not in shown(page, "proxy:usage")
+
+
+def test_more_endpoints_than_can_be_told_apart_are_drawn_together(page: Client, user: User) -> None:
+    for endpoint in ("chat", "messages", "images", "speech"):
+        record(user, timezone.now(), endpoint=endpoint)
+    text = shown(page, "proxy:usage")
+    assert "others" in text.partition("Cost by endpoint")[2]
+
+
+def test_figures_can_be_asked_for_by_endpoint(page: Client, user: User) -> None:
+    record(user, timezone.now(), endpoint="messages")
+    record(user, timezone.now())
+    assert [
+        row.split()[0] for row in rows(shown(page, "proxy:usage", {"endpoint": "messages"}), "by-endpoint")
+    ] == ["messages"]
+    assert "Nothing used in this period" in shown(page, "proxy:usage", {"endpoint": "speech"})
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"user": "ali"}, 1),
+        ({"user": " ali "}, 1),
+        ({"user": "sara"}, 0),
+        ({"client_id": "job-7"}, 1),
+        ({"client_id": "job"}, 0),
+        ({"endpoint": "messages"}, 1),
+        ({"endpoint": "messages", "user": "ali", "client_id": "job-7"}, 1),
+        ({"endpoint": "chat", "user": "ali"}, 0),
+        ({}, 2),
+    ],
+)
+def test_the_log_is_searched_by_end_user_endpoint_and_the_clients_id(
+    page: Client, user: User, query: dict[str, str], found: int
+) -> None:
+    made_for(user, "ali", endpoint="messages", client_request_id="job-7")
+    record(user, timezone.now())
+    made_for(UserFactory.create(), "ali", endpoint="messages", client_request_id="job-7")
+    assert len(rows(shown(page, "proxy:log", query), "log")) == found
+
+
+def test_a_request_tells_its_end_user_and_the_clients_id(page: Client, user: User) -> None:
+    made = made_for(user, "<b>ali", client_request_id="<i>7")
+    text: str = page.get(reverse("proxy:request", args=[made.id.hex])).text
+    assert "&lt;b&gt;ali" in text
+    assert "&lt;i&gt;7" in text
+
+
+def test_the_file_of_end_users_is_exact(page: Client, user: User) -> None:
+    made_for(user, "=ali")
+    made_for(user, "=ali", outcome="refused", billed_by="nothing", cost_micro=0)
+    period = periods.preset("7d", now=timezone.now())
+    chunks = end_users_csv.chunks({"user_id": user.pk, "period": period}, header=["a header"])
+    assert b"".join(chunks).decode().removeprefix("\ufeff").split("\r\n") == [
+        '"a header"',
+        '"\'=ali","2","1","20","0","10","0.003","30000"',
+        "",
+    ]
+    assert page.get(reverse("proxy:end_users_csv"), {"period": "7d"})["Content-Type"].startswith("text/csv")

@@ -10,12 +10,14 @@ from django.utils import timezone
 
 from keys import changes, lifecycle
 from keys.models import APIKey
+from keys.projects import projects
 from proxy import own_keys
 from tests.factories import UserFactory
 from tests.live import WebProcess, at_once
 from tests.proxy.api.conftest import MODEL, Caller
 from tests.proxy.api.manage.conftest import Manager
 from wallet.ledger.models import Budget
+from wallet.ledger.periods import Period, bounds
 from wallet.money import micro_from_toman
 
 EVERYTHING = {
@@ -54,7 +56,10 @@ def test_a_key_that_is_made_calls_models_and_its_secret_is_told_once(
         "revoked_at": None,
         "expires_at": "2099-03-20T20:30:00.000000Z",
         "allowed_networks": ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"],
+        "cap_period": "forever",
         "spent_toman": 0,
+        "resets_at": None,
+        "project_id": None,
         "replaces": None,
         "replaced_by": None,
     }
@@ -419,3 +424,42 @@ def test_every_change_is_written_down_with_its_admin_key(manager: Manager) -> No
     assert {(row.actor, row.actor_key_id, row.address) for row in rows[:-1]} == {
         ("admin_key", manager.admin_key.key_id, "127.0.0.1")
     }
+
+
+# --- caps that begin anew, and projects --------------------------------------------------------------------------
+
+
+def test_a_cap_begins_anew_and_goes_from_one_period_to_another(manager: Manager) -> None:
+    made = manager.create(cap_toman=7, cap_period="month")
+    resets_at = bounds(Period.MONTH, timezone.now())[1]
+    assert (made["cap_period"], made["resets_at"]) == ("month", f"{resets_at:%Y-%m-%dT%H:%M:%S.%fZ}")
+    Budget.objects.filter(wallet_id=manager.user_id).update(spent_micro=micro_from_toman(3))
+    address = f"/keys/{made['id']}"
+    raised = manager.http.patch(address, json={"cap_toman": 9}).json()
+    assert (raised["cap_toman"], raised["cap_period"], raised["spent_toman"]) == (9, "month", 3)
+    daily = manager.http.patch(address, json={"cap_period": "day"}).json()
+    assert (daily["cap_toman"], daily["cap_period"], daily["spent_toman"]) == (9, "day", 0)
+    assert daily["etag"] != raised["etag"]
+    wrong = manager.http.patch(address, json={"cap_period": "year"})
+    assert refused(wrong) == (400, "invalid_value", "cap_period")
+    again = {name: daily[name] for name in ("cap_toman", "cap_period", "rpm")}
+    assert manager.http.patch(address, json=again).json() == daily  # as it was read, so it can be sent
+    without = manager.create()
+    assert (without["cap_period"], without["resets_at"]) == (None, None)
+    assert manager.http.patch(f"/keys/{without['id']}", json={"cap_period": None}).status_code == 200
+
+
+def test_a_key_is_made_in_a_project_of_the_account_and_in_no_other(manager: Manager) -> None:
+    project = projects.create(user_id=manager.user_id, name="Shop")
+    theirs = projects.create(user_id=UserFactory.create().pk, name="Shop")
+    assert manager.create(project_id=project)["project_id"] == project
+    assert manager.create(project_id=None)["project_id"] is None
+    for wrong in (theirs, 2**62):
+        answer = manager.http.post("/keys", json={"name": "shop", "project_id": wrong})
+        assert refused(answer) == (404, "project_not_found", None)
+    for senseless in (0, 1.5, "1", 2**63):
+        answer = manager.http.post("/keys", json={"name": "shop", "project_id": senseless})
+        assert refused(answer) == (400, "invalid_value", "project_id")
+    made = manager.create(project_id=project)["id"]
+    moved = manager.http.patch(f"/keys/{made}", json={"project_id": None})
+    assert refused(moved) == (400, "invalid_value", "project_id")
