@@ -92,8 +92,20 @@ def document(model_id: str) -> tuple[bytes, str]:
     for path, operations in schema["paths"].items():
         if path.startswith("/public/"):
             operations["servers"] = [{"url": settings.BASE_URL}]
+    _require_bodies(schema)
     content = orjson.dumps(schema).replace(b"MODEL_ID", orjson.dumps(model_id)[1:-1])
     return content, etag_of(content)
+
+
+def _require_bodies(schema: dict[str, Any]) -> None:
+    """A body is needed where any of its members is, which drf-spectacular does not say of a schema by its name."""
+    components = schema["components"]["schemas"]
+    for item in schema["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict) and (body := operation.get("requestBody")):
+                [asked] = body["content"].values()
+                name = asked["schema"]["$ref"].rpartition("/")[2]
+                body["required"] = bool(components[name].get("required"))
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
