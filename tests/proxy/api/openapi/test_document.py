@@ -128,6 +128,8 @@ def test_every_operation_says_what_it_takes_and_gives(document: Document) -> Non
         if method in {"post", "patch"}:
             [asked] = operation["requestBody"]["content"].values()
             [kind] = references(asked["schema"])
+            needed = document["components"]["schemas"][kind.rpartition("/")[2]].get("required")
+            assert operation["requestBody"]["required"] == bool(needed), path
             for example in asked.get("examples", {}).values():
                 check(document, kind.rpartition("/")[2], example["value"])
 
