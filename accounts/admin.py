@@ -5,20 +5,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import admins, audit_admin, number_changes, opening, phone  # noqa: F401 - the audit log's page
+from accounts import admins, audit_admin, number_changes, opening, phone, sessions  # noqa: F401 - the audit log's page
 from accounts.admin_models import Authenticator, NumberChange
 from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staff_only
 from accounts.channels import admin as channels_admin  # noqa: F401 - the pages of bots and messages
@@ -141,6 +142,7 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     search_fields = ("mobile",)
     search_help_text = _("A mobile number or part of one")
     ordering = ("-joined_at",)
+    actions = ("block", "unblock", "end_sessions")
     filter_horizontal = ("groups", "user_permissions")
 
     def get_search_results(
@@ -167,6 +169,49 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
             )
             or "-"
         )
+
+    def has_block_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.block_user")
+
+    def has_end_sessions_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.end_user_sessions")
+
+    @admin.action(description=_("Block: sign out, and stop all keys"), permissions=["block"])
+    def block(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
+        for user in self._touchable(request, chosen.filter(is_active=True)):
+            with transaction.atomic():
+                user.is_active = False
+                user.save(update_fields=["is_active"])  # one by one, past no signal: the audit log keeps each
+                sessions.end_all(user_id=user.pk)
+
+    @admin.action(description=_("Unblock"), permissions=["block"])
+    def unblock(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
+        for user in self._touchable(request, chosen.filter(is_active=False)):
+            user.is_active = True
+            user.save(update_fields=["is_active"])
+
+    @admin.action(description=_("Sign out everywhere"), permissions=["end_sessions"])
+    def end_sessions(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
+        for user in self._touchable(request, chosen):
+            sessions.end_all(user_id=user.pk)
+            self.log_change(request, user, "signed out everywhere")
+
+    def _touchable(self, request: HttpRequest, chosen: QuerySet[User]) -> list[User]:
+        """Of these, whom this admin may act on; says how many there are."""
+        found = [user for user in chosen if may_touch(request, user)]
+        if refused := chosen.count() - len(found):
+            self.message_user(
+                request,
+                ngettext(
+                    "%(count)d account was left: %(why)s", "%(count)d accounts were left: %(why)s", refused
+                )
+                % {"count": refused, "why": staff_only()},
+                messages.ERROR,
+            )
+        if found:
+            text = ngettext("%(count)d account was changed.", "%(count)d accounts were changed.", len(found))
+            self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
+        return found
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         fields = list(super().get_readonly_fields(request, obj))

@@ -100,6 +100,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
+        permissions: ClassVar = [
+            ("block_user", _("Can block and unblock accounts")),
+            ("end_user_sessions", _("Can sign people out everywhere")),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(mobile__regex=r"^\+98[0-9]{10}$"), name="user_mobile_iranian"),
         ]

@@ -10,7 +10,7 @@ class Event(TextChoices):
     BALANCE_LOW = "balance.low", _("The balance has fallen below the amount you chose")
     BALANCE_EMPTY = "balance.empty", _("The balance is used up")
     BALANCE_RECOVERED = "balance.recovered", _("The balance is sufficient again")
-    BUDGET_80 = "budget.80", _("80% of a budget is spent")
+    BUDGET_80 = "budget.80", _("80 percent of a budget is spent")
     BUDGET_REACHED = "budget.reached", _("A budget is used up")
     TOPUP_CREDITED = "topup.credited", _("A top-up has reached the wallet")
     KEY_CREATED = "key.created", _("A key was created")

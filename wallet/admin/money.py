@@ -161,7 +161,7 @@ class TopUpAdmin(ReadOnlyAdmin):
             self.log_change(request, topup, f"asked the gateway again: {topup.status}")
 
     def has_ask_again_permission(self, request: HttpRequest) -> bool:
-        return request.user.is_superuser
+        return request.user.has_perm("wallet.change_topup")
 
     @admin.display(description=_("VAT"))
     def vat(self, topup: TopUp) -> str:

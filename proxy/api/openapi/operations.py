@@ -1,7 +1,7 @@
 """What the document says of the endpoints beside chat: each as its own vendor's SDKs know it, told as one table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from drf_spectacular.utils import (
@@ -15,6 +15,8 @@ from drf_spectacular.utils import (
 from proxy.api.openapi.components import Schema, ref
 
 FORM = "multipart/form-data"
+OF_CHAT = ("messages_required", "invalid_messages")
+OF_REPEATS = ("request_in_progress", "idempotency_replayed", "idempotency_mismatch")
 HELLO = [{"role": "user", "content": "Hello!"}]
 SPOKEN: Schema = {"type": "string", "format": "binary", "description": "Sound, in the format asked for."}
 
@@ -23,7 +25,8 @@ SPOKEN: Schema = {"type": "string", "format": "binary", "description": "Sound, i
 class Operation:
     """A POST. `target`: its view; `asked` and `answered`: components; `events`: what a stream of it is made of.
 
-    `is_anthropics`: its errors have Anthropic's shape. `refused_by`: the codes of no other operation's kind.
+    `is_charged`: so that an Idempotency-Key prevents something. `is_anthropics`: its errors have Anthropic's shape.
+    `not_refused_by`: the codes of other operations' kinds.
     """
 
     target: str
@@ -36,9 +39,10 @@ class Operation:
     example: Mapping[str, Any] | None = None
     events: str = ""
     is_anthropics: bool = False
+    is_charged: bool = True
     media_type: str = "application/json"
     asked_as: str = "application/json"
-    not_refused_by: Sequence[str] = field(default=("messages_required", "invalid_messages"))
+    not_refused_by: Sequence[str] = OF_CHAT
 
     @property
     def name(self) -> str:
@@ -103,6 +107,8 @@ OPERATIONS = (
         "TokenCount",
         {"model": "MODEL_ID", "messages": HELLO},
         is_anthropics=True,
+        is_charged=False,
+        not_refused_by=(*OF_CHAT, *OF_REPEATS),
     ),
     Operation(
         "proxy.api.completions.view.Completions",

@@ -85,6 +85,7 @@ def test_a_page_may_read_an_answer_and_its_headers(
     exposed = set(answer.headers["access-control-expose-headers"].split(", "))
     assert exposed >= {"x-request-id", "x-hamiran-request-id", "retry-after", "x-should-retry", COST_HEADER}
     assert exposed >= {"request-id", "anthropic-ratelimit-tokens-remaining", "x-hamiran-estimated", "etag"}
+    assert exposed >= {"idempotent-replayed", "x-hamiran-original-request-id"}
     assert exposed >= {name for name in answer.headers if name.startswith("x-ratelimit-")}
 
 

@@ -1,7 +1,10 @@
 """Repeats of a request with the same Idempotency-Key: one charge, however many there are."""
 
+import asyncio
+import random
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -324,3 +327,86 @@ def test_an_answer_moved_to_another_account_opens_no_more(
     [kept] = KeptAnswer.objects.filter(user_id=keeper.wallet.pk)
     KeptAnswer.objects.filter(pk=kept.pk).update(content=bytes(kept.content)[:-1] + b"x")
     assert error_of(ask(keeper, key)) == (409, "idempotency_replayed")
+
+
+# --- in any order ----------------------------------------------------------------------------------------------------
+
+ANSWERED = {"replayed", "answered"}
+
+
+def in_any_order(caller: Caller, upstream: FakeUpstream, *, rounds: int, chosen: random.Random) -> None:
+    """Each key is asked 2 to 5 times at nearly the same time, and again until it is final.
+
+    Upstream fails, is slow and is quick; some clients leave.
+    """
+    good = stream_events(*STREAM)
+
+    async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(chosen.uniform(0, 0.08))
+        if chosen.random() < 0.3:
+            await respond(500, {})(request, writer)
+        elif chosen.random() < 0.2:
+            await stream_events(*STREAM[:2], cut=True)(request, writer)
+        else:
+            await good(request, writer)
+
+    upstream.script = script
+    for turn in range(rounds):
+        key, times = f"turn {turn}", chosen.randrange(2, 6)
+        waits = [chosen.uniform(0, 0.15) for _ in range(times)]
+        told = at_once(lambda _http, wait, key=key: told_after(caller, key, wait), waits, threads=times)
+        told.append(settled_at_last(caller, key))
+        assert told[-1] in {"named", *ANSWERED}
+        assert told.count("answered") <= 1, told
+        assert len(paid_by(caller)) == turn + 1, told
+    assert set(paid_by(caller)) == {COST}
+    assert charged(caller) == rounds * COST
+
+
+def told_after(caller: Caller, key: str, wait: float) -> str:
+    time.sleep(wait)
+    answer = ask(caller, key, stream=True)
+    if answer.status_code == 200 and "upstream_error" in answer.text:
+        return "failed"
+    if answer.status_code == 200:
+        assert answer.text.endswith("data: [DONE]\n\n")
+        return "replayed" if "idempotent-replayed" in answer.headers else "answered"
+    code: str = answer.json()["error"]["code"]
+    told = {"idempotency_replayed": "named", "request_in_progress": "running", "upstream_error": "failed"}
+    return told[code]
+
+
+def settled_at_last(caller: Caller, key: str) -> str:
+    told = ""
+
+    def is_final() -> bool:
+        nonlocal told
+        told = told_after(caller, key, 0)
+        return told not in {"failed", "running"}
+
+    eventually(is_final)
+    return told
+
+
+def paid_by(caller: Caller) -> list[int]:
+    paid = UsageRecord.objects.filter(user_id=caller.wallet.pk).exclude(billed_by="nothing")
+    return list(paid.values_list("cost_micro", flat=True))
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["not kept", "kept"])
+def test_in_any_order_each_key_is_charged_once(caller: Caller, upstream: FakeUpstream, keeps: bool) -> None:
+    if keeps:
+        keeping.keep(user_id=caller.wallet.pk, hours=1)
+    in_any_order(caller, upstream, rounds=8, chosen=random.Random(keeps))
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("keeps", [False, True], ids=["not kept", "kept"])
+def test_in_any_order_each_of_many_keys_is_charged_once(
+    make_caller: Callable[..., Caller], upstream: FakeUpstream, keeps: bool
+) -> None:
+    caller = make_caller(rpm=100_000, tpm=100_000_000)
+    if keeps:
+        keeping.keep(user_id=caller.wallet.pk, hours=1)
+    in_any_order(caller, upstream, rounds=200, chosen=random.Random(14 + keeps))

@@ -13,6 +13,7 @@ import pytest
 from drf_spectacular.validation import validate_schema
 
 from proxy.api import urls
+from proxy.api.metered_view import MeteredView
 from proxy.api.openapi.document import OF_NO_OPERATION
 from proxy.api.service import OpenView
 from proxy.dashboard.docs import examples
@@ -127,6 +128,8 @@ def test_every_operation_says_what_it_takes_and_gives(document: Document) -> Non
         if method in {"post", "patch"}:
             [asked] = operation["requestBody"]["content"].values()
             [kind] = references(asked["schema"])
+            needed = document["components"]["schemas"][kind.rpartition("/")[2]].get("required")
+            assert operation["requestBody"]["required"] == bool(needed), path
             for example in asked.get("examples", {}).values():
                 check(document, kind.rpartition("/")[2], example["value"])
 
@@ -153,7 +156,9 @@ def test_real_answers_are_what_the_document_says(document: Document, caller: Cal
     answer = caller.ask()
     check(document, "ChatCompletion", answer.json())
     described = document["paths"]["/chat/completions"]["post"]["responses"]["200"]["headers"]
-    assert set(described) - {"x-hamiran-left-out"} <= set(answer.headers)  # of chat nothing is left out
+    # Of chat nothing is left out, and this is no repeat.
+    unless = {"x-hamiran-left-out", "idempotent-replayed", "x-hamiran-original-request-id"}
+    assert set(described) - unless <= set(answer.headers)
     assert set(Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None))) <= set(described)
     with caller.http as http:
         check(document, "ModelList", http.get("/models").json())
@@ -168,6 +173,8 @@ def test_real_reads_are_what_the_document_says(document: Document, caller: Calle
         check(document, "Key", http.get("/key").json())
         check(document, "Request", http.get(f"/requests/{request_id}").json())
         check(document, "RequestList", http.post("/requests/lookup", json={"ids": [request_id, "x"]}).json())
+        every = {"group_by": "day,key,model,endpoint,user"}
+        check(document, "UsageList", http.get("/usage", params=every).json())
         check(document, "TransactionList", http.get("/transactions").json())
     check(document, "PublicModelList", httpx.get(f"{caller.web.url}/public/models.json").json())
     check(document, "PublicPriceList", httpx.get(f"{caller.web.url}/public/prices/history.json").json())
@@ -221,3 +228,28 @@ def test_the_examples_of_the_reference_run_as_they_stand(
     )
     assert "Hel" in ran.stdout  # of "Hello!", which the stream cuts in two
     assert caller.usage().stream == (kind == "streamed")
+
+
+def test_every_operation_that_is_charged_takes_an_idempotency_key(document: Document) -> None:
+    taking = {
+        path
+        for path, operations in document["paths"].items()
+        if any(each["name"] == "Idempotency-Key" for each in operations.get("post", {}).get("parameters", ()))
+        and not path.startswith("/manage/")
+    }
+    metered = {
+        "/" + str(pattern.pattern).removeprefix("v1/")
+        for pattern in urls.urlpatterns
+        if issubclass(pattern.callback.cls, MeteredView)  # type: ignore[attr-defined]
+    }
+    assert taking == metered
+    assert len(metered) == 11
+    for path in metered:
+        refusals = document["paths"][path]["post"]["responses"]
+        said = {code for status in ("409", "422") for code in codes_in(refusals[status])}
+        assert said >= {"request_in_progress", "idempotency_replayed", "idempotency_mismatch"}
+
+
+def codes_in(response: Document) -> set[str]:
+    examples = response["content"]["application/json"]["examples"]
+    return {example["value"]["error"]["code"] for example in examples.values()}
