@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import admins, approvals, sessions
 from accounts.admin_models import NumberChange
+from accounts.channels import chats
 from accounts.models import User
 
 NO_NEW_KEYS = timedelta(hours=72)
@@ -40,7 +41,9 @@ def request(*, change: NumberChange) -> None:
 
 
 def approve(*, change_id: int, admin_id: int) -> None:
-    """Gives the account its new number, signs it out everywhere and tells the old one by SMS. Opens a transaction.
+    """Gives the account its new number, signs it out everywhere and ends its chats with bots. Opens a transaction.
+
+    The old number is told by SMS.
 
     Raises approvals.AlreadyDecided, NeedsSecondAdmin, TooNew; NumberTaken. Then it stays as it was.
     """
@@ -55,6 +58,7 @@ def approve(*, change_id: int, admin_id: int) -> None:
         change.state, change.decided_at, change.approved_by_id = State.DONE, now, admin_id
         change.save(update_fields=["state", "decided_at", "approved_by"])
         sessions.end_all(user_id=user.pk)
+        chats.disconnect_all(user_id=user.pk)
         admins.notify(
             _(
                 "Hamiran: your account now belongs to %(new)s. If you did not ask for this, contact us at once."

@@ -24,6 +24,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from accounts.admin_models import Authenticator
+from accounts.channel_models import BotState
+from accounts.channels import bots
 from accounts.sms import sending
 from config import embedded
 from config.celery import app
@@ -75,6 +77,7 @@ def examine() -> list[Finding]:
         ("models", _models),
         ("upstreams", _upstreams),
         ("SMS", _sms),
+        ("bots", _bots),
         ("payments", _payments),
         ("admins", _admins),
         ("backups", _backups),
@@ -373,6 +376,25 @@ def _sms() -> Iterator[tuple[Level, str, str]]:
         )
     else:
         yield _ok(type(provider).__name__)
+
+
+def _bots() -> Iterator[tuple[Level, str, str]]:
+    for channel in bots.configured():
+        state = BotState.objects.filter(pk=channel).first()
+        if state is None or (not state.username and not state.problem):
+            yield (
+                Level.WARNING,
+                f"{channel}: not asked yet",
+                "The Celery worker asks it within half a minute of its start.",
+            )
+        elif state.problem:
+            advice = {
+                "KeyRefused": "The messenger does not know the token: look at it, and restart the service.",
+                "Conflict": "A webhook is set for this bot, or another installation reads its messages: end that.",
+            }.get(state.problem, "See whether its address, or the proxy on the way there, can be reached.")
+            yield Level.WARNING, f"{channel}: {state.problem}", advice
+        else:
+            yield _ok(f"{channel}: @{state.username} works")
 
 
 def _payments() -> Iterator[tuple[Level, str, str]]:

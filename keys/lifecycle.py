@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -351,7 +351,8 @@ def touch(last_used: Mapping[int, datetime]) -> None:
 
 
 def _own(user_id: int) -> QuerySet[APIKey]:
-    return APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD).prefetch_related("replaced_by")
+    keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
+    return keys.annotate(replacement_id=F("replaced_by"))  # at most one (`apikey_replaced_once`)
 
 
 def _is_open(user_id: int, project_id: int) -> bool:
@@ -430,7 +431,7 @@ def _in_state(state: State, now: datetime) -> Q:
 
 
 def _listed(key: APIKey, now: datetime) -> ListedKey:
-    replaced_by = next((each.pk for each in key.replaced_by.all()), None)
+    replaced_by: int | None = key.replacement_id  # type: ignore[attr-defined]  # of `_own`
     if key.revoked_at is not None:
         state = State.REVOKED
     elif key.expires_at is not None and key.expires_at <= now:

@@ -59,7 +59,7 @@ def get(*, user_id: int, key_id: int, month_start: datetime) -> OwnKey:
 def page(
     *, user_id: int, limit: int, before: int | None = None, states: Collection[State] = ()
 ) -> list[OwnKey]:
-    """As `lifecycle.page`, with their caps: three queries, however many they are."""
+    """As `lifecycle.page`, with their caps: two queries, however many they are."""
     keys = lifecycle.page(user_id=user_id, limit=limit, before=before, states=states, now=timezone.now())
     caps = _caps(user_id, keys)
     return [OwnKey(key, caps.get(key.key_id)) for key in keys]

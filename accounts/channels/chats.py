@@ -98,6 +98,12 @@ def disconnect(*, user_id: int, channel: ChannelName) -> bool:
     return _end(user_id=user_id, channel=channel)
 
 
+def disconnect_all(*, user_id: int) -> None:
+    """Ends all of a user's chats, and what they could be connected by: the account is in other hands."""
+    _end(user_id=user_id)
+    BotInvitation.objects.filter(user_id=user_id, used_at=None).delete()
+
+
 def disconnect_chat(*, channel: ChannelName, chat_id: int) -> bool:
     """Likewise, from the chat's side."""
     return _end(channel=channel, chat_id=chat_id)

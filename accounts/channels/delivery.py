@@ -12,6 +12,7 @@ from time import monotonic, sleep
 
 from django.db import connection, transaction
 from django.utils import timezone
+from prometheus_client import Counter
 
 from accounts.channel_models import BotChat, BotState, ChannelName, Notice
 from accounts.channels import bots, chats
@@ -28,6 +29,10 @@ from accounts.shared.channel import (
 from accounts.sms import sending
 
 logger = logging.getLogger(__name__)
+
+NOTICES = Counter(
+    "hamiran_notices", "Messages to people, and what became of each try", ["channel", "outcome"]
+)
 
 PER_RUN = 500
 SECONDS_PER_RUN = 45  # the next run goes on
@@ -174,6 +179,7 @@ def _recipient(notice: Notice) -> str | None:
 
 
 def _put_back(notice: Notice, *, seconds: int) -> None:
+    NOTICES.labels(notice.channel, "retried").inc()
     Notice.objects.filter(pk=notice.pk, outcome=Outcome.SENDING).update(
         outcome=Outcome.WAITING, due_at=timezone.now() + timedelta(seconds=seconds)
     )
@@ -197,6 +203,7 @@ def _end(notice: Notice, outcome: Notice.Outcome) -> None:
                 ],
                 ignore_conflicts=True,
             )
+    NOTICES.labels(notice.channel, str(outcome)).inc()
     logger.info("notice", extra={**_told(notice), "outcome": str(outcome)})
 
 

@@ -4,10 +4,10 @@ import re
 from datetime import date
 from typing import Any
 
-import jdatetime
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from accounts.shared import days
 from accounts.shared.digits import ascii_digits
 
 # Commas of three scripts, spaces of every kind, and the invisible marks that copying brings along.
@@ -57,11 +57,6 @@ class DigitsField(forms.CharField):
         return digits
 
 
-DAY = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
-JALALI_YEARS = range(1300, 1600)
-GREGORIAN_YEARS = range(1900, 2200)
-
-
 class DayField(forms.CharField):
     """A day such as 1405/09/02 or 2026-11-23, in the digits of any script, as a date; empty is allowed."""
 
@@ -72,20 +67,7 @@ class DayField(forms.CharField):
         given = super().clean(value)
         if not given:
             return None
-        found = DAY.fullmatch(IGNORED.sub("", ascii_digits(given)))
         try:
-            day = _day(*(int(part) for part in found.groups())) if found else None
-        except ValueError:  # the 31st of a shorter month
-            day = None
-        if day is None:
-            raise forms.ValidationError(_("Enter a day such as 1405/09/02 or 2026-11-23."))
-        return day
-
-
-def _day(year: int, month: int, day: int) -> date | None:
-    if year in GREGORIAN_YEARS:
-        return date(year, month, day)
-    if year in JALALI_YEARS:
-        gregorian: date = jdatetime.date(year, month, day).togregorian()
-        return gregorian
-    return None
+            return days.read(IGNORED.sub("", given))
+        except ValueError:
+            raise forms.ValidationError(_("Enter a day such as 1405/09/02 or 2026-11-23.")) from None

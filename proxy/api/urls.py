@@ -6,6 +6,7 @@ from proxy.api.account.balance import Balance
 from proxy.api.account.key import CurrentKey
 from proxy.api.account.requests import Lookup, Request
 from proxy.api.account.transactions import Transactions
+from proxy.api.account.usage import Usage
 from proxy.api.audio.speech import Speech
 from proxy.api.audio.transcriptions import Transcriptions, Translations
 from proxy.api.chat_completions import view as chat_view
@@ -43,6 +44,7 @@ urlpatterns = [
     path("v1/balance", Balance.as_view()),
     path("v1/requests/lookup", Lookup.as_view()),
     path("v1/requests/<str:request_id>", Request.as_view()),
+    path("v1/usage", Usage.as_view()),
     path("v1/transactions", Transactions.as_view()),
     path("v1/manage/keys", Keys.as_view()),
     path("v1/manage/keys/<str:key_id>", Key.as_view()),

@@ -68,6 +68,14 @@ class Settled:
     key: KeyHint | None
 
 
+async def key_hints(connection: psycopg.AsyncConnection[Any], *, user_id: int) -> dict[int, KeyHint]:
+    """All keys of an account, those that are revoked too, by id."""
+    cursor = await connection.execute(
+        "SELECT id, name, last_four FROM keys_apikey WHERE user_id = %s", [user_id]
+    )
+    return {key_id: KeyHint(name, last_four) async for key_id, name, last_four in cursor}
+
+
 async def find(
     connection: psycopg.AsyncConnection[Any], *, user_id: int, ids: Sequence[uuid.UUID]
 ) -> dict[uuid.UUID, Running | Settled]:

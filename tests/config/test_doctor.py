@@ -13,6 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from accounts.channel_models import BotState
 from config import doctor, embedded
 from config.celery import app
 from config.doctor import Finding, Level
@@ -117,6 +118,16 @@ def test_an_upstream_key_that_cannot_be_read_is_a_problem() -> None:
     Upstream.objects.create(name="locked", base_url="http://127.0.0.1:9/v1", api_key_encrypted=b"not ours")
     (finding,) = [each for each in said("upstreams") if "locked" in each.said]
     assert "FIELD_KEYS" in finding.advice
+
+
+def test_a_bot_that_does_not_work_is_told_with_what_to_do(settings: Any) -> None:
+    settings.TELEGRAM_BOT_TOKEN = "1:telegram"
+    assert "not asked yet" in worst("bots").said
+    for problem, words in (("KeyRefused", "token"), ("Conflict", "webhook"), ("Unreachable", "proxy")):
+        BotState.objects.update_or_create(pk="telegram", defaults={"problem": problem})
+        assert words in worst("bots").advice
+    BotState.objects.update(problem="", username="hamiran_bot")
+    assert worst("bots").level is Level.OK
 
 
 def test_a_check_that_breaks_down_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

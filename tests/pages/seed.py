@@ -44,6 +44,7 @@ MODELS_BESIDE_CHAT = {
 }
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 BOTS = {"TELEGRAM_BOT_TOKEN": "1:telegram", "BALE_BOT_TOKEN": "2:bale"}
+END_USERS = ("customer-1048", "مشتری ویژهٔ فروشگاه کتاب", "f3a1c2d4" * 9)
 QUESTIONS = (
     "سلام! سه کتاب برای شروع فلسفه پیشنهاد بده.",
     "Translate to Persian: the parcel arrives on Tuesday.",
@@ -98,7 +99,7 @@ def account(url: str) -> Account:
     admin_key = _admin_keys(user)
     _call(url, shop.secret, bot.secret)
     _health()
-    eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 1)
+    eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 2)
     lifecycle.touch({shop.key_id: timezone.now(), bot.key_id: timezone.now()})
     other, own = _sign_in(user, FIREFOX), _sign_in(user, "Mozilla/5.0 (Android 16; Mobile) Chrome/142.0")
     elsewhere = next(
@@ -191,7 +192,7 @@ def _top_up(user: User, *, toman: int, pays: bool | None) -> TopUp:
 
 
 def _call(url: str, *keys: str) -> None:
-    """A call a question, streamed and whole, and one that the model refuses."""
+    """A call a question, streamed and whole, for customers of ours; one in another protocol, one that is refused."""
     with httpx.Client(base_url=url, timeout=30) as client:
         heads = [{"Authorization": f"Bearer {key}"} for key in keys]
         eventually(lambda: MODEL in client.get("/v1/models", headers=heads[0]).text)
@@ -200,9 +201,13 @@ def _call(url: str, *keys: str) -> None:
                 "model": MODEL,
                 "messages": [{"role": "user", "content": question}],
                 "stream": number % 2 == 0,
+                "user": END_USERS[number % 3],
             }
-            answer = client.post("/v1/chat/completions", json=body, headers=heads[number % 3 % 2])
+            head = heads[number % 3 % 2] | {"X-Client-Request-Id": f"order-{number}"}
+            answer = client.post("/v1/chat/completions", json=body, headers=head)
             assert answer.status_code == 200, answer.text
+        asked = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "max_tokens": 50}
+        assert client.post("/v1/messages", json=asked, headers=heads[0]).status_code == 200
         refused = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "temperature": 9}
         assert client.post("/v1/chat/completions", json=refused, headers=heads[1]).status_code == 400
 

@@ -5,6 +5,7 @@ from typing import Any
 from proxy.api.account.requests import IDS_MAX, IN_PROGRESS
 from proxy.api.openapi.components import MOMENT, NUMBER, TEXT, Schema, list_of, ref
 from proxy.usage.models import UsageRecord
+from proxy.usage.sums import GROUPS
 from wallet.ledger.models import JournalEntry
 from wallet.ledger.periods import Period
 
@@ -33,6 +34,8 @@ def _const(value: str) -> Schema:
     return {"type": "string", "const": value}
 
 
+COUNTED = ("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "total_tokens")
+DAY: Schema = {"type": "string", "format": "date"}
 COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
 BALANCE = _object(
     {
@@ -139,6 +142,25 @@ TRANSACTION = _object(
     }
 )
 IDS: Schema = {"type": "array", "maxItems": IDS_MAX, "items": TEXT}
+SUM = _object(
+    {
+        "day": {"type": "string", "format": "date", "description": "Of Tehran."},
+        "jalali_day": {**TEXT, "description": "The same day by the Jalali calendar."},
+        "hour": MOMENT,
+        "key": _object({"id": {"type": "integer"}, "name": _or_null(TEXT), "hint": _or_null(TEXT)}),
+        "model": TEXT,
+        "endpoint": TEXT,
+        "user": {
+            "description": "An end user of yours; null: none was named.",
+            "oneOf": [_object({"digest": TEXT, "hint": TEXT}), {"type": "null"}],
+        },
+        **dict.fromkeys(COUNTED, NUMBER),
+        "cost_toman": _toman("What was debited."),
+        "cost_micro": _micro("What was debited."),
+    },
+    optional=frozenset({"jalali_day", *GROUPS}),
+    description="With the groups that were asked for.",
+)
 OF_ACCOUNT: dict[str, Schema] = {
     "Balance": BALANCE,
     "Key": KEY,
@@ -149,6 +171,12 @@ OF_ACCOUNT: dict[str, Schema] = {
     ),
     "Request": REQUEST,
     "RequestList": list_of(ref("Request"), not_found={"type": "array", "items": TEXT}),
+    "UsageList": list_of(
+        SUM,
+        **{"from": DAY, "to": DAY},
+        has_more={"type": "boolean"},
+        next_after={"type": ["string", "null"], "description": "`after` of the next page."},
+    ),
     "TransactionList": list_of(
         TRANSACTION,
         has_more={"type": "boolean"},

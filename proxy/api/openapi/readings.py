@@ -61,6 +61,7 @@ OF_BODIES = (
     "request_timeout",
     "unsupported_encoding",
 )
+SCOPE = "insufficient_scope"  # of admin keys
 READINGS = (
     Reading(
         "proxy.api.account.key.CurrentKey",
@@ -77,6 +78,7 @@ READINGS = (
         "Exact at this moment, on a frozen wallet too.",
         "Account",
         "Balance",
+        refused_by=(SCOPE,),
     ),
     Reading(
         "proxy.api.account.requests.Request",
@@ -89,7 +91,7 @@ READINGS = (
         parameters=(
             OpenApiParameter("request_id", str, OpenApiParameter.PATH, description="With or without dashes."),
         ),
-        refused_by=("request_not_found",),
+        refused_by=(SCOPE, "request_not_found"),
     ),
     Reading(
         "proxy.api.account.requests.Lookup",
@@ -100,7 +102,27 @@ READINGS = (
         "Account",
         "RequestList",
         asked="RequestLookup",
-        refused_by=OF_BODIES,
+        refused_by=(SCOPE, *OF_BODIES),
+    ),
+    Reading(
+        "proxy.api.account.usage.Usage",
+        "listUsage",
+        "Usage by groups",
+        "Sums of some days of Tehran, in the order of their groups, with what was used a moment ago. Errors are "
+        "requests that failed, were refused or interrupted.",
+        "Account",
+        "UsageList",
+        parameters=(
+            query("from", "The first day, as 2026-11-30 or 1405-09-09; 29 days before the last without it."),
+            query("to", "The last day, today without it. At most 366 days, 31 by hour."),
+            query(
+                "group_by",
+                "Some of day, hour, key, model, endpoint, user, with commas; not user and hour at once.",
+            ),
+            query("limit", "1 to 1,000; 100 without it.", int),
+            query("after", "The `next_after` of the page before."),
+        ),
+        refused_by=(SCOPE, "invalid_value"),
     ),
     Reading(
         "proxy.api.account.transactions.Transactions",
@@ -115,7 +137,7 @@ READINGS = (
             query("limit", "1 to 1,000; 50 without it.", int),
             query("order", "`desc`, the newest first, or `asc`."),
         ),
-        refused_by=("invalid_value",),
+        refused_by=(SCOPE, "invalid_value"),
     ),
     Reading(
         "proxy.api.public.models.PublicModels",

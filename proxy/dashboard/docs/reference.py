@@ -21,14 +21,15 @@ from proxy.catalogue.endpoints import CHAT
 from proxy.catalogue.price_list import PricedModel, price_list
 from proxy.catalogue.served import ServedModel
 from proxy.catalogue.tokens import OUTPUT_FLOOR_TOKENS
-from proxy.dashboard.docs import examples, webhooks
+from proxy.dashboard.docs import account_examples, examples, webhooks
+from proxy.dashboard.docs.account_examples import AccountExample
 from proxy.dashboard.docs.agents import AGENTS, ASKED, Asked
 from proxy.dashboard.docs.examples import Example
 from proxy.dashboard.docs.webhooks import EventRow, Verifier
 from proxy.errors import ERRORS, APIError
 from proxy.http import json_bounds
 from proxy.http.responses import COST_HEADER
-from proxy.limits import intake
+from proxy.limits import intake, reads
 from proxy.metering.relay import USAGE_WAIT_SECONDS
 from wallet.signals import EMPTY_MICRO
 
@@ -99,6 +100,7 @@ class Bounds:
     bytes_per_token: int
     refusals: int
     key_seconds: int
+    reads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Reference:
     asked: Sequence[Asked]
     examples: Sequence[Example]
     example: str
+    account_examples: Sequence[AccountExample]
     cost_header: str
     bounds: Bounds
     output_floor: int
@@ -162,6 +165,7 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
             each.written(base_url=settings.BASE_URL, key=key, model_id=model_id) for each in examples.EXAMPLES
         ],
         example=example if example in {each.slug for each in examples.EXAMPLES} else examples.CURL.slug,
+        account_examples=account_examples.written(base_url=settings.BASE_URL, key=key, model_id=model_id),
         cost_header=COST_HEADER,
         bounds=_bounds(own_tier or next(tier for tier in tiers if tier.is_default)),
         output_floor=OUTPUT_FLOOR_TOKENS,
@@ -194,6 +198,7 @@ def _bounds(tier: Tier) -> Bounds:
         bytes_per_token=intake.BYTES_PER_TOKEN,
         refusals=intake.MIN_REFUSALS,
         key_seconds=round(lookup.MAX_AGE_SECONDS),
+        reads=reads.PER_MINUTE,
     )
 
 

@@ -5,8 +5,8 @@ Never in numbers of calls, which are the operator's business, and never by upstr
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from time import monotonic
@@ -34,28 +34,17 @@ class State(StrEnum):
     UNKNOWN = "unknown"  # too few calls to say
 
 
-@dataclass(slots=True)
-class Tally:
-    """Calls of one model in some time."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Calls of one model in one slot, hour or day."""
 
-    answered: int = 0
-    failed: int = 0
-    first: Counter[int] = field(default_factory=Counter)
-    whole: Counter[int] = field(default_factory=Counter)
-
-    def add(self, row: ModelHealth) -> None:
-        self.answered += row.answered
-        self.failed += row.failed
-        self.first.update(dict(zip(row.first_buckets, row.first_counts, strict=True)))
-        self.whole.update(dict(zip(row.whole_buckets, row.whole_counts, strict=True)))
-
-    @property
-    def state(self) -> State:
-        calls = self.answered + self.failed
-        if calls < MIN_CALLS:
-            return State.UNKNOWN
-        share = self.answered / calls
-        return State.DOWN if share < DOWN_BELOW else State.DEGRADED if share < DEGRADED_BELOW else State.UP
+    starts_at: datetime
+    answered: int
+    failed: int
+    first_buckets: Sequence[int]
+    first_counts: Sequence[int]
+    whole_buckets: Sequence[int]
+    whole_counts: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +137,7 @@ def current() -> Report:
 
 def make(now: datetime) -> Report:
     progress = HealthProgress.objects.first()
-    hours, days = (list(periods.preset(name, now=now).starts) for name in ("24h", "30d"))
+    hours, days = (periods.preset(name, now=now).starts for name in ("24h", "30d"))
     slots = _by_model(Period.SLOT, since=now - timedelta(hours=1) - SLOT)
     by_hour, by_day = _by_model(Period.HOUR, since=hours[0]), _by_model(Period.DAY, since=days[0])
     return Report(
@@ -170,13 +159,15 @@ def make(now: datetime) -> Report:
     )
 
 
-Rows = Mapping[datetime, ModelHealth]
+Rows = Mapping[datetime, Row]
 
 
-def _by_model(period: ModelHealth.Period, *, since: datetime) -> dict[str, dict[datetime, ModelHealth]]:
-    found: dict[str, dict[datetime, ModelHealth]] = {}
-    for row in ModelHealth.objects.filter(period=period, starts_at__gte=since):
-        found.setdefault(row.model, {})[row.starts_at] = row
+def _by_model(period: ModelHealth.Period, *, since: datetime) -> dict[str, dict[datetime, Row]]:
+    found: dict[str, dict[datetime, Row]] = {}
+    rows = ModelHealth.objects.filter(period=period, starts_at__gte=since)
+    for model, *figures in rows.values_list("model", *Row.__slots__):
+        row = Row(*figures)
+        found.setdefault(model, {})[row.starts_at] = row
     return found
 
 
@@ -187,49 +178,57 @@ def _report(
     by_day: Rows,
     *,
     now: datetime,
-    hours: list[datetime],
-    days: list[datetime],
+    hours: Sequence[datetime],
+    days: Sequence[datetime],
 ) -> ModelReport:
-    last_hour = _tally(row for start, row in slots.items() if start > now - timedelta(hours=1) - SLOT)
-    lately = _tally(row for start, row in slots.items() if start > now - NOW - SLOT)
-    state = lately.state if lately.state is not State.UNKNOWN else last_hour.state
+    last_hour = _figures([row for start, row in slots.items() if start > now - timedelta(hours=1) - SLOT])
+    lately = _state([row for start, row in slots.items() if start > now - NOW - SLOT])
     return ModelReport(
         model_id=model_id,
-        state=state,
-        last_hour=_figures(last_hour),
-        last_day=_figures(_tally(by_hour.values())),
-        last_month=_figures(_tally(by_day.values())),
+        state=lately if lately is not State.UNKNOWN else last_hour.state,
+        last_hour=last_hour,
+        last_day=_figures(by_hour.values()),
+        last_month=_figures(by_day.values()),
         hours=[_mark(start, by_hour.get(start)) for start in hours],
         days=[_mark(start, by_day.get(start)) for start in days],
     )
 
 
-def _tally(rows: Iterable[ModelHealth]) -> Tally:
-    tally = Tally()
-    for row in rows:
-        tally.add(row)
-    return tally
-
-
-def _figures(tally: Tally) -> Figures:
+def _figures(rows: Collection[Row]) -> Figures:
     return Figures(
-        state=tally.state,
-        per_mille=_per_mille(tally),
-        first_byte=_latency(tally.first),
-        whole=_latency(tally.whole),
+        state=_state(rows),
+        per_mille=_per_mille(rows),
+        first_byte=_latency((row.first_buckets, row.first_counts) for row in rows),
+        whole=_latency((row.whole_buckets, row.whole_counts) for row in rows),
     )
 
 
-def _mark(start: datetime, row: ModelHealth | None) -> Mark:
-    tally = _tally([row] if row is not None else [])
-    return Mark(starts_at=start, state=tally.state, per_mille=_per_mille(tally))
+def _mark(start: datetime, row: Row | None) -> Mark:
+    rows = [row] if row is not None else []
+    return Mark(starts_at=start, state=_state(rows), per_mille=_per_mille(rows))
 
 
-def _per_mille(tally: Tally) -> int | None:
-    if tally.state is State.UNKNOWN:
-        return None
-    return tally.answered * 1000 // (tally.answered + tally.failed)
+def _state(rows: Collection[Row]) -> State:
+    answered, calls = _counts(rows)
+    if calls < MIN_CALLS:
+        return State.UNKNOWN
+    share = answered / calls
+    return State.DOWN if share < DOWN_BELOW else State.DEGRADED if share < DEGRADED_BELOW else State.UP
 
 
-def _latency(counts: Mapping[int, int]) -> Latency | None:
-    return latency(counts) if sum(counts.values()) >= MIN_CALLS else None
+def _per_mille(rows: Collection[Row]) -> int | None:
+    answered, calls = _counts(rows)
+    return answered * 1000 // calls if calls >= MIN_CALLS else None
+
+
+def _counts(rows: Collection[Row]) -> tuple[int, int]:
+    answered = sum(row.answered for row in rows)
+    return answered, answered + sum(row.failed for row in rows)
+
+
+def _latency(measured: Iterable[tuple[Sequence[int], Sequence[int]]]) -> Latency | None:
+    counts: Counter[int] = Counter()
+    for buckets, numbers in measured:
+        for bucket, number in zip(buckets, numbers, strict=True):
+            counts[bucket] += number
+    return latency(counts) if counts.total() >= MIN_CALLS else None

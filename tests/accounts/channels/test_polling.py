@@ -297,3 +297,15 @@ def test_invitations_are_forgotten_after_a_day(user: User) -> None:
     BotInvitation.objects.update(expires_at=timezone.now() - timedelta(days=2))
     tasks.purge_notices()
     assert BotInvitation.objects.count() == 0
+
+
+def test_an_account_in_other_hands_has_no_chats_and_no_open_links(
+    user: User, server: BotServer, channel: ChannelName
+) -> None:
+    server.write(CHAT, f"/start {invite(user, channel)}")
+    polling.poll(channel)
+    token = invite(user, channel)
+    chats.disconnect_all(user_id=user.pk)
+    server.write(OTHER_CHAT, f"/start {token}")
+    polling.poll(channel)
+    assert chat_of(user, channel) is None

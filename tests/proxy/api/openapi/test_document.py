@@ -128,6 +128,8 @@ def test_every_operation_says_what_it_takes_and_gives(document: Document) -> Non
         if method in {"post", "patch"}:
             [asked] = operation["requestBody"]["content"].values()
             [kind] = references(asked["schema"])
+            needed = document["components"]["schemas"][kind.rpartition("/")[2]].get("required")
+            assert operation["requestBody"]["required"] == bool(needed), path
             for example in asked.get("examples", {}).values():
                 check(document, kind.rpartition("/")[2], example["value"])
 
@@ -171,6 +173,8 @@ def test_real_reads_are_what_the_document_says(document: Document, caller: Calle
         check(document, "Key", http.get("/key").json())
         check(document, "Request", http.get(f"/requests/{request_id}").json())
         check(document, "RequestList", http.post("/requests/lookup", json={"ids": [request_id, "x"]}).json())
+        every = {"group_by": "day,key,model,endpoint,user"}
+        check(document, "UsageList", http.get("/usage", params=every).json())
         check(document, "TransactionList", http.get("/transactions").json())
     check(document, "PublicModelList", httpx.get(f"{caller.web.url}/public/models.json").json())
     check(document, "PublicPriceList", httpx.get(f"{caller.web.url}/public/prices/history.json").json())

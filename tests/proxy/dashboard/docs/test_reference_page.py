@@ -213,7 +213,7 @@ def user() -> User:
 
 def test_a_stranger_sees_a_key_that_is_none(english: Client) -> None:
     shown = page(english)
-    assert shown.words.count("hm-your-api-key") == 9  # the header, and each example whole and streamed
+    assert shown.words.count("hm-your-api-key") == 12  # the header, and each example whole and streamed
     assert reverse("keys:create") in shown.links
 
 
@@ -225,7 +225,7 @@ def test_examples_have_the_hint_of_ones_newest_working_key(english: Client, user
     lifecycle.create(user_id=UserFactory.create().pk, name="somebody else's")
     english.force_login(user)
     shown = page(english)
-    assert shown.words.count(f"Bearerhm-…{newest.last_four}") == 5
+    assert shown.words.count(f"Bearerhm-…{newest.last_four}") == 8
     assert shown.say("stands for your key “bookshop”")
     assert not shown.say("hm-your-api-key")
     assert newest.secret not in english.get(reverse("proxy:reference")).text
