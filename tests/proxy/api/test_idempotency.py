@@ -6,9 +6,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from django.db import connection
 
@@ -223,6 +225,31 @@ def test_requests_without_a_key_leave_no_trace(caller: Caller, upstream: FakeUps
     assert not KeptAnswer.objects.filter(user_id=caller.wallet.pk).exists()
 
 
+def test_the_sdk_tries_again_with_its_key_and_stops_where_that_is_in_vain(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    fails = iter([respond(500, {}), answer_whole()])
+
+    async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        await next(fails)(request, writer)
+
+    upstream.script = script
+    asked: dict[str, Any] = {
+        "model": MODEL,
+        "messages": HELLO,
+        "extra_headers": {"Idempotency-Key": key},
+    }
+    with caller.sdk.with_options(max_retries=2) as sdk:
+        answer = sdk.chat.completions.create(**asked)
+        assert answer.choices[0].message.content == "Hello!"
+        assert len(upstream.requests) == 2
+        with pytest.raises(openai.ConflictError) as refused:
+            sdk.chat.completions.create(**asked)
+    assert refused.value.code == "idempotency_replayed"
+    assert refused.value.response.request.headers["x-stainless-retry-count"] == "0"
+    assert charged(caller) == COST
+
+
 # --- with the store --------------------------------------------------------------------------------------------------
 
 
@@ -354,7 +381,7 @@ def in_any_order(caller: Caller, upstream: FakeUpstream, *, rounds: int, chosen:
     for turn in range(rounds):
         key, times = f"turn {turn}", chosen.randrange(2, 6)
         waits = [chosen.uniform(0, 0.15) for _ in range(times)]
-        told = at_once(lambda _http, wait, key=key: told_after(caller, key, wait), waits, threads=times)
+        told = at_once(partial(told_after, caller, key), waits, threads=times)
         told.append(settled_at_last(caller, key))
         assert told[-1] in {"named", *ANSWERED}
         assert told.count("answered") <= 1, told
@@ -363,7 +390,7 @@ def in_any_order(caller: Caller, upstream: FakeUpstream, *, rounds: int, chosen:
     assert charged(caller) == rounds * COST
 
 
-def told_after(caller: Caller, key: str, wait: float) -> str:
+def told_after(caller: Caller, key: str, _http: object, wait: float) -> str:
     time.sleep(wait)
     answer = ask(caller, key, stream=True)
     if answer.status_code == 200 and "upstream_error" in answer.text:
@@ -381,7 +408,7 @@ def settled_at_last(caller: Caller, key: str) -> str:
 
     def is_final() -> bool:
         nonlocal told
-        told = told_after(caller, key, 0)
+        told = told_after(caller, key, None, 0)
         return told not in {"failed", "running"}
 
     eventually(is_final)
