@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,40 @@ ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
 REPEATS = 60
 DAYS = 90
 KEYS, MODELS = 8, 4
-# The last key and model hardly ever meet, and one request in fifty fails: what a filter has to find among the rest.
+END_USERS = 2_000
+# The last key and model hardly ever meet, one request in fifty fails, few are of a third endpoint, and the last end
+# user hardly ever asks: what a filter has to find among the rest.
 MAKE = """
 INSERT INTO proxy_usagerecord (
     id, created_at, user_id, key_id, endpoint, model, upstream_id, stream, outcome, billed_by, status,
     prompt_tokens, cached_tokens, completion_tokens,
     input_rial_per_million, output_rial_per_million, cached_input_rial_per_million,
-    cost_micro, uncovered_micro, first_byte_ms, total_ms)
-SELECT uuidv7(at - now()), at, %(user)s, key, 'chat', 'model-' || model, 1, n %% 2 = 0,
+    cost_micro, uncovered_micro, first_byte_ms, total_ms, end_user, end_user_hint, client_request_id)
+SELECT uuidv7(at - now()), at, %(user)s, key,
+    CASE WHEN n %% 100043 = 0 THEN 'speech' WHEN n %% 3 = 0 THEN 'messages' ELSE 'chat' END,
+    'model-' || model, 1, n %% 2 = 0,
     CASE WHEN failed THEN (ARRAY['upstream_failed', 'refused', 'interrupted', 'client_left'])[1 + n / 50 %% 4]
         ELSE 'completed' END,
     CASE WHEN failed THEN 'nothing' ELSE 'usage' END, CASE WHEN failed THEN 502 ELSE 200 END,
     tokens, tokens / 3, tokens / 2, 1000, 4000, 250,
     (tokens - tokens / 3) * 1000 + tokens / 3 * 250 + tokens / 2 * 4000,
-    0, 200 + n %% 300, (400 * exp(2.5 * random()))::int
+    0, 200 + n %% 300, (400 * exp(2.5 * random()))::int,
+    decode(md5(customer::text), 'hex'), 'customer-' || customer, 'order-' || n / 3
 FROM (
     SELECT n, now() - interval '1 day' * %(days)s * (1 - n::float / %(rows)s) AS at, n %% 50 = 0 AS failed,
         (%(keys)s::bigint[])[
             CASE WHEN n %% 100003 = 0 THEN %(last)s ELSE 1 + abs(hashint4(n::int)) %% (%(last)s - 1) END] AS key,
         CASE WHEN n %% 100019 = 0 THEN %(models)s ELSE 1 + abs(hashint4(-n::int)) %% (%(models)s - 1) END AS model,
-        CASE WHEN n %% 50 = 0 THEN 0 ELSE 20 + n * 13 %% 4000 END AS tokens
+        CASE WHEN n %% 50 = 0 THEN 0 ELSE 20 + n * 13 %% 4000 END AS tokens,
+        CASE WHEN n %% 100057 = 0 THEN %(customers)s WHEN n %% 2 = 0 THEN 1
+            ELSE 1 + abs(hashint4(7 * n::int)) %% (%(customers)s - 1) END AS customer
     FROM generate_series(1, %(rows)s) AS n
 ) AS made
 """
+
+
+def digest(customer: int) -> str:
+    return md5(str(customer).encode(), usedforsecurity=False).hexdigest()
 
 
 def pages(keys: list[int], one: str) -> dict[str, str]:
@@ -61,6 +73,15 @@ def pages(keys: list[int], one: str) -> dict[str, str]:
         "log, completed, of a model": f"{log}&outcome=completed&model=model-1",
         "log, refused, of a key": f"{log}&outcome=refused&{common}",
         "log, refused, of a key and a model": f"{log}&outcome=refused&{common}&model=model-1",
+        "log, of an endpoint": f"{log}&endpoint=messages",
+        "log, of a rare endpoint": f"{log}&endpoint=speech",
+        "log, of a rare endpoint, a key and a model": f"{log}&endpoint=speech&{common}&model=model-1",
+        "log, of a common end user": f"{log}&user=user:{digest(1)}",
+        "log, of a rare end user": f"{log}&user=user:{digest(END_USERS)}",
+        "log, of a common end user and a rare model": f"{log}&user=user:{digest(1)}&model=model-{MODELS}",
+        "log, failed, of a rare end user": f"{log}&outcome=failed&user=user:{digest(END_USERS)}",
+        "log, failed, of a common end user": f"{log}&outcome=failed&user=user:{digest(1)}",
+        "log, by the client's id": f"{log}&client_id=order-77",
         "one request": one,
     }
 
@@ -79,7 +100,15 @@ def fill() -> tuple[Any, list[int], str]:
     with connection.cursor() as cursor:
         cursor.execute(
             MAKE,
-            {"user": user.pk, "days": DAYS, "rows": ROWS, "keys": keys, "last": KEYS, "models": MODELS},
+            {
+                "user": user.pk,
+                "days": DAYS,
+                "rows": ROWS,
+                "keys": keys,
+                "last": KEYS,
+                "models": MODELS,
+                "customers": END_USERS,
+            },
         )
         rollups.roll_up()
         cursor.execute("VACUUM ANALYZE")

@@ -40,6 +40,11 @@ VALUES = {
     "prompt_tokens": "100",
     "completion_tokens": "100",
     "total_ms": "50 + n %% 5000",
+    "endpoint": "'chat'",
+    "client_request_id": "''",
+    # Each hundredth of the records is the only one of its end user.
+    "end_user": "decode(md5(CASE WHEN n %% 100 = 0 THEN n ELSE n %% 5000 END::text), 'hex')",
+    "end_user_hint": "'customer'",
 }
 ELSE = {"boolean": "false", "varchar": "'chat_completions'", "smallint": "200"}
 
@@ -103,7 +108,9 @@ def fill(*, first: int, count: int, since: datetime, until: datetime) -> None:
 
     from proxy.usage.models import UsageRecord
 
-    fields = [field for field in UsageRecord._meta.concrete_fields if not field.null]
+    fields = [
+        field for field in UsageRecord._meta.concrete_fields if not field.null or field.column in VALUES
+    ]
     columns = [str(field.column) for field in fields]
     kinds = [str(field.db_type(connection)).partition("(")[0] for field in fields]
     values = [VALUES.get(name) or ELSE.get(kind, "0") for name, kind in zip(columns, kinds, strict=True)]

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from keys import changes, lifecycle, revocations
+from keys import changes, lifecycle, revocations, signals
 from keys.actors import Actor
 from keys.changes import Action, Changes, Subject
 from keys.lifecycle import DAY, AlreadyCreated, CreatedKey, TooManyKeys, TooManyToday, UnknownKey
@@ -81,6 +81,7 @@ def create(
                 **({"expires_at": (None, expires_at.isoformat())} if expires_at else {}),
             },
         )
+        signals.created(key)
     return CreatedKey(key_id=key.pk, secret=secret, last_four=key.last_four)
 
 
@@ -97,6 +98,7 @@ def revoke(*, user_id: int, key_id: int, by: Actor) -> None:
             key.revoked_at = timezone.now()
             key.save(update_fields=["revoked_at"])
             _log(key, Action.REVOKED, by)
+            signals.revoked(key)
         transaction.on_commit(partial(revocations.announce, bytes(key.digest)))
 
 

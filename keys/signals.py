@@ -2,21 +2,34 @@
 
 from accounts.signals import outbox
 from accounts.signals.events import Event
-from keys.models import APIKey
+from keys.models import AdminKey, APIKey
 
 
-def created(key: APIKey) -> None:
+def created(key: APIKey | AdminKey) -> None:
     """Needs the transaction that makes the key."""
-    expires_at = None if key.expires_at is None else key.expires_at.isoformat()
-    data = {**_of(key), "expires_at": expires_at, "replaces": key.replaces_id}
-    outbox.emit(user_id=key.user_id, event=Event.KEY_CREATED, data=data, dedup=str(key.pk))
+    data = {
+        **_of(key),
+        "expires_at": None if key.expires_at is None else key.expires_at.isoformat(),
+        "replaces": key.replaces_id if isinstance(key, APIKey) else None,
+    }
+    outbox.emit(user_id=key.user_id, event=Event.KEY_CREATED, data=data, dedup=_named(key))
 
 
-def revoked(key: APIKey, *, replaced_by: int | None = None) -> None:
+def revoked(key: APIKey | AdminKey, *, replaced_by: int | None = None) -> None:
     """Needs the transaction that revokes the key."""
     data = {**_of(key), "replaced_by": replaced_by}
-    outbox.emit(user_id=key.user_id, event=Event.KEY_REVOKED, data=data, dedup=str(key.pk))
+    outbox.emit(user_id=key.user_id, event=Event.KEY_REVOKED, data=data, dedup=_named(key))
 
 
-def _of(key: APIKey) -> dict[str, object]:
-    return {"key_id": key.pk, "name": key.name, "hint": f"hm-…{key.last_four}"}
+def _of(key: APIKey | AdminKey) -> dict[str, object]:
+    start = "hm-" if isinstance(key, APIKey) else "hm-admin-"
+    return {"key_id": key.pk, "kind": _kind(key), "name": key.name, "hint": f"{start}…{key.last_four}"}
+
+
+def _named(key: APIKey | AdminKey) -> str:
+    return f"{_kind(key)} {key.pk}"
+
+
+def _kind(key: APIKey | AdminKey) -> str:
+    """The ids of the two kinds are apart."""
+    return "api" if isinstance(key, APIKey) else "admin"

@@ -7,7 +7,13 @@ from typing import Any
 
 import msgspec
 
-from proxy.catalogue.request_fields import LEFT_OUT, LIMIT_FIELDS, thinking_only
+from proxy.catalogue.request_fields import (
+    LEFT_OUT,
+    LIMIT_FIELDS,
+    REASONING,
+    thinking_only,
+    without_reasoning,
+)
 
 # What bounds an answer, bills it or chooses its form: always sent on.
 NEEDED_FIELDS = frozenset({"model", "messages", "stream", "stream_options", "n", *LIMIT_FIELDS})
@@ -76,7 +82,7 @@ QUIRKS = {
             "verbosity", "seed", "logit_bias", "frequency_penalty",
             "presence_penalty", "repetition_penalty", "top_k", "min_p", "reasoning",
         },
-        reduced_fields={"extra_body": thinking_only},
+        reduced_fields={"extra_body": thinking_only, "messages": without_reasoning},
         repairs_answers=True,
         bills_after_disconnect=True,
         # All with 400: a wrong key (its `status` is that of any bad request), and a country or an account that is
@@ -101,6 +107,7 @@ def unfit_fields(text: str) -> list[str]:
 def rules_for(*, kind: str, strip_fields: str, limit_field: str = "max_tokens") -> Quirks:
     """The rules of one upstream: those of its kind, and the fields that an admin named. Raises UnknownKind.
 
+    `reasoning_content` among them keeps the assistant's thoughts out of the history that a strict upstream is sent.
     `limit_field`: the name of the cap that it obeys, or `both`.
     """
     rules = QUIRKS.get(kind)
@@ -110,10 +117,13 @@ def rules_for(*, kind: str, strip_fields: str, limit_field: str = "max_tokens") 
     limit_fields = LIMIT_FIELDS if limit_field == BOTH_LIMITS else (limit_field,)
     if not more and limit_fields == rules.limit_fields:
         return rules
+    reduced_fields = {name: reduced for name, reduced in rules.reduced_fields.items() if name not in more}
+    if REASONING in more:
+        reduced_fields["messages"] = without_reasoning
     return replace(
         rules,
         strip_fields=rules.strip_fields | more,
-        reduced_fields={name: reduced for name, reduced in rules.reduced_fields.items() if name not in more},
+        reduced_fields=reduced_fields,
         limit_fields=limit_fields,
     )
 

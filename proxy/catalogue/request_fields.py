@@ -121,7 +121,7 @@ class _Tool(msgspec.Struct, gc=False):
     name: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_read_tools = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_tool = msgspec.json.Decoder(_Tool).decode
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -129,7 +129,7 @@ _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def client_tools(tools: msgspec.Raw) -> msgspec.Raw:
     """`tools` without those that an upstream would run; as it came where there are none, or where it is no list."""
     try:
-        every = _read_tools(tools)
+        every = _read_list(tools)
     except msgspec.MsgspecError:
         return tools  # malformed: upstream says so
     kept = [tool for tool in every if _is_clients(tool)]
@@ -175,6 +175,25 @@ def thinking_only(extra_body: msgspec.Raw) -> msgspec.Raw | None:
     """
     kept = _member(_member(extra_body, "google"), "thinking_config")
     return None if kept is None else _nested(("google", "thinking_config"), kept)
+
+
+# What an assistant thought, in the history that comes back: some services know it, others refuse any name they do not.
+REASONING = "reasoning_content"
+
+
+def without_reasoning(messages: msgspec.Raw) -> msgspec.Raw:
+    """`messages` without what the assistant thought; as they came where they have none of it."""
+    if REASONING.encode() not in bytes(messages):
+        return messages
+    try:
+        every = _read_list(messages)
+        members = [_read_members(message) for message in every]
+    except msgspec.MsgspecError:
+        return messages
+    if not any(REASONING in message for message in members):
+        return messages
+    kept = ({name: value for name, value in message.items() if name != REASONING} for message in members)
+    return msgspec.Raw(msgspec.json.encode(list(kept)))
 
 
 def _member(value: msgspec.Raw | None, name: str) -> msgspec.Raw | None:

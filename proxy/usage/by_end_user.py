@@ -28,7 +28,7 @@ RECORDS = f"""
     WHERE {WANTED} AND end_user IS NOT NULL AND created_at < %(until)s
       AND created_at >= greatest(%(since)s, (SELECT at FROM rolled))"""  # noqa: S608 - put together from constants
 BY_END_USER = f"""{ROLLED}
-SELECT end_user, min(end_user_hint), {", ".join(f"sum({name})::bigint" for name in SUMS.split(", "))}
+SELECT end_user, any_value(end_user_hint), {", ".join(f"sum({name})::bigint" for name in SUMS.split(", "))}
 FROM (
     SELECT end_user, end_user_hint, {SUMS} {DAYS}
   UNION ALL

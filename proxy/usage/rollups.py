@@ -87,7 +87,7 @@ GROUP BY day, {GROUP}
 """  # noqa: S608 - likewise
 END_USERS = f"""
 INSERT INTO proxy_enduserrollup AS u (starts_at, end_user, end_user_hint, {GROUP}, {FIGURES})
-SELECT date_trunc('day', created_at, %(zone)s) AS day, end_user, min(end_user_hint), {GROUP}, {COUNTED}
+SELECT date_trunc('day', created_at, %(zone)s) AS day, end_user, any_value(end_user_hint), {GROUP}, {COUNTED}
 FROM proxy_usagerecord
 WHERE end_user IS NOT NULL AND created_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
   AND created_at < least(%(until)s, %(rolled)s)

@@ -22,13 +22,16 @@ from accounts.signals.events import Event
 from accounts.signals.models import WebhookDelivery
 from keys import admin_keys, lifecycle
 from keys.actors import Actor, Kind
+from keys.projects import people, projects
+from keys.projects.projects import Role
 from keys.rules import KeyRules
-from proxy import own_keys
+from proxy import own_keys, own_projects
 from proxy.usage import periods
 from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import UsageRecord
 from tests.live import eventually
 from wallet import alerts
+from wallet.ledger.periods import Period
 from wallet.money import micro_from_toman
 from wallet.payments import topups
 from wallet.payments.gateways import sandbox
@@ -44,6 +47,7 @@ MODELS_BESIDE_CHAT = {
 }
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 BOTS = {"TELEGRAM_BOT_TOKEN": "1:telegram", "BALE_BOT_TOKEN": "2:bale"}
+END_USERS = ("customer-1048", "مشتری ویژهٔ فروشگاه کتاب", "f3a1c2d4" * 9)
 QUESTIONS = (
     "سلام! سه کتاب برای شروع فلسفه پیشنهاد بده.",
     "Translate to Persian: the parcel arrives on Tuesday.",
@@ -98,7 +102,7 @@ def account(url: str) -> Account:
     admin_key = _admin_keys(user)
     _call(url, shop.secret, bot.secret)
     _health()
-    eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 1)
+    eventually(lambda: UsageRecord.objects.filter(user_id=user.pk).count() == len(QUESTIONS) + 2)
     lifecycle.touch({shop.key_id: timezone.now(), bot.key_id: timezone.now()})
     other, own = _sign_in(user, FIREFOX), _sign_in(user, "Mozilla/5.0 (Android 16; Mobile) Chrome/142.0")
     elsewhere = next(
@@ -106,7 +110,11 @@ def account(url: str) -> Account:
     )
     assert other != own
     webhook, delivery = _webhook(user)
+    project, member, joined = _projects(user)
     ids = {
+        "project": str(project),
+        "member": str(member),
+        "joined": str(joined),
         "webhook": webhook,
         "delivery": delivery,
         "key": str(shop.key_id),
@@ -119,6 +127,28 @@ def account(url: str) -> Account:
         "session": elsewhere,
     }
     return Account(cookies={settings.SESSION_COOKIE_NAME: own}, ids=ids)
+
+
+def _projects(user: User) -> tuple[int, int, int]:
+    """One with a cap, a key and people, a member of it, and one of somebody else's; another one invites."""
+    project = projects.create(user_id=user.pk, name="فروشگاه")
+    own_projects.change(
+        user_id=user.pk,
+        project_id=project,
+        name="فروشگاه",
+        cap_micro=micro_from_toman(200_000),
+        cap_period=Period.MONTH,
+    )
+    own_keys.create(user_id=user.pk, name="سایت", rules=KeyRules(), cap_micro=None, project_id=project)
+    for role in (Role.MEMBER, Role.VIEWER):
+        mobile = f"+98914{secrets.randbelow(10**7):07d}"
+        people.invite(user_id=user.pk, project_id=project, mobile=mobile, role=role)
+    other = open_account(mobile=f"+98915{secrets.randbelow(10**7):07d}")
+    joined, waiting = (projects.create(user_id=other.pk, name=name) for name in ("دانشگاه", "آزمایشگاه"))
+    for each in (joined, waiting):
+        people.invite(user_id=other.pk, project_id=each, mobile=user.mobile, role=Role.MEMBER)
+    people.accept(user_id=user.pk, project_id=joined)
+    return project, people.members(project_id=project)[0].member_id, joined
 
 
 def _admin_keys(user: User) -> int:
@@ -191,7 +221,7 @@ def _top_up(user: User, *, toman: int, pays: bool | None) -> TopUp:
 
 
 def _call(url: str, *keys: str) -> None:
-    """A call a question, streamed and whole, and one that the model refuses."""
+    """A call a question, streamed and whole, for customers of ours; one in another protocol, one that is refused."""
     with httpx.Client(base_url=url, timeout=30) as client:
         heads = [{"Authorization": f"Bearer {key}"} for key in keys]
         eventually(lambda: MODEL in client.get("/v1/models", headers=heads[0]).text)
@@ -200,9 +230,13 @@ def _call(url: str, *keys: str) -> None:
                 "model": MODEL,
                 "messages": [{"role": "user", "content": question}],
                 "stream": number % 2 == 0,
+                "user": END_USERS[number % 3],
             }
-            answer = client.post("/v1/chat/completions", json=body, headers=heads[number % 3 % 2])
+            head = heads[number % 3 % 2] | {"X-Client-Request-Id": f"order-{number}"}
+            answer = client.post("/v1/chat/completions", json=body, headers=head)
             assert answer.status_code == 200, answer.text
+        asked = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "max_tokens": 50}
+        assert client.post("/v1/messages", json=asked, headers=heads[0]).status_code == 200
         refused = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "temperature": 9}
         assert client.post("/v1/chat/completions", json=refused, headers=heads[1]).status_code == 400
 

@@ -30,12 +30,20 @@ from proxy.api.openapi.managing import MANAGING, Managing
 from proxy.api.openapi.operations import OPERATIONS, Operation
 from proxy.api.openapi.readings import READINGS, Reading
 from proxy.api.openapi.status_components import OF_STATUS
+from proxy.api.origin import CLIENT_REQUEST_ID
 from proxy.catalogue import starter
 from proxy.errors import ERRORS, APIError
 from proxy.http.etags import etag_of
-from proxy.http.responses import COST_HEADER, LEFT_OUT_HEADER, ORIGINAL_HEADER, REPLAYED_HEADER
+from proxy.http.responses import (
+    COST_HEADER,
+    LEFT_OUT_HEADER,
+    ORIGINAL_HEADER,
+    OWN_ID_HEADER,
+    REPLAYED_HEADER,
+)
 from proxy.idempotency import claims
 from proxy.limits.local_window import Admission, Limits
+from proxy.usage.origins import CLIENT_REQUEST_ID_MAX
 
 VERSION = "1"
 # An operation's own method and path are right, so it cannot meet these.
@@ -165,12 +173,18 @@ def _header(name: str, description: str, statuses: list[int]) -> OpenApiParamete
     )
 
 
-REQUEST_ID = OpenApiParameter(
-    "x-request-id",
-    str,
+IDS = [
+    OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description, response=True)
+    for name, description in (
+        ("x-request-id", "The request's id: on every response, in the usage log and on the statement."),
+        (OWN_ID_HEADER, "The same, under a name that networks in between leave as it is."),
+    )
+]
+CLIENT_ID = OpenApiParameter(
+    CLIENT_REQUEST_ID,
+    {"type": "string", "maxLength": CLIENT_REQUEST_ID_MAX, "pattern": "^[ -~]*$"},
     OpenApiParameter.HEADER,
-    description="The request's id: on every response, in the usage log and on the statement.",
-    response=True,
+    description="An id of your own, kept with the request and found in the usage log. Printable ASCII.",
 )
 IDEMPOTENCY_KEY = OpenApiParameter(
     claims.HEADER,
@@ -192,7 +206,7 @@ COMPLETIONS = extend_schema(
     description="Creates a chat completion for the given messages: one object, or server-sent events with `stream`. "
     "A failure in the middle of a stream comes as an event with `error`, and nothing is charged.",
     tags=["Chat"],
-    parameters=[REQUEST_ID, IDEMPOTENCY_KEY, *_headers()],
+    parameters=[*IDS, CLIENT_ID, IDEMPOTENCY_KEY, *_headers()],
     request={
         "application/json": OpenApiRequest(
             ref("ChatCompletionRequest"),
@@ -225,7 +239,7 @@ MODELS = extend_schema(
     summary="List the models on sale",
     description="The models that a request can name, by ID.",
     tags=["Models"],
-    parameters=[REQUEST_ID],
+    parameters=IDS,
     responses={
         200: OpenApiResponse(ref("ModelList"), description="The models on sale."),
         **_refusals(OF_EVERY_OPERATION),
@@ -237,7 +251,7 @@ MODEL = extend_schema(
     description="One of the models on sale.",
     tags=["Models"],
     parameters=[
-        REQUEST_ID,
+        *IDS,
         OpenApiParameter(
             "model_id",
             str,
@@ -263,8 +277,8 @@ def _extend(operation: Operation) -> None:
     def view_replacement(self: Any) -> Any:
         codes = [code for code in OF_COMPLETIONS if code not in operation.not_refused_by]
         refusals = _refusals(codes, is_anthropics=operation.is_anthropics)
-        of_charge = [IDEMPOTENCY_KEY] if operation.is_charged else []
-        schema = operation.schema([REQUEST_ID, *of_charge, *_headers()], refusals)
+        of_charge = [CLIENT_ID, IDEMPOTENCY_KEY] if operation.is_charged else []
+        schema = operation.schema([*IDS, *of_charge, *_headers()], refusals)
         return extend_schema_view(post=schema)(type(operation.name, (self.target,), {}))
 
     # drf-spectacular finds its extensions by their being classes.
@@ -279,7 +293,7 @@ for each in OPERATIONS:
 def _extend_reading(reading: Reading) -> None:
     def view_replacement(self: Any) -> Any:
         common = [code for code in OF_READINGS if reading.needs_key or code not in {*OF_KEYS, *OF_ACCOUNTS}]
-        schema = reading.schema([REQUEST_ID], _refusals([*common, *reading.refused_by]))
+        schema = reading.schema(IDS, _refusals([*common, *reading.refused_by]))
         return extend_schema_view(**{reading.method: schema})(type(reading.name, (self.target,), {}))
 
     members = {"target_class": reading.target, "view_replacement": view_replacement}
@@ -294,7 +308,7 @@ def _extend_managing(target: str, operations: Sequence[Managing]) -> None:
     name = target.rpartition(".")[2]
 
     def view_replacement(self: Any) -> Any:
-        schemas = {each.method: each.schema([REQUEST_ID], _refusals) for each in operations}
+        schemas = {each.method: each.schema(IDS, _refusals) for each in operations}
         return extend_schema_view(**schemas)(type(name, (self.target,), {}))
 
     members = {"target_class": target, "view_replacement": view_replacement}

@@ -14,7 +14,7 @@ BALANCE = {
     "threshold_toman": 50000,
     "currency": "IRT",
 }
-KEY = {"key_id": 42, "name": "web", "hint": "hm-…k3Yz"}
+KEY = {"key_id": 42, "kind": "api", "name": "web", "hint": "hm-…k3Yz"}
 DATA: dict[Event, dict[str, Any]] = {
     Event.BALANCE_LOW: BALANCE,
     Event.BALANCE_EMPTY: BALANCE | {"posted_toman": 80, "posted_micro": 800000000},

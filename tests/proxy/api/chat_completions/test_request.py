@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.api.chat_completions.request import ChatRequest, read_request, required_model
 from proxy.catalogue.quirks import QUIRKS, rules_for
-from proxy.catalogue.request_fields import LEFT_OUT, client_tools, thinking_only
+from proxy.catalogue.request_fields import LEFT_OUT, client_tools, thinking_only, without_reasoning
 from proxy.catalogue.tokens import DEFAULT_RATES, MEDIA_PART_TOKENS, TokenRates, expansion_bytes
 from proxy.errors import APIError
 from proxy.http.parsing import read_payload
@@ -312,6 +312,24 @@ def test_an_image_in_a_part_of_text_is_an_image_beside_the_text(text: dict[str, 
     assert asked.inputs == {"image": "messages[0].content[0]"}
     assert bound(asked, media=10_000) > 15_000
     assert read([{"role": "user", "content": [{**text, "image_url": None}]}]).inputs == {}
+
+
+def test_thoughts_in_the_history_go_to_upstreams_that_know_them() -> None:
+    thought = {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}
+    history = [
+        {"role": "user", "content": "reasoning_content?"},
+        thought,
+        {"role": "user", "content": "Why?"},
+    ]
+    plain = [history[0], {"role": "assistant", "content": "Yes."}, history[2]]
+    asked = read(history)
+    assert sent(asked)["messages"] == sent(asked, kind="llamacpp")["messages"] == history
+    assert sent(asked, kind="gemini")["messages"] == plain
+    strict = served_route(1, quirks=rules_for(kind="openai", strip_fields="seed, reasoning_content"))
+    assert json.loads(asked.body_for(strict, output_limit=1))["messages"] == plain
+    unread = msgspec.Raw(b'[{"role":"user","content":"reasoning_content"}]')
+    assert without_reasoning(unread) is unread
+    assert without_reasoning(odd := msgspec.Raw(b'["reasoning_content"]')) is odd
 
 
 def test_of_a_name_that_stands_twice_the_last_one_counts_everywhere() -> None:
