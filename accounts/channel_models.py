@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 class ChannelName(models.TextChoices):
     SMS = "sms", _("SMS")
-    TELEGRAM = "telegram", "Telegram"
+    TELEGRAM = "telegram", _("Telegram")
     BALE = "bale", _("Bale")
 
 

@@ -49,7 +49,8 @@ def keep(request: HttpRequest) -> HttpResponse:
 @login_required
 def stop(request: HttpRequest) -> HttpResponse:
     deleted = keeping.stop(user_id=signed_in.user_id(request))
-    messages.success(request, f"{_('No answers are kept any more.')} {_deleted_text(deleted)}")
+    stopped = _("No answers are kept any more.")  # xgettext does not look into f-strings
+    messages.success(request, f"{stopped} {_deleted_text(deleted)}")
     return redirect("accounts:settings")
 
 

@@ -50,6 +50,10 @@ class ShownModel:
     figures: list[ShownFigures]
     strips: list[Strip]
 
+    @property
+    def has_figures(self) -> bool:
+        return any(figures.answered for figures in self.figures)
+
 
 def state(found: State) -> ShownState:
     labels = {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from django.db import connection
 
@@ -221,6 +222,31 @@ def test_requests_without_a_key_leave_no_trace(caller: Caller, upstream: FakeUps
     assert caller.ask().status_code == 200
     assert not IdempotentRequest.objects.filter(user_id=caller.wallet.pk).exists()
     assert not KeptAnswer.objects.filter(user_id=caller.wallet.pk).exists()
+
+
+def test_the_sdk_tries_again_with_its_key_and_stops_where_that_is_in_vain(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    fails = iter([respond(500, {}), answer_whole()])
+
+    async def script(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        await next(fails)(request, writer)
+
+    upstream.script = script
+    asked: dict[str, Any] = {
+        "model": MODEL,
+        "messages": HELLO,
+        "extra_headers": {"Idempotency-Key": key},
+    }
+    with caller.sdk.with_options(max_retries=2) as sdk:
+        answer = sdk.chat.completions.create(**asked)
+        assert answer.choices[0].message.content == "Hello!"
+        assert len(upstream.requests) == 2
+        with pytest.raises(openai.ConflictError) as refused:
+            sdk.chat.completions.create(**asked)
+    assert refused.value.code == "idempotency_replayed"
+    assert refused.value.response.request.headers["x-stainless-retry-count"] == "0"
+    assert charged(caller) == COST
 
 
 # --- with the store --------------------------------------------------------------------------------------------------

@@ -156,3 +156,35 @@ def test_killed_at_a_hundred_points_each_is_charged_once(
     if keeps:
         keeping.keep(user_id=caller.wallet.pk, hours=1)
     kill_and_repeat(replace(caller, web=own_web), rounds=10, points=10, chosen=random.Random(7 + keeps))
+
+
+def test_a_process_that_only_seemed_dead_charges_nothing(
+    caller: Caller, web: WebProcess, own_web: WebProcess, upstream: FakeUpstream
+) -> None:
+    """It was frozen for too long: another has voided its hold and served the repeat by then."""
+    go_on = threading.Event()
+    upstream.script = stream_events(*EVENTS[:3], go_on, *EVENTS[3:])
+    frozen = replace(caller, web=own_web)
+    said = bytearray()
+    with (
+        frozen.http as http,
+        http.stream(
+            "POST", "/chat/completions", json=body_of(1), headers={"Idempotency-Key": "number 1"}
+        ) as answer,
+    ):
+        pieces = answer.iter_raw()
+        said += next(pieces)
+        own_web.process.send_signal(signal.SIGSTOP)
+        try:
+            as_if_ten_seconds_had_passed(caller)
+            upstream.script = SCRIPT
+            with httpx.Client() as elsewhere:
+                assert repeat_until_it_is_final(elsewhere, caller, 1) == "anew"
+        finally:
+            own_web.process.send_signal(signal.SIGCONT)
+        go_on.set()
+        for piece in pieces:
+            said += piece
+    assert b'"error"' in said
+    assert caller.balance() == (CREDIT - COST, 0)
+    assert caller.usage().cost_micro == COST
