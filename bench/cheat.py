@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 import psycopg
 
+from bench import cheat_media
 from bench.cheat_customers import CUSTOMERS, SEEN_FINISH, Customer
 from bench.cheat_upstream import Made, Upstreams
 
@@ -95,12 +96,26 @@ async def _ask(
 ) -> int:
     """1 where the service refused."""
     headers = {"Authorization": f"Bearer {key}"}
-    async with http.post(f"{url}/v1/chat/completions", json=body, headers=headers) as response:
+    path = cheat_media.PATHS.get(customer.protocol, "/chat/completions")
+    sent: dict[str, Any] = {"json": body}
+    if customer.file:
+        form = aiohttp.FormData(body)
+        form.add_field("file", customer.file, filename="a.wav", content_type="audio/wav")
+        sent = {"data": form}
+    async with http.post(f"{url}/v1{path}", headers=headers, **sent) as response:
         if response.status != 200:
             await response.read()
             if response.status >= 500 or response.status == 429:
                 print(f"  {customer.what}: {response.status}", file=sys.stderr)
             return 1
+        if customer.protocol in cheat_media.PATHS:
+            pieces = 0
+            async for _piece in response.content.iter_any():
+                pieces += 1
+                if pieces == customer.leaves:
+                    response.close()
+                    return 0
+            return 0
         if not body.get("stream"):
             await response.read()
             return 0
@@ -189,11 +204,18 @@ def settle_in(upstream_port: int, offers: dict[str, Customer]) -> tuple[dict[str
     keys, users = {}, {}
     for number, (model, customer) in enumerate(offers.items()):
         offer = {name: value for name, value in customer.offer.items() if name in known}
+        prices: dict[str, Any] = {
+            "input_toman_per_million": str(PROMPT_TOMAN),
+            "output_toman_per_million": str(COMPLETION_TOMAN),
+        }
+        if customer.protocol in cheat_media.OFFERS:
+            prices = {**dict.fromkeys(prices, "0"), "free": True, **cheat_media.OFFERS[customer.protocol]}
+            offer["protocols"] = customer.protocol
         if offer.get("kind", "openai") not in kinds:
             offer.pop("kind")
         _command(
             "add_model", model, upstream_url=f"http://127.0.0.1:{upstream_port}/{model}/v1", upstream_key="sk-cheat",
-            input_toman_per_million=str(PROMPT_TOMAN), output_toman_per_million=str(COMPLETION_TOMAN),
+            **prices,
             **{"context_tokens": "100000", "max_output_tokens": "20000"} | {k: str(v) for k, v in offer.items()},
         )  # fmt: skip
         mobile = f"0912{number + 1_000_000:07d}"
@@ -202,7 +224,7 @@ def settle_in(upstream_port: int, offers: dict[str, Customer]) -> tuple[dict[str
     return keys, users
 
 
-def _command(name: str, *arguments: str, **options: str) -> dict[str, Any]:
+def _command(name: str, *arguments: str, **options: Any) -> dict[str, Any]:
     from django.core.management import call_command
 
     out = io.StringIO()

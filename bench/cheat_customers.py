@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.cheat_media import TRUE_SECONDS
 from bench.cheat_upstream import PERSIAN, SPACES, Body, Engine
+from tests.proxy.api.media import sounds
 
 HELLO = [{"role": "user", "content": "Tell me about cats. " * 5}]
 PERSIAN_HELLO = [{"role": "user", "content": "سلام! دربارهٔ گربه‌ها بگو. " * 5}]
@@ -22,6 +24,9 @@ HIDDEN_IN: dict[str, Body] = {
     },
     "documents": {"documents": [{"text": HIDDEN}]},
 }
+DRAW: Body = {"prompt": "A cat"}
+HONEST_IMAGES: dict[str, Body] = {"images": {"n": 3}, "an image in events": {"stream": True}}
+SPEAK: Body = {"input": "Once upon a time. " * 10, "voice": "alloy"}
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="  # noqa: E501
 
 
@@ -29,7 +34,8 @@ PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAD
 class Customer:
     """`bodies` are sent one after the other, twice; of the first `teaches` requests the loss is forgiven, since they
     show that a declaration is wrong. `leaves`: after so many deltas. `refusable`: 4xx is an answer, too.
-    `honest`: billed to the token, no more. `offer`: further arguments of `add_model`, by name.
+    `honest`: billed to the token, no more. `offer`: further arguments of `add_model`, by name. `protocol`: what is
+    called; `file`: what comes with a form.
     """
 
     what: str
@@ -41,6 +47,8 @@ class Customer:
     refusable: bool = False
     honest: bool = False
     offer: dict[str, Any] = field(default_factory=dict)
+    protocol: str = "chat"
+    file: bytes = field(default=b"", repr=False)
 
 
 def bodies(**changes: Any) -> tuple[Body, ...]:
@@ -200,4 +208,39 @@ CUSTOMERS = [
             "web_search_options": {},
         }.items()
     ],
+    # What is paid for by the piece.
+    *[
+        Customer(f"honest: {what}", Engine(), ({**DRAW, **more},), honest=True, protocol="images")
+        for what, more in HONEST_IMAGES.items()
+    ],
+    *[
+        Customer(f"asks for more images by {name}", Engine(), ({**DRAW, name: 8},), refusable=True, protocol="images")
+        for name in ("num_images", "numImages", "batch_size", "samples", "N", "n[]")
+    ],
+    Customer(
+        "asks for a larger image by width", Engine(), ({**DRAW, "width": 4_096},), refusable=True, protocol="images",
+    ),
+    Customer("leaves before its image", Engine(), ({**DRAW, "stream": True},), leaves=2, protocol="images"),
+    Customer("honest: speech", Engine(), (SPEAK,), honest=True, protocol="speech"),
+    Customer("leaves in the middle of a speech", Engine(), (SPEAK,), leaves=2, protocol="speech"),
+    *[
+        Customer(f"hides a text in {name}", Engine(), ({**SPEAK, name: HIDDEN},), protocol="speech")
+        for name in ("instructions", "Instructions", "text", "ssml", "prompt")
+    ],
+    Customer(
+        "honest: a transcription", Engine(), ({TRUE_SECONDS: "3"},), honest=True, protocol="transcriptions",
+        file=sounds.wav(3),
+    ),
+    Customer(
+        "a sound whose clock runs a hundred times too fast", Engine(), ({TRUE_SECONDS: "30"},),
+        protocol="transcriptions", file=sounds.with_fast_clock("aac", 30),
+    ),
+    Customer(
+        "leaves in the middle of a transcription", Engine(), ({TRUE_SECONDS: "3", "stream": "true"},), leaves=2,
+        protocol="transcriptions", file=sounds.wav(3),
+    ),
+    Customer(
+        "a sound elsewhere", Engine(), ({TRUE_SECONDS: "3000", "url": "https://example.com/long.mp3"},), refusable=True,
+        protocol="transcriptions", file=sounds.wav(1),
+    ),
 ]  # fmt: skip

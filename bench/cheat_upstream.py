@@ -10,9 +10,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
+
+from bench import cheat_media
 
 TEMPLATE_TOKENS = 8
 ENGLISH, PERSIAN, SPACES = " cat", "سلا", " " * 16  # 4, 6 and 16 bytes
@@ -78,14 +81,18 @@ def _texts(name: str, value: Any) -> list[str]:
 
 @dataclass(slots=True)
 class Made:
-    """What an engine made so far, in tokens; `price_micro` at given prices, dearer requests at theirs."""
+    """What an engine made so far, in tokens; `price_micro` at given prices, dearer requests at theirs.
+
+    `pieces_micro`: what its images, characters and seconds cost.
+    """
 
     prompt: float = 0
     completion: float = 0
+    pieces_micro: float = 0
     requests: int = 0
 
     def price_micro(self, *, prompt_micro: int, completion_micro: int) -> float:
-        return self.prompt * prompt_micro + self.completion * completion_micro
+        return self.prompt * prompt_micro + self.completion * completion_micro + self.pieces_micro
 
 
 class Upstreams:
@@ -98,10 +105,18 @@ class Upstreams:
     async def start(self, port: int) -> web.AppRunner:
         app = web.Application(client_max_size=BODY_MAX_BYTES)
         app.router.add_post("/{engine}/v1/chat/completions", self._complete)
+        for protocol, path in cheat_media.PATHS.items():
+            app.router.add_post(f"/{{engine}}/v1{path}", partial(self._make, protocol))
         runner = web.AppRunner(app, handler_cancellation=False, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         return runner
+
+    async def _make(self, protocol: str, request: web.Request) -> web.StreamResponse:
+        made, fields = self.book[request.match_info["engine"]], await cheat_media.fields_of(request)
+        made.requests += 1
+        made.pieces_micro += cheat_media.made_micro(protocol, fields)
+        return await cheat_media.answer(protocol, request, fields)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["engine"]

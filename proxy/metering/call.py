@@ -116,10 +116,10 @@ class MeteredCall:
         try:
             await admission.hold(metered)
         except LedgerUnavailable as error:
-            await metered.release_limits(0)
+            await metered.not_held()
             raise unavailable() from error
         except BaseException:
-            await metered.release_limits(0)
+            await metered.not_held()
             raise
         try:
             if metered.claim is not None:

@@ -386,6 +386,12 @@ class Metered:
                 "what was not shown is not covered", extra={"request": self.request_id, "error": repr(error)}
             )
 
+    async def not_held(self) -> None:
+        """Ends a request that no hold was placed for: it cost nothing, and its Idempotency-Key was not taken."""
+        if self.claim is not None:
+            self.claim.end()
+        await self.release_limits(0)
+
     def release_limits(self, tokens: int) -> "asyncio.Future[None]":
         """Gives the place back and counts what was used; where an upstream reports absurdly much, what was asked."""
         bound = self.prompt_bound + self.output_limit * self.request.answers

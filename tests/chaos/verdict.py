@@ -12,6 +12,7 @@ from proxy.catalogue.tokens import BYTES_PER_TOKEN
 from proxy.usage.models import UsageRecord
 from tests.chaos.faults import Disruption
 from tests.chaos.load import Attempt, Ending
+from tests.chaos.media import SPEECH
 from tests.chaos.people import PRICE
 from tests.chaos.upstream import Served, usage_of
 from wallet.ledger.models import Hold, JournalEntry, Wallet
@@ -154,10 +155,17 @@ def _upstream(verdict: Verdict, attempts: list[Attempt], book: dict[int, Served]
 
 
 def _broken_connections(verdict: Verdict, attempts: list[Attempt], disruptions: list[Disruption]) -> None:
-    """Only a web process's own death or sleep excuses a connection that broke."""
+    """Only a web process's own death or sleep excuses a connection that broke.
+
+    Sound as it comes has no words for a failure: breaking off is how it is told of one, and that costs nothing.
+    """
+    charged = set(
+        UsageRecord.objects.filter(endpoint=SPEECH.endpoint, cost_micro__gt=0).values_list("id", flat=True)
+    )
     for attempt in attempts:
         if attempt.ending in {Ending.CUT, Ending.HUNG}:
-            excused = any(
+            is_told = attempt.client is SPEECH and not attempt.stream and attempt.request_id not in charged
+            excused = is_told or any(
                 disruption.part == f"web-{attempt.web}"
                 and disruption.began <= attempt.ended + 0.5
                 and attempt.began <= disruption.ended

@@ -16,7 +16,7 @@ from proxy.api.images.answers import (
 from proxy.api.media_events import MediaEvents
 from proxy.catalogue.prices import by_piece
 from proxy.catalogue.prices.pricing import Units
-from proxy.catalogue.request_fields import base, folded, is_disguised
+from proxy.catalogue.request_fields import READ, base, folded, is_disguised
 from proxy.catalogue.served import ServedRoute
 from proxy.errors import APIError
 from proxy.metering.admission import PricedRequest
@@ -109,7 +109,9 @@ def priced(asked: PricedRequest) -> PricedRequest:
 
 
 def is_misleading(name: str) -> bool:
-    """Whether a field is one that is read, in other letters."""
+    """Whether a field is one that is read, in other letters or as a list."""
+    if (whole := base(name)) != name:
+        return whole.casefold() in (FOLDED | READ) - UNPRICED
     return is_disguised(name) or (name not in FOLDED and name.casefold() in FOLDED)
 
 

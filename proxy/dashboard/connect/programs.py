@@ -177,7 +177,8 @@ def _n8n(at: Setting) -> Mapping[str, str]:
 API Key: {at.key}
 Base URL: {at.base_url}""",
         "OpenAI Chat Model": f"""\
-Model: By ID, {at.model}""",
+Model: ID, {at.model}
+Use Responses API: off""",
     }
 
 

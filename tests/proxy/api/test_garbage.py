@@ -5,12 +5,14 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import httpx
 import pytest
 from pytest_django import DjangoDbBlocker
 
+from proxy.idempotency import keeping
 from tests.fake_upstream import (
     STREAM,
     TEXT_STREAM,
@@ -148,6 +150,31 @@ def test_other_endpoints_leave_no_garbage(
     caller = make_caller(rpm=100_000, tpm=100_000_000)
     upstream.script = script or upstream.script
     assert_free(collected, posting(caller, path, body), status)
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["not kept", "kept"])
+@pytest.mark.parametrize("kind", ["whole", "streamed", "broken stream", "failed upstream", "poor", "repeat"])
+def test_a_request_with_an_idempotency_key_leaves_no_garbage(
+    kind: str, keeps: bool, collected: WebProcess, make_caller: Any, upstream: FakeUpstream
+) -> None:
+    poor = {"credit_micro": 1} if kind == "poor" else {}
+    caller = make_caller(rpm=100_000, tpm=100_000_000, **poor)
+    if keeps:
+        keeping.keep(user_id=caller.wallet.pk, hours=1)
+    status, script, fields = ANSWERED.get(kind, (402 if poor else 200 if keeps else 409, None, {}))
+    upstream.script = script or upstream.script
+    numbers = count()
+
+    def ask(http: httpx.Client) -> int:
+        key = "the same" if kind == "repeat" else str(next(numbers))
+        headers = {"Authorization": f"Bearer {caller.key}", "Idempotency-Key": key}
+        body = {"model": MODEL, "messages": HELLO, **fields}
+        return http.post("/v1/chat/completions", json=body, headers=headers).status_code
+
+    if kind == "repeat":
+        with httpx.Client(base_url=collected.url) as http:
+            assert ask(http) == 200
+    assert_free(collected, ask, status)
 
 
 def test_a_refusal_of_a_key_leaves_no_garbage(collected: WebProcess, make_caller: Any) -> None:

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -380,7 +381,7 @@ def in_any_order(caller: Caller, upstream: FakeUpstream, *, rounds: int, chosen:
     for turn in range(rounds):
         key, times = f"turn {turn}", chosen.randrange(2, 6)
         waits = [chosen.uniform(0, 0.15) for _ in range(times)]
-        told = at_once(lambda _http, wait, key=key: told_after(caller, key, wait), waits, threads=times)
+        told = at_once(partial(told_after, caller, key), waits, threads=times)
         told.append(settled_at_last(caller, key))
         assert told[-1] in {"named", *ANSWERED}
         assert told.count("answered") <= 1, told
@@ -389,7 +390,7 @@ def in_any_order(caller: Caller, upstream: FakeUpstream, *, rounds: int, chosen:
     assert charged(caller) == rounds * COST
 
 
-def told_after(caller: Caller, key: str, wait: float) -> str:
+def told_after(caller: Caller, key: str, _http: object, wait: float) -> str:
     time.sleep(wait)
     answer = ask(caller, key, stream=True)
     if answer.status_code == 200 and "upstream_error" in answer.text:
@@ -407,7 +408,7 @@ def settled_at_last(caller: Caller, key: str) -> str:
 
     def is_final() -> bool:
         nonlocal told
-        told = told_after(caller, key, 0)
+        told = told_after(caller, key, None, 0)
         return told not in {"failed", "running"}
 
     eventually(is_final)

@@ -113,7 +113,9 @@ def test_an_image_costs_by_its_size_and_quality(
 
 def test_what_is_billed_is_what_is_asked_of_upstream(caller: Caller, upstream: FakeUpstream) -> None:
     upstream.script = drawn()
-    ask(caller, model=BY_KIND, size="1024X1024", quality=" High", Quality="low", SIZE="1x1", N=4)
+    ask(
+        caller, model=BY_KIND, size="1024X1024", quality=" High", Quality="low", SIZE="1x1", N=4, **{"n[]": 8}
+    )
     assert upstream.requests == [
         {"model": "up-model", "prompt": PROMPT, "size": "1024x1024", "quality": "high"}
     ]
