@@ -15,6 +15,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
     path("keys/", include("proxy.dashboard.keys.urls")),
+    path("projects/", include("proxy.dashboard.projects.urls")),
     path("wallet/", include("wallet.urls")),
     path("", include("proxy.urls")),
 ]

@@ -45,9 +45,9 @@ class OwnKey:
         return Gauge(self.cap.spent_micro, self.cap.limit_micro, high_percent=MANY_PERCENT)
 
 
-def listing(*, user_id: int, month_start: datetime) -> list[OwnKey]:
+def listing(*, user_id: int, month_start: datetime, project_id: int | None = None) -> list[OwnKey]:
     """All keys in the order of `lifecycle.listing`. `month_start` is a midnight of settings.TIME_ZONE."""
-    return _whole(user_id, lifecycle.listing(user_id), month_start)
+    return _whole(user_id, lifecycle.listing(user_id, project_id=project_id), month_start)
 
 
 def get(*, user_id: int, key_id: int, month_start: datetime) -> OwnKey:
@@ -97,10 +97,10 @@ def create(
         return lifecycle.create(
             user_id=user_id,
             name=name,
-            rules=replace(rules, budget_id=_budget(user_id, None, cap_micro, cap_period)),
+            rules=replace(rules, budget_id=budget(user_id, None, cap_micro, cap_period)),
             creation_token=creation_token,
             by=by,
-            also=_cap_change(None, cap_micro, cap_period),
+            also=cap_change(None, cap_micro, cap_period),
             project_id=project_id,
             created_by_id=created_by_id,
         )
@@ -124,18 +124,18 @@ def change(
         lifecycle.lock_owner(user_id=user_id)  # before the key is read and its budget locked
         current = lifecycle.get(user_id=user_id, key_id=key_id)
         cap = _caps(user_id, [current]).get(key_id)
-        budget_id = _budget(user_id, current.rules.budget_id, cap_micro, cap_period)
+        budget_id = budget(user_id, current.rules.budget_id, cap_micro, cap_period)
         lifecycle.change(
             user_id=user_id,
             key_id=key_id,
             name=name,
             rules=replace(rules, budget_id=budget_id),
             by=by,
-            also=_cap_change(cap, cap_micro, cap_period),
+            also=cap_change(cap, cap_micro, cap_period),
         )
 
 
-def _budget(user_id: int, current: int | None, cap_micro: int | None, period: Period | None) -> int | None:
+def budget(user_id: int, current: int | None, cap_micro: int | None, period: Period | None) -> int | None:
     if cap_micro is None:
         return None
     if current is None:
@@ -144,7 +144,7 @@ def _budget(user_id: int, current: int | None, cap_micro: int | None, period: Pe
     return current
 
 
-def _cap_change(before: BudgetReport | None, after: int | None, period: Period | None) -> Changes:
+def cap_change(before: BudgetReport | None, after: int | None, period: Period | None) -> Changes:
     """What the log of changes is told of a cap, in whole Toman, and of its period."""
     told: dict[str, tuple[Any, Any]] = {}
     old = None if before is None else before.limit_micro

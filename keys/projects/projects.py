@@ -155,6 +155,22 @@ def key_for_change(
     return project, key
 
 
+def account_of(*, user_id: int, key_id: int) -> int:
+    """Whose key it is that a user may change: their own, or one of a project. Raises lifecycle.UnknownKey."""
+    key = APIKey.objects.filter(pk=key_id).only("user_id", "project_id").first()
+    if key is None:
+        raise lifecycle.UnknownKey(key_id)
+    if key.user_id == user_id:
+        return user_id
+    if key.project_id is None:
+        raise lifecycle.UnknownKey(key_id)
+    try:
+        project, _key = key_for_change(user_id=user_id, project_id=key.project_id, key_id=key_id)
+    except (UnknownProject, NotAllowed):
+        raise lifecycle.UnknownKey(key_id) from None
+    return project.owner_id
+
+
 def may_change(project: ListedProject, key: lifecycle.ListedKey, *, user_id: int) -> bool:
     return project.is_owned or (project.may_make_keys and key.created_by_id == user_id)
 

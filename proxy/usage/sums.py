@@ -25,7 +25,10 @@ GROUPS = {
 }
 TYPES = {"day": "timestamptz", "hour": "timestamptz", "key": "bigint", "user": "bytea"}
 EACH = "key_id, model, endpoint"
-OF_DAYS = """user_id = %(user_id)s AND starts_at >= %(since)s AND starts_at < %(until)s"""
+# A key stays in its project.
+WANTED = """user_id = %(user_id)s AND (%(project_id)s::bigint IS NULL
+      OR key_id IN (SELECT id FROM keys_apikey WHERE project_id = %(project_id)s))"""
+OF_DAYS = f"{WANTED} AND starts_at >= %(since)s AND starts_at < %(until)s"
 NEGATED = ", ".join(f"-{name}" for name in SUMS.split(", "))
 SLICES = f"""
 WITH rolled AS MATERIALIZED (
@@ -42,7 +45,7 @@ WITH rolled AS MATERIALIZED (
   UNION ALL
     SELECT created_at, {EACH}, end_user, end_user_hint, 1, (outcome NOT IN ('completed', 'client_left'))::int,
         prompt_tokens, cached_tokens, completion_tokens, cost_micro
-    FROM proxy_usagerecord WHERE user_id = %(user_id)s AND created_at < %(until)s
+    FROM proxy_usagerecord WHERE {WANTED} AND created_at < %(until)s
       AND created_at >= greatest(%(since)s, (SELECT until FROM rolled))
   {{of_end_users}}
 )"""  # noqa: S608 - put together from constants
@@ -68,18 +71,27 @@ async def read(
     connection: psycopg.AsyncConnection[Any],
     *,
     user_id: int,
+    project_id: int | None = None,
     since: datetime,
     until: datetime,
     groups: Sequence[str],
     after: Sequence[Any] | None,
     limit: int,
 ) -> list[Sum]:
-    """Up to `limit` groups (some of GROUPS) behind the values of one; `since` and `until` are midnights.
+    """Up to `limit` groups (some of GROUPS) of an account or of one of its projects, behind the values of one.
 
-    Not by `user` and `hour` at once: hours by end user are not kept.
+    `since` and `until` are midnights. Not by `user` and `hour` at once: hours by end user are not kept.
     """
     cursor = await connection.execute(
-        *statement(user_id=user_id, since=since, until=until, groups=groups, after=after, limit=limit)
+        *statement(
+            user_id=user_id,
+            project_id=project_id,
+            since=since,
+            until=until,
+            groups=groups,
+            after=after,
+            limit=limit,
+        )
     )
     return [found(row, groups) async for row in cursor]
 
@@ -87,6 +99,7 @@ async def read(
 def statement(
     *,
     user_id: int,
+    project_id: int | None = None,
     since: datetime,
     until: datetime,
     groups: Sequence[str],
@@ -96,6 +109,7 @@ def statement(
     """What is asked of the database, with its parameters."""
     parameters = {
         "user_id": user_id,
+        "project_id": project_id,
         "since": since,
         "until": until,
         "zone": settings.TIME_ZONE,

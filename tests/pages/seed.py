@@ -22,13 +22,16 @@ from accounts.signals.events import Event
 from accounts.signals.models import WebhookDelivery
 from keys import admin_keys, lifecycle
 from keys.actors import Actor, Kind
+from keys.projects import people, projects
+from keys.projects.projects import Role
 from keys.rules import KeyRules
-from proxy import own_keys
+from proxy import own_keys, own_projects
 from proxy.usage import periods
 from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import UsageRecord
 from tests.live import eventually
 from wallet import alerts
+from wallet.ledger.periods import Period
 from wallet.money import micro_from_toman
 from wallet.payments import topups
 from wallet.payments.gateways import sandbox
@@ -107,7 +110,11 @@ def account(url: str) -> Account:
     )
     assert other != own
     webhook, delivery = _webhook(user)
+    project, member, joined = _projects(user)
     ids = {
+        "project": str(project),
+        "member": str(member),
+        "joined": str(joined),
         "webhook": webhook,
         "delivery": delivery,
         "key": str(shop.key_id),
@@ -120,6 +127,28 @@ def account(url: str) -> Account:
         "session": elsewhere,
     }
     return Account(cookies={settings.SESSION_COOKIE_NAME: own}, ids=ids)
+
+
+def _projects(user: User) -> tuple[int, int, int]:
+    """One with a cap, a key and people, a member of it, and one of somebody else's; another one invites."""
+    project = projects.create(user_id=user.pk, name="فروشگاه")
+    own_projects.change(
+        user_id=user.pk,
+        project_id=project,
+        name="فروشگاه",
+        cap_micro=micro_from_toman(200_000),
+        cap_period=Period.MONTH,
+    )
+    own_keys.create(user_id=user.pk, name="سایت", rules=KeyRules(), cap_micro=None, project_id=project)
+    for role in (Role.MEMBER, Role.VIEWER):
+        mobile = f"+98914{secrets.randbelow(10**7):07d}"
+        people.invite(user_id=user.pk, project_id=project, mobile=mobile, role=role)
+    other = open_account(mobile=f"+98915{secrets.randbelow(10**7):07d}")
+    joined, waiting = (projects.create(user_id=other.pk, name=name) for name in ("دانشگاه", "آزمایشگاه"))
+    for each in (joined, waiting):
+        people.invite(user_id=other.pk, project_id=each, mobile=user.mobile, role=Role.MEMBER)
+    people.accept(user_id=user.pk, project_id=joined)
+    return project, people.members(project_id=project)[0].member_id, joined
 
 
 def _admin_keys(user: User) -> int:

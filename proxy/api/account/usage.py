@@ -23,6 +23,8 @@ DEFAULT_DAYS, DAYS_MAX, DAYS_BY_HOUR_MAX = 30, 366, 31
 
 
 class Usage(AccountGet):
+    tells_project_keys = True  # of the project
+
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         query = request.query
         groups = _groups(query)
@@ -34,6 +36,7 @@ class Usage(AccountGet):
             found = await sums.read(
                 connection,
                 user_id=request.user_id,
+                project_id=None if request.admin is not None else request.key.project_id,
                 since=_midnight(first),
                 until=_midnight(last + timedelta(days=1)),
                 groups=groups,

@@ -224,19 +224,19 @@ class RotateForm(forms.Form):
         return timedelta(hours=int(self.cleaned_data["grace"]))
 
 
-def _figure(number: int | None) -> str | None:
+def figure(number: int | None) -> str | None:
     return None if number is None else formats.number_text(number, language=get_language())
 
 
 def _initial(name: str, rules: KeyRules, cap: BudgetReport | None) -> dict[str, Any]:
     return {
         "name": name,
-        "cap": _figure(None if cap is None else toman_from_micro(cap.limit_micro)),
+        "cap": figure(None if cap is None else toman_from_micro(cap.limit_micro)),
         "cap_period": (Period.FOREVER if cap is None else cap.period).value,
         "life": NEVER if rules.expires_at is None else KEEP,
         "allowed_models": list(rules.allowed_models),
         "allowed_networks": "\n".join(rules.allowed_networks),
-        "rpm": _figure(rules.rpm),
-        "tpm": _figure(rules.tpm),
-        "concurrency": _figure(rules.concurrency),
+        "rpm": figure(rules.rpm),
+        "tpm": figure(rules.tpm),
+        "concurrency": figure(rules.concurrency),
     }

@@ -15,28 +15,35 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.models import Tier, User
-from accounts.shared import formats, signed_in
+from accounts.models import Tier
+from accounts.shared import formats, paging, signed_in
 from keys import lifecycle
 from keys.lifecycle import CreatedKey, State
+from keys.projects import projects
+from keys.projects.projects import ListedProject
 from proxy import own_keys
 from proxy.dashboard.keys.acting import person
 from proxy.dashboard.keys.forms import KeyForm, RotateForm
 from proxy.dashboard.keys.wording import no_new_keys_text
 from proxy.own_keys import OwnKey
 
+SHOWN = 100  # of the keys that work, on one page
+
 
 @require_safe
 @login_required
 @never_cache
 def list_keys(request: HttpRequest) -> HttpResponse:
-    keys = own_keys.listing(user_id=signed_in.user_id(request), month_start=_month_start())
-    working = [each for each in keys if each.key.is_usable]
+    keys = own_keys.listing(user_id=signed_in.user_id(request), month_start=month_start())
+    before = paging.cursor(request)
+    working = [each for each in keys if each.key.is_usable and (before is None or each.key.key_id < before)]
     return render(
         request,
         "keys/list.html",
         {
-            "working": working,
+            "working": working[:SHOWN],
+            "older": working[SHOWN - 1].key.key_id if len(working) > SHOWN else None,
+            "is_first": before is None,
             "ended": [each for each in keys if not each.key.is_usable],
             "is_full": sum(each.key.state is State.WORKING for each in keys) >= lifecycle.MAX_ACTIVE_KEYS,
             "limit": lifecycle.MAX_ACTIVE_KEYS,
@@ -49,36 +56,40 @@ def list_keys(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 def key_page(request: HttpRequest, key_id: int) -> HttpResponse:
-    own = _own_key(request, key_id)
+    account_id, own = _account_and_key(request, key_id)
     relatives = {
-        name: _relative(request, other)
+        name: None if other is None else lifecycle.get(user_id=account_id, key_id=other)
         for name, other in (("replaces", own.key.replaces), ("replaced_by", own.key.replaced_by))
     }
-    return render(
-        request, "keys/detail.html", {"own": own, "key": own.key, "tier": _tier(request), **relatives}
-    )
+    is_own_account = account_id == signed_in.user_id(request)
+    context = {"own": own, "key": own.key, "tier": _tier(account_id), "is_own_account": is_own_account}
+    return render(request, "keys/detail.html", {**context, **relatives})
 
 
 @require_http_methods(["GET", "POST"])
 @login_required
 @cache_control(no_store=True)
 @sensitive_variables("created")
-def create_key(request: HttpRequest) -> HttpResponse:
+def create_key(request: HttpRequest, project_id: int | None = None) -> HttpResponse:
     """The answer to the POST shows the secret; nothing that could be loaded again does."""
+    user_id = signed_in.user_id(request)
+    account_id, project = _account_for_new_key(user_id, project_id)
     form = KeyForm(request.POST or None, models=own_keys.models_to_allow())
     if request.method == "POST" and form.is_valid():
         try:
             created = own_keys.create(
-                user_id=signed_in.user_id(request),
+                user_id=account_id,
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
                 cap_micro=form.cap_micro(),
                 cap_period=form.wanted_period(),
                 creation_token=form.cleaned_data["token"],
                 by=person(request),
+                project_id=project_id,
+                created_by_id=None if account_id == user_id else user_id,
             )
         except lifecycle.AlreadyCreated:
-            return _created_before(request)
+            return _created_before(request, project_id)
         except lifecycle.TooManyToday:
             form.add_error(None, _many_today())
         except lifecycle.NoNewKeys as error:
@@ -93,14 +104,14 @@ def create_key(request: HttpRequest) -> HttpResponse:
             )
         else:
             return _created(request, created, name=form.cleaned_data["name"])
-    return _form_page(request, "keys/create.html", form)
+    return _form_page(request, "keys/create.html", form, account_id, project=project)
 
 
 @require_http_methods(["GET", "POST"])
 @login_required
 @never_cache
 def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
-    own = _own_key(request, key_id)
+    account_id, own = _account_and_key(request, key_id)
     if own.key.state is not State.WORKING:
         return redirect("keys:detail", key_id)
     form = KeyForm(
@@ -113,7 +124,7 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             own_keys.change(
-                user_id=signed_in.user_id(request),
+                user_id=account_id,
                 key_id=key_id,
                 name=form.cleaned_data["name"],
                 rules=form.wanted_rules(),
@@ -125,7 +136,7 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
             return redirect("keys:detail", key_id)
         messages.success(request, _("Saved. The change takes effect everywhere within seconds."))
         return redirect("keys:detail", key_id)
-    return _form_page(request, "keys/edit.html", form, own=own, key=own.key)
+    return _form_page(request, "keys/edit.html", form, account_id, own=own, key=own.key)
 
 
 @require_http_methods(["GET", "POST"])
@@ -134,19 +145,19 @@ def edit_key(request: HttpRequest, key_id: int) -> HttpResponse:
 @sensitive_variables("created")
 def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
     """Asks for the grace (GET), then shows the new key's secret as the answer to the POST, and never again."""
-    own = _own_key(request, key_id)
+    account_id, own = _account_and_key(request, key_id)
     form = RotateForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             created = lifecycle.rotate(
-                user_id=signed_in.user_id(request),
+                user_id=account_id,
                 key_id=key_id,
                 grace=form.wanted_grace(),
                 creation_token=form.cleaned_data["token"],
                 by=person(request),
             )
         except lifecycle.AlreadyCreated:
-            return _created_before(request)
+            return _created_before(request, own.key.project_id)
         except lifecycle.TooManyToday:
             form.add_error(None, _many_today())
         except lifecycle.NoNewKeys as error:
@@ -159,11 +170,11 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
                 _("The key this one replaced still works. Revoke it first, or wait until it ends."),
             )
         else:
-            old = lifecycle.get(user_id=signed_in.user_id(request), key_id=key_id)
+            old = lifecycle.get(user_id=account_id, key_id=key_id)
             return _created(request, created, name=own.key.name, old=old)
     if own.key.state is not State.WORKING:
         return redirect("keys:detail", key_id)
-    return _form_page(request, "keys/rotate.html", form, key=own.key)
+    return _form_page(request, "keys/rotate.html", form, account_id, key=own.key)
 
 
 @require_http_methods(["GET", "POST"])
@@ -171,11 +182,11 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
 @never_cache
 def revoke_key(request: HttpRequest, key_id: int) -> HttpResponse:
     """Asks first (GET), then revokes (POST)."""
-    own = _own_key(request, key_id)
+    account_id, own = _account_and_key(request, key_id)
     if request.method == "POST":
-        lifecycle.revoke(user_id=signed_in.user_id(request), key_id=key_id, by=person(request))
+        lifecycle.revoke(user_id=account_id, key_id=key_id, by=person(request))
         messages.success(request, _("The key is revoked. It stops working everywhere within seconds."))
-        return redirect("keys:list")
+        return _to_list(own.key.project_id)
     if not own.key.is_usable:
         return redirect("keys:detail", key_id)
     return render(request, "keys/revoke.html", {"own": own, "key": own.key})
@@ -192,7 +203,7 @@ def _created(request: HttpRequest, created: CreatedKey, **shown: Any) -> HttpRes
     return render(request, "keys/created.html", context)
 
 
-def _created_before(request: HttpRequest) -> HttpResponse:
+def _created_before(request: HttpRequest, project_id: int | None) -> HttpResponse:
     messages.warning(
         request,
         _(
@@ -200,35 +211,51 @@ def _created_before(request: HttpRequest) -> HttpResponse:
             "it, revoke the key and create another."
         ),
     )
-    return redirect("keys:list")
+    return _to_list(project_id)
+
+
+def _to_list(project_id: int | None) -> HttpResponse:
+    return redirect("keys:list") if project_id is None else redirect("projects:detail", project_id)
 
 
 def _many_today() -> str:
     return _("You have created many keys today. Try again tomorrow.")
 
 
-def _form_page(request: HttpRequest, template: str, form: Any, **context: Any) -> HttpResponse:
-    context |= {"form": form, "tier": _tier(request), "address": request.META.get("REMOTE_ADDR", "")}
+def _form_page(
+    request: HttpRequest, template: str, form: Any, account_id: int, **context: Any
+) -> HttpResponse:
+    context |= {"form": form, "tier": _tier(account_id), "address": request.META.get("REMOTE_ADDR", "")}
     return render(request, template, context, status=400 if form.errors else 200)
 
 
-def _own_key(request: HttpRequest, key_id: int) -> OwnKey:
+def _account_and_key(request: HttpRequest, key_id: int) -> tuple[int, OwnKey]:
+    """A key that whoever is signed in may change, and the account that it belongs to."""
     try:
-        return own_keys.get(user_id=signed_in.user_id(request), key_id=key_id, month_start=_month_start())
+        account_id = projects.account_of(user_id=signed_in.user_id(request), key_id=key_id)
+        return account_id, own_keys.get(user_id=account_id, key_id=key_id, month_start=month_start())
     except lifecycle.UnknownKey:
         raise Http404 from None
 
 
-def _relative(request: HttpRequest, key_id: int | None) -> lifecycle.ListedKey | None:
-    return None if key_id is None else lifecycle.get(user_id=signed_in.user_id(request), key_id=key_id)
+def _account_for_new_key(user_id: int, project_id: int | None) -> tuple[int, ListedProject | None]:
+    if project_id is None:
+        return user_id, None
+    try:
+        project = projects.get(user_id=user_id, project_id=project_id)
+    except lifecycle.UnknownProject:
+        raise Http404 from None
+    if not project.may_make_keys:
+        raise Http404
+    return project.owner_id, project
 
 
-def _month_start() -> datetime:
+def month_start() -> datetime:
+    """The beginning of this month by the calendar of the page's language."""
     today = timezone.localdate()
     first = formats.month_start(today, language=get_language())
     return datetime.combine(first, time.min, tzinfo=timezone.get_current_timezone())
 
 
-def _tier(request: HttpRequest) -> Tier:
-    assert isinstance(request.user, User), "login_required stands before every view here"
-    return request.user.tier
+def _tier(account_id: int) -> Tier:
+    return Tier.objects.get(users=account_id)

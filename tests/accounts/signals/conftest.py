@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.signals import delivery, outbox
-from accounts.signals.models import WebhookDelivery, WebhookEndpoint
+from accounts.signals.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tests.accounts.signals import receiver as receivers
 from tests.accounts.signals.receiver import Receiver
 from tests.factories import WebhookEndpointFactory
@@ -49,6 +49,14 @@ def happen(endpoint: WebhookEndpoint, *numbers: int) -> None:
     for number in numbers:
         with transaction.atomic():
             outbox.emit(user_id=endpoint.user_id, event="key.created", data={"n": number})
+
+
+def happen_at(endpoint: WebhookEndpoint, number: int, clock: Clock) -> None:
+    """By the clock of the test, not the machine's."""
+    happen(endpoint, number)
+    newest = endpoint.deliveries.latest("id")
+    WebhookEvent.objects.filter(pk=newest.event_id).update(created_at=clock())
+    endpoint.deliveries.filter(pk=newest.pk).update(queued_at=clock(), next_at=clock())
 
 
 def run(clock: Clock) -> int:

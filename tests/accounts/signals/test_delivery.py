@@ -18,7 +18,7 @@ from accounts.signals import delivery, endpoints, queue, sending
 from accounts.signals.models import WebhookEndpoint
 from accounts.signals.sending import Answer
 from tests.accounts.signals import receiver as receivers
-from tests.accounts.signals.conftest import Clock, happen, head, run, states
+from tests.accounts.signals.conftest import Clock, happen, happen_at, head, run, states
 from tests.accounts.signals.receiver import Receiver, raw, status
 from tests.factories import SIGNING_SECRET, WebhookEndpointFactory
 
@@ -55,33 +55,45 @@ def test_a_receiver_that_was_down_for_24_hours_gets_everything_in_order(
     endpoint: WebhookEndpoint, receiver: Receiver, clock: Clock
 ) -> None:
     receiver.answer = status(503)
-    happen(endpoint, 0)
-    started = head(endpoint).queued_at
-    clock.now = started
-    hours = 0
-    while True:
+    happen_at(endpoint, 0, clock)
+    for half_hours in range(1, 49):
         run(clock)
-        assert states(endpoint)[0] == "waiting"
-        next_at = head(endpoint).next_at
-        assert next_at is not None
-        if next_at >= started + timedelta(hours=24):
-            break
-        clock.now = next_at
-        if clock.now >= started + timedelta(hours=hours + 1):  # more happens meanwhile
-            hours += 1
-            happen(endpoint, hours)
+        clock.go(minutes=30)
+        happen_at(endpoint, half_hours, clock)
     assert set(receiver.numbers()) == {0}  # the others wait for the first one
     assert 12 < len(receiver.got) < 25
+    assert set(states(endpoint)) == {"waiting"}
     receiver.got.clear()
     receiver.answer = status(200)
-    clock.now = next_at
-    run(clock)
-    assert receiver.numbers() == list(range(hours + 1))
-    assert len({each.id for each in receiver.got}) == hours + 1
+    run(clock)  # as the 24 hours of the first one end
+    assert receiver.numbers() == list(range(49))
+    assert len({each.id for each in receiver.got}) == 49
+    assert set(states(endpoint)) == {"delivered"}
     endpoint.refresh_from_db()
     assert endpoint.failing_since is None
     for each in receiver.got:
         Webhook(SIGNING_SECRET).verify(each.body, _as_of_now(each.headers, each.body))
+
+
+def test_of_a_receiver_that_stays_away_each_event_is_tried_for_its_own_24_hours(
+    endpoint: WebhookEndpoint, receiver: Receiver, clock: Clock
+) -> None:
+    receiver.answer = status(503)
+    happen_at(endpoint, 0, clock)
+    clock.go(hours=6)
+    happen_at(endpoint, 1, clock)
+    while clock() < endpoint.deliveries.earliest("id").queued_at + timedelta(hours=24):
+        run(clock)
+        clock.go(minutes=20)
+    run(clock)
+    assert states(endpoint) == ["given_up", "waiting"]
+    clock.go(hours=5)
+    run(clock)
+    assert states(endpoint) == ["given_up", "waiting"]
+    clock.go(hours=1)
+    run(clock)
+    assert states(endpoint) == ["given_up", "given_up"]
+    assert receiver.numbers() == sorted(receiver.numbers())
 
 
 def _as_of_now(headers: dict[str, str], body: bytes) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from django.utils import timezone
 
 from accounts.shared.formats import TEHRAN
+from keys import lifecycle
+from keys.projects import projects
 from proxy.usage import rollups
 from proxy.usage.models import EndUserRollup, UsageRollup
 from tests.fake_upstream import FakeUpstream, respond
@@ -155,6 +158,19 @@ def test_another_accounts_usage_is_not_in_it(make_caller: Callable[..., Caller])
     for groups in ("", "model", "user", "key"):
         data = told(mine, "/usage", group_by=groups)["data"]
         assert [each["requests"] for each in data] == ([] if groups else [0])
+
+
+def test_a_projects_key_sees_the_usage_of_its_project(caller: Caller) -> None:
+    project = projects.create(user_id=caller.wallet.pk, name="Shop")
+    made = lifecycle.create(user_id=caller.wallet.pk, name="shop", project_id=project)
+    member = replace(caller, key=made.secret, key_id=made.key_id)
+    caller.ask()
+    member.ask()
+    for groups in ("", "user", "hour"):
+        assert [each["requests"] for each in told(member, "/usage", group_by=groups)["data"]] == [1]
+        assert sum(each["requests"] for each in told(caller, "/usage", group_by=groups)["data"]) == 2
+    [used] = told(member, "/usage", group_by="key")["data"]
+    assert used["key"]["id"] == made.key_id
 
 
 def test_it_is_not_sent_again_to_a_client_that_has_it(caller: Caller) -> None:
