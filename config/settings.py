@@ -142,6 +142,11 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "tell-of-budgets": {"task": "wallet.tell_of_budgets", "schedule": 30.0, "options": {"expires": 30}},
+    "forget-budget-marks": {
+        "task": "wallet.forget_budget_marks",
+        "schedule": 86_400.0,
+        "options": {"expires": 3_600},
+    },
     "tell-of-balances": {"task": "wallet.tell_of_balances", "schedule": 15.0, "options": {"expires": 15}},
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},

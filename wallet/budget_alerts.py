@@ -28,11 +28,15 @@ EVENTS = {80: Event.BUDGET_80, 100: Event.BUDGET_REACHED}
 
 def tell_due() -> int:
     """Tells of marks that were reached and returns of how many. Opens transactions; a repeat tells of none twice."""
-    BudgetMark.objects.filter(told_at__lt=timezone.now() - KEPT, budget__ends_at__isnull=False).delete()
     told = 0
     while told < PER_RUN and _told():
         told += 1
     return told
+
+
+def forget() -> None:
+    """Marks of periods that are long over; those of budgets without periods stay, so that none is told again."""
+    BudgetMark.objects.filter(told_at__lt=timezone.now() - KEPT, budget__ends_at__isnull=False).delete()
 
 
 def _told() -> bool:

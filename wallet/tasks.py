@@ -58,6 +58,11 @@ def tell_of_budgets() -> None:
     budget_alerts.tell_due()
 
 
+@shared_task(name="wallet.forget_budget_marks")
+def forget_budget_marks() -> None:
+    budget_alerts.forget()
+
+
 @shared_task(name="wallet.tell_of_balances")
 def tell_of_balances() -> None:
     signals.tell_of_balances()

@@ -72,6 +72,11 @@ def test_a_mark_of_a_period_that_is_over_is_told_of_all_the_same(committed_db: N
     end_period(budget)
     spend(wallet, budget, 100)
     assert tell(wallet) == ["budget.80"]
+    budget_alerts.forget()
+    assert marks(budget) == [80]
+    BudgetMark.objects.filter(budget=budget).update(told_at=NOW - budget_alerts.KEPT)
+    budget_alerts.forget()
+    assert marks(budget) == []
 
 
 def test_a_limit_that_is_raised_is_told_of_anew_and_one_without_alerts_never(committed_db: None) -> None:
