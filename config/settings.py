@@ -209,6 +209,8 @@ LOGOUT_REDIRECT_URL = "front"
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 # What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
 SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
+# Whose cap a budget is: `wallet` counts it and knows no keys.
+BUDGET_HOLDER = "keys.signals.holder_of"
 # Hosts that a webhook may have although they are private or without TLS: whoever has an account can have them called.
 WEBHOOK_ALLOWED_HOSTS = envlist("WEBHOOK_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else [])
 SMS_PROVIDER = envchoice(

@@ -9,6 +9,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone, translation
+from django.utils.module_loading import import_string
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from accounts.channel_models import Notice
@@ -22,6 +24,7 @@ from wallet.wording import toman_in_sms
 
 PER_RUN = 500
 DAY_MAX = 10
+NAME_SHOWN = 30  # of a key or project, in a message that is paid by its length
 KEPT = timedelta(days=100)
 EVENTS = {80: Event.BUDGET_80, 100: Event.BUDGET_REACHED}
 
@@ -54,7 +57,7 @@ def _told() -> bool:
         mark.save(update_fields=["told_at"])
         budget, event = mark.budget, EVENTS[mark.percent]
         data = {
-            "budget_id": budget.pk,
+            **(holder := import_string(settings.BUDGET_HOLDER)(budget.pk)),
             "limit_toman": toman_figure(budget.limit_micro),
             "percent": mark.percent,
             "period": budget.period,
@@ -64,7 +67,9 @@ def _told() -> bool:
         dedup = f"{budget.pk} {mark.starts_at.isoformat()} {mark.pk}"
         outbox.emit(user_id=budget.wallet_id, event=event, data=data, dedup=dedup)
         if notices.are_possible() and _heard_today(budget.wallet_id) < DAY_MAX:
-            notices.notify(user_id=budget.wallet_id, event=event, dedup=dedup, text=_text(mark))
+            notices.notify(
+                user_id=budget.wallet_id, event=event, dedup=dedup, text=_text(mark, holder.get("name", ""))
+            )
     return True
 
 
@@ -74,13 +79,20 @@ def _heard_today(user_id: int) -> int:
     return told.values("dedup").distinct().count()
 
 
-def _text(mark: BudgetMark) -> str:
+def _text(mark: BudgetMark, name: str) -> str:
     budget, language = mark.budget, settings.LANGUAGE_CODE
     with translation.override(language):
-        said = {"limit": toman_in_sms(budget.limit_micro), "address": f"{settings.BASE_URL}/keys/"}
+        said = {
+            "name": Truncator(name).chars(NAME_SHOWN),
+            "limit": toman_in_sms(budget.limit_micro),
+            "address": f"{settings.BASE_URL}/keys/",
+        }
         if mark.percent < 100:
-            return _("Hamiran: 80%% of a spending cap of %(limit)s Toman is used. %(address)s") % said
+            return _("Hamiran: 80%% of the cap of “%(name)s”, %(limit)s Toman, is spent. %(address)s") % said
         if budget.ends_at is None:
-            return _("Hamiran: a spending cap of %(limit)s Toman is used up. %(address)s") % said
+            return _("Hamiran: the cap of “%(name)s”, %(limit)s Toman, is used up. %(address)s") % said
         said["time"] = datetime_text(budget.ends_at, language=language)
-        return _("Hamiran: a spending cap of %(limit)s Toman is used up, until %(time)s. %(address)s") % said
+        return (
+            _("Hamiran: the cap of “%(name)s”, %(limit)s Toman, is used up until %(time)s. %(address)s")
+            % said
+        )

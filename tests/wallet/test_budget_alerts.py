@@ -10,6 +10,8 @@ from accounts.channel_models import Notice
 from accounts.channels import notices
 from accounts.signals.events import Event
 from accounts.signals.models import WebhookEndpoint, WebhookEvent
+from keys import lifecycle
+from keys.lifecycle import KeyRules
 from tests.factories import WalletFactory
 from tests.wallet.ledger.test_budget_periods import end_period, within_both
 from tests.wallet.ledger.test_holds import in_one_process, open_holds
@@ -136,3 +138,14 @@ def test_the_database_keeps_marks_single_and_known() -> None:
     assert refused_by(lambda: BudgetMark.objects.create(**fields, percent=50)) == "budgetmark_percent_known"
     BudgetMark.objects.create(**fields, percent=80)
     assert refused_by(lambda: BudgetMark.objects.create(**fields, percent=80)) == "budgetmark_once"
+
+
+def test_a_notice_names_the_key_or_the_project_whose_cap_it_is(committed_db: None) -> None:
+    wallet = WalletFactory.create(credit_micro=10**6)
+    budget = open_budget(wallet_id=wallet.pk, limit_micro=LIMIT, period=Period.DAY)
+    lifecycle.create(user_id=wallet.pk, name="the shop's own key", rules=KeyRules(budget_id=budget))
+    spend(wallet, budget, LIMIT)
+    tell(wallet)
+    texts = Notice.objects.filter(user_id=wallet.pk).values_list("text", flat=True)
+    assert len(texts) == 2
+    assert all("«the shop's own key»" in text for text in texts)
