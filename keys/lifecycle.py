@@ -134,6 +134,7 @@ def create(
 
     In a project of the user's, made by them or by a member (`keys.projects` asks who else may what); each project may
     have as many keys as the user may have outside of all.
+
     `also`: what the log of changes is told besides, of what other apps keep about the key. Raises TooManyKeys,
     NoNewKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError (`apikey_has_name`)
     without a name.
