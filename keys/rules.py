@@ -9,6 +9,10 @@ COUNT_MAX = 1_000_000_000  # of requests and tokens per minute, and of requests 
 MODELS_MAX, NETWORKS_MAX = 100, 50
 LAST_EXPIRY = datetime(2200, 1, 1, tzinfo=UTC)  # as far as calendars are read
 UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, lone surrogates, ends of lines
+UNSEEN = frozenset({"Cf", "Zs"})  # joiners, marks and spaces, of which a name cannot be made alone
+TURNING = frozenset(
+    {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+)  # how what is around them reads
 GRACE_MAX = timedelta(days=7)  # of a key that is replaced
 GRACE_USUAL = timedelta(days=1)
 
@@ -33,6 +37,8 @@ class KeyRules:
 def clean_name(text: str) -> str:
     """A name as it is kept: trimmed. Raises ValueError where it is empty, too long, or no text for a line."""
     name = text.strip()
-    if not 0 < len(name) <= NAME_MAX_LENGTH or any(unicodedata.category(each) in UNFIT for each in name):
+    kinds = {unicodedata.category(each) for each in name}
+    turns = any(unicodedata.bidirectional(each) in TURNING for each in name)
+    if len(name) > NAME_MAX_LENGTH or turns or kinds & UNFIT or kinds <= UNSEEN:
         raise ValueError(f"a name of 1 to {NAME_MAX_LENGTH} characters in one line")
     return name
