@@ -141,6 +141,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "tell-of-budgets": {"task": "wallet.tell_of_budgets", "schedule": 30.0, "options": {"expires": 30}},
+    "forget-budget-marks": {
+        "task": "wallet.forget_budget_marks",
+        "schedule": 86_400.0,
+        "options": {"expires": 3_600},
+    },
     "tell-of-balances": {"task": "wallet.tell_of_balances", "schedule": 15.0, "options": {"expires": 15}},
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
@@ -203,6 +209,8 @@ LOGOUT_REDIRECT_URL = "front"
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 # What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
 SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
+# Whose cap a budget is: `wallet` counts it and knows no keys.
+BUDGET_HOLDER = "keys.signals.holder_of"
 # Hosts that a webhook may have although they are private or without TLS: whoever has an account can have them called.
 WEBHOOK_ALLOWED_HOSTS = envlist("WEBHOOK_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "::1"] if SANDBOX else [])
 SMS_PROVIDER = envchoice(

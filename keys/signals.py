@@ -1,8 +1,12 @@
-"""What webhooks are told of keys, with what happens to them. Keys of the playground come and go untold."""
+"""What webhooks are told of keys, with what happens to them, and of whose cap a budget is.
+
+Keys of the playground come and go untold.
+"""
 
 from accounts.signals import outbox
 from accounts.signals.events import Event
 from keys.models import AdminKey, APIKey
+from keys.project_models import Project
 
 
 def created(key: APIKey | AdminKey) -> None:
@@ -19,6 +23,15 @@ def revoked(key: APIKey | AdminKey, *, replaced_by: int | None = None) -> None:
     """Needs the transaction that revokes the key."""
     data = {**_of(key), "replaced_by": replaced_by}
     outbox.emit(user_id=key.user_id, event=Event.KEY_REVOKED, data=data, dedup=_named(key))
+
+
+def holder_of(budget_id: int) -> dict[str, object]:
+    """The key or the project whose cap this is, by its name; settings.BUDGET_HOLDER."""
+    key = APIKey.objects.filter(budget_id=budget_id).order_by("-id").first()  # a replaced one shared it
+    if key is not None:
+        return _of(key)
+    project = Project.objects.filter(budget_id=budget_id).first()
+    return {} if project is None else {"project_id": project.pk, "kind": "project", "name": project.name}
 
 
 def _of(key: APIKey | AdminKey) -> dict[str, object]:

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 
 from wallet.credits.models import Adjustment, PromoCode, PromoRedemption, WalletAlert
-from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
+from wallet.ledger.models import Budget, BudgetMark, Hold, JournalEntry, Wallet
 from wallet.payments.invoice_models import BuyerDetails, Invoice, InvoiceCounter, SellerDetails, VATRate
 from wallet.payments.models import SandboxPayment, TopUp
 
@@ -26,6 +26,7 @@ Check = tuple[str, str | Callable[[], Iterable[Row]]]
 GUARDED_MODELS: tuple[type[Model], ...] = (
     Wallet,
     Budget,
+    BudgetMark,
     Hold,
     JournalEntry,
     TopUp,

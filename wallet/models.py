@@ -10,7 +10,7 @@ from wallet.credits.models import (
     SignUpCreditDay,
     WalletAlert,
 )
-from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
+from wallet.ledger.models import Budget, BudgetMark, Hold, JournalEntry, Wallet
 from wallet.payments.invoice_models import BuyerDetails, Invoice, InvoiceCounter, SellerDetails, VATRate
 from wallet.payments.models import GatewayChoice, SandboxPayment, TopUp
 
@@ -18,6 +18,7 @@ __all__ = [
     "Adjustment",
     "BalanceState",
     "Budget",
+    "BudgetMark",
     "BuyerDetails",
     "GatewayChoice",
     "Hold",

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from wallet import alerts, signals, tiers
+from wallet import alerts, budget_alerts, signals, tiers
 from wallet.ledger import holds
 from wallet.payments import reconciling, topups
 
@@ -51,6 +51,16 @@ def recompute_tiers() -> None:
 @shared_task(name="wallet.send_low_balance_alerts")
 def send_low_balance_alerts() -> None:
     alerts.tell_due()
+
+
+@shared_task(name="wallet.tell_of_budgets")
+def tell_of_budgets() -> None:
+    budget_alerts.tell_due()
+
+
+@shared_task(name="wallet.forget_budget_marks")
+def forget_budget_marks() -> None:
+    budget_alerts.forget()
 
 
 @shared_task(name="wallet.tell_of_balances")

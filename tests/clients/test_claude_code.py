@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tests.clients.conftest import (
     used,
 )
 from tests.clients.scripted import DONE, Answer, calls
-from tests.fake_upstream import FakeUpstream
+from tests.fake_upstream import FakeUpstream, respond
 from tests.proxy.api.conftest import Caller
 
 TASK = ["-p", "Make two of one in notes.txt.", "--permission-mode", "acceptEdits"]
@@ -62,6 +63,10 @@ def test_it_edits_a_file_and_goes_on_afterwards(
     assert (DONE in resumed.said, resumed.status) == (True, 0), resumed.said
     assert "And now?" in str(upstream.requests[-1]["messages"])
     assert "Make two of one" in str(upstream.requests[-1]["messages"])
+    if model == CHAT_MODEL:  # a cache of prompts rests on each turn being the beginning of the next
+        turns = [request["messages"] for request in upstream.requests if request.get("tools")]
+        for before, after in pairwise(turns):
+            assert after[: len(before)] == before
     assert_paid_exactly(caller, upstream)
 
 
@@ -89,3 +94,19 @@ def test_an_empty_wallet_stops_it_at_once(
     assert "balance" in ended.said
     assert "rate limit" not in ended.said.lower()
     assert upstream.requests == []
+
+
+def test_a_prompt_beyond_the_limit_of_tokens_is_shown_in_our_words(
+    claude: Callable[..., Connected], make_caller: Any, upstream: FakeUpstream
+) -> None:
+    ended = claude(CHAT_MODEL, make_caller(tpm=500)).run("-p", "Hello!")
+    assert "This request alone is larger than the key's limit" in ended.said
+    assert upstream.requests == []
+
+
+def test_a_full_context_is_known_as_one(
+    claude: Callable[..., Connected], caller: Caller, upstream: FakeUpstream
+) -> None:
+    upstream.script = respond(400, {"error": {"message": "too long", "code": "context_length_exceeded"}})
+    assert "Prompt is too long" in claude(CHAT_MODEL, caller).run("-p", "Hello!").said
+    assert len(upstream.requests) == 1

@@ -15,7 +15,7 @@ from django.utils.translation.template import templatize
 
 APPS = ("accounts", "config", "keys", "proxy", "wallet")
 CATALOGUE = Path(settings.LOCALE_PATHS[0]) / "fa" / "LC_MESSAGES" / "django.po"
-PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%%|</?[a-z][^>]*>")
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|</?[a-z][^>]*>")
 CALL = re.compile(r"\b(?:_|n?p?gettext)\(u?(?P<quote>['\"]).*?(?P=quote)(?:, *count)?\) ", re.DOTALL)
 
 # Function → position of the context, the text, the plural among its arguments.

@@ -22,6 +22,8 @@ def test_every_task_of_the_wallet_that_beat_sends_exists() -> None:
         "wallet.settle_unverified_payments",
         "wallet.recompute_tiers",
         "wallet.tell_of_balances",
+        "wallet.tell_of_budgets",
+        "wallet.forget_budget_marks",
     }
     assert sent <= set(current_app.tasks)
 

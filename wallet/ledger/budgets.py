@@ -11,8 +11,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from wallet.ledger import periods
-from wallet.ledger.models import Budget
+from wallet.ledger.models import Budget, BudgetMark
 from wallet.ledger.periods import Period
+
+MARKS = (80, 100)  # percent of a limit that is told of; wallet.ledger.writer.SETTLE finds them
 
 
 class UnknownBudget(Exception):
@@ -32,6 +34,7 @@ class BudgetReport:
     starts_at: datetime
     period: Period = Period.FOREVER
     resets_at: datetime | None = None
+    alerts: bool = True
 
     @property
     def remaining_micro(self) -> int:
@@ -42,7 +45,9 @@ class BudgetReport:
         return self.spent_micro >= self.limit_micro
 
 
-def open_budget(*, wallet_id: int, limit_micro: int, period: Period = Period.FOREVER) -> int:
+def open_budget(
+    *, wallet_id: int, limit_micro: int, period: Period = Period.FOREVER, alerts: bool = True
+) -> int:
     """Makes a new budget of a wallet, with nothing spent; returns its id."""
     now = _database_clock()
     return Budget.objects.create(
@@ -52,10 +57,18 @@ def open_budget(*, wallet_id: int, limit_micro: int, period: Period = Period.FOR
         period=period,
         starts_at=now,
         ends_at=_end(period, now),
+        alerts=alerts,
     ).pk
 
 
-def set_limit(*, wallet_id: int, budget_id: int, limit_micro: int, period: Period | None = None) -> None:
+def set_limit(
+    *,
+    wallet_id: int,
+    budget_id: int,
+    limit_micro: int,
+    period: Period | None = None,
+    alerts: bool | None = None,
+) -> None:
     """Raises or lowers a limit, from the next hold on; what is spent stays counted. Opens a transaction.
 
     With another `period` than it has (None: the same), it begins anew, with nothing spent. Raises UnknownBudget.
@@ -66,7 +79,15 @@ def set_limit(*, wallet_id: int, budget_id: int, limit_micro: int, period: Perio
         )
         if budget is None:
             raise UnknownBudget(budget_id)
+        if limit_micro > budget.limit_micro:  # what is reached of the new one is told of anew
+            spent_micro = budget.spent_micro - budget.spent_before_micro
+            unreached = [percent for percent in MARKS if spent_micro * 100 < limit_micro * percent]
+            BudgetMark.objects.filter(
+                budget=budget, starts_at=budget.starts_at or budget.opened_at, percent__in=unreached
+            ).delete()
         budget.limit_micro = limit_micro
+        if alerts is not None:
+            budget.alerts = alerts
         if period is not None and period != budget.period:
             now = _database_clock()  # under the lock: every hold that counts so far was placed before
             budget.period, budget.starts_at, budget.ends_at = period, now, _end(period, now)
@@ -91,7 +112,7 @@ def report(budget: Budget, *, now: datetime) -> BudgetReport:
     period = Period(budget.period)
     if budget.ends_at is not None and budget.ends_at <= now:  # nothing was held since
         starts_at, resets_at = periods.bounds(period, now)
-        return BudgetReport(budget.limit_micro, 0, 0, starts_at, period, resets_at)
+        return BudgetReport(budget.limit_micro, 0, 0, starts_at, period, resets_at, budget.alerts)
     return BudgetReport(
         budget.limit_micro,
         budget.spent_micro - budget.spent_before_micro,
@@ -99,6 +120,7 @@ def report(budget: Budget, *, now: datetime) -> BudgetReport:
         budget.starts_at or budget.opened_at,
         period,
         budget.ends_at,
+        budget.alerts,
     )
 
 

@@ -81,6 +81,8 @@ class Budget(models.Model):
     previous_spent_micro = models.BigIntegerField(
         _("spent in the previous period"), default=0, db_default=0, editable=False
     )
+    # Whether its owner is told of its marks; those from before there were any stay silent.
+    alerts = models.BooleanField(_("alerts"), default=True, db_default=False, editable=False)
 
     class Meta:
         verbose_name = _("budget")
@@ -114,6 +116,33 @@ class Budget(models.Model):
 
     def __str__(self) -> str:
         return f"budget {self.pk}"
+
+
+class BudgetMark(models.Model):
+    """A part of its limit that a budget has spent in a period: what makes one notice, told at `told_at`.
+
+    Written by the settlement that reaches it.
+    """
+
+    budget = models.ForeignKey(
+        Budget, on_delete=models.PROTECT, related_name="marks", db_constraint=False, db_index=False
+    )
+    starts_at = models.DateTimeField()
+    percent = models.PositiveSmallIntegerField()
+    reached_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["id"], condition=Q(told_at__isnull=True), name="budgetmark_untold")
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["budget", "starts_at", "percent"], name="budgetmark_once"),
+            models.CheckConstraint(condition=Q(percent__in=[80, 100]), name="budgetmark_percent_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.percent} % of budget {self.budget_id}"
 
 
 class Hold(models.Model):

@@ -171,6 +171,14 @@ COUNT_BUDGETS = """), counted AS (
             coalesce(sum(c.amount_micro) FILTER (WHERE c.created_at < l.starts_at), 0) AS amount_before_micro
         FROM counted c JOIN budgets l ON l.id = c.budget_id GROUP BY 1, 2, 3, 4, 5, 6
     ) t WHERE b.id = t.id
+    RETURNING b.id, t.spent_micro - t.spent_before_micro AS was_micro, b.spent_micro - b.spent_before_micro AS is_micro,
+        b.limit_micro, coalesce(b.starts_at, b.opened_at) AS starts_at, b.alerts
+), marked AS (
+    INSERT INTO wallet_budgetmark (budget_id, starts_at, percent, reached_at)
+    SELECT id, starts_at, percent, now() FROM budgets_lowered, (VALUES (80), (100)) AS marks (percent)
+    WHERE alerts AND limit_micro > 0
+        AND was_micro * 100.0 < limit_micro * percent::numeric AND is_micro * 100.0 >= limit_micro * percent::numeric
+    ON CONFLICT DO NOTHING
 """
 
 # `{record}` is the INSERT of the caller's own record, reading `settled`; it shares the statement, so that there is

@@ -15,10 +15,19 @@ BALANCE = {
     "currency": "IRT",
 }
 KEY = {"key_id": 42, "kind": "api", "name": "web", "hint": "hm-…k3Yz"}
+CAP = KEY | {
+    "limit_toman": 1000000,
+    "percent": 80,
+    "period": "month",
+    "reached_at": MOMENT,
+    "resets_at": "2026-12-21T20:30:00Z",
+}
 DATA: dict[Event, dict[str, Any]] = {
     Event.BALANCE_LOW: BALANCE,
     Event.BALANCE_EMPTY: BALANCE | {"posted_toman": 80, "posted_micro": 800000000},
     Event.BALANCE_RECOVERED: BALANCE | {"posted_toman": 250000, "posted_micro": 2500000000000},
+    Event.BUDGET_80: CAP,
+    Event.BUDGET_REACHED: CAP | {"percent": 100},
     Event.TOPUP_CREDITED: {
         "topup_id": "7d1c8a52-3f0e-4b0d-9a53-0f2f5d0f9a11",
         "amount_toman": 200000,

@@ -17,6 +17,8 @@ from accounts import sessions
 from accounts.shared import formats, paging, signed_in
 from keys import changes
 from keys.models import KeyChange
+from keys.project_models import Member
+from proxy.dashboard.keys.forms import PERIODS
 from wallet import wording
 from wallet.money import micro_from_toman
 
@@ -92,6 +94,17 @@ def _id(value: int) -> str:
     return formats.digits_text(str(value), language=get_language())
 
 
+def _period(value: str) -> str:
+    return str(dict(PERIODS)[value])
+
+
+def _member(value: str) -> str:
+    """A number with its role, as `keys.projects.people` notes them."""
+    mobile, _space, role = value.partition(" ")
+    local = formats.digits_text("0" + mobile.removeprefix("+98"), language=get_language())
+    return f"\u2066{local}\u2069 ({Member.Role(role.strip('()')).label})"
+
+
 # How a field is called, and how its values are written.
 FIELDS: dict[str, tuple[Promise, Callable[[Any], str]]] = {
     "name": (gettext_lazy("Name"), str),
@@ -102,6 +115,8 @@ FIELDS: dict[str, tuple[Promise, Callable[[Any], str]]] = {
     "tpm": (gettext_lazy("Tokens per minute"), _number),
     "concurrency": (gettext_lazy("Requests at once"), _number),
     "cap_toman": (gettext_lazy("Spending cap"), _toman),
+    "cap_period": (gettext_lazy("The cap is"), _period),
+    "member": (gettext_lazy("Member"), _member),
     "scopes": (gettext_lazy("What it may do"), _list),
     "replaces": (gettext_lazy("Replaces"), _id),
     "replaced_by": (gettext_lazy("Replaced by"), _id),

@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Tier
-from accounts.shared import formats, signed_in
+from accounts.shared import formats, paging, signed_in
 from keys import lifecycle
 from keys.lifecycle import CreatedKey, State
 from keys.projects import projects
@@ -27,18 +27,23 @@ from proxy.dashboard.keys.forms import KeyForm, RotateForm
 from proxy.dashboard.keys.wording import no_new_keys_text
 from proxy.own_keys import OwnKey
 
+SHOWN = 100  # of the keys that work, on one page
+
 
 @require_safe
 @login_required
 @never_cache
 def list_keys(request: HttpRequest) -> HttpResponse:
     keys = own_keys.listing(user_id=signed_in.user_id(request), month_start=month_start())
-    working = [each for each in keys if each.key.is_usable]
+    before = paging.cursor(request)
+    working = [each for each in keys if each.key.is_usable and (before is None or each.key.key_id < before)]
     return render(
         request,
         "keys/list.html",
         {
-            "working": working,
+            "working": working[:SHOWN],
+            "older": working[SHOWN - 1].key.key_id if len(working) > SHOWN else None,
+            "is_first": before is None,
             "ended": [each for each in keys if not each.key.is_usable],
             "is_full": sum(each.key.state is State.WORKING for each in keys) >= lifecycle.MAX_ACTIVE_KEYS,
             "limit": lifecycle.MAX_ACTIVE_KEYS,

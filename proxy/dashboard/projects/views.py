@@ -1,5 +1,6 @@
 """Pages for the projects of a person: those they own, those they have joined, and what invites them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -19,7 +20,17 @@ from proxy import own_projects
 from proxy.dashboard.keys.acting import person
 from proxy.dashboard.keys.views import month_start
 from proxy.dashboard.projects.forms import ROLES, InviteForm, NewProjectForm, ProjectForm
+from proxy.own_keys import OwnKey
 from proxy.own_projects import OwnProject
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """`made_by` is a mobile number; None: one that the reader is not to see."""
+
+    own: OwnKey
+    made_by: str | None
+    may_change: bool
 
 
 @require_safe
@@ -74,20 +85,20 @@ def show(request: HttpRequest, project_id: int, invite_form: InviteForm) -> Http
         makers &= {user_id}  # the numbers of the others are the owner's to see
     numbers = dict(User.objects.filter(pk__in=makers).values_list("pk", "mobile"))
     rows = [
-        {
-            "own": key,
-            "made_by": numbers.get(key.key.created_by_id)
-            if key.key.created_by_id is not None
-            else own.project.owner_mobile,
-            "may_change": projects.may_change(own.project, key.key, user_id=user_id),
-        }
+        KeyRow(
+            key,
+            made_by=own.project.owner_mobile
+            if key.key.created_by_id is None
+            else numbers.get(key.key.created_by_id),
+            may_change=projects.may_change(own.project, key.key, user_id=user_id),
+        )
         for key in keys
     ]
     context: dict[str, Any] = {
         "own": own,
         "project": own.project,
-        "working": [row for row in rows if row["own"].key.is_usable],  # type: ignore[attr-defined]
-        "ended": [row for row in rows if not row["own"].key.is_usable],  # type: ignore[attr-defined]
+        "working": [row for row in rows if row.own.key.is_usable],
+        "ended": [row for row in rows if not row.own.key.is_usable],
         "members": people.members(project_id=project_id) if own.project.is_owned else (),
         "form": invite_form,
         "roles": ROLES,

@@ -4,8 +4,10 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
+from proxy.limits import valkey as valkey_module
 from proxy.limits.limiter import Limiter
 from proxy.limits.local_window import Limits, Window
 from proxy.limits.reads import PER_MINUTE, Reads
@@ -14,6 +16,12 @@ from tests.valkey_servers import Server
 
 key_ids = itertools.count(40_000_000)
 LIMITS = Limits(rpm=30, tpm=10_000, concurrency=10)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no server that is away."""
+    monkeypatch.setattr(valkey_module, "TIMEOUT_SECONDS", 20.0)
 
 
 @pytest_asyncio.fixture

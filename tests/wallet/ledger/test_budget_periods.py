@@ -529,5 +529,6 @@ def test_periods_behave_as_their_model(committed_db: None) -> None:
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(1_200)
 def test_periods_behave_as_their_model_at_length(committed_db: None) -> None:
     _run(PeriodsMachine, 300)

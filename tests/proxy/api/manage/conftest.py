@@ -14,6 +14,7 @@ from keys.actors import OPERATOR
 from keys.lifecycle import CreatedKey
 from keys.models import AdminKey
 from tests.factories import WalletFactory
+from tests.fake_upstream import FakeUpstream
 from tests.live import WebProcess
 
 ALL = tuple(AdminKey.Scope.values)
@@ -40,7 +41,10 @@ class Manager:
 
 
 @pytest.fixture
-def make_manager(committed_db: None, web: WebProcess) -> Iterator[Callable[..., Manager]]:
+def make_manager(
+    committed_db: None, web: WebProcess, upstream: FakeUpstream
+) -> Iterator[Callable[..., Manager]]:
+    upstream.reset()  # what the test before has made of it
     with ExitStack() as clients:
 
         def make(*, user_id: int | None = None, **given: Any) -> Manager:

@@ -482,3 +482,21 @@ def test_the_month_begins_by_the_calendar_of_the_page() -> None:
     day = date(2026, 11, 23)
     assert formats.month_start(day, language="en") == date(2026, 11, 1)
     assert formats.month_start(day, language="fa") == date(2026, 11, 22)
+
+
+def test_many_keys_are_shown_page_by_page(
+    browser: Client, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.dashboard.keys.views.SHOWN", 2)
+    names = [f"key-{number}" for number in range(5)]
+    for name in names:
+        lifecycle.create(user_id=user.pk, name=name)
+    seen, query = [], ""
+    while True:
+        page = browser.get(reverse("keys:list") + query).text
+        seen += re.findall(r"<bdi>(key-\d)</bdi>", page)
+        if not (older := re.search(r'rel="next" href="[^"]*(\?before=\d+)"', page)):
+            break
+        query = older[1]
+    assert seen == names[::-1]
+    assert "There is nothing older" in browser.get(reverse("keys:list") + "?before=1").text

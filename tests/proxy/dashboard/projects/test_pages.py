@@ -14,6 +14,7 @@ from keys.projects.projects import Role
 from proxy import own_projects
 from tests.factories import UserFactory, WalletFactory
 from wallet.ledger.models import Budget
+from wallet.ledger.periods import Period
 
 pytestmark = pytest.mark.django_db
 
@@ -180,3 +181,22 @@ def test_a_member_is_removed_with_their_keys_and_another_leaves(owner: User, pro
         assert theirs.post(address("leave", project))["Location"] == address("list")
     assert people.members(project_id=project) == []
     assert browser.get(address("leave", project)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("language", "role", "period"), [("en", "viewer", "for each week"), ("fa", "بیننده", "هر هفته")]
+)
+def test_the_log_of_changes_tells_of_people_and_periods_in_the_readers_words(
+    owner: User, project: int, language: str, role: str, period: str
+) -> None:
+    people.invite(user_id=owner.pk, project_id=project, mobile="+989121112233", role=Role.VIEWER)
+    own_projects.change(
+        user_id=owner.pk, project_id=project, name="Shop", cap_micro=10**10, cap_period=Period.WEEK
+    )
+    client = signed_in(owner)
+    client.cookies["hamiran_language"] = language
+    page = client.get(reverse("keys:changes")).content.decode()
+    assert "+98" not in page
+    assert role in page
+    assert period in page
+    assert "cap_period" not in page
