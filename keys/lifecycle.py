@@ -18,7 +18,7 @@ from accounts.models import User
 from keys import changes, revocations, signals
 from keys.actors import OPERATOR, Actor
 from keys.changes import Action, Changes, Subject
-from keys.models import APIKey, KeyChange, Project
+from keys.models import APIKey, KeyChange, Member, Project
 from keys.rules import KeyRules
 from keys.secret import digest, generate
 
@@ -132,8 +132,8 @@ def create(
 ) -> CreatedKey:
     """Makes a key; opens a transaction. With a `creation_token`, at most one key per (user, token).
 
-    In a project of the user's, made by them or by a member (`keys.projects` asks who may); each project may have as
-    many keys as the user may have outside of all.
+    In a project of the user's, made by them or by a member (`keys.projects` asks who else may what); each project may
+    have as many keys as the user may have outside of all.
 
     `also`: what the log of changes is told besides, of what other apps keep about the key. Raises TooManyKeys,
     NoNewKeys, AlreadyCreated, TooManyToday (with a token), User.DoesNotExist; IntegrityError (`apikey_has_name`)
@@ -144,7 +144,7 @@ def create(
         keys = _lock_owner(user_id, creation_token, project_id).filter(project=project_id)
         if keys.filter(working(timezone.now()), replaced_by=None).count() >= MAX_ACTIVE_KEYS:
             raise TooManyKeys
-        if project_id is not None and not _is_open(user_id, project_id):
+        if project_id is not None and not _takes_keys(user_id, project_id, created_by_id):
             raise UnknownProject(project_id)
         key = APIKey(
             user_id=user_id,
@@ -355,8 +355,12 @@ def _own(user_id: int) -> QuerySet[APIKey]:
     return keys.annotate(replacement_id=F("replaced_by"))  # at most one (`apikey_replaced_once`)
 
 
-def _is_open(user_id: int, project_id: int) -> bool:
-    return Project.objects.filter(pk=project_id, owner_id=user_id, closed_at=None).exists()
+def _takes_keys(user_id: int, project_id: int, maker_id: int | None) -> bool:
+    """Whether the project is open and whoever makes the key still its owner (None) or a member."""
+    projects = Project.objects.filter(pk=project_id, owner_id=user_id, closed_at=None)
+    if maker_id is not None:
+        projects = projects.filter(members__user_id=maker_id, members__role=Member.Role.MEMBER)
+    return projects.exists()
 
 
 def _lock_owner(

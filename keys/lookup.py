@@ -41,8 +41,8 @@ Connect = Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]
 FETCH = """
 SELECT k.id, k.user_id, k.user_id AS wallet_id, t.name,
     least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
-    t.rpm, t.tpm, t.concurrency, t.account_factor, k.expires_at, k.budget_id, k.project_id, p.budget_id,
-    k.allowed_models, k.allowed_networks
+    t.rpm, t.tpm, t.concurrency, t.account_factor, k.expires_at, k.budget_id, k.project_id, k.created_by_id,
+    p.budget_id, k.allowed_models, k.allowed_networks
 FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
 LEFT JOIN accounts_user c ON c.id = k.created_by_id LEFT JOIN keys_project p ON p.id = k.project_id
 WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
@@ -73,7 +73,7 @@ class KeyIdentity:
     `rpm`, `tpm` and `concurrency` (None: any number) are the lower of its tier's limits and its own. All keys of the
     account together may do `account_factor` times what the tier allows one key. No
     `allowed_models` and no `allowed_networks`: all of them. What it spends counts towards `budget_id`, if it has one,
-    and in a project, whoever of its members made it, towards that of the project.
+    and in a project, whoever of its members made it (`member_id`; None: the owner), towards that of the project.
     """
 
     key_id: int
@@ -90,6 +90,7 @@ class KeyIdentity:
     expires_at: datetime | None = None
     budget_id: int | None = None
     project_id: int | None = None
+    member_id: int | None = None
     project_budget_id: int | None = None
     allowed_models: frozenset[str] = frozenset()
     allowed_networks: tuple[networks.Network, ...] = ()
@@ -97,6 +98,11 @@ class KeyIdentity:
     @property
     def is_budgeted(self) -> bool:
         return self.budget_id is not None or self.project_budget_id is not None
+
+    @property
+    def holder(self) -> tuple[int, ...]:
+        """Who of the account's people has it: a project's people need not know what another one asks there."""
+        return () if self.project_id is None else (self.project_id, self.member_id or 0)
 
     def may_use(self, model_id: str) -> bool:
         return not self.allowed_models or model_id in self.allowed_models

@@ -116,7 +116,7 @@ class MeteredView(AsyncAPIView):
             user_id = request.key.user_id
             digest = await asyncio.to_thread(body_digest, path=request.path.rstrip("/"), user_id=user_id)
             looking = runtime.current().claims.look_up(
-                self.idempotency_key, user_id=user_id, body_digest=digest
+                self.idempotency_key, user_id=user_id, holder=request.key.holder, body_digest=digest
             )
             self.claim = await looking
 
@@ -130,6 +130,8 @@ class MeteredView(AsyncAPIView):
         cost_toman, first_id = repeated.cost_micro / MICRO_PER_TOMAN, repeated.request_id.hex
         about = {ORIGINAL_HEADER: first_id, COST_HEADER: cost_text(cost_toman)}
         try:
+            if not request.key.may_use(repeated.model):
+                raise APIError("model_not_allowed", param="model")
             if (kept := repeated.kept) is None:
                 raise APIError(
                     "idempotency_replayed",

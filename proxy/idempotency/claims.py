@@ -38,8 +38,8 @@ Connect = Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]
 
 LOOK_UP = f"""
 SELECT claim.request_id, claim.body_digest, extract(epoch FROM claim.alive_until - now())::float8,
-    claim.claimed_at <= now() - interval '{LIFE_HOURS} hours', hold.wallet_id, record.cost_micro, keeping.hours,
-    kept.content
+    claim.claimed_at <= now() - interval '{LIFE_HOURS} hours', hold.wallet_id, record.cost_micro, record.model,
+    keeping.hours, kept.content
 FROM (VALUES (%(user_id)s::bigint)) AS asking (user_id)
 LEFT JOIN proxy_answerkeeping keeping ON keeping.user_id = asking.user_id
 LEFT JOIN proxy_idempotentrequest claim ON claim.user_id = asking.user_id AND claim.key_digest = %(key_digest)s
@@ -69,9 +69,11 @@ WHERE claim.id = mine.id AND claim.request_id = mine.request_id
 class Repeated(Exception):
     """The request `request_id` was answered and charged before; None: its answer was not `kept`, or no longer."""
 
-    def __init__(self, request_id: uuid.UUID, *, cost_micro: int, kept: answers.Kept | None) -> None:
+    def __init__(
+        self, request_id: uuid.UUID, *, model: str, cost_micro: int, kept: answers.Kept | None
+    ) -> None:
         super().__init__(request_id)
-        self.request_id, self.cost_micro, self.kept = request_id, cost_micro, kept
+        self.request_id, self.model, self.cost_micro, self.kept = request_id, model, cost_micro, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class _Found:
     is_past: bool
     held_in: int | None  # the wallet, while its hold is open
     cost_micro: int | None  # None: it was not billed
+    model: str | None
     keep_hours: int | None
     content: bytes | None
 
@@ -150,12 +153,14 @@ class Claims:
         self.running: dict[uuid.UUID, int] = {}
         self._renewing: asyncio.Task[None] | None = None
 
-    async def look_up(self, idempotency_key: str, *, user_id: int, body_digest: bytes) -> Claim:
-        """What a request needs to claim its key.
+    async def look_up(
+        self, idempotency_key: str, *, user_id: int, holder: tuple[int, ...] = (), body_digest: bytes
+    ) -> Claim:
+        """What a request needs to claim its key. `holder` as in `digests.of_key`.
 
         Raises Repeated; APIError request_in_progress, idempotency_mismatch; TimeoutError, and what psycopg raises.
         """
-        key_digest = digests.of_key(idempotency_key, user_id=user_id)
+        key_digest = digests.of_key(idempotency_key, user_id=user_id, holder=holder)
         found = await self._found(user_id, key_digest)
         if (
             not found.is_free
@@ -185,7 +190,8 @@ class Claims:
         if found.cost_micro is None:
             raise _in_progress(max(1, math.ceil(found.alive_seconds)))
         kept = answers.read(found.content, request_id=found.request_id, user_id=user_id)
-        raise Repeated(found.request_id, cost_micro=found.cost_micro, kept=kept)
+        assert found.model is not None, "it stands beside the cost"
+        raise Repeated(found.request_id, model=found.model, cost_micro=found.cost_micro, kept=kept)
 
     async def _found(self, user_id: int, key_digest: bytes) -> _Found:
         async with asyncio.timeout(STATEMENT_SECONDS), self._connect() as connection:

@@ -16,8 +16,9 @@ from django.conf import settings
 INFO = b"hamiran idempotency keys"
 
 
-def of_key(idempotency_key: str, *, user_id: int) -> bytes:
-    return _digest(b"key", user_id, [idempotency_key.encode()])
+def of_key(idempotency_key: str, *, user_id: int, holder: tuple[int, ...] = ()) -> bytes:
+    """`holder`: who of the account's people sent it. None of them meets another's requests."""
+    return _digest(b"key", user_id, [idempotency_key.encode(), *(b"%d" % number for number in holder)])
 
 
 def of_body(body: bytes, *, path: str, user_id: int) -> bytes:

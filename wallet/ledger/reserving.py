@@ -113,7 +113,7 @@ def _granted(row: Sequence[Any]) -> Granted:
     _n, amount_micro, remaining_micro, frozen, *further = row
     if not further:
         return Granted(amount_micro, int(remaining_micro), frozen)
-    budget_micro, shared_micro, _period, budget_ends_at, _shared_period, shared_ends_at, _now = further
+    budget_micro, shared_micro, _period, budget_ends_at, _shared_period, shared_ends_at, _placed_at = further
     return Granted(
         amount_micro,
         int(remaining_micro),
@@ -125,14 +125,14 @@ def _granted(row: Sequence[Any]) -> Granted:
 
 def _turns(item: Authorisation, row: Sequence[Any]) -> tuple[Turn, ...]:
     """The budgets of a refused hold whose periods are over, by the clock of the database."""
-    period, ends_at, shared_period, shared_ends_at, now = row[6:]
+    period, ends_at, shared_period, shared_ends_at, placed_at = row[6:]
     found = []
     for budget_id, kind, end in (
         (item.budget_id, period, ends_at),
         (item.shared_budget_id, shared_period, shared_ends_at),
     ):
-        if budget_id is not None and end is not None and end <= now:
-            found.append(Turn(budget_id, Period(kind), *periods.bounds(Period(kind), now)))
+        if budget_id is not None and end is not None and end <= placed_at:
+            found.append(Turn(budget_id, Period(kind), *periods.bounds(Period(kind), placed_at)))
     return tuple(found)
 
 

@@ -47,6 +47,16 @@ def _seal(content: bytes, asked: Sequence[str]) -> bytes:
 
 
 def _value(kind: str, value: Any) -> Any:
-    if kind in {"day", "hour"}:
-        return datetime.fromisoformat(value)
-    return bytes.fromhex(value) if kind == "user" else value
+    """Raises ValueError, TypeError for what no group has."""
+    match kind:
+        case "day" | "hour":
+            return datetime.fromisoformat(value)
+        case "user":
+            return bytes.fromhex(value)
+        case "key":
+            if type(value) is not int or not 0 <= value < 2**63:
+                raise ValueError(value)
+        case _:
+            if not isinstance(value, str) or "\0" in value:
+                raise ValueError(value)
+    return value

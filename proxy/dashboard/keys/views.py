@@ -90,6 +90,8 @@ def create_key(request: HttpRequest, project_id: int | None = None) -> HttpRespo
             )
         except lifecycle.AlreadyCreated:
             return _created_before(request, project_id)
+        except lifecycle.UnknownProject:  # closed, or left, in this moment
+            raise Http404 from None
         except lifecycle.TooManyToday:
             form.add_error(None, _many_today())
         except lifecycle.NoNewKeys as error:

@@ -62,6 +62,16 @@ def test_a_project_is_seen_by_its_owner_and_by_who_accepted() -> None:
     assert [each.role for each in projects.listing(user_id=invited.pk)] == [Role.VIEWER]
 
 
+def test_a_key_is_not_made_for_whoever_has_just_left_or_only_sees() -> None:
+    owner, project = open_project()
+    viewer, leaver = join(owner, project, Role.VIEWER), join(owner, project)
+    people.leave(user_id=leaver.pk, project_id=project)
+    for user in (viewer, leaver, UserFactory.create()):
+        with pytest.raises(UnknownProject):
+            key_of(owner, project, user)
+    assert lifecycle.listing(owner.pk, project_id=project) == []
+
+
 def test_an_invitation_waits_for_whoever_signs_in_with_the_number() -> None:
     owner, project = open_project()
     people.invite(user_id=owner.pk, project_id=project, mobile="+989121110000", role=Role.MEMBER)

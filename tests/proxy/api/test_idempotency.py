@@ -15,9 +15,12 @@ import pytest
 from django.db import connection
 
 from keys import lifecycle
+from keys.projects import people, projects
+from keys.rules import KeyRules
 from proxy.idempotency import claims, keeping
 from proxy.idempotency.models import IdempotentRequest, KeptAnswer
 from proxy.usage.models import UsageRecord
+from tests.factories import UserFactory
 from tests.fake_upstream import STREAM, USAGE, FakeUpstream, answer_whole, respond, stream_events
 from tests.live import at_once, eventually
 from tests.proxy.api.conftest import (
@@ -133,6 +136,43 @@ def test_a_key_belongs_to_its_account_and_outlives_the_api_key(
     again = Caller(other_key, caller.key_id, caller.wallet, caller.web)
     assert error_of(ask(again, key)) == (409, "idempotency_replayed")
     assert ask(make_caller(), key).status_code == 200
+
+
+def test_nobody_of_a_project_meets_the_requests_of_another_person_in_the_account(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    owner = caller.wallet.pk
+    keeping.keep(user_id=owner, hours=1)
+    project, member = projects.create(user_id=owner, name="Shop"), UserFactory.create()
+    people.invite(user_id=owner, project_id=project, mobile=member.mobile, role=projects.Role.MEMBER)
+    people.accept(user_id=member.pk, project_id=project)
+    made = [
+        lifecycle.create(user_id=owner, name="x", project_id=project, created_by_id=maker)
+        for maker in (None, member.pk)
+    ]
+    callers = [caller, *(Caller(each.secret, each.key_id, caller.wallet, caller.web) for each in made)]
+    firsts = [ask(each, key) for each in callers]
+    assert ["idempotent-replayed" in first.headers for first in firsts] == [False] * 3
+    for each, first in zip(callers, firsts, strict=True):
+        again = ask(each, key).headers
+        assert again["x-hamiran-original-request-id"] == first.headers["x-request-id"]
+    assert ask(callers[2], key + "2").headers.get("idempotent-replayed") is None
+    assert ask(callers[1], key + "2", temperature=1).status_code == 200
+    assert len(upstream.requests) == 5
+    assert charged(caller) == 5 * COST
+
+
+def test_an_answer_is_not_repeated_to_a_key_that_may_not_use_its_model(
+    caller: Caller, key: str, upstream: FakeUpstream
+) -> None:
+    keeping.keep(user_id=caller.wallet.pk, hours=1)
+    assert ask(caller, key).status_code == 200
+    rules = KeyRules(allowed_models=(FREE_MODEL,))
+    made = lifecycle.create(user_id=caller.wallet.pk, name="narrow", rules=rules)
+    narrow = Caller(made.secret, made.key_id, caller.wallet, caller.web)
+    assert error_of(ask(narrow, key)) == (403, "model_not_allowed")
+    lifecycle.revoke(user_id=caller.wallet.pk, key_id=caller.key_id)
+    eventually(lambda: ask(caller, key).status_code == 401)
 
 
 def test_what_cost_nothing_leaves_the_key_free_for_any_body(

@@ -99,6 +99,32 @@ def test_a_report_after_the_end_of_a_period_needs_no_hold(committed_db: None) ->
     assert (found.remaining_micro, found.starts_at) == (100, tomorrow)
 
 
+@pytest.mark.parametrize("ahead", ["budget", "shared"])
+def test_a_budget_goes_on_where_the_other_one_of_a_hold_has_begun_its_next_period(
+    committed_db: None, ahead: str
+) -> None:
+    """A hold whose statement began before midnight, and got its locks after it; or the clock was set back."""
+    wallet = WalletFactory.create(credit_micro=1000)
+    budget, shared = (open_budget(wallet_id=wallet.pk, limit_micro=100, period=Period.DAY) for _ in range(2))
+    begun = {"budget": budget, "shared": shared}[ahead]
+    midnight, end = periods.bounds(Period.DAY, periods.bounds(Period.DAY, timezone.now())[1])
+    Budget.objects.filter(pk=begun).update(starts_at=midnight, ends_at=end)
+    ask = within_both(wallet, budget, shared, 60)
+
+    async def work(opened: Holds) -> None:
+        assert await opened.place(**ask) == 60
+
+    in_one_process(work)
+    assert Hold.objects.get(pk=ask["hold_id"]).created_at == midnight
+    for each in Budget.objects.filter(pk__in=[budget, shared]):
+        assert (each.starts_at, each.ends_at, each.held_micro, each.held_before_micro) == (
+            midnight,
+            end,
+            60,
+            0,
+        )
+
+
 def test_a_hold_counts_in_the_period_in_which_it_was_placed(committed_db: None) -> None:
     wallet = WalletFactory.create(credit_micro=1000)
     budget = open_budget(wallet_id=wallet.pk, limit_micro=100, period=Period.DAY)

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.shared.formats import TEHRAN
 from keys import lifecycle
 from keys.projects import projects
+from proxy.api.account import cursors
 from proxy.usage import rollups
 from proxy.usage.models import EndUserRollup, UsageRollup
 from tests.fake_upstream import FakeUpstream, respond
@@ -150,6 +151,25 @@ def test_pages_follow_each_other(caller: Caller) -> None:
 )
 def test_what_cannot_be_asked_is_refused(caller: Caller, query: dict[str, str], param: str) -> None:
     assert refused(get(caller, "/usage", **query)) == (400, "invalid_value", param)
+
+
+@pytest.mark.parametrize(
+    ("group", "value"),
+    [
+        ("key", "x"),
+        ("key", 2**63),
+        ("key", True),
+        ("model", 5),
+        ("model", "a\0"),
+        ("day", "x"),
+        ("user", "x"),
+    ],
+)
+def test_a_cursor_that_was_made_by_hand_is_refused(caller: Caller, group: str, value: object) -> None:
+    day = today().date().isoformat()
+    forged = cursors.written([value], asked=[group, day, day])
+    query = {"group_by": group, "from": day, "to": day, "after": forged}
+    assert refused(get(caller, "/usage", **query)) == (400, "invalid_value", "after")
 
 
 def test_another_accounts_usage_is_not_in_it(make_caller: Callable[..., Caller]) -> None:
