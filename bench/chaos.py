@@ -139,7 +139,7 @@ async def _count(stack: "Stack", left: str) -> int:
 
 
 def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], stack: "Stack") -> None:
-    from tests.chaos.load import Ending
+    from tests.chaos.attempt import Ending
 
     print(f"\nfaults: {inflicted.total()}")
     for name, count in sorted(inflicted.items()):

@@ -1,22 +1,27 @@
-"""Clients that never rest: completions, some of them left in the middle, and top-ups with wild callbacks."""
+"""Clients that never rest: completions, some left in the middle, some repeated; and top-ups with wild callbacks."""
 
 import asyncio
+import contextlib
 import json
 import random
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from proxy.api.origin import CLIENT_REQUEST_ID
+from proxy.http.responses import COST_HEADER, ORIGINAL_HEADER
+from proxy.idempotency.claims import HEADER as KEY_HEADER
+from tests.chaos.attempt import Attempt, Ending
 from tests.chaos.media import Media
 from tests.chaos.people import WAYS, People, Person, model_of
 from tests.chaos.upstream import Plan, text_of
-from tests.dialects import CHAT, COMPLETIONS, Dialect
+from tests.dialects import CHAT, COMPLETIONS
+from wallet.money import MICRO_PER_TOMAN
 
 CLIENT_TIMEOUT_SECONDS = 60
 CSRF = "c" * 32
@@ -24,40 +29,9 @@ TOPUP_TOMAN = (10_000, 25_000, 60_000)
 WANT_OF_MONEY = {"insufficient_balance", "insufficient_quota"}
 # What upstream does with a request, and how often.
 KINDS = {"counted": 80, "uncounted": 10, "refused": 4, "broken": 6}
-
-
-class Ending(StrEnum):
-    """How a request ended for its client."""
-
-    WHOLE = "answer received whole"
-    ERROR_STATUS = "error status"
-    ERROR_EVENT = "error in the stream"
-    OUT_OF_MONEY = "stream ended for want of money"
-    LEFT = "client left on purpose"
-    CUT = "connection broke"
-    HUNG = "client gave up waiting"
-    NOT_SENT = "connection refused"
-
-
-@dataclass
-class Attempt:
-    """One request as its client saw it. Times are of the monotonic clock."""
-
-    serial: int
-    user_id: int
-    web: int
-    kind: str
-    stream: bool
-    client: Dialect
-    upstream: Dialect
-    began: float
-    ended: float = 0.0
-    request_id: uuid.UUID | None = None
-    status: int | None = None
-    ending: Ending = Ending.NOT_SENT
-    detail: str = ""
-    letters: int = 0  # received, of a stream
-    pieces_micro: int = 0  # what its pieces cost, where it is billed by these
+# Of the requests for text: how many have an Idempotency-Key, how many of these are sent once more when all is known,
+# and how often one is sent at the most.
+KEYED, ASKED_ONCE_MORE, SENT_MAX = 1 / 3, 1 / 4, 12
 
 
 @dataclass
@@ -88,13 +62,10 @@ class Load:
 
     async def _ask_on(self, http: aiohttp.ClientSession) -> None:
         while not self.stop.is_set():
-            attempt = await self._ask(http)
-            if attempt.ending == Ending.NOT_SENT:
-                await asyncio.sleep(0.3)
-            elif attempt.ending == Ending.ERROR_STATUS:
-                await asyncio.sleep(0.05)
+            await self._ask(http)
 
-    async def _ask(self, http: aiohttp.ClientSession) -> Attempt:
+    async def _ask(self, http: aiohttp.ClientSession) -> None:
+        """Once; with an Idempotency-Key again and again, until the end is known."""
         choose = self.random
         person = choose.choices(
             [self.people.hot, choose.choice(self.people.plain), choose.choice(self.people.poor)], [5, 3, 2]
@@ -104,20 +75,50 @@ class Load:
         if kind == "uncounted" and upstream not in {CHAT, COMPLETIONS}:
             kind = "counted"  # the others never leave it out
         stream = choose.random() < 0.6 or kind == "broken"
-        attempt = Attempt(
-            serial=len(self.attempts),
+        serial = len(self.attempts)
+        is_keyed = not isinstance(client, Media) and choose.random() < KEYED
+        asked = Attempt(
+            serial=serial,
             user_id=person.user_id,
-            web=choose.randrange(len(self.urls)),
             kind=kind,
             stream=stream,
             client=client,
             upstream=upstream,
-            began=time.monotonic(),
+            idempotency_key=f"question {serial}" if is_keyed else None,
         )
-        self.attempts.append(attempt)
         leaves_after = choose.randrange(1, 6) if stream and choose.random() < 0.15 else None
+        body = self._body(asked)
+        ends_left = 2 if choose.random() < ASKED_ONCE_MORE else 1
+        for _ in range(SENT_MAX if is_keyed else 1):
+            attempt = replace(asked, web=choose.randrange(len(self.urls)), began=time.monotonic())
+            self.attempts.append(attempt)
+            await self._try(http, person, attempt, body, leaves_after)
+            await self._rest(attempt)
+            leaves_after = None
+            ends_left -= attempt.is_final
+            if not ends_left or self.stop.is_set():
+                break
+
+    async def _rest(self, attempt: Attempt) -> None:
+        seconds = 0.0
+        if attempt.ending == Ending.NOT_SENT:
+            seconds = 0.3
+        elif attempt.ending == Ending.ERROR_STATUS:
+            seconds = attempt.wait_seconds if attempt.idempotency_key and attempt.wait_seconds else 0.05
+        if seconds:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), seconds)
+
+    async def _try(
+        self,
+        http: aiohttp.ClientSession,
+        person: Person,
+        attempt: Attempt,
+        body: dict[str, Any],
+        leaves_after: int | None,
+    ) -> None:
         try:
-            await self._send(http, person, attempt, leaves_after)
+            await self._send(http, person, attempt, body, leaves_after)
         except TimeoutError:
             attempt.ending = Ending.HUNG
         except aiohttp.ClientConnectorError:
@@ -125,39 +126,55 @@ class Load:
         except (aiohttp.ClientError, OSError) as error:
             attempt.ending, attempt.detail = Ending.CUT, repr(error)
         attempt.ended = time.monotonic()
-        return attempt
 
-    async def _send(
-        self, http: aiohttp.ClientSession, person: Person, attempt: Attempt, leaves_after: int | None
-    ) -> None:
+    def _body(self, asked: Attempt) -> dict[str, Any]:
         plan = Plan(
-            serial=attempt.serial,
-            kind=attempt.kind,
+            serial=asked.serial,
+            kind=asked.kind,
             think_seconds=self.random.uniform(0.0, 0.12),
             pause_seconds=self.random.uniform(0.0, 0.03),
         )
         text = f"{plan} A question long enough for what is reported. {'And longer. ' * 20}"
-        model = model_of(attempt.upstream.endpoint)
-        body = attempt.client.body(model, text, limit=None, stream=attempt.stream)
-        if isinstance(attempt.client, Media):
-            attempt.pieces_micro = attempt.client.cost_micro(text)
-        if attempt.stream and attempt.client in {CHAT, COMPLETIONS} and self.random.random() < 0.5:
+        model = model_of(asked.upstream.endpoint)
+        body = asked.client.body(model, text, limit=None, stream=asked.stream)
+        if isinstance(asked.client, Media):
+            asked.pieces_micro = asked.client.cost_micro(text)
+        if asked.stream and asked.client in {CHAT, COMPLETIONS} and self.random.random() < 0.5:
             body["stream_options"] = {"include_usage": True}
+        return body
+
+    async def _send(
+        self,
+        http: aiohttp.ClientSession,
+        person: Person,
+        attempt: Attempt,
+        body: dict[str, Any],
+        leaves_after: int | None,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {person.key}"}
+        if attempt.idempotency_key is not None:
+            headers |= {KEY_HEADER: attempt.idempotency_key, CLIENT_REQUEST_ID: attempt.idempotency_key}
         request = http.post(
             f"{self.urls[attempt.web]}/v1{attempt.client.path}",
             **attempt.client.sent(body),
-            headers={"Authorization": f"Bearer {person.key}"},
+            headers=headers,
         )
         async with request as response:
             attempt.status = response.status
             attempt.request_id = uuid.UUID(hex=response.headers["x-request-id"])
+            if original := response.headers.get(ORIGINAL_HEADER):
+                attempt.original_id = uuid.UUID(hex=original)
+                attempt.told_micro = round(float(response.headers[COST_HEADER]) * MICRO_PER_TOMAN)
             if response.status != 200:
-                attempt.ending = Ending.ERROR_STATUS
+                attempt.wait_seconds = float(response.headers.get("retry-after", 0))
                 attempt.detail = json.loads(await response.read())["error"]["code"]
+                is_named = attempt.detail == "idempotency_replayed"
+                attempt.ending = Ending.NAMED if is_named else Ending.ERROR_STATUS
             elif attempt.stream:
                 await _read_stream(response, attempt, leaves_after)
             else:
-                assert attempt.client.read(await response.read()) == text_of(attempt.serial)
+                attempt.received = await response.read()
+                assert attempt.client.read(attempt.received) == text_of(attempt.serial)
                 attempt.ending = Ending.WHOLE
 
     # --- top-ups -------------------------------------------------------------------------------------------------
@@ -218,14 +235,13 @@ class Load:
 
 
 async def _read_stream(response: aiohttp.ClientResponse, attempt: Attempt, leaves_after: int | None) -> None:
-    received = b""
     async for line in response.content:
-        received += line
-        if leaves_after is not None and len(attempt.client.heard(received).text) >= leaves_after:
+        attempt.received += line
+        if leaves_after is not None and len(attempt.client.heard(attempt.received).text) >= leaves_after:
             attempt.ending = Ending.LEFT
             response.close()
             return
-    heard = attempt.client.heard(received)
+    heard = attempt.client.heard(attempt.received)
     attempt.letters = len(heard.text)
     if heard.error in WANT_OF_MONEY:
         assert text_of(attempt.serial).startswith(heard.text)

@@ -11,6 +11,7 @@ from proxy import own_keys
 from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.idempotency import keeping
 from tests.chaos.media import IMAGES, PRICES, SPEECH, TRANSCRIPTIONS
 from tests.dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
 from tests.factories import UserFactory, WalletFactory
@@ -45,7 +46,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """`hot` makes half of all requests, with a key that has a budget; `poor` ones run dry and top up."""
+    """`hot` makes half of all requests, with a key that has a budget; `poor` ones run dry and top up.
+
+    Some of both others have their answers kept for repeats.
+    """
 
     hot: Person
     plain: list[Person]
@@ -76,11 +80,14 @@ def settle_in(upstream_url: str) -> People:
         )
     in_pieces = [model_of(protocol) for protocol in PRICES]
     LanguageModel.objects.exclude(model_id__in=in_pieces).update(output_slice_tokens=SLICE_TOKENS)
-    return People(
+    people = People(
         hot=_person(RICH_MICRO, is_capped=True),
         plain=[_person(RICH_MICRO) for _ in range(PLAIN)],
         poor=[_person(POOR_MICRO) for _ in range(POOR)],
     )
+    for person in (*people.plain[::2], people.poor[0]):
+        keeping.keep(user_id=person.user_id, hours=1)
+    return people
 
 
 def _person(credit_micro: int, *, is_capped: bool = False) -> Person:

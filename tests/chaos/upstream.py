@@ -85,11 +85,12 @@ class BookingUpstream:
         if plan.kind == "refused":
             return web.json_response({"error": {"message": "overloaded"}}, status=503)
         prompt, completion = usage_of(plan.serial)
+        breaks = plan.kind == "broken" and served.calls == 1  # a repeat is answered
         if dialect.wants_stream(body):
             response = web.StreamResponse(headers={"content-type": "text/event-stream"})
             events = dialect.stream(text_of(plan.serial), prompt=prompt, completion=completion)
             with contextlib.suppress(ConnectionError):  # our client left, or was killed
-                await self._stream(request, response, plan, events, served)
+                await self._stream(request, response, plan, events, served, breaks=breaks)
             return response
         served.finished = True
         answer = dialect.whole(text_of(plan.serial), prompt=prompt, completion=completion)
@@ -105,10 +106,12 @@ class BookingUpstream:
         plan: Plan,
         events: list[bytes],
         served: Served,
+        *,
+        breaks: bool,
     ) -> None:
         await response.prepare(request)
         for number, event in enumerate(events):
-            if plan.kind == "broken" and number == len(events) // 2:
+            if breaks and number == len(events) // 2:
                 if request.transport is not None:  # else its reader has left before
                     request.transport.close()
                 return

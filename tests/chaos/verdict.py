@@ -9,9 +9,10 @@ from django.core.management import call_command
 from django.db.models import F, Q
 
 from proxy.catalogue.tokens import BYTES_PER_TOKEN
+from proxy.idempotency.models import AnswerKeeping
 from proxy.usage.models import UsageRecord
+from tests.chaos.attempt import PAID, Attempt, Ending
 from tests.chaos.faults import Disruption
-from tests.chaos.load import Attempt, Ending
 from tests.chaos.media import SPEECH
 from tests.chaos.people import PRICE
 from tests.chaos.upstream import Served, usage_of
@@ -43,6 +44,7 @@ def judge(attempts: list[Attempt], book: dict[int, Served], disruptions: list[Di
     )
     _completions(verdict, attempts, records, debits)
     _strangers(verdict, attempts, records)
+    _repeats(verdict, attempts, records)
     _upstream(verdict, attempts, book)
     _broken_connections(verdict, attempts, disruptions)
     _topups(verdict)
@@ -60,7 +62,7 @@ def _completions(
     verdict.require(all(count == 1 for count in ids.values()), "a request id was given twice")
     for attempt in attempts:
         verdict.figures[attempt.ending] += 1
-        record = records.get(attempt.request_id) if attempt.request_id else None
+        record = records.get(attempt.paid_as) if attempt.paid_as else None
         if attempt.ending == Ending.WHOLE:
             verdict.require(record is not None, f"answered whole without a record: {attempt}")
             if record is not None:
@@ -71,7 +73,7 @@ def _completions(
                 )
                 verdict.require(record.user_id == attempt.user_id, f"somebody else paid: {attempt}")
         elif attempt.ending == Ending.OUT_OF_MONEY:
-            paid = -debits.get(attempt.request_id, 0) if attempt.request_id else 0
+            paid = -debits.get(attempt.paid_as, 0) if attempt.paid_as else 0
             verdict.require(
                 record is not None
                 and paid == record.cost_micro == _price(replace(attempt, kind="cut"), record) > 0
@@ -85,6 +87,9 @@ def _completions(
             )
             # A fault of the machinery passes, and is told with 503; 500 would be one of ours.
             verdict.require(attempt.detail != "internal_error", f"told of an internal error: {attempt}")
+            verdict.require(
+                attempt.detail != "idempotency_mismatch", f"the same body is another one: {attempt}"
+            )
         elif record is not None and record.cost_micro and attempt.ending in {Ending.CUT, Ending.HUNG}:
             verdict.figures["paid, delivery cut"] += 1
 
@@ -93,14 +98,15 @@ def _price(attempt: Attempt, record: UsageRecord) -> int:
     """What the answer has to cost: by its pieces, by upstream's count, or by the estimate that stands in the record."""
     if attempt.pieces_micro:
         return attempt.pieces_micro
-    if attempt.kind == "counted":
+    if attempt.kind not in {"uncounted", "cut"}:
         return sum(usage_of(attempt.serial)) * PRICE
     return (record.prompt_tokens + record.completion_tokens) * PRICE
 
 
 def _strangers(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUID, UsageRecord]) -> None:
     """Charges whose request id no client ever learned: each must be of a request whose client heard nothing."""
-    known = {attempt.request_id for attempt in attempts}
+    known = {attempt.request_id for attempt in attempts} | {attempt.original_id for attempt in attempts}
+    asked = _by_serial(attempts)
     by_id = {attempt.request_id: attempt for attempt in attempts}
     by_usage = {(attempt.user_id, *usage_of(attempt.serial)): attempt for attempt in attempts}
     unheard = Counter(
@@ -134,7 +140,7 @@ def _strangers(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUI
             estimates[record.user_id] += 1
         elif attempt is not None:
             verdict.require(
-                attempt.ending in UNHEARD and attempt.request_id is None,
+                any(each.ending in UNHEARD and each.request_id is None for each in asked[attempt.serial]),
                 f"charged under another id: {record.id} {attempt}",
             )
     verdict.require(all(count == 1 for count in charges.values()), "one request was charged twice")
@@ -143,12 +149,65 @@ def _strangers(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUI
     )
 
 
+def _by_serial(attempts: list[Attempt]) -> dict[int, list[Attempt]]:
+    asked = defaultdict(list)
+    for attempt in attempts:
+        asked[attempt.serial].append(attempt)
+    return asked
+
+
+def _repeats(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUID, UsageRecord]) -> None:
+    """Of the requests with one Idempotency-Key, one is charged: the one that each of them was answered by, or told."""
+    bills = defaultdict(list)
+    for record in records.values():
+        if record.client_request_id and record.billed_by != UsageRecord.BilledBy.NOTHING:
+            bills[record.client_request_id].append(record)
+    keep = set(AnswerKeeping.objects.values_list("pk", flat=True))
+    for asked in _by_serial(attempts).values():
+        if (key := asked[0].idempotency_key) is None:
+            continue
+        verdict.figures["Idempotency-Keys"] += 1
+        verdict.figures["repeats"] += len(asked) - 1
+        billed = bills[key]
+        verdict.require(len(billed) <= 1, f"{len(billed)} charges of one key: {asked}")
+        by_id = {attempt.request_id: attempt for attempt in asked}
+        for attempt in asked:
+            if attempt.ending in PAID:
+                verdict.require(
+                    [attempt.paid_as] == [record.id for record in billed],
+                    f"another request of its key is charged: {attempt} {billed}",
+                )
+            if attempt.original_id is None:
+                continue
+            cost_micro = sum(record.cost_micro for record in billed)
+            verdict.require(attempt.told_micro == cost_micro, f"cost {cost_micro}: {attempt}")
+            if attempt.ending == Ending.NAMED:
+                verdict.require(attempt.user_id not in keep, f"its answer was not kept: {attempt}")
+            else:
+                verdict.figures["replays"] += 1
+                if attempt.original_id in by_id:
+                    _same(verdict, attempt, by_id[attempt.original_id])
+
+
+def _same(verdict: Verdict, replay: Attempt, first: Attempt) -> None:
+    """To the byte, as far as both were heard."""
+    shorter, longer = sorted((first.received, replay.received), key=len)
+    both_ended = {first.ending, replay.ending} <= PAID
+    verdict.figures["replays of what was heard before"] += bool(shorter)
+    verdict.figures["replays of what was heard whole"] += both_ended
+    verdict.require(
+        shorter == longer if both_ended else longer.startswith(shorter),
+        f"another answer: {first} {first.received!r} {replay} {replay.received!r}",
+    )
+
+
 def _upstream(verdict: Verdict, attempts: list[Attempt], book: dict[int, Served]) -> None:
+    tries = Counter(attempt.serial for attempt in attempts)
     for attempt in attempts:
         served = book.get(attempt.serial)
         if attempt.ending == Ending.WHOLE:
             verdict.require(
-                served and served.finished and served.calls == 1,
+                served and served.finished and 1 <= served.calls <= tries[attempt.serial],
                 f"upstream's book differs: {attempt} {served}",
             )
     verdict.figures["answers that upstream gave whole"] = sum(served.finished for served in book.values())
