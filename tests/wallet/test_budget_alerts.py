@@ -11,7 +11,7 @@ from accounts.channels import notices
 from accounts.signals.events import Event
 from accounts.signals.models import WebhookEndpoint, WebhookEvent
 from keys import lifecycle
-from keys.lifecycle import KeyRules
+from keys.rules import KeyRules
 from tests.factories import WalletFactory
 from tests.wallet.ledger.test_budget_periods import end_period, within_both
 from tests.wallet.ledger.test_holds import in_one_process, open_holds

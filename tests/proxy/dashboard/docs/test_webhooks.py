@@ -17,7 +17,7 @@ from standardwebhooks import WebhookVerificationError
 from accounts.signals import signing
 from accounts.signals.events import Event
 from keys import lifecycle
-from keys.lifecycle import KeyRules
+from keys.rules import KeyRules
 from proxy.catalogue import offers
 from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.dashboard.docs import webhooks
