@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from django.db import connection
+from django.utils import translation
 from pytest_django import DjangoDbBlocker
 
 from config import embedded
@@ -351,7 +352,8 @@ def check_repeat(case: Case, rule: Rule, *, first_micro: int) -> None:
         assert case.first is None or repeat.content == case.first.content
     elif rule.repeat is Repeat.LATER:
         assert 1 <= int(repeat.headers["retry-after"]) <= claims.ALIVE_SECONDS
-        assert str(claims.ALIVE_SECONDS) in str(WORDS[Repeat.LATER])
+        with translation.override("en"):
+            assert str(claims.ALIVE_SECONDS) in str(WORDS[Repeat.LATER])
         as_if_it_had_been_silent(case)
     elif rule.repeat is Repeat.UNAVAILABLE:
         case.database.do(FaultProxy.heal)
