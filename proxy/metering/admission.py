@@ -187,6 +187,8 @@ def _refused(
         "max_tokens_that_fit": (fitting or 0) // metered.request.answers,
     }
     if isinstance(error, NotCovered):
+        if metered.key.member_id is not None:  # what the project's owner has is no business of its members
+            facts = {"required_toman": facts["required_toman"]}
         return APIError("insufficient_balance", facts=facts)
     return _cap_reached(error, facts)
 

@@ -102,7 +102,14 @@ def _locked(user_id: int, key_id: int, if_match: str) -> OwnKey:
 
 
 def _parts(wanted: dict[str, Any], rules: KeyRules) -> tuple[str, int | None, Period | None, KeyRules]:
-    """Name, cap with its period (None: as it is) and rules; those that are not asked for stay as they are."""
+    """Name, cap with its period (None: as it is) and rules; those that are not asked for stay as they are.
+
+    Raises APIError invalid_value.
+    """
     new = dict(wanted)
     name, cap_micro, period = new.pop("name"), new.pop("cap_micro", None), new.pop("cap_period", None)
+    if period is not None and cap_micro is None:
+        raise APIError(
+            "invalid_value", param="cap_period", message='"cap_period" is of a cap: give "cap_toman" with it.'
+        )
     return name, cap_micro, period, replace(rules, **new)

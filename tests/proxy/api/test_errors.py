@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,8 +12,10 @@ import pytest
 from django.db import connection
 
 from keys import lifecycle
+from keys.projects import people, projects
 from keys.secret import generate
 from proxy.errors import ERRORS
+from tests.factories import UserFactory
 from tests.fake_upstream import FakeUpstream, respond
 from tests.live import WebProcess, eventually
 from tests.proxy.api.conftest import DEAD_MODEL, HELLO, MODEL, Caller
@@ -469,3 +472,22 @@ def test_endless_trailers_are_cut_off(web: WebProcess) -> None:
             while sent < 8_000_000:
                 sent += raw.send(b"X: " + b"a" * 8_000 + b"\r\n")
     assert sent < 8_000_000
+
+
+def test_a_member_of_a_project_is_not_told_what_its_owner_has(make_caller: Callable[..., Caller]) -> None:
+    caller = make_caller(credit_micro=1)
+    owner, member = caller.wallet.pk, UserFactory.create()
+    project = projects.create(user_id=owner, name="Shop")
+    people.invite(user_id=owner, project_id=project, mobile=member.mobile, role=projects.Role.MEMBER)
+    people.accept(user_id=member.pk, project_id=project)
+    body = {"model": MODEL, "messages": HELLO}
+    told = []
+    for maker in (None, member.pk):
+        made = lifecycle.create(user_id=owner, name="x", project_id=project, created_by_id=maker)
+        head = {"Authorization": f"Bearer {made.secret}"}
+        answer = httpx.post(f"{caller.web.url}/v1/chat/completions", json=body, headers=head)
+        assert answer.status_code == 402
+        told.append(
+            {"required_toman", "available_toman", "max_tokens_that_fit"} & set(answer.json()["error"])
+        )
+    assert told == [{"required_toman", "available_toman", "max_tokens_that_fit"}, {"required_toman"}]

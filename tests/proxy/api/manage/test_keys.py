@@ -446,6 +446,11 @@ def test_a_cap_begins_anew_and_goes_from_one_period_to_another(manager: Manager)
     assert manager.http.patch(address, json=again).json() == daily  # as it was read, so it can be sent
     without = manager.create()
     assert (without["cap_period"], without["resets_at"]) == (None, None)
+    for answer in (
+        manager.http.patch(f"/keys/{without['id']}", json={"cap_period": "day"}),
+        manager.http.post("/keys", json={"name": "x", "cap_period": "day"}),
+    ):
+        assert refused(answer) == (400, "invalid_value", "cap_period")
     assert manager.http.patch(f"/keys/{without['id']}", json={"cap_period": None}).status_code == 200
 
 
