@@ -26,6 +26,8 @@ LINES = (
     Line("CPU of the web process, µs a chunk", "thousand", "web_us", 1),
     Line("time to first token, p99, ms", "thousand", "p99_ms", 1),
     Line("resident, MB", "thousand", "rss_mb"),
+    Line("Messages, passed on: CPU of the web process, µs a chunk", "messages", "web_us", 1),
+    Line("translated to a chat: CPU of the web process, µs a chunk", "translated", "web_us", 1),
     Line("refusals of a garbage key/s", "garbage", "a_second"),
     Line("CPU of the web process, µs a refusal", "garbage", "web_us"),
 )

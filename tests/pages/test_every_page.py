@@ -18,7 +18,7 @@ pytestmark = MARKS
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 AXE = Axe().axe_script
-FIRST_PAGE_MAX_BYTES = 60 * 1024
+FIRST_PAGE_MAX_BYTES = 64 * 1024
 ENTERED = Callable[[Place, str, tuple[int, int]], Visit]
 
 

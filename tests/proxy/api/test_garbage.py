@@ -153,7 +153,17 @@ def test_other_endpoints_leave_no_garbage(
 
 
 @pytest.mark.parametrize("keeps", [False, True], ids=["not kept", "kept"])
-@pytest.mark.parametrize("kind", ["whole", "streamed", "broken stream", "failed upstream", "poor", "repeat"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "whole",
+        "streamed",
+        *(
+            pytest.param(kind, marks=pytest.mark.proof)
+            for kind in ("broken stream", "failed upstream", "poor", "repeat")
+        ),
+    ],
+)
 def test_a_request_with_an_idempotency_key_leaves_no_garbage(
     kind: str, keeps: bool, collected: WebProcess, make_caller: Any, upstream: FakeUpstream
 ) -> None:

@@ -346,7 +346,7 @@ def test_the_figures_are_told_by_endpoint_and_end_user(page: Client, user: User)
         ["ali", "1"],
     ]
     assert "Cost by endpoint" in text
-    [link] = re.findall(r'href="([^"]*user=[^"]*)"><bdi>x', text)
+    [link] = re.findall(r'href="([^"]*user=[^"]*)">\s*<bdi>x', text)
     assert [len(rows(page.get(unescape(link)).text, "log"))] == [1]
 
 

@@ -16,6 +16,7 @@ from keys.models import AdminKey
 from tests.factories import WalletFactory
 from tests.fake_upstream import FakeUpstream
 from tests.live import WebProcess
+from wallet.ledger.models import Budget
 
 ALL = tuple(AdminKey.Scope.values)
 
@@ -45,6 +46,7 @@ def make_manager(
     committed_db: None, web: WebProcess, upstream: FakeUpstream
 ) -> Iterator[Callable[..., Manager]]:
     upstream.reset()  # what the test before has made of it
+    managers: list[Manager] = []
     with ExitStack() as clients:
 
         def make(*, user_id: int | None = None, **given: Any) -> Manager:
@@ -52,9 +54,14 @@ def make_manager(
             key = make_admin_key(user_id, **given)
             head = {"Authorization": f"Bearer {key.secret}"}
             client = httpx.Client(base_url=f"{web.url}/v1/manage", headers=head, timeout=30)
-            return Manager(user_id, key, clients.enter_context(client))
+            managers.append(Manager(user_id, key, clients.enter_context(client)))
+            return managers[-1]
 
         yield make
+    # What tests wrote into budgets nobody was charged for, and tests of all books share this database.
+    Budget.objects.filter(wallet_id__in=[manager.user_id for manager in managers]).update(
+        spent_micro=0, spent_before_micro=0, previous_spent_micro=0
+    )
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_other_methods_are_refused_and_options_need_no_key(web: WebProcess) -> N
     assert set(one.headers["allow"].split(", ")) == {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}
 
 
+@pytest.mark.proof
 def test_an_admin_key_asks_six_hundred_times_a_minute(make_manager: Callable[..., Manager]) -> None:
     manager, other = make_manager(), make_manager()
     asked = 0
