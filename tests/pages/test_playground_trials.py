@@ -68,6 +68,7 @@ def test_texts_become_vectors(page: Page) -> None:
 
 def test_nothing_is_sent_without_what_it_needs_and_refusals_are_told(page: Page) -> None:
     page.get_by_role("link", name="Transcription").click()
+    expect(page.locator("#file")).to_be_visible()  # the page before has such a button, too
     page.locator("#send").click()
     expect(page.locator("#file")).to_be_focused()
     page.locator("#file").set_input_files({"name": "a.wav", "mimeType": "audio/wav", "buffer": b"no sound"})

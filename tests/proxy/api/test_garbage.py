@@ -110,7 +110,12 @@ ANSWERED: dict[str, tuple[int, Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ANSWERED)
+SLOW = {"silent upstream", "silence in a stream"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.proof] * (kind in SLOW)) for kind in ANSWERED]
+)
 def test_an_answer_leaves_no_garbage(
     kind: str, collected: WebProcess, make_caller: Any, upstream: FakeUpstream
 ) -> None:
