@@ -6,16 +6,16 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from keys import changes, lifecycle, revocations, signals
+from keys import changes, lifecycle, reading, revocations, signals
 from keys.actors import Actor
 from keys.changes import Action, Changes, Subject
-from keys.lifecycle import DAY, AlreadyCreated, CreatedKey, TooManyKeys, TooManyToday, UnknownKey
+from keys.lifecycle import AlreadyCreated, CreatedKey, TooManyKeys
 from keys.models import AdminKey, KeyChange
-from keys.secret import digest, generate_admin
+from keys.reading import UnknownKey
+from keys.secret import generate_admin
 
 MAX_ACTIVE = 20
 MAX_CREATED_A_DAY = 100
@@ -52,25 +52,20 @@ def create(
         own = AdminKey.objects.filter(user_id=user_id)
         if own.filter(creation_token=creation_token).exists():
             raise AlreadyCreated
-        newest = own.order_by("-created_at").values_list("created_at", flat=True)
-        counted = newest[MAX_CREATED_A_DAY - 1 : MAX_CREATED_A_DAY].first()
-        if counted is not None and counted + DAY > now:
-            raise TooManyToday(counted + DAY)
-        if own.filter(lifecycle.working(now)).count() >= MAX_ACTIVE:
+        lifecycle.check_created_today(own, most=MAX_CREATED_A_DAY)
+        if own.filter(reading.working(now)).count() >= MAX_ACTIVE:
             raise TooManyKeys
         secret = generate_admin()
-        version, pepper = next(iter(settings.PEPPERS.items()))
-        key = AdminKey.objects.create(
+        key = AdminKey(
             user_id=user_id,
             name=name.strip(),
-            digest=digest(secret, pepper),
-            pepper_version=version,
-            last_four=secret[-4:],
             scopes=sorted(scopes),
             allowed_networks=list(allowed_networks),
             expires_at=expires_at,
             creation_token=creation_token,
         )
+        lifecycle.stamp(key, secret)
+        key.save()
         _log(
             key,
             Action.CREATED,
@@ -103,13 +98,13 @@ def revoke(*, user_id: int, key_id: int, by: Actor) -> None:
 
 
 def listing(user_id: int) -> Listed:
-    works, own = lifecycle.working(timezone.now()), AdminKey.objects.filter(user_id=user_id)
+    works, own = reading.working(timezone.now()), AdminKey.objects.filter(user_id=user_id)
     return Listed(list(own.filter(works)), list(own.exclude(works)[:ENDED_LISTED]))
 
 
 def get_working(*, user_id: int, key_id: int) -> AdminKey:
     """Raises UnknownKey."""
-    key = AdminKey.objects.filter(lifecycle.working(timezone.now()), user_id=user_id, pk=key_id).first()
+    key = AdminKey.objects.filter(reading.working(timezone.now()), user_id=user_id, pk=key_id).first()
     if key is None:
         raise UnknownKey(key_id)
     return key

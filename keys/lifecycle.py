@@ -1,30 +1,28 @@
 """What happens to a key: it is created, used, changed, replaced, revoked. Its secret leaves here once, never stored."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from functools import partial, reduce
-from operator import or_
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.models import User
 from keys import changes, revocations, signals
 from keys.actors import OPERATOR, Actor
 from keys.changes import Action, Changes, Subject
-from keys.models import APIKey, KeyChange, Member, Project
+from keys.models import AdminKey, APIKey, KeyChange, Member, Project
+from keys.reading import State, UnknownKey, get, working
 from keys.rules import KeyRules
 from keys.secret import digest, generate
 
 MAX_ACTIVE_KEYS = 1_000  # a reseller has one for each customer
 MAX_CREATED_A_DAY = 1_000
-ENDED_LISTED = 50
 DAY = timedelta(days=1)
 SESSION_LIFE = timedelta(hours=1)
 SESSION_NAME = "Playground"
@@ -57,10 +55,6 @@ class AlreadyCreated(Exception):
     """This form has already made its key, whose secret cannot be shown again."""
 
 
-class UnknownKey(Exception):
-    """The user has no such key."""
-
-
 class UnknownProject(Exception):
     """The user has no such project, or it is closed."""
 
@@ -88,35 +82,6 @@ class CreatedKey:
     key_id: int
     secret: str = field(repr=False)
     last_four: str
-
-
-class State(StrEnum):
-    WORKING = "working"
-    REPLACED = "replaced"  # another has taken its place, and it works until it expires
-    EXPIRED = "expired"
-    REVOKED = "revoked"
-
-
-@dataclass(frozen=True, slots=True)
-class ListedKey:
-    """A key for its owner's eyes. `replaced_by` and `replaces` are ids of keys of the same owner."""
-
-    key_id: int
-    name: str
-    last_four: str
-    created_at: datetime
-    last_used_at: datetime | None
-    revoked_at: datetime | None
-    rules: KeyRules
-    replaces: int | None
-    replaced_by: int | None
-    state: State
-    project_id: int | None = None
-    created_by_id: int | None = None  # a member of the project, None: the owner
-
-    @property
-    def is_usable(self) -> bool:
-        return self.state in (State.WORKING, State.REPLACED)
 
 
 def create(
@@ -287,43 +252,6 @@ def revoke(*, user_id: int, key_id: int, by: Actor = OPERATOR) -> None:
         announce(APIKey.objects.filter(pk=key_id))
 
 
-def listing(user_id: int, *, project_id: int | None = None) -> list[ListedKey]:
-    """A user's keys in one of their projects, or in none, newest first.
-
-    Those that work, then the newest ENDED_LISTED that were revoked or have expired.
-    """
-    now = timezone.now()
-    works, own = working(now), _own(user_id).filter(project=project_id)
-    return [_listed(key, now) for key in (*own.filter(works), *own.exclude(works)[:ENDED_LISTED])]
-
-
-def page(
-    *, user_id: int, limit: int, before: int | None, states: Collection[State], now: datetime
-) -> list[ListedKey]:
-    """A user's keys in these states (none: in any), newest first, at most so many, those older than `before` alone."""
-    keys = _own(user_id)
-    if before is not None:
-        keys = keys.filter(pk__lt=before)
-    if states:
-        keys = keys.filter(reduce(or_, (_in_state(state, now) for state in states)))
-    return [_listed(key, now) for key in keys[:limit]]
-
-
-def newest_working(*, user_id: int) -> ListedKey | None:
-    """The newest of a user's keys outside of projects that work; None: there is none."""
-    now = timezone.now()
-    key = _own(user_id).filter(working(now), project=None).order_by("-id").first()
-    return None if key is None else _listed(key, now)
-
-
-def get(*, user_id: int, key_id: int, now: datetime | None = None) -> ListedKey:
-    """One key of a user. Raises UnknownKey."""
-    key = _own(user_id).filter(pk=key_id).first()
-    if key is None:
-        raise UnknownKey(key_id)
-    return _listed(key, now or timezone.now())
-
-
 def lock_owner(*, user_id: int) -> None:
     """Keeps others from making, replacing or changing the user's keys until the transaction ends, which it needs.
 
@@ -339,20 +267,26 @@ def check_new_keys(*, user_id: int) -> None:
         raise NoNewKeys(until)
 
 
-def working(now: datetime) -> Q:
-    """Keys, of either kind, that are neither revoked nor expired."""
-    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+def check_created_today(keys: QuerySet[Any], *, most: int) -> None:
+    """Of keys of either kind. They are never deleted, so who creates and revokes in turn would fill the table.
+
+    Raises TooManyToday. Needs the lock of the keys' owner.
+    """
+    counted = keys.order_by("-created_at").values_list("created_at", flat=True)[most - 1 : most].first()
+    if counted is not None and counted + DAY > timezone.now():
+        raise TooManyToday(counted + DAY)
+
+
+def stamp(key: APIKey | AdminKey, secret: str) -> None:
+    """What is kept of a key's secret."""
+    version, pepper = next(iter(settings.PEPPERS.items()))
+    key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]
 
 
 def touch(last_used: Mapping[int, datetime]) -> None:
     """Moves keys' last use forward to the given moments, never back. Unknown keys are ignored."""
     with connection.cursor() as cursor:
         cursor.execute(TOUCH, [list(last_used), list(last_used.values())])
-
-
-def _own(user_id: int) -> QuerySet[APIKey]:
-    keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
-    return keys.annotate(replacement_id=F("replaced_by"))  # at most one (`apikey_replaced_once`)
 
 
 def _takes_keys(user_id: int, project_id: int, maker_id: int | None) -> bool:
@@ -376,12 +310,8 @@ def _lock_owner(
     keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
     if creation_token and keys.filter(creation_token=creation_token).exists():
         raise AlreadyCreated
-    # Keys are never deleted, so a user who creates and revokes in turn would fill the table.
     if creation_token:
-        newest = keys.filter(project=project_id).order_by("-created_at").values_list("created_at", flat=True)
-        counted = newest[MAX_CREATED_A_DAY - 1 : MAX_CREATED_A_DAY].first()
-        if counted is not None and counted + DAY > timezone.now():
-            raise TooManyToday(counted + DAY)
+        check_created_today(keys.filter(project=project_id), most=MAX_CREATED_A_DAY)
     return keys
 
 
@@ -391,8 +321,7 @@ def _give_secret(key: APIKey, rules: KeyRules) -> CreatedKey:
     if key.created_by_id is not None:
         check_new_keys(user_id=key.created_by_id)
     secret = generate()
-    version, pepper = next(iter(settings.PEPPERS.items()))
-    key.digest, key.pepper_version, key.last_four = digest(secret, pepper), version, secret[-4:]
+    stamp(key, secret)
     for column, value in _columns(rules).items():
         setattr(key, column, value)
     key.save()
@@ -421,46 +350,3 @@ def announce(keys: QuerySet[APIKey]) -> None:
 def _columns(rules: KeyRules) -> dict[str, Any]:
     lists = {"allowed_models": list(rules.allowed_models), "allowed_networks": list(rules.allowed_networks)}
     return {**asdict(rules), **lists}
-
-
-def _in_state(state: State, now: datetime) -> Q:
-    """As `_listed` tells them apart."""
-    match state:
-        case State.REVOKED:
-            return Q(revoked_at__isnull=False)
-        case State.EXPIRED:
-            return Q(revoked_at=None, expires_at__lte=now)
-        case State.WORKING | State.REPLACED:
-            return working(now) & Q(replaced_by__isnull=state is State.WORKING)
-
-
-def _listed(key: APIKey, now: datetime) -> ListedKey:
-    replaced_by: int | None = key.replacement_id  # type: ignore[attr-defined]  # of `_own`
-    if key.revoked_at is not None:
-        state = State.REVOKED
-    elif key.expires_at is not None and key.expires_at <= now:
-        state = State.EXPIRED
-    else:
-        state = State.WORKING if replaced_by is None else State.REPLACED
-    return ListedKey(
-        key_id=key.pk,
-        name=key.name,
-        last_four=key.last_four,
-        created_at=key.created_at,
-        last_used_at=key.last_used_at,
-        revoked_at=key.revoked_at,
-        rules=KeyRules(
-            expires_at=key.expires_at,
-            allowed_models=tuple(key.allowed_models),
-            allowed_networks=tuple(key.allowed_networks),
-            rpm=key.rpm,
-            tpm=key.tpm,
-            concurrency=key.concurrency,
-            budget_id=key.budget_id,
-        ),
-        replaces=key.replaces_id,
-        replaced_by=replaced_by,
-        state=state,
-        project_id=key.project_id,
-        created_by_id=key.created_by_id,
-    )

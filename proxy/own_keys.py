@@ -13,10 +13,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.shared.gauge import Gauge
-from keys import lifecycle
+from keys import lifecycle, reading
 from keys.actors import OPERATOR, Actor
 from keys.changes import Changes
-from keys.lifecycle import CreatedKey, ListedKey, State
+from keys.lifecycle import CreatedKey
+from keys.reading import ListedKey, State
 from keys.rules import KeyRules
 from proxy.catalogue.models import LanguageModel
 from proxy.usage import by_key
@@ -46,28 +47,28 @@ class OwnKey:
 
 
 def listing(*, user_id: int, month_start: datetime, project_id: int | None = None) -> list[OwnKey]:
-    """All keys in the order of `lifecycle.listing`. `month_start` is a midnight of settings.TIME_ZONE."""
-    return _whole(user_id, lifecycle.listing(user_id, project_id=project_id), month_start)
+    """All keys in the order of `reading.listing`. `month_start` is a midnight of settings.TIME_ZONE."""
+    return _whole(user_id, reading.listing(user_id, project_id=project_id), month_start)
 
 
 def get(*, user_id: int, key_id: int, month_start: datetime) -> OwnKey:
     """One key. Raises UnknownKey."""
-    [found] = _whole(user_id, [lifecycle.get(user_id=user_id, key_id=key_id)], month_start)
+    [found] = _whole(user_id, [reading.get(user_id=user_id, key_id=key_id)], month_start)
     return found
 
 
 def page(
     *, user_id: int, limit: int, before: int | None = None, states: Collection[State] = ()
 ) -> list[OwnKey]:
-    """As `lifecycle.page`, with their caps: two queries, however many they are."""
-    keys = lifecycle.page(user_id=user_id, limit=limit, before=before, states=states, now=timezone.now())
+    """As `reading.page`, with their caps: two queries, however many they are."""
+    keys = reading.page(user_id=user_id, limit=limit, before=before, states=states, now=timezone.now())
     caps = _caps(user_id, keys)
     return [OwnKey(key, caps.get(key.key_id)) for key in keys]
 
 
 def one(*, user_id: int, key_id: int) -> OwnKey:
     """One key with its cap. Raises UnknownKey."""
-    key = lifecycle.get(user_id=user_id, key_id=key_id)
+    key = reading.get(user_id=user_id, key_id=key_id)
     return OwnKey(key, _caps(user_id, [key]).get(key_id))
 
 
@@ -122,7 +123,7 @@ def change(
     """
     with transaction.atomic():
         lifecycle.lock_owner(user_id=user_id)  # before the key is read and its budget locked
-        current = lifecycle.get(user_id=user_id, key_id=key_id)
+        current = reading.get(user_id=user_id, key_id=key_id)
         cap = _caps(user_id, [current]).get(key_id)
         budget_id = budget(user_id, current.rules.budget_id, cap_micro, cap_period)
         lifecycle.change(

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from keys import changes, lifecycle
+from keys import changes, lifecycle, reading
 from keys.actors import OPERATOR, Actor
 from keys.changes import Changes
 from keys.lifecycle import UnknownProject
@@ -139,39 +139,37 @@ def get(*, user_id: int, project_id: int) -> ListedProject:
     return _listed(project, user_id, role)
 
 
-def key_for_change(
-    *, user_id: int, project_id: int, key_id: int
-) -> tuple[ListedProject, lifecycle.ListedKey]:
+def key_for_change(*, user_id: int, project_id: int, key_id: int) -> tuple[ListedProject, reading.ListedKey]:
     """A key of a project that a user may change, replace and revoke: the owner each, a member those they made.
 
-    Raises UnknownProject, lifecycle.UnknownKey, NotAllowed.
+    Raises UnknownProject, reading.UnknownKey, NotAllowed.
     """
     project = get(user_id=user_id, project_id=project_id)
-    key = lifecycle.get(user_id=project.owner_id, key_id=key_id)
+    key = reading.get(user_id=project.owner_id, key_id=key_id)
     if key.project_id != project_id:
-        raise lifecycle.UnknownKey(key_id)
+        raise reading.UnknownKey(key_id)
     if not may_change(project, key, user_id=user_id):
         raise NotAllowed(key_id)
     return project, key
 
 
 def account_of(*, user_id: int, key_id: int) -> int:
-    """Whose key it is that a user may change: their own, or one of a project. Raises lifecycle.UnknownKey."""
+    """Whose key it is that a user may change: their own, or one of a project. Raises reading.UnknownKey."""
     key = APIKey.objects.filter(pk=key_id).only("user_id", "project_id").first()
     if key is None:
-        raise lifecycle.UnknownKey(key_id)
+        raise reading.UnknownKey(key_id)
     if key.user_id == user_id:
         return user_id
     if key.project_id is None:
-        raise lifecycle.UnknownKey(key_id)
+        raise reading.UnknownKey(key_id)
     try:
         project, _key = key_for_change(user_id=user_id, project_id=key.project_id, key_id=key_id)
     except (UnknownProject, NotAllowed):
-        raise lifecycle.UnknownKey(key_id) from None
+        raise reading.UnknownKey(key_id) from None
     return project.owner_id
 
 
-def may_change(project: ListedProject, key: lifecycle.ListedKey, *, user_id: int) -> bool:
+def may_change(project: ListedProject, key: reading.ListedKey, *, user_id: int) -> bool:
     return project.is_owned or (project.may_make_keys and key.created_by_id == user_id)
 
 

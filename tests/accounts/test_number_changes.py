@@ -15,7 +15,7 @@ from accounts import approvals, number_changes, opening, phone
 from accounts.admin_models import NumberChange
 from accounts.models import Session, User
 from accounts.sms import sending
-from keys import lifecycle
+from keys import lifecycle, reading
 from tests.accounts.people import new_mobile
 from tests.admin_browser import admin_browser, staff_browser
 from tests.factories import UserFactory
@@ -107,7 +107,7 @@ def test_no_key_is_given_out_for_three_days_and_every_page_says_until_when(custo
     assert (created.status_code, rotated.status_code, playground.status_code) == (400, 400, 409)
     with pytest.raises(CommandError, match="no new key before"):
         call_command("issue_key", "--mobile", customer.mobile)
-    assert lifecycle.get(user_id=customer.pk, key_id=kept.key_id).state is lifecycle.State.WORKING
+    assert reading.get(user_id=customer.pk, key_id=kept.key_id).state is reading.State.WORKING
     User.objects.filter(pk=customer.pk).update(no_new_keys_until=timezone.now())
     lifecycle.create(user_id=customer.pk, name="mine")
 

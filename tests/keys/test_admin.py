@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from keys import lifecycle
+from keys import lifecycle, reading
 from keys.models import APIKey
 from keys.rules import KeyRules
 from tests.admin_browser import admin_browser, staff_browser
@@ -45,7 +45,7 @@ def test_an_admin_revokes_keys_and_the_processes_are_told(
         )
     assert "2 keys revoked." in response.text
     assert len(announcements) == 2
-    assert [key.key_id for key in lifecycle.listing(user.pk) if key.revoked_at is None] == [keys[2].key_id]
+    assert [key.key_id for key in reading.listing(user.pk) if key.revoked_at is None] == [keys[2].key_id]
 
 
 def test_an_admin_sees_what_a_key_may_do(browser: Client) -> None:

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from keys import admin_keys, changes, lifecycle
+from keys import admin_keys, changes, lifecycle, reading
 from keys.actors import Actor, Kind
 from keys.models import AdminKey, StoredAnswer
 from keys.secret import (
@@ -121,9 +121,9 @@ def test_revoking_ends_it_for_good_and_tells_the_processes(
     assert AdminKey.objects.get(pk=key).revoked_at == first
     listed = admin_keys.listing(user.pk)
     assert (listed.working, [ended.pk for ended in listed.ended]) == ([], [key])
-    with pytest.raises(lifecycle.UnknownKey):
+    with pytest.raises(reading.UnknownKey):
         admin_keys.get_working(user_id=user.pk, key_id=key)
-    with pytest.raises(lifecycle.UnknownKey):
+    with pytest.raises(reading.UnknownKey):
         admin_keys.revoke(user_id=UserFactory.create().pk, key_id=key, by=by)
 
 

@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
-from keys import lifecycle
-from keys.lifecycle import State
+from keys import lifecycle, reading
 from keys.models import APIKey
+from keys.reading import State
 from keys.rules import KeyRules
 from tests.factories import UserFactory
 
@@ -30,8 +30,8 @@ def make(user: User, rules: KeyRules | None = None) -> int:
     return lifecycle.create(user_id=user.pk, name="laptop", rules=rules).key_id
 
 
-def get(user: User, key_id: int) -> lifecycle.ListedKey:
-    return lifecycle.get(user_id=user.pk, key_id=key_id)
+def get(user: User, key_id: int) -> reading.ListedKey:
+    return reading.get(user_id=user.pk, key_id=key_id)
 
 
 def rotate(user: User, key_id: int, grace: timedelta = DAY) -> int:
@@ -137,9 +137,9 @@ def test_nothing_is_changed_or_replaced_that_has_ended(user: User) -> None:
 
 def test_the_key_of_another_or_of_the_playground_is_neither_changed_nor_replaced(user: User) -> None:
     for key in (make(UserFactory.create()), lifecycle.session_key(user_id=user.pk).key_id):
-        with pytest.raises(lifecycle.UnknownKey):
+        with pytest.raises(reading.UnknownKey):
             rotate(user, key)
-        with pytest.raises(lifecycle.UnknownKey):
+        with pytest.raises(reading.UnknownKey):
             lifecycle.change(user_id=user.pk, key_id=key, name="n", rules=KeyRules())
 
 
@@ -168,4 +168,4 @@ def test_ended_keys_are_listed_after_those_that_work(user: User) -> None:
     first, second, third = (make(user) for _ in range(3))
     end(third)
     fourth = rotate(user, first)
-    assert [key.key_id for key in lifecycle.listing(user.pk)] == [fourth, second, first, third]
+    assert [key.key_id for key in reading.listing(user.pk)] == [fourth, second, first, third]

@@ -10,7 +10,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from accounts.models import User
-from keys import changes, lifecycle
+from keys import changes, lifecycle, reading
 from keys.actors import OPERATOR, Actor, Kind
 from keys.changes import Action, Subject
 from keys.rules import KeyRules
@@ -78,7 +78,7 @@ def test_a_replacement_is_written_down_at_both_keys(user: User, person: Actor) -
     new = lifecycle.rotate(user_id=user.pk, key_id=old, grace=timedelta(0), by=person).key_id
     last = lifecycle.rotate(user_id=user.pk, key_id=new, grace=timedelta(hours=1), by=person).key_id
     done = logged(user)[1:]
-    ends_at = lifecycle.get(user_id=user.pk, key_id=new).rules.expires_at
+    ends_at = reading.get(user_id=user.pk, key_id=new).rules.expires_at
     assert ends_at is not None
     assert done == [
         ("rotated", {"replaced_by": [None, new]}),

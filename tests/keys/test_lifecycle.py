@@ -12,7 +12,7 @@ from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from keys import lifecycle, revocations
+from keys import lifecycle, reading, revocations
 from keys.models import APIKey
 from keys.secret import digest, has_valid_checksum
 from tests.factories import UserFactory
@@ -67,7 +67,7 @@ def test_a_token_makes_one_key_a_user() -> None:
     with pytest.raises(lifecycle.AlreadyCreated):
         lifecycle.create(user_id=user.pk, name="laptop", creation_token=token)
     lifecycle.create(user_id=other.pk, name="laptop", creation_token=token)
-    assert len(lifecycle.listing(user.pk)) == 1
+    assert len(reading.listing(user.pk)) == 1
 
 
 @pytest.mark.django_db
@@ -130,10 +130,10 @@ def in_threads(*calls: Any) -> list[Any]:
 def test_nobody_can_revoke_or_see_the_key_of_another() -> None:
     _owner, key = one_key()
     stranger = UserFactory.create()
-    with pytest.raises(lifecycle.UnknownKey):
+    with pytest.raises(reading.UnknownKey):
         lifecycle.revoke(user_id=stranger.pk, key_id=key.key_id)
-    with pytest.raises(lifecycle.UnknownKey):
-        lifecycle.get(user_id=stranger.pk, key_id=key.key_id)
+    with pytest.raises(reading.UnknownKey):
+        reading.get(user_id=stranger.pk, key_id=key.key_id)
     assert APIKey.objects.get(pk=key.key_id).revoked_at is None
 
 
@@ -141,9 +141,9 @@ def test_nobody_can_revoke_or_see_the_key_of_another() -> None:
 def test_revoking_again_keeps_the_first_time() -> None:
     user, key = one_key()
     lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
-    first = lifecycle.get(user_id=user.pk, key_id=key.key_id).revoked_at
+    first = reading.get(user_id=user.pk, key_id=key.key_id).revoked_at
     lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
-    assert lifecycle.get(user_id=user.pk, key_id=key.key_id).revoked_at == first is not None
+    assert reading.get(user_id=user.pk, key_id=key.key_id).revoked_at == first is not None
 
 
 @pytest.mark.django_db
@@ -172,7 +172,7 @@ def test_a_key_is_revoked_although_valkey_is_away(
         lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
     assert "revocation not announced" in caplog.text
     assert key.secret not in caplog.text
-    assert lifecycle.get(user_id=user.pk, key_id=key.key_id).revoked_at is not None
+    assert reading.get(user_id=user.pk, key_id=key.key_id).revoked_at is not None
 
 
 @pytest.mark.django_db
@@ -181,19 +181,19 @@ def test_the_listing_has_working_keys_first_and_each_part_newest_first() -> None
     second, third, fourth = (lifecycle.create(user_id=user.pk, name="more") for _ in range(3))
     for key in (second, fourth):
         lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
-    listed = [key.key_id for key in lifecycle.listing(user.pk)]
+    listed = [key.key_id for key in reading.listing(user.pk)]
     assert listed == [third.key_id, first.key_id, fourth.key_id, second.key_id]
 
 
 @pytest.mark.django_db
 def test_of_ended_keys_the_newest_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert lifecycle.ENDED_LISTED == 50
-    monkeypatch.setattr(lifecycle, "ENDED_LISTED", 2)
+    assert reading.ENDED_LISTED == 50
+    monkeypatch.setattr(reading, "ENDED_LISTED", 2)
     user, working = one_key()
     ended = [lifecycle.create(user_id=user.pk, name="more").key_id for _ in range(3)]
     for key_id in ended:
         lifecycle.revoke(user_id=user.pk, key_id=key_id)
-    assert [key.key_id for key in lifecycle.listing(user.pk)] == [working.key_id, ended[2], ended[1]]
+    assert [key.key_id for key in reading.listing(user.pk)] == [working.key_id, ended[2], ended[1]]
 
 
 @pytest.mark.django_db
@@ -207,11 +207,11 @@ def test_the_newest_working_key_is_found_without_loading_the_others(
     found = []
     for key in (newer, older):
         with django_assert_max_num_queries(2):
-            newest = lifecycle.newest_working(user_id=user.pk)
+            newest = reading.newest_working(user_id=user.pk)
         found.append(newest and newest.key_id)
         lifecycle.revoke(user_id=user.pk, key_id=key.key_id)
     assert found == [newer.key_id, older.key_id]
-    assert lifecycle.newest_working(user_id=user.pk) is None
+    assert reading.newest_working(user_id=user.pk) is None
 
 
 @pytest.mark.django_db
@@ -221,8 +221,8 @@ def test_last_use_moves_forward_and_never_back() -> None:
     noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
     for at in (noon, noon + timedelta(seconds=5), noon - timedelta(days=1)):
         lifecycle.touch({used.key_id: at, 0: at})
-    assert lifecycle.get(user_id=user.pk, key_id=used.key_id).last_used_at == noon + timedelta(seconds=5)
-    assert lifecycle.get(user_id=user.pk, key_id=untouched.key_id).last_used_at is None
+    assert reading.get(user_id=user.pk, key_id=used.key_id).last_used_at == noon + timedelta(seconds=5)
+    assert reading.get(user_id=user.pk, key_id=untouched.key_id).last_used_at is None
     lifecycle.touch({})
 
 
@@ -241,9 +241,9 @@ def test_a_session_key_is_one_hidden_row_whose_secret_each_call_replaces(
     assert bytes(kept.digest) == digest(second.secret, next(iter(settings.PEPPERS.values())))
     assert kept.expires_at is not None
     assert timedelta(minutes=59) < kept.expires_at - timezone.now() <= timedelta(hours=1)
-    assert first.key_id not in [key.key_id for key in lifecycle.listing(user.pk)]
-    with pytest.raises(lifecycle.UnknownKey):
-        lifecycle.get(user_id=user.pk, key_id=first.key_id)
+    assert first.key_id not in [key.key_id for key in reading.listing(user.pk)]
+    with pytest.raises(reading.UnknownKey):
+        reading.get(user_id=user.pk, key_id=first.key_id)
 
 
 @pytest.mark.django_db

@@ -5,7 +5,7 @@ from functools import partial
 
 from django.db import connections
 
-from keys import lifecycle
+from keys import lifecycle, reading
 from keys.rules import KeyRules
 from proxy import own_keys
 from tests.factories import WalletFactory
@@ -21,7 +21,7 @@ def test_changes_of_a_key_at_once_open_one_budget(
     failures = at_once(*[partial(change, cap_micro=cap) for cap in range(1, 7)])
     assert not failures
     [budget] = Budget.objects.filter(wallet_id=user.pk)
-    assert lifecycle.get(user_id=user.pk, key_id=key_id).rules.budget_id == budget.pk
+    assert reading.get(user_id=user.pk, key_id=key_id).rules.budget_id == budget.pk
 
 
 def at_once(*calls: partial[None]) -> list[Exception]:

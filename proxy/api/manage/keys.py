@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from keys.lifecycle import State
+from keys.reading import State
 from proxy import own_keys
 from proxy.api import fields
 from proxy.api.manage import changes, shown, threads

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from keys.lifecycle import CreatedKey, State
+from keys.lifecycle import CreatedKey
+from keys.reading import State
 from proxy.errors import APIError
 from proxy.own_keys import OwnKey
 from wallet.money import MICRO_PER_TOMAN, toman_from_micro

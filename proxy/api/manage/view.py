@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from django.utils import timezone
 
-from keys import lifecycle
+from keys import lifecycle, reading
 from keys.actors import Actor, Kind
 from keys.admin_lookup import AdminIdentity
 from keys.lifecycle import NoNewKeys, TooManyToday
@@ -30,7 +30,7 @@ Change = Callable[[int, Actor], Answer]  # of an account, by whom; in a transact
 
 # What the domain refuses, but for what tells when it may be tried again.
 REFUSED: dict[type[Exception], str] = {
-    lifecycle.UnknownKey: "key_not_found",
+    reading.UnknownKey: "key_not_found",
     lifecycle.UnknownProject: "project_not_found",
     lifecycle.KeyEnded: "key_ended",
     lifecycle.StillReplacing: "key_being_replaced",

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
-from keys import lifecycle
+from keys import reading
 from proxy.catalogue import served as catalogue
 from proxy.catalogue.served import ServedModel
 from proxy.dashboard.connect.programs import Setting, ready
@@ -39,7 +39,7 @@ def connect(request: HttpRequest) -> HttpResponse:
         if "chat" in model.endpoints or "messages" in model.endpoints or "responses" in model.endpoints
     }
     user = cast("User", request.user)
-    own_key = lifecycle.newest_working(user_id=user.pk)
+    own_key = reading.newest_working(user_id=user.pk)
     context: dict[str, object] = {"models": models, "own_key": own_key}
     if models:
         form = ModelForm(request.GET.dict(), models=list(models.values()))

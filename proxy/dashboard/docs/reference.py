@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Tier, User
 from accounts.signals.events import Event
-from keys import lifecycle, lookup
-from keys.lifecycle import ListedKey
+from keys import lookup, reading
+from keys.reading import ListedKey
 from proxy.advice import ADVICE, anchor
 from proxy.api.openapi import samples
 from proxy.catalogue import served as catalogue
@@ -141,7 +141,7 @@ def build(*, user_id: int | None, example: str | None, now: datetime, language: 
     served = list(catalogue.load(now).values())
     chats = catalogue.at(served, CHAT)
     model_id, price = (chats[0].model_id, chats[0].price) if chats else (starter.MODEL_ID, starter.PRICE)
-    own_key = None if user_id is None else lifecycle.newest_working(user_id=user_id)
+    own_key = None if user_id is None else reading.newest_working(user_id=user_id)
     key = f"hm-…{own_key.last_four}" if own_key else examples.KEY
     tiers = list(Tier.objects.all())
     own_tier = None if user_id is None else User.objects.select_related("tier").get(pk=user_id).tier

@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.shared import formats, signed_in
-from keys import admin_keys, lifecycle
+from keys import admin_keys, lifecycle, reading
 from proxy.dashboard.keys.acting import person
 from proxy.dashboard.keys.admin_forms import AdminKeyForm
 from proxy.dashboard.keys.wording import no_new_keys_text
@@ -97,6 +97,6 @@ def revoke_key(request: HttpRequest, key_id: int) -> HttpResponse:
             )
             return redirect("keys:admin_list")
         key = admin_keys.get_working(user_id=user_id, key_id=key_id)
-    except lifecycle.UnknownKey:
+    except reading.UnknownKey:
         raise Http404 from None
     return render(request, "keys/admin_revoke.html", {"key": key})

@@ -17,10 +17,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Tier
 from accounts.shared import formats, paging, signed_in
-from keys import lifecycle
-from keys.lifecycle import CreatedKey, State
+from keys import lifecycle, reading
+from keys.lifecycle import CreatedKey
 from keys.projects import projects
 from keys.projects.projects import ListedProject
+from keys.reading import State
 from proxy import own_keys
 from proxy.dashboard.keys.acting import person
 from proxy.dashboard.keys.forms import KeyForm, RotateForm
@@ -58,7 +59,7 @@ def list_keys(request: HttpRequest) -> HttpResponse:
 def key_page(request: HttpRequest, key_id: int) -> HttpResponse:
     account_id, own = _account_and_key(request, key_id)
     relatives = {
-        name: None if other is None else lifecycle.get(user_id=account_id, key_id=other)
+        name: None if other is None else reading.get(user_id=account_id, key_id=other)
         for name, other in (("replaces", own.key.replaces), ("replaced_by", own.key.replaced_by))
     }
     is_own_account = account_id == signed_in.user_id(request)
@@ -172,7 +173,7 @@ def rotate_key(request: HttpRequest, key_id: int) -> HttpResponse:
                 _("The key this one replaced still works. Revoke it first, or wait until it ends."),
             )
         else:
-            old = lifecycle.get(user_id=account_id, key_id=key_id)
+            old = reading.get(user_id=account_id, key_id=key_id)
             return _created(request, created, name=own.key.name, old=old)
     if own.key.state is not State.WORKING:
         return redirect("keys:detail", key_id)
@@ -236,7 +237,7 @@ def _account_and_key(request: HttpRequest, key_id: int) -> tuple[int, OwnKey]:
     try:
         account_id = projects.account_of(user_id=signed_in.user_id(request), key_id=key_id)
         return account_id, own_keys.get(user_id=account_id, key_id=key_id, month_start=month_start())
-    except lifecycle.UnknownKey:
+    except reading.UnknownKey:
         raise Http404 from None
 
 

@@ -9,7 +9,7 @@ from django.db import connections
 from django.utils import timezone
 
 from accounts.models import User
-from keys import changes, lifecycle
+from keys import changes, lifecycle, reading
 from keys.lifecycle import CreatedKey, UnknownProject
 from keys.lookup import KeyIdentity, fetch
 from keys.models import APIKey, Member, Project
@@ -41,7 +41,7 @@ def key_of(owner: User, project_id: int, by: User | None = None) -> CreatedKey:
 
 
 def works(key: CreatedKey) -> bool:
-    return APIKey.objects.filter(lifecycle.working(timezone.now()), pk=key.key_id).exists()
+    return APIKey.objects.filter(reading.working(timezone.now()), pk=key.key_id).exists()
 
 
 def test_a_project_is_seen_by_its_owner_and_by_who_accepted() -> None:
@@ -69,7 +69,7 @@ def test_a_key_is_not_made_for_whoever_has_just_left_or_only_sees() -> None:
     for user in (viewer, leaver, UserFactory.create()):
         with pytest.raises(UnknownProject):
             key_of(owner, project, user)
-    assert lifecycle.listing(owner.pk, project_id=project) == []
+    assert reading.listing(owner.pk, project_id=project) == []
 
 
 def test_an_invitation_waits_for_whoever_signs_in_with_the_number() -> None:
@@ -134,7 +134,7 @@ def test_members_change_the_keys_they_made_and_the_owner_each() -> None:
     with pytest.raises(UnknownProject):
         projects.key_for_change(user_id=UserFactory.create().pk, project_id=project, key_id=key)
     outside = lifecycle.create(user_id=owner.pk, name="mine").key_id
-    with pytest.raises(lifecycle.UnknownKey):
+    with pytest.raises(reading.UnknownKey):
         projects.key_for_change(user_id=owner.pk, project_id=project, key_id=outside)
     people.set_role(
         user_id=owner.pk,
@@ -150,13 +150,13 @@ def test_keys_of_projects_are_listed_there_and_replaced_there(monkeypatch: pytes
     owner, project = open_project()
     member = join(owner, project)
     key = key_of(owner, project, member)
-    assert lifecycle.listing(owner.pk) == []
-    assert lifecycle.listing(member.pk) == []
-    assert lifecycle.newest_working(user_id=owner.pk) is None
-    [listed] = lifecycle.listing(owner.pk, project_id=project)
+    assert reading.listing(owner.pk) == []
+    assert reading.listing(member.pk) == []
+    assert reading.newest_working(user_id=owner.pk) is None
+    [listed] = reading.listing(owner.pk, project_id=project)
     assert (listed.key_id, listed.created_by_id) == (key.key_id, member.pk)
     new = lifecycle.rotate(user_id=owner.pk, key_id=key.key_id, grace=lifecycle.DAY)
-    replaced = lifecycle.get(user_id=owner.pk, key_id=new.key_id)
+    replaced = reading.get(user_id=owner.pk, key_id=new.key_id)
     assert (replaced.project_id, replaced.created_by_id) == (project, member.pk)
     monkeypatch.setattr(lifecycle, "MAX_ACTIVE_KEYS", 1)
     with pytest.raises(lifecycle.TooManyKeys):

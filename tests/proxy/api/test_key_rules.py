@@ -8,7 +8,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from keys import lifecycle, lookup
+from keys import lifecycle, lookup, reading
 from keys.rules import KeyRules
 from keys.secret import generate
 from proxy.usage import integrity as usage_integrity
@@ -121,7 +121,7 @@ def test_a_cap_that_is_reached_refuses_until_it_is_raised(make_caller: Any, upst
     caller, report = capped(make_caller, 10 * COST)
     assert caller.ask(max_tokens=9).status_code == 200
     assert report().spent_micro == COST
-    budget_id = lifecycle.get(user_id=caller.wallet.pk, key_id=caller.key_id).rules.budget_id
+    budget_id = reading.get(user_id=caller.wallet.pk, key_id=caller.key_id).rules.budget_id
     assert budget_id is not None
     budgets.set_limit(wallet_id=caller.wallet.pk, budget_id=budget_id, limit_micro=COST)
     upstream.requests.clear()

@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 
 from accounts import sessions
 from accounts.models import User
-from keys import lifecycle
+from keys import lifecycle, reading
 from keys.models import APIKey
 from keys.secret import digest
 from proxy.catalogue import starter
@@ -124,7 +124,7 @@ def test_the_key_of_a_session_takes_the_place_of_the_one_before(browser: Client,
     first, second = (browser.post(SESSION).json()["key"] for _ in range(2))
     assert first != second
     assert APIKey.objects.filter(user=user).count() == 1
-    assert lifecycle.listing(user.pk) == []
+    assert reading.listing(user.pk) == []
 
 
 def test_a_script_of_a_stranger_gets_a_status_and_no_redirect(client: Client) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from keys import admin_keys, lifecycle
+from keys import admin_keys, reading
 from keys.actors import OPERATOR
 from keys.models import AdminKey
 from keys.secret import generate_admin
@@ -49,7 +49,7 @@ def test_an_api_key_manages_nothing(caller: Caller) -> None:
             http.delete(f"/manage/keys/{caller.key_id}"),
         ):
             assert refused(answer)[:2] == (403, "admin_key_required")
-    assert len(lifecycle.listing(caller.wallet.pk)) == 1
+    assert len(reading.listing(caller.wallet.pk)) == 1
 
 
 def test_of_two_keys_the_one_that_fits_counts(manager: Manager, caller: Caller) -> None:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from keys import admin_keys, changes, lifecycle
+from keys import admin_keys, changes, lifecycle, reading
 from keys.actors import Actor, Kind
 from keys.models import AdminKey, KeyChange
 from keys.rules import KeyRules
@@ -163,11 +163,11 @@ def test_every_page_that_changes_a_key_says_who_it_was(browser: Client, user: Us
         return found[1]
 
     browser.post(create, {"name": "shop", "cap": "5", "token": token(create)})
-    key = lifecycle.listing(user.pk)[0].key_id
+    key = reading.listing(user.pk)[0].key_id
     edit, rotate = reverse("keys:edit", args=[key]), reverse("keys:rotate", args=[key])
     browser.post(edit, {"name": "store", "token": token(edit)})
     browser.post(rotate, {"grace": "0", "token": token(rotate)})
-    new = lifecycle.listing(user.pk)[0].key_id
+    new = reading.listing(user.pk)[0].key_id
     browser.post(reverse("keys:revoke", args=[new]))
     browser.post(reverse("keys:admin_create"), filled(browser))
     browser.post(reverse("keys:admin_revoke", args=[AdminKey.objects.get(user=user).pk]))

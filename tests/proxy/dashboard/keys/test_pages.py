@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.shared import formats
-from keys import changes, lifecycle
-from keys.lifecycle import State
+from keys import changes, lifecycle, reading
 from keys.models import APIKey
+from keys.reading import State
 from keys.rules import KeyRules
 from proxy import own_keys
 from tests.factories import UserFactory, WalletFactory
@@ -63,7 +63,7 @@ def test_the_secret_is_shown_once_with_a_ready_env_file(browser: Client, user: U
     assert found
     assert f"OPENAI_BASE_URL={settings.BASE_URL}/v1" in response.text
     assert response["Cache-Control"] == "no-store"
-    [key] = lifecycle.listing(user.pk)
+    [key] = reading.listing(user.pk)
     assert (key.name, key.last_four) == ("laptop", found[1][-4:])
     assert found[1] not in browser.get(reverse("keys:list")).text
     assert found[1] not in browser.get(reverse("keys:create")).text
@@ -79,13 +79,13 @@ def test_sending_the_same_form_again_makes_no_second_key_and_shows_no_secret(
     assert again.redirect_chain == [(reverse("keys:list"), 302)]
     assert "its secret is shown only once" in again.text
     assert not re.search(r"hm-[0-9A-Za-z]{8}", again.text)
-    assert len(lifecycle.listing(user.pk)) == 1
+    assert len(reading.listing(user.pk)) == 1
 
 
 def test_two_showings_of_the_form_make_two_keys(browser: Client, user: User) -> None:
     for _ in range(2):
         browser.post(reverse("keys:create"), {"name": "laptop", "token": token_of_a_fresh_form(browser)})
-    assert len(lifecycle.listing(user.pk)) == 2
+    assert len(reading.listing(user.pk)) == 2
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\0b"])
@@ -93,12 +93,12 @@ def test_a_bad_name_is_pointed_out_and_makes_no_key(browser: Client, user: User,
     response = browser.post(reverse("keys:create"), {"name": name, "token": token_of_a_fresh_form(browser)})
     assert response.status_code == 400
     assert "field__error" in response.text
-    assert not lifecycle.listing(user.pk)
+    assert not reading.listing(user.pk)
 
 
 def test_a_form_without_its_token_makes_no_key(browser: Client, user: User) -> None:
     assert browser.post(reverse("keys:create"), {"name": "laptop"}).status_code == 400
-    assert not lifecycle.listing(user.pk)
+    assert not reading.listing(user.pk)
 
 
 def test_the_limit_of_keys_is_said_plainly(
@@ -126,7 +126,7 @@ def test_too_many_keys_in_one_day_are_refused_by_either_form(
     for response in (refused, again):
         assert response.status_code == 400
         assert "You have created many keys today" in response.text
-    [kept] = lifecycle.listing(user.pk)
+    [kept] = reading.listing(user.pk)
     assert kept.state is State.WORKING
 
 
@@ -199,8 +199,8 @@ def create(browser: Client, **changes: Any) -> Any:
     return browser.post(reverse("keys:create"), {**CHOICES, "token": token, **changes})
 
 
-def only_key(user: User) -> lifecycle.ListedKey:
-    [key] = lifecycle.listing(user.pk)
+def only_key(user: User) -> reading.ListedKey:
+    [key] = reading.listing(user.pk)
     return key
 
 
@@ -255,7 +255,7 @@ def test_what_is_wrong_is_said_beside_its_field_with_the_options_unfolded(
     assert response.status_code == 400
     assert message in response.text
     assert '<details class="options" open>' in response.text
-    assert not lifecycle.listing(user.pk)
+    assert not reading.listing(user.pk)
     assert not Budget.objects.filter(wallet_id=user.pk).exists()
 
 
@@ -298,7 +298,7 @@ def test_the_edit_form_shows_what_is_so_and_saves_what_is_changed(browser: Clien
     )
     assert response.redirect_chain == [(reverse("keys:detail", args=[key]), 302)]
     assert "Saved." in response.text
-    saved = lifecycle.get(user_id=user.pk, key_id=key)
+    saved = reading.get(user_id=user.pk, key_id=key)
     assert (saved.name, saved.rules.expires_at, saved.rules.rpm) == ("store", soon, 5)
     budget = Budget.objects.get(wallet_id=user.pk)
     assert (saved.rules.budget_id, budget.limit_micro) == (budget.pk, 60_000 * 10**7)
@@ -322,7 +322,7 @@ def test_a_cap_is_taken_away_and_a_new_one_begins_anew(browser: Client, user: Us
     address = reverse("keys:edit", args=[key])
     for cap, budgets_made in (("", 1), ("10", 2)):
         browser.post(address, {"name": "shop", "cap": cap, "life": "never", "token": "0" * 32})
-        budget_id = lifecycle.get(user_id=user.pk, key_id=key).rules.budget_id
+        budget_id = reading.get(user_id=user.pk, key_id=key).rules.budget_id
         assert (budget_id is None) == (cap == "")
         assert Budget.objects.filter(wallet_id=user.pk).count() == budgets_made
 
@@ -331,7 +331,7 @@ def test_a_mistake_in_the_edit_form_changes_nothing(browser: Client, user: User)
     key = make(user, rpm=5)
     response = browser.post(reverse("keys:edit", args=[key]), {"name": "", "rpm": "7"})
     assert response.status_code == 400
-    assert lifecycle.get(user_id=user.pk, key_id=key).rules.rpm == 5
+    assert reading.get(user_id=user.pk, key_id=key).rules.rpm == 5
 
 
 def test_a_key_is_replaced_with_a_grace_and_its_secret_shown_once(browser: Client, user: User) -> None:
@@ -342,12 +342,12 @@ def test_a_key_is_replaced_with_a_grace_and_its_secret_shown_once(browser: Clien
     assert response["Cache-Control"] == "no-store"
     assert re.search(r"OPENAI_API_KEY=hm-[0-9A-Za-z]{36}\n", response.text)
     assert "works until" in response.text
-    new, kept = lifecycle.listing(user.pk)
+    new, kept = reading.listing(user.pk)
     assert (new.replaces, kept.key_id, kept.state) == (old, old, State.REPLACED)
     assert new.rules.budget_id == kept.rules.budget_id is not None
     again = browser.post(address, {"grace": "24", "token": token}, follow=True)
     assert "its secret is shown only once" in again.text
-    assert len(lifecycle.listing(user.pk)) == 2
+    assert len(reading.listing(user.pk)) == 2
     assert "being replaced" in browser.get(reverse("keys:list")).text
     assert f"hm-…{new.last_four}" in page_of(browser, old)
     assert f"hm-…{kept.last_four}" in page_of(browser, new.key_id)
@@ -357,7 +357,7 @@ def test_a_leaked_key_is_replaced_at_once(browser: Client, user: User) -> None:
     old = make(user)
     response = browser.post(reverse("keys:rotate", args=[old]), {"grace": "0", "token": "0" * 32})
     assert "stops working everywhere within seconds" in response.text
-    assert lifecycle.get(user_id=user.pk, key_id=old).state is State.REVOKED
+    assert reading.get(user_id=user.pk, key_id=old).state is State.REVOKED
 
 
 def test_a_grace_that_is_not_offered_replaces_nothing(browser: Client, user: User) -> None:

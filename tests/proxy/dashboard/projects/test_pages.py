@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from keys import lifecycle
+from keys import lifecycle, reading
 from keys.models import Project
 from keys.projects import people, projects
 from keys.projects.projects import Role
@@ -111,7 +111,7 @@ def test_a_member_makes_and_manages_keys_that_the_owner_pays(owner: User, projec
     assert "hm-" in browser.post(create, sent).text
     again = browser.post(create, sent)
     assert again["Location"] == address("detail", project)
-    [key] = lifecycle.listing(owner.pk, project_id=project)
+    [key] = reading.listing(owner.pk, project_id=project)
     assert (key.name, key.created_by_id) == ("bot", member.pk)
     assert "bot" in browser.get(address("detail", project)).text
     assert "bot" not in browser.get(reverse("keys:list")).text
@@ -172,8 +172,8 @@ def test_a_member_is_removed_with_their_keys_and_another_leaves(owner: User, pro
     assert "Revoke the keys they created" in browser.get(address("remove", project, row)).text
     for _ in range(2):
         assert browser.post(address("remove", project, row), {"revoke": "on"}).status_code == 302
-    [key] = lifecycle.listing(owner.pk, project_id=project)
-    assert key.state is lifecycle.State.REVOKED
+    [key] = reading.listing(owner.pk, project_id=project)
+    assert key.state is reading.State.REVOKED
     assert browser.get(address("remove", project, row)).status_code == 302
     theirs = signed_in(leaver)
     assert theirs.get(address("leave", project)).status_code == 200
