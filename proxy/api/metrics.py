@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-STATE_SECONDS = 10  # so old it may be: several scrapers cost what one does
+STATE_SECONDS = 60  # so old it may be: it counts rows of whole tables
 BROKER_TIMEOUT_SECONDS = 2
 CELERY_QUEUE = "celery"
 
