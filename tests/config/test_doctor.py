@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.channel_models import BotState
 from config import doctor, embedded
 from config.celery import app
-from config.doctor import Finding, Level
+from config.doctor import Finding, Level, business, machine
 from proxy.catalogue.models import LanguageModel, Upstream
 from tests.factories import WalletFactory
 from tests.live import free_port
@@ -61,7 +61,7 @@ def test_a_data_folder_that_cannot_be_used_is_a_problem(settings: Any, tmp_path:
 
 
 def test_a_full_disk_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "DISK_MIN_BYTES", 1 << 60)
+    monkeypatch.setattr(machine, "DISK_MIN_BYTES", 1 << 60)
     assert worst("data folder").level is Level.PROBLEM
 
 
@@ -134,7 +134,7 @@ def test_a_check_that_breaks_down_does_not_hide_the_others(monkeypatch: pytest.M
     def broken() -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(doctor, "_wallets", broken)
+    monkeypatch.setattr(business, "wallets", broken)
     assert "could not be examined" in worst("wallets").said
     assert worst("models")
 
