@@ -6,16 +6,17 @@ answer of `faulty` calls (of all, when empty).
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.stand_in import StandIn
 
 Refusal = tuple[int, str] | tuple[int, str, dict[str, Any]]
 
 
-class BotServer:
+class BotServer(StandIn):
     """`sent` are chat ids and texts; `offsets` those that updates were asked from, `waits` for how long."""
 
     token = ""
@@ -37,26 +38,7 @@ class BotServer:
         self.fault = ""
         self.faulty: set[str] = set()
         self.forgets_offsets = False
-        self._released = threading.Event()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                server._serve(self, self.rfile.read(int(self.headers["content-length"])))
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__()
 
     def write(self, chat_id: int, text: str | None, **fields: Any) -> None:
         """A person writes to the bot."""
@@ -72,7 +54,7 @@ class BotServer:
     def told(self, chat_id: int) -> list[str]:
         return [text for to, text in self.sent if to == chat_id]
 
-    def _serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    def serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         assert handler.headers["content-type"] == "application/json"
         self.paths.append(handler.path)
         bot, _slash, method = urlsplit(handler.path).path.removeprefix("/bot").partition("/")
@@ -84,7 +66,7 @@ class BotServer:
                 case "lost reply":
                     return
                 case "hangs":
-                    self._released.wait(30)
+                    self.released.wait(30)
                     return
                 case "HTML":
                     data = b"<html><body>Please wait.</body></html>"

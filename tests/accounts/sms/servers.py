@@ -5,16 +5,17 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote
+
+from tests.stand_in import StandIn
 
 Answer = tuple[int, dict[str, Any]]
 
 
-class Provider:
+class Provider(StandIn):
     """`sent` are receptor and what it got, `calls` the names and fields of what was asked."""
 
     key = ""
@@ -24,38 +25,19 @@ class Provider:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refusal: int | None = None
         self.fault = ""
-        self._released = threading.Event()
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                provider._serve(self, self.rfile.read(int(self.headers["content-length"])))
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__()
 
     def answer(self, handler: BaseHTTPRequestHandler, body: str) -> Answer:
         raise NotImplementedError
 
-    def _serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    def serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         status, reply = self.answer(handler, body.decode())
         data = json.dumps(reply).encode()
         match self.fault:
             case "lost reply":
                 return
             case "hangs":
-                self._released.wait(30)
+                self.released.wait(30)
                 return
             case "HTML":
                 data = b"<html><body>Please wait.</body></html>"

@@ -9,9 +9,11 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from uuid import uuid4
+
+from tests.stand_in import StandIn
 
 NUMBERS = itertools.count(int(uuid4()) % 10**9 * 10**6)  # references never repeat, not even over two runs
 CARD = "610433******5678"
@@ -32,7 +34,7 @@ class Payment:
     ref_id: int = field(default_factory=lambda: next(NUMBERS))
 
 
-class Provider:
+class Provider(StandIn):
     """What both have in common. `calls` are the names and bodies of what was asked."""
 
     merchant = ""
@@ -41,32 +43,9 @@ class Provider:
         self.book: dict[str, Payment] = {}
         self.faults: list[str] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.released = threading.Event()
         self.before_answer: Callable[[str], None] = lambda call: None
         self._lock = threading.Lock()
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                provider._serve(self, body)
-
-            def do_GET(self) -> None:
-                provider._show(self)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__()
 
     def pay(self, authority: str) -> bool:
         return self._move(authority, "paid")
@@ -87,14 +66,15 @@ class Provider:
             payment.state = state
         return payment.state == state
 
-    def _serve(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    def serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        fields = json.loads(body)
         call = handler.path.rpartition("/")[2].removesuffix(".json")
         with self._lock:
             fault = self.faults.pop(0) if self.faults else ""
-            self.calls.append((call, body))
+            self.calls.append((call, fields))
             if fault == "lost request":
                 return
-            status, reply = self.answer(call, body)
+            status, reply = self.answer(call, fields)
         self.before_answer(call)
         if fault == "lost reply":
             return  # it has been done, and nobody is told
@@ -120,7 +100,7 @@ class Provider:
         with contextlib.suppress(ConnectionError):  # the client may have had enough
             handler.wfile.write(data)
 
-    def _show(self, handler: BaseHTTPRequestHandler) -> None:
+    def show(self, handler: BaseHTTPRequestHandler) -> None:
         """The payment page: one link pays and one does not, and both lead back to the shop."""
         address, _mark, choice = handler.path.partition("?")
         authority = address.rpartition("/")[2]
