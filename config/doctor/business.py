@@ -18,17 +18,18 @@ from config.doctor.findings import Found, Level, ok
 from proxy.catalogue import served
 from proxy.catalogue.models import LanguageModel, Upstream
 from proxy.catalogue.secrets import Undecryptable, decrypt
+from wallet.ledger.holds import SWEEP_LATE_SECONDS
 from wallet.ledger.models import Hold, Wallet
 from wallet.payments import gateways
 from wallet.payments.invoice_models import SellerDetails
 
 TIMEOUT_SECONDS = 5
-HOLDS_LATE = timedelta(minutes=2)
 BACKUP_MAX_AGE = timedelta(hours=26)
 
 
 def holds() -> Found:
-    late = Hold.objects.filter(expires_at__lt=timezone.now() - HOLDS_LATE, wallet__frozen_at=None).count()
+    due = timezone.now() - timedelta(seconds=SWEEP_LATE_SECONDS)
+    late = Hold.objects.filter(expires_at__lt=due, wallet__frozen_at=None).count()
     if late:
         yield (
             Level.PROBLEM,

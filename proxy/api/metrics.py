@@ -17,6 +17,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from wallet.ledger.holds import SWEEP_LATE_SECONDS
+
 STATE_SECONDS = 60  # so old it may be: it counts rows of whole tables
 BROKER_TIMEOUT_SECONDS = 2
 CELERY_QUEUE = "celery"
@@ -24,8 +26,8 @@ CELERY_QUEUE = "celery"
 STATE = {
     "hamiran_holds_open": ("Holds of running requests", "SELECT count(*) FROM wallet_hold"),
     "hamiran_holds_expired": (
-        "Holds that nobody has swept for two minutes",
-        "SELECT count(*) FROM wallet_hold WHERE expires_at < now() - interval '2 minutes'",
+        "Expired holds that nobody has swept in time",
+        f"SELECT count(*) FROM wallet_hold WHERE expires_at < now() - interval '{SWEEP_LATE_SECONDS} seconds'",  # noqa: S608 - a number of ours
     ),
     "hamiran_wallets_frozen": (
         "Wallets whose books contradict themselves",

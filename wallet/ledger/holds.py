@@ -35,6 +35,7 @@ NotCovered = writer.NotCovered
 WalletFrozen = writer.WalletFrozen
 SWEEP_BATCH = 500
 SETTLEMENT_LATE_SECONDS = 3.0
+SWEEP_LATE_SECONDS = 120  # an expired hold that is still there after so long is one that nobody sweeps
 VOID_AGAIN_SECONDS = 30  # longer than a statement may take
 LEDGER_TABLES = frozenset({"wallet_wallet", "wallet_hold", "wallet_journalentry", "wallet_budget"})
 
