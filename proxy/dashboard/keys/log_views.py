@@ -115,7 +115,7 @@ FIELDS: dict[str, tuple[Promise, Callable[[Any], str]]] = {
     "tpm": (gettext_lazy("Tokens per minute"), _number),
     "concurrency": (gettext_lazy("Requests at once"), _number),
     "cap_toman": (gettext_lazy("Spending cap"), _toman),
-    "cap_period": (gettext_lazy("The cap is"), _period),
+    "cap_period": (gettext_lazy("Cap period"), _period),
     "member": (gettext_lazy("Member"), _member),
     "scopes": (gettext_lazy("What it may do"), _list),
     "replaces": (gettext_lazy("Replaces"), _id),
