@@ -12,7 +12,7 @@ from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
@@ -24,6 +24,7 @@ from accounts.admin_models import Authenticator, NumberChange
 from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staff_only
 from accounts.channels import admin as channels_admin  # noqa: F401 - the pages of bots and messages
 from accounts.models import User
+from accounts.read_only_admin import ReadOnlyAdmin
 from accounts.shared.digits import ascii_digits
 from accounts.signals import admin as signals_admin  # noqa: F401 - the pages of webhooks
 
@@ -254,21 +255,12 @@ class GroupAdmin(WatchedAdmin, DjangoGroupAdmin):
 
 
 @admin.register(Authenticator)
-class AuthenticatorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AuthenticatorAdmin(ReadOnlyAdmin):
     """Shows which admin has one, and since when. Only `create_admin` makes them, and shows the seed once."""
 
     list_display = ("user", "created_at", "last_used_at")
     list_select_related = ("user",)
     fields = readonly_fields = list_display
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class NumberChangeForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -1,21 +1,9 @@
 """Bots, chats and messages in the admin: read only."""
 
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
 
 from accounts.channel_models import BotState, Notice
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+from accounts.read_only_admin import ReadOnlyAdmin
 
 
 @admin.register(BotState)
@@ -34,4 +22,3 @@ class NoticeAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     search_fields = ("user__mobile",)
     ordering = ("-pk",)
-    show_full_result_count = False

@@ -1,38 +1,16 @@
 """How money is shown to admins, who can find and read it but not change it. Amounts are in Toman."""
 
-import contextlib
-
 from django.contrib import admin
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts import phone
+from accounts import read_only_admin
 from wallet import wording
 from wallet.credits.models import Adjustment, PromoRedemption
 from wallet.ledger.models import Hold, JournalEntry
 from wallet.payments.models import TopUp
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    show_full_result_count = False  # counting a journal of millions of rows would be most of a page's time
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
-    ) -> tuple[QuerySet[Model], bool]:
-        with contextlib.suppress(phone.InvalidMobile):  # 0912… as people write it; stored is +98912…
-            search_term = phone.normalise(search_term)
-        return super().get_search_results(request, queryset, search_term)
-
+class ReadOnlyAdmin(read_only_admin.ReadOnlyAdmin):
     @admin.display(description=_("amount"))
     def amount(self, row: Hold | JournalEntry | TopUp | Adjustment | PromoRedemption) -> str:
         return toman(row.amount_micro)
