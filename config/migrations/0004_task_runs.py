@@ -12,7 +12,7 @@ def make(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("config", "0001_roles")]
+    dependencies: ClassVar = [("config", "0003_audit_log_by_role")]
     operations: ClassVar = [
         migrations.CreateModel(
             name="TaskRun",
