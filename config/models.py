@@ -1,4 +1,4 @@
-"""What the installation knows of its own work: the state of each task."""
+"""What the installation knows of its own work: the state of each task, and the nightly proofs of the books."""
 
 from typing import ClassVar
 
@@ -49,3 +49,34 @@ class TaskRun(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Proof(models.Model):
+    """One proof that the books of a day add up (`proxy.usage.proving`): what was looked at, and what was wrong."""
+
+    since = models.DateTimeField(_("from"), unique=True)
+    until = models.DateTimeField(_("until"))
+    made_at = models.DateTimeField(_("made"))
+    seconds = models.FloatField(_("duration"))
+    rules = models.PositiveSmallIntegerField(_("rules"))
+    records = models.PositiveBigIntegerField(_("usage records"))
+    cost_micro = models.PositiveBigIntegerField(_("billed for usage"))
+    booked_micro = models.BigIntegerField(_("booked in the journal"))
+    upstream_cost_micro = models.PositiveBigIntegerField()
+    upstream_cost_nanodollars = models.PositiveBigIntegerField()
+    faults = models.PositiveIntegerField(_("faults"))
+    # The first of them, a line each.
+    said = models.TextField(_("what was wrong"), default="", db_default="")
+
+    class Meta:
+        verbose_name = _("proof of the books")
+        verbose_name_plural = _("proofs of the books")
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(until__gt=models.F("since")), name="proof_of_some_time"),
+            models.CheckConstraint(
+                condition=Q(faults=0, said="") | (Q(faults__gt=0) & ~Q(said="")), name="proof_says_its_faults"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.since} {self.faults}"

@@ -51,6 +51,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *PEOPLE,
         *ON_SALE,
         *DONE,
+        "config.view_proof",
         "wallet.view_adjustment",
         "wallet.add_adjustment",
         "wallet.approve_adjustment",

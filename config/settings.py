@@ -156,6 +156,8 @@ CELERY_BEAT_SCHEDULE = {
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
     "count-health": {"task": "proxy.count_health", "schedule": 30.0, "options": {"expires": 30}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
+    # Each hour it is asked whether a day is to be proved.
+    "prove-books": {"task": "config.prove_books", "schedule": 3600.0, "options": {"expires": 3600}},
     "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
     "purge-challenges": {
@@ -213,6 +215,8 @@ LOGOUT_REDIRECT_URL = "front"
 ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 # What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
 SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
+# What /metrics tells beside what `proxy` knows; each is called as f() and yields families.
+FIGURES = ["config.task_figures.of_the_work"]
 # Whose cap a budget is: `wallet` counts it and knows no keys.
 BUDGET_HOLDER = "keys.signals.holder_of"
 # Hosts that a webhook may have although they are private or without TLS: whoever has an account can have them called.

@@ -16,11 +16,16 @@ def freeze_broken(checks: Iterable[integrity.Check]) -> int:
     """
     with integrity.snapshot():
         found = list(integrity.wallets_of(checks))
+    freeze(found)
+    return len(found)
+
+
+def freeze(found: Iterable[tuple[str, int | None]]) -> None:
+    """Freezes the wallet of each violation, and sounds an alarm for each: the rule in words, and the wallet."""
     for invariant, wallet_id in found:
         logger.critical("ledger broken", extra={"invariant": invariant, "wallet": wallet_id})
         if wallet_id is not None:
             writer.freeze(wallet_id=wallet_id, because=f"check_ledger: {invariant}")
-    return len(found)
 
 
 def unfreeze(*, wallet_id: int) -> None:

@@ -20,8 +20,10 @@ def examine() -> list[Finding]:
     if any(finding.level is Level.PROBLEM for finding in database):
         return found  # what follows is read from there
     for part, check in (
+        ("tasks", business.tasks),
         ("holds", business.holds),
         ("wallets", business.wallets),
+        ("proof", business.proof),
         ("models", business.models),
         ("upstreams", business.upstreams),
         ("SMS", business.sms),

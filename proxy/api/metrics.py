@@ -12,7 +12,8 @@ from functools import cache
 import prometheus_client
 import redis
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
+from django.utils.module_loading import import_string
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -44,7 +45,7 @@ STATE = {
     "hamiran_rollup_age_seconds": (
         "Since the end of the newest hour that is summed",
         "SELECT coalesce(extract(epoch FROM now() - max(starts_at) - interval '1 hour'), 0)"
-        " FROM proxy_usagerollup WHERE period = 'hour'",
+        " FROM proxy_rollup WHERE period = 'hour'",
     ),
 }
 
@@ -55,7 +56,7 @@ class State(Collector):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._read_at = -float(STATE_SECONDS)
-        self._values: dict[str, tuple[str, float]] = {}
+        self._families: list[GaugeMetricFamily] = []
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []  # nothing is read before somebody asks
@@ -63,11 +64,14 @@ class State(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         with self._lock:
             if time.monotonic() - self._read_at >= STATE_SECONDS:
-                self._values = {**_database(), **_queue()}
+                values = {**_database(), **_queue()}
+                self._families = [
+                    *(GaugeMetricFamily(name, said, value=value) for name, (said, value) in values.items()),
+                    *_further(),
+                ]
                 self._read_at = time.monotonic()
-            values = self._values
-        for name, (said, value) in values.items():
-            yield GaugeMetricFamily(name, said, value=value)
+            families = self._families
+        yield from families
 
 
 def _database() -> dict[str, tuple[str, float]]:
@@ -84,6 +88,16 @@ def _database() -> dict[str, tuple[str, float]]:
         connection.close()
     found["hamiran_postgresql_up"] = ("1 where PostgreSQL answers", up)
     return found
+
+
+def _further() -> list[GaugeMetricFamily]:
+    """What others of the installation know (settings.FIGURES)."""
+    try:
+        return [family for path in settings.FIGURES for family in import_string(path)()]
+    except DatabaseError:  # hamiran_postgresql_up says it
+        return []
+    finally:
+        connection.close()
 
 
 def _queue() -> dict[str, tuple[str, float]]:

@@ -9,7 +9,9 @@ Days by end user are made anew with each of their hours, and hold what lies befo
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -21,11 +23,10 @@ from keys.models import APIKey
 from proxy.usage.latency import BOUNDS_MS
 from proxy.usage.models import UsageRecord, UsageRollup
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 # A record carries the time at which its settlement's transaction began and appears with its COMMIT: seconds later.
 LATE = timedelta(minutes=5)
 LOCK = 0x726F6C6C  # "roll": one roll-up at a time, so that an older reading never overwrites a newer one
-FOREVER = "infinity"
 
 FIGURES = "requests, errors, prompt_tokens, cached_tokens, completion_tokens, cost_micro"
 SUMS = f"{FIGURES}, latency_buckets, latency_counts"
@@ -103,18 +104,43 @@ FROM proxy_rollup WHERE latency_counts IS NULL
 
 
 def roll_up(*, since: datetime | None = None) -> datetime | None:
-    """Sums what is not summed yet, and the hour before that once more; returns since when. Opens a transaction.
+    """Sums what is not summed yet, and the hour before that once more; returns since when. Opens transactions.
 
-    It misses nothing however long ago it last ran, and changes nothing if run twice. None: there is nothing to sum.
-    `since` is for records that were made with an earlier time.
+    It misses nothing however long ago it last ran, and changes nothing if run twice, also where a run was killed in
+    the middle. None: there is nothing to sum. `since` is for records that were made with an earlier time.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        cursor.execute(FROM_THE_END)
-        since = since or _not_summed_since()
-        if since is not None:
-            _remake(cursor, since=since, until=FOREVER)
-    return since
+    made: datetime | None = since
+    until: datetime | None = None
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            cursor.execute(FROM_THE_END)
+            since = since or _not_summed_since()
+            if since is None:
+                return None
+            made = made or since
+            until = _midnight_after(until or since)
+            _remake(cursor, since=since, until=until)
+            # A day in each transaction, however many there are to make up for.
+            until = _first_record(until, until + DAY) or _first_record(until + DAY, None)
+            if until is None:
+                return made
+            # What an end user had of the last hour comes in with what follows it.
+            since = min(until, rolled_up_until() or until)
+
+
+def _first_record(since: datetime, until: datetime | None) -> datetime | None:
+    records = UsageRecord.objects.order_by().filter(created_at__gte=since)
+    if until is not None:  # all that remain would be read for the first of them
+        records = records.filter(created_at__lt=until)
+    first: datetime | None = records.aggregate(at=Min("created_at"))["at"]
+    return first
+
+
+def _midnight_after(moment: datetime) -> datetime:
+    zone = ZoneInfo(settings.TIME_ZONE)
+    day = moment.astimezone(zone).date() + DAY
+    return datetime.combine(day, time.min, zone)
 
 
 def _not_summed_since() -> datetime | None:
@@ -155,8 +181,13 @@ def add_latency() -> datetime | None:
     return made
 
 
-def _remake(cursor: CursorWrapper, *, since: datetime, until: datetime | str) -> None:
-    parameters = {"since": since, "until": until, "zone": settings.TIME_ZONE, "bounds": BOUNDS_MS}
+def _remake(cursor: CursorWrapper, *, since: datetime, until: datetime) -> None:
+    parameters: dict[str, Any] = {
+        "since": since,
+        "until": until,
+        "zone": settings.TIME_ZONE,
+        "bounds": BOUNDS_MS,
+    }
     cursor.execute(HOURS, parameters)
     cursor.execute(DAYS, parameters)
     if (rolled := rolled_up_until()) is not None:

@@ -43,6 +43,8 @@ def told() -> dict[str, set[str]]:
     names: dict[str, set[str]] = {
         **{name: set() for name in proxy.api.metrics.STATE},
         **{name: set() for name in ("hamiran_postgresql_up", "hamiran_queue_waiting", "hamiran_valkey_up")},
+        **{name: set() for name in config.task_figures.ALL},
+        **{name: {"task"} for name in config.task_figures.BY_TASK},
     }
     for module in MEASURING:
         for metric in vars(module).values():
@@ -83,7 +85,7 @@ def test_what_is_asked_for_is_told() -> None:
 
 def test_every_state_that_needs_somebody_has_an_alert() -> None:
     asked = {name for title, expression in expressions() for name, _matchers in OURS.findall(expression)}
-    assert set(proxy.api.metrics.STATE) <= asked
+    assert set(proxy.api.metrics.STATE) | set(config.task_figures.ALL) <= asked
 
 
 def test_every_alert_says_what_to_do() -> None:
