@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from proxy.usage import by_end_user, figures
+from django.utils import timezone
+
+from proxy.usage import by_end_user, figures, lookup
 from proxy.usage.figures import KeyLabel, Used
 from proxy.usage.models import UsageRecord
 from proxy.usage.periods import Period
 
 PAGE = 50
+LATELY = timedelta(days=31)  # in few partitions, before all are asked
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Outcome = UsageRecord.Outcome
 FAILED = (Outcome.UPSTREAM_FAILED, Outcome.REFUSED, Outcome.INTERRUPTED)
@@ -110,12 +113,16 @@ def page(*, user_id: int, wanted: Filter, cursor: str | None = None, size: int =
 def newest(*, user_id: int, size: int) -> list[LoggedRequest]:
     """The newest requests of a user, however old."""
     records = UsageRecord.objects.filter(user_id=user_id).order_by("-created_at", "-id")
-    return _labelled(user_id, list(records[:size]))
+    found = list(records.filter(created_at__gte=timezone.now() - LATELY)[:size])
+    return _labelled(user_id, found if len(found) == size else list(records[:size]))
 
 
 def one(*, user_id: int, request_id: uuid.UUID) -> LoggedRequest:
     """A user's request by the id that the client saw. Raises UsageRecord.DoesNotExist."""
-    [request] = _labelled(user_id, [UsageRecord.objects.get(pk=request_id, user_id=user_id)])
+    record = lookup.find(request_id, user_id=user_id)
+    if record is None:
+        raise UsageRecord.DoesNotExist(request_id)
+    [request] = _labelled(user_id, [record])
     return request
 
 
