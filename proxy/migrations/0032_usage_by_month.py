@@ -39,7 +39,7 @@ SELECT c.relname, CASE WHEN NOT i.indisunique THEN pg_get_indexdef(c.oid) END
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = '{TABLE}'::regclass AND i.indisvalid
 """  # noqa: S608 - likewise
 GRANTS = f"""
-SELECT format('GRANT %%s ON {TABLE} TO %%s', privilege_type,
+SELECT format('GRANT %s ON {TABLE} TO %s', privilege_type,
     CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END)
 FROM pg_class, aclexplode(relacl) WHERE pg_class.oid = '{TABLE}'::regclass AND grantee <> relowner
 """

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from django.db import ConnectionHandler, connection
+from django.db import connection, connections
 
 from tests import live
 from tests.fake_upstream import FakeUpstream
@@ -105,13 +105,14 @@ def test_records_stay_where_they_are_and_old_sessions_go_on(
 
 
 @pytest.fixture
-def other(database: str, manage: Callable[..., str]) -> Iterator[SimpleNamespace]:
+def other(committed_db: None, database: str, manage: Callable[..., str]) -> Iterator[SimpleNamespace]:
     """What the migration is given, of a database that has all before it."""
     manage("migrate", *BEFORE, "--verbosity", "0")
     name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
-    own = ConnectionHandler({"default": connection.settings_dict | {"NAME": name}})["default"]
-    yield SimpleNamespace(connection=own)
-    own.close()
+    connections.databases["other"] = connection.settings_dict | {"NAME": name}
+    yield SimpleNamespace(connection=connections["other"])
+    connections["other"].close()
+    del connections["other"], connections.databases["other"]
 
 
 def left_of(editor: SimpleNamespace) -> tuple[int, str]:
