@@ -15,13 +15,13 @@ from wallet import integrity as wallet_integrity
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="proxy.roll_up_usage")
+@shared_task(name="proxy.roll_up_usage", soft_time_limit=300)
 def roll_up_usage() -> None:
     rollups.roll_up()
     rollups.add_latency()
 
 
-@shared_task(name="proxy.keep_usage_partitions")
+@shared_task(name="proxy.keep_usage_partitions", soft_time_limit=600)
 def keep_usage_partitions() -> None:
     partitions.make_ahead()
     retention.detach_past()
@@ -29,22 +29,22 @@ def keep_usage_partitions() -> None:
         logger.error("usage records are in the default partition", extra={"records": held})
 
 
-@shared_task(name="proxy.count_health")
+@shared_task(name="proxy.count_health", soft_time_limit=120)
 def count_health() -> None:
     counting.count()
 
 
-@shared_task(name="proxy.flush_last_used")
+@shared_task(name="proxy.flush_last_used", soft_time_limit=60)
 def flush_last_used() -> None:
     rollups.flush_last_used()
 
 
-@shared_task(name="proxy.purge_idempotency")
+@shared_task(name="proxy.purge_idempotency", soft_time_limit=120)
 def purge_idempotency() -> None:
     keeping.purge()
     management_repeats.purge()
 
 
-@shared_task(name="proxy.verify_ledger")
+@shared_task(name="proxy.verify_ledger", soft_time_limit=3600)
 def verify_ledger() -> None:
     freezing.freeze_broken([*wallet_integrity.CHECKS, *usage_integrity.CHECKS])
