@@ -49,10 +49,10 @@ def nothing_was_used(db: None) -> None:
         model.objects.all().delete()
 
 
-def ask(sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def lies_in(record: UsageRecord) -> str:
@@ -335,3 +335,21 @@ def test_while_somebody_reads_nothing_is_changed(somebody_reads: None) -> None:
     with pytest.raises(CommandError, match="Nothing was changed"):
         command("move")
     assert partitions.attached() == before
+
+
+def test_the_newest_requests_are_found_however_old_and_summed_or_not() -> None:
+    months_from(6)
+    user = UserFactory.create()
+    times = [month(-5), month(-5) + timedelta(days=9), month(-3)]
+    old = [UsageRecordFactory.create(user_id=user.pk, created_at=at) for at in times]
+
+    def newest(size: int = 8) -> list[UsageRecord]:
+        return [each.record for each in usage_log.newest(user_id=user.pk, size=size)]
+
+    assert newest() == old[::-1]
+    UsageRecordFactory.create(created_at=NOW - timedelta(hours=3))
+    rollups.roll_up()
+    assert newest() == old[::-1]
+    assert newest(2) == [old[2], old[1]]
+    today = UsageRecordFactory.create(user_id=user.pk, created_at=NOW)
+    assert newest() == [today, *old[::-1]]
