@@ -26,6 +26,12 @@ from tests.live import ROOT
 
 MIGRATION: Any = import_module("proxy.migrations.0032_usage_by_month")
 BEFORE = ("proxy", "0030_model_health")
+ALL_BEFORE = f"""
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+executor = MigrationExecutor(connection)
+executor.migrate([{BEFORE}, *(leaf for leaf in executor.loader.graph.leaf_nodes() if leaf[0] != "proxy")])
+"""
 COLUMNS = """
 id, created_at, user_id, key_id, model, upstream_id, stream, outcome, billed_by, status, prompt_tokens, cached_tokens,
 completion_tokens, input_rial_per_million, output_rial_per_million, cached_input_rial_per_million, cost_micro,
@@ -159,7 +165,7 @@ def test_it_gives_way_to_whoever_reads_and_leaves_nothing_behind_where_it_fails(
 def test_no_request_fails_while_a_full_table_is_partitioned(
     database: str, manage: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manage("migrate", *BEFORE, "--verbosity", "0")
+    manage("shell", "--command", ALL_BEFORE, "--verbosity", "0")
     upstream = FakeUpstream()
     prices = ["--input-toman-per-million", "30000", "--output-toman-per-million", "30000"]
     manage("set_tier", "Free", "--rpm", "1000000", "--tpm", "1000000000", "--concurrency", "1000")
