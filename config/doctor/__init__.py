@@ -24,6 +24,7 @@ def examine() -> list[Finding]:
         ("holds", business.holds),
         ("wallets", business.wallets),
         ("proof", business.proof),
+        ("usage", business.usage),
         ("models", business.models),
         ("upstreams", business.upstreams),
         ("SMS", business.sms),
