@@ -1,14 +1,18 @@
-"""What roll-ups cost: `python -m bench.rollups [RECORDS]`, 1,000,000 over two hours, on a PostgreSQL of its own.
+"""What roll-ups and the nightly proof cost: `python -m bench.rollups [RECORDS]`, 1,000,000 in a day by default.
 
-Prints CPU of PostgreSQL and of Python for the run that meets a new hour, for those of its first minutes, for the
-others, and for an hour of runs, one every RUN_SECONDS, as a share of one core. Then the same for keys' last use.
+On a PostgreSQL of its own it fills a day, with the journal, hour by hour, and prints CPU of PostgreSQL and of Python:
+for the run that meets the second, the middle and the last hour (days by end user are made anew with each), for the
+runs between, and for the whole day as a share of one core, a run every RUN_SECONDS. Then keys' last use, and the proof
+of that day: its CPU, its time, and the memory it takes.
 """
 
 import os
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +21,11 @@ RECORDS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
 KEYS, MODELS = 500, 4
 RUN_SECONDS = 15
 RUNS = 10
-# An hour of settings.TIME_ZONE, Tehran's.
-HOUR = datetime(2026, 11, 28, 8, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+# A midnight of settings.TIME_ZONE, Tehran's.
+DAY = datetime(2026, 11, 27, 20, 30, tzinfo=UTC)
+MEASURED_HOURS = (1, 12, 23)
+START_MICRO = 10**12
 
 # As they come in: in the order of their time, from all keys alike.
 FILL = """
@@ -64,34 +71,50 @@ def main() -> None:
             measure()
 
 
-def measure() -> None:
-    from proxy.usage import rollups
+# A wallet per key; each record takes 300 of it.
+JOURNAL = f"""
+INSERT INTO wallet_journalentry (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
+SELECT id, 'completion', account, CASE account WHEN 'wallet' THEN user_id END,
+    CASE account WHEN 'wallet' THEN -300 ELSE 300 END,
+    CASE account WHEN 'wallet' THEN {START_MICRO} - 300 * row_number() OVER (PARTITION BY user_id, account ORDER BY id)
+        - 300 * %(before)s / {KEYS} END,
+    created_at
+FROM proxy_usagerecord, unnest(ARRAY['wallet', 'revenue']) AS account
+WHERE created_at >= %(since)s AND created_at < %(until)s ORDER BY id
+"""
+WALLETS = f"""
+INSERT INTO wallet_wallet (user_id, posted_micro, held_micro, opened_at, frozen_because)
+SELECT n, {START_MICRO}, 0, '2026-01-01', '' FROM generate_series(1, {KEYS}) n;
+INSERT INTO wallet_journalentry (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
+SELECT gen_random_uuid(), 'gift', 'wallet', n, {START_MICRO}, {START_MICRO}, '2026-01-01'
+FROM generate_series(1, {KEYS}) n;
+"""
+SPENT = f"UPDATE wallet_wallet SET posted_micro = {START_MICRO} - 300 * %s"
 
-    print(f"{RECORDS:,} records in two hours, {KEYS} keys, load {os.getloadavg()[0]:.2f} before the run\n")
+
+def measure() -> None:
+    from django.db import connection
+
+    from proxy.usage import proving, rollups
+    from proxy.usage.health import counting
+
+    per_hour = RECORDS // 24 // KEYS * KEYS
+    print(f"{24 * per_hour:,} records in a day, {KEYS} keys, load {os.getloadavg()[0]:.2f} before the run\n")
     print("| run | ms of CPU |\n|:--|--:|")
-    half = RECORDS // 2
-    fill(first=1, count=half, since=HOUR, until=HOUR + timedelta(hours=1))
-    rollups.roll_up()
-    minute = half // 60
-    fill(
-        first=half + 1,
-        count=minute,
-        since=HOUR + timedelta(hours=1),
-        until=HOUR + timedelta(hours=1, minutes=1),
-    )
-    edge = told("a new hour begins", rollups.roll_up, runs=1)
-    early = told("first minutes of an hour", rollups.roll_up)
-    begun = half + minute
-    fill(
-        first=begun + 1,
-        count=RECORDS - begun,
-        since=HOUR + timedelta(hours=1, minutes=1),
-        until=HOUR + timedelta(hours=2),
-    )
-    late = told("end of an hour", rollups.roll_up)
-    runs, first = 3600 // RUN_SECONDS, 300 // RUN_SECONDS
-    share = (edge + first * early + (runs - first) * late) / 3600
-    print(f"\nRoll-ups: {share:.2%} of a core with a run every {RUN_SECONDS} s.\n")
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")  # no checks of rows that nobody made
+        cursor.execute(WALLETS)
+    edges, quiet = [], []
+    for hour in range(24):
+        fill_hour(hour, per_hour)
+        if hour in MEASURED_HOURS:
+            edges.append(told(f"hour {hour + 1} begins", rollups.roll_up, runs=1))
+            quiet.append(told("a run between", rollups.roll_up))
+        else:
+            rollups.roll_up()
+    runs = 24 * 3600 // RUN_SECONDS
+    seconds = 24 * sum(edges) / len(edges) + runs * sum(quiet) / len(quiet)
+    print(f"\nRoll-ups: {seconds / 86_400:.2%} of a core with a run every {RUN_SECONDS} s.\n")
     print("| run | ms of CPU |\n|:--|--:|")
     from keys.models import APIKey
     from tests.proxy.factories import APIKeyFactory
@@ -100,7 +123,55 @@ def measure() -> None:
         APIKeyFactory.create_batch(KEYS)
     rollups.flush_last_used()
     share = told("last use of keys", rollups.flush_last_used) / RUN_SECONDS
-    print(f"\nLast use of keys: {share:.2%} of a core with a run every {RUN_SECONDS} s.")
+    print(f"\nLast use of keys: {share:.2%} of a core with a run every {RUN_SECONDS} s.\n")
+    with connection.cursor() as cursor:
+        cursor.execute(SPENT, [24 * per_hour // KEYS])
+        cursor.execute("VACUUM ANALYZE wallet_journalentry")
+    rollups.roll_up(since=DAY + 23 * HOUR)
+    counting.count(now=DAY + 25 * HOUR)
+    print("| proof of the day | s of CPU |\n|:--|--:|")
+    found: list[Any] = []
+    began = time.perf_counter()
+    with memory() as most:
+        told("", lambda: found.append(proving.prove(since=DAY, until=DAY + 24 * HOUR)), runs=1)
+    [proved] = found
+    print(f"\n{proved.records:,} records, {len(proved.found)} faults, {time.perf_counter() - began:.1f} s;")
+    print(f"at most {most['own']:.0f} MB in Python and {most['server']:.0f} MB of its own in PostgreSQL.")
+
+
+def fill_hour(hour: int, count: int) -> None:
+    from django.db import connection
+
+    since = DAY + hour * HOUR
+    fill(first=hour * count + 1, count=count, since=since, until=since + HOUR)
+    with connection.cursor() as cursor:
+        cursor.execute(JOURNAL, {"since": since, "until": since + HOUR, "before": hour * count})
+
+
+@contextmanager
+def memory() -> Iterator[dict[str, float]]:
+    """The most that this process and its server process have taken meanwhile, in MB, shared pages left out."""
+    import psutil
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        processes = {"own": psutil.Process(), "server": psutil.Process(cursor.fetchone()[0])}
+    most, over = dict.fromkeys(processes, 0.0), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            for name, process in processes.items():
+                taken = process.memory_info()
+                most[name] = max(most[name], (taken.rss - taken.shared) / 1e6)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        thread.join()
 
 
 def fill(*, first: int, count: int, since: datetime, until: datetime) -> None:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 KILL_SECONDS = 10  # for what a run does between its exception and its end
 LEASE_SECONDS = 10  # beyond that
 RETRY_SECONDS, RETRY_MAX_SECONDS, RETRIES_MAX = 2.0, 600.0, 10
+NOTE_TRIES, NOTE_SECONDS = 4, 1.0
 TRANSIENT = (
     OperationalError,
     InterfaceError,
@@ -101,10 +102,16 @@ def has_failed(*, task_id: str, exception: BaseException, **given: Any) -> None:
 
 def _note(write: Callable[[], None]) -> None:
     """On a new connection, since the run may have left the old one in the middle of something."""
-    connection.close()
-    try:
-        write()
-    except Exception:  # the lease ends by itself, and the next run counts what this one could not
-        logger.warning("end of a task not noted", exc_info=True)
-    finally:
+    for tries_left in reversed(range(NOTE_TRIES)):
         connection.close()
+        try:
+            write()
+        except Exception:  # the lease ends by itself, and the next run counts what this one could not
+            if not tries_left:
+                logger.warning("end of a task not noted", exc_info=True)
+                return
+            time.sleep(NOTE_SECONDS)  # a server that was killed is back in a moment
+        else:
+            return
+        finally:
+            connection.close()

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 SETTLE_SECONDS = 60
 
 
-@shared_task(name="wallet.sweep_expired_holds", soft_time_limit=60)
+@shared_task(name="wallet.sweep_expired_holds", soft_time_limit=20)
 def sweep_expired_holds() -> None:
     holds.sweep_expired()
 

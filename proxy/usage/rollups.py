@@ -5,7 +5,8 @@ since whoever asks for figures reads the records of the newest hour themselves.
 
 Tehran's hours begin at half past in UTC, so an hour is cut in local time too: whole hours make a day.
 
-Days by end user are made anew with each of their hours, and hold what lies before the last hour begun.
+Days by end user hold what lies before the last hour begun. An hour is added to its day once it is over, in the
+transaction that sums it; where the hours before it have changed, the day is made anew.
 """
 
 from collections.abc import Mapping
@@ -49,6 +50,7 @@ SUMMED = ", ".join(f"sum({name})" for name in FIGURES.split(", "))
 UPSERT = _upsert(SUMS, once="period, starts_at, key_id, model, endpoint")
 # Latency counts completed answers only: a failed or abandoned one says nothing of it.
 HOURS = f"""
+WITH written AS (
 INSERT INTO proxy_rollup AS u (period, starts_at, {GROUP}, {SUMS})
 SELECT 'hour', hour, {GROUP}, {SUMMED},
     coalesce(array_agg(bucket ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
@@ -62,6 +64,9 @@ FROM (
 ) AS buckets
 GROUP BY hour, {GROUP}
 {UPSERT}
+RETURNING starts_at
+)
+SELECT count(*) FILTER (WHERE starts_at < %(known)s) FROM written
 """  # noqa: S608 - put together from constants
 DAYS = f"""
 WITH hours AS (
@@ -86,15 +91,22 @@ FROM hours LEFT JOIN latency USING (day, key_id, model, endpoint)
 GROUP BY day, {GROUP}
 {UPSERT}
 """  # noqa: S608 - likewise
-END_USERS = f"""
+BY_END_USER = f"""
 INSERT INTO proxy_enduserrollup AS u (starts_at, end_user, end_user_hint, {GROUP}, {FIGURES})
 SELECT date_trunc('day', created_at, %(zone)s) AS day, end_user, any_value(end_user_hint), {GROUP}, {COUNTED}
 FROM proxy_usagerecord
-WHERE end_user IS NOT NULL AND created_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
-  AND created_at < least(%(until)s, %(rolled)s)
+WHERE end_user IS NOT NULL AND created_at >= {{since}} AND created_at < least(%(until)s, %(rolled)s)
 GROUP BY day, end_user, {GROUP}
-{_upsert(FIGURES, once="end_user, starts_at, key_id, model, endpoint")}
 """  # noqa: S608 - likewise
+ONE_END_USER = "end_user, starts_at, key_id, model, endpoint"
+END_USERS = BY_END_USER.format(since="date_trunc('day', %(since)s::timestamptz, %(zone)s)") + _upsert(
+    FIGURES, once=ONE_END_USER
+)
+ADDED = ", ".join(f"u.{name} + excluded.{name}" for name in FIGURES.split(", "))
+MORE_OF_END_USERS = (
+    BY_END_USER.format(since="%(known)s")
+    + f"ON CONFLICT ({ONE_END_USER}) DO UPDATE SET ({FIGURES}) = ({ADDED})"
+)
 # What is asked for lies at the end of the table. The planner expects it anywhere, and would read from the beginning.
 FROM_THE_END = "SET LOCAL enable_seqscan = off"
 WITHOUT_LATENCY = """
@@ -109,7 +121,7 @@ def roll_up(*, since: datetime | None = None) -> datetime | None:
     It misses nothing however long ago it last ran, and changes nothing if run twice, also where a run was killed in
     the middle. None: there is nothing to sum. `since` is for records that were made with an earlier time.
     """
-    made: datetime | None = since
+    is_anew, made = since is not None, since
     until: datetime | None = None
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -118,9 +130,10 @@ def roll_up(*, since: datetime | None = None) -> datetime | None:
             since = since or _not_summed_since()
             if since is None:
                 return None
+            known = None if is_anew else rolled_up_until()
             made = made or since
             until = _midnight_after(until or since)
-            _remake(cursor, since=since, until=until)
+            _remake(cursor, since=since, until=until, known=known)
             # A day in each transaction, however many there are to make up for.
             until = _first_record(until, until + DAY) or _first_record(until + DAY, None)
             if until is None:
@@ -181,17 +194,23 @@ def add_latency() -> datetime | None:
     return made
 
 
-def _remake(cursor: CursorWrapper, *, since: datetime, until: datetime) -> None:
+def _remake(
+    cursor: CursorWrapper, *, since: datetime, until: datetime, known: datetime | None = None
+) -> None:
+    """`known`: up to when hours have been summed and days by end user hold them; None: all is made anew."""
     parameters: dict[str, Any] = {
         "since": since,
         "until": until,
+        "known": known,
         "zone": settings.TIME_ZONE,
         "bounds": BOUNDS_MS,
     }
     cursor.execute(HOURS, parameters)
+    [changed] = cursor.fetchone()
     cursor.execute(DAYS, parameters)
     if (rolled := rolled_up_until()) is not None:
-        cursor.execute(END_USERS, parameters | {"rolled": rolled})
+        is_more = known is not None and not changed
+        cursor.execute(MORE_OF_END_USERS if is_more else END_USERS, parameters | {"rolled": rolled})
 
 
 def rolled_up_until() -> datetime | None:

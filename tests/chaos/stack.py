@@ -125,7 +125,7 @@ class Stack:
     async def start_service(self) -> None:
         celery = [sys.executable, "-m", "celery", "-A", "config"]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
-        worker = [*celery, "worker", "--pool", "threads", "--concurrency", "4", *quiet]
+        worker = [*celery, "worker", "--concurrency", "4", *quiet]
         beat = [*celery, "beat", "--schedule", str(self.var_dir / "celerybeat-schedule"), "--pidfile="]
         self._add("worker", lambda: leash.argv(worker), self._running("worker"))
         self._add("beat", lambda: leash.argv(beat), self._running("beat"))

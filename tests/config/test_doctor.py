@@ -17,6 +17,7 @@ from accounts.channel_models import BotState
 from config import doctor, embedded
 from config.celery import app
 from config.doctor import Finding, Level, business, machine
+from config.models import TaskRun
 from proxy.catalogue.models import LanguageModel, Upstream
 from tests.factories import WalletFactory
 from tests.live import free_port
@@ -31,6 +32,7 @@ def nothing_runs(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     settings.PORT, settings.VAR_DIR = free_port(), tmp_path
     # No worker runs in these tests, and asking for one takes its two seconds.
     monkeypatch.setattr(app.control, "ping", lambda timeout: [{"worker@here": {"ok": "pong"}}])
+    monkeypatch.setattr(business, "FIRST_TASK_SECONDS", 0)
 
 
 def said(part: str) -> list[Finding]:
@@ -74,6 +76,28 @@ def test_without_valkey_it_says_what_still_works(settings: Any) -> None:
 def test_without_a_worker_top_ups_are_not_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.control, "ping", lambda timeout: [])
     assert worst("Celery").level is Level.PROBLEM
+
+
+def test_a_beat_that_has_died_is_a_problem() -> None:
+    TaskRun.objects.all().delete()
+    assert worst("tasks").said == "none has begun ever"
+    TaskRun.objects.create(name="a task", began_at=timezone.now() - timedelta(hours=1), runs=1)
+    assert worst("tasks").level is Level.PROBLEM
+    assert "start it again" in worst("tasks").advice
+    TaskRun.objects.update(began_at=timezone.now())
+    assert worst("tasks").level is Level.OK
+
+
+def test_a_task_that_fails_again_and_again_is_a_problem() -> None:
+    now = timezone.now()
+    TaskRun.objects.all().delete()
+    TaskRun.objects.create(
+        name="wallet.recompute_tiers", began_at=now, succeeded_at=now, runs=9, failures=3, failures_in_row=3,
+        last_error="ValueError: x",
+    )  # fmt: skip
+    assert "wallet.recompute_tiers has failed 3 times in a row" in worst("tasks").said
+    TaskRun.objects.update(failures_in_row=1)
+    assert worst("tasks").level is Level.OK
 
 
 def test_holds_that_nobody_sweeps_are_a_problem() -> None:
