@@ -173,7 +173,7 @@ $(BENCH)/portkey/ready: bench/portkey/package.json bench/portkey/package-lock.js
 
 # Where Node is missing, the tests of its programs are skipped and say so. The two programs whose own install scripts
 # run put their binary, which came with the package, in its place.
-$(CLIENTS)/ready: $(addprefix $(CLIENTS)/,npm/ready sdks/ready aider/ready llamaindex/ready)
+$(CLIENTS)/ready: $(addprefix $(CLIENTS)/,npm/ready sdks/ready aider/ready llamaindex/ready open-webui/ready)
 	@touch $@
 
 $(CLIENTS)/npm/ready: tests/clients/npm/package.json tests/clients/npm/package-lock.json
@@ -190,8 +190,16 @@ $(CLIENTS)/%/ready: tests/clients/requirements-%.txt
 	@$(call install,$<)
 	@touch $@
 
+# Without the gigabytes of tests/clients/open-webui.excludes, so its parts do not all fit.
+$(CLIENTS)/open-webui/ready: tests/clients/requirements-open-webui.txt
+	@mkdir -p $(@D)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { \
+		echo "Open WebUI is left out: it wants a Python before 3.13 (make clients PYTHON=python3.12)."; exit 0; }; \
+		$(call install,$<,unchecked); touch $@
+
 # A lock file names everything that is installed, so pip has nothing to resolve, and must not: it would look for the
-# newest release of any `package[extra]` that it meets, which has no hash here. `pip check` then compares.
+# newest release of any `package[extra]` that it meets, which has no hash here. `pip check` then compares, unless a
+# second argument says that some are left out.
 # A dot per package, and pip's errors as they are: its own output is either silent or a flood.
 # Debian's python3 comes without ensurepip; the system's pip can fill an environment from outside.
 define install
@@ -223,6 +231,6 @@ echo "Installing the `cat $(1) | grep -c '=='` packages of $(strip $(1)) into $(
 			*) test $$shown = no || printf '%s\n' "$$line" ;; \
 		esac; \
 	done; }; \
-broken=`$$pip check 2>&1` || { printf '%s\n' "$$broken"; \
+test -n "$(2)" || broken=`$$pip check 2>&1` || { printf '%s\n' "$$broken"; \
 	echo "What is installed in $(VENV) does not fit together. If it is older than this checkout, make clean first."; exit 1; }
 endef

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.dashboard.docs import webhooks
 from tests.accounts.signals.told import told
 from tests.factories import SIGNING_SECRET
-from tests.live import eventually, free_port
+from tests.live import eventually, free_port, listens
 from tests.proxy.factories import RouteFactory
 from tests.wallet.payments import test_topups as topups
 from tests.wallet.test_signals import looked, watched
@@ -142,11 +141,6 @@ def php(tmp_path: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.kill()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_php_of_the_page_takes_ours_and_nothing_else(php: str) -> None:
