@@ -4,6 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BENCH := var/bench
 CLIENTS := var/clients
+CLUSTER := var/cluster
 ifdef BENCH_BASE
 # One name for a commit, however it was asked for: its folder and the table bear it.
 override BENCH_BASE := $(shell git rev-parse --verify --short=7 '$(BENCH_BASE)^{commit}')
@@ -25,7 +26,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
+.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -67,6 +68,9 @@ coverage: $(VENV)/dev  ## all tests with every branch counted, in all processes;
 
 chaos: $(VENV)/dev  ## kill everything at random under load, then compare all books; CHAOS_ROUNDS, CHAOS_SEED
 	$(PY) bench/chaos.py
+
+cluster: $(VENV)/runtime $(CLUSTER)/patroni/ready  ## PostgreSQL under Patroni, Valkey Cluster and two web nodes on loopback addresses (needs Debian's etcd, HAProxy, PgBouncer); PORT
+	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) -m deploy.cluster.run
 
 cheat: $(VENV)/dev  ## customers who cheat, on a service of their own: paid, true price, uncovered; CHEAT_ONLY for some
 	$(PY) -m bench.cheat
@@ -169,6 +173,14 @@ $(BENCH)/portkey/ready: bench/portkey/package.json bench/portkey/package-lock.js
 	@mkdir -p $(@D) && cp bench/portkey/package.json bench/portkey/package-lock.json $(@D)
 	@echo "Installing Portkey into $(@D)."
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# For Patroni alone, in an environment of its own.
+$(CLUSTER)/patroni/ready: VENV := $(CLUSTER)/patroni
+$(CLUSTER)/patroni/ready: PY := $(CLUSTER)/patroni/bin/python
+$(CLUSTER)/patroni/ready: deploy/cluster/requirements.txt
+	@mkdir -p $(@D)
+	@$(call install,$<)
 	@touch $@
 
 # Where Node is missing, the tests of its programs are skipped and say so. The two programs whose own install scripts

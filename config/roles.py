@@ -11,7 +11,7 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
-OUR_APPS = ("accounts", "keys", "wallet", "proxy")
+OUR_APPS = ("config", "accounts", "keys", "wallet", "proxy")
 
 PEOPLE = (
     "accounts.view_user",
@@ -27,6 +27,8 @@ PEOPLE = (
     "wallet.view_promoredemption",
     "proxy.view_usagerecord",
 )
+# What was done with rows that they may see (accounts.audit_admin).
+DONE = ("auditlog.view_logentry",)
 ON_SALE = ("proxy.view_languagemodel", "proxy.view_price", "proxy.view_exchangerate")
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -34,18 +36,21 @@ ROLES: dict[str, tuple[str, ...]] = {
     "support": (
         *PEOPLE,
         *ON_SALE,
+        *DONE,
         "accounts.block_user",
         "accounts.end_user_sessions",
         "accounts.view_numberchange",
         "accounts.add_numberchange",
         "accounts.view_webhookendpoint",
         "accounts.view_webhookdelivery",
+        "config.view_taskrun",
         "keys.change_apikey",
     ),
     # Corrections, payments, invoices, promo codes; above its limit somebody else has to approve.
     "finance": (
         *PEOPLE,
         *ON_SALE,
+        *DONE,
         "wallet.view_adjustment",
         "wallet.add_adjustment",
         "wallet.approve_adjustment",
@@ -63,6 +68,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     # Models, routes, upstreams, prices and rates; sees use, and nobody's money.
     "catalogue": (
         *ON_SALE,
+        *DONE,
         "proxy.add_languagemodel",
         "proxy.change_languagemodel",
         "proxy.view_route",

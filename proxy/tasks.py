@@ -11,28 +11,28 @@ from wallet import freezing
 from wallet import integrity as wallet_integrity
 
 
-@shared_task(name="proxy.roll_up_usage")
+@shared_task(name="proxy.roll_up_usage", soft_time_limit=300)
 def roll_up_usage() -> None:
     rollups.roll_up()
     rollups.add_latency()
 
 
-@shared_task(name="proxy.count_health")
+@shared_task(name="proxy.count_health", soft_time_limit=120)
 def count_health() -> None:
     counting.count()
 
 
-@shared_task(name="proxy.flush_last_used")
+@shared_task(name="proxy.flush_last_used", soft_time_limit=60)
 def flush_last_used() -> None:
     rollups.flush_last_used()
 
 
-@shared_task(name="proxy.purge_idempotency")
+@shared_task(name="proxy.purge_idempotency", soft_time_limit=120)
 def purge_idempotency() -> None:
     keeping.purge()
     management_repeats.purge()
 
 
-@shared_task(name="proxy.verify_ledger")
+@shared_task(name="proxy.verify_ledger", soft_time_limit=3600)
 def verify_ledger() -> None:
     freezing.freeze_broken([*wallet_integrity.CHECKS, *usage_integrity.CHECKS])
