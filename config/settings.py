@@ -154,6 +154,11 @@ CELERY_BEAT_SCHEDULE = {
     "tell-of-balances": {"task": "wallet.tell_of_balances", "schedule": 15.0, "options": {"expires": 15}},
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
+    "keep-usage-partitions": {
+        "task": "proxy.keep_usage_partitions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "count-health": {"task": "proxy.count_health", "schedule": 30.0, "options": {"expires": 30}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
@@ -362,6 +367,9 @@ HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + CLIENT_WRITE_TIMEOUT_SECONDS + 1
 SHUTDOWN_DELAY_SECONDS = envint("SHUTDOWN_DELAY_SECONDS", 0 if SANDBOX else 5)
 SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
 WEB_PROCESSES = envint("WEB_PROCESSES", 1, minimum=1)
+
+# Months of usage records beside the present one; 0: all there ever were.
+USAGE_RETENTION_MONTHS = envint("USAGE_RETENTION_MONTHS", 0)
 
 METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
 
