@@ -26,10 +26,10 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
+.PHONY: help run dev backup restore test proofs clients clients-n8n test-fast coverage chaos cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve  # ends when make is killed, too
@@ -53,6 +53,9 @@ proofs: $(VENV)/dev  ## those that `make test` leaves out: development, the demo
 
 clients: $(VENV)/dev $(CLIENTS)/ready  ## real agents and libraries from npm and PyPI against a running service; they are installed into var/clients
 	$(PY) -m pytest -m client -n 2 tests/clients $(ARGS)
+
+clients-n8n: $(VENV)/dev $(CLIENTS)/n8n/ready  ## the same with n8n, which takes 2.7 GB more
+	$(PY) -m pytest -m client tests/clients/test_n8n.py $(ARGS)
 
 test-fast: $(VENV)/dev  ## the pure tests and those of pages, in less than a minute
 	@# What has none of them is not even read.
@@ -194,6 +197,12 @@ $(CLIENTS)/npm/ready: tests/clients/npm/package.json tests/clients/npm/package-l
 	@command -v npm >/dev/null || { echo "Without Node, programs from npm are left out (Debian: apt-get install nodejs npm)."; exit 0; }; \
 		echo "Installing programs from npm into $(@D)."; cd $(@D) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && \
 		npm rebuild --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code opencode-ai && touch ready
+
+# One of its parts for spreadsheets comes from elsewhere; npm has an older one.
+$(CLIENTS)/n8n/ready: tests/clients/n8n/package.json tests/clients/n8n/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@echo "Installing n8n into $(@D); this takes minutes."
+	@cd $(@D) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && touch ready
 
 $(CLIENTS)/%/ready: VENV = $(@D)
 $(CLIENTS)/%/ready: PY = $(@D)/bin/python
