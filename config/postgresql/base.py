@@ -12,6 +12,8 @@ from accounts.shared import database_session
 # Shorter than PostgreSQL's deadlock_timeout (1 s): of a migration and a payment that wait for each other, the migration
 # gives way, and `manage.py migrate` tries it again. Nor does whoever queues behind it wait for long.
 LOCK_WAIT_MS = 500
+# Between two statements Django makes the state of all models, which takes a busy machine longer than others may idle.
+IDLE_MAX_SECONDS = 60
 
 
 class PoliteSchemaEditor(DatabaseSchemaEditor):
@@ -21,6 +23,7 @@ class PoliteSchemaEditor(DatabaseSchemaEditor):
         super().__enter__()
         if self.atomic_migration:
             self.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+            self.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_MAX_SECONDS}s'")
         return self
 
 
