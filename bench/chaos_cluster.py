@@ -51,7 +51,7 @@ async def run(stack: "ClusterStack") -> "tuple[Load, BookingUpstream, list[Round
     from tests.chaos.cluster.machines import HERE
     from tests.chaos.cluster.promises import Promises
     from tests.chaos.load import Load
-    from tests.chaos.stack import with_orm
+    from tests.chaos.stack import NotReady, with_orm
     from tests.chaos.upstream import BookingUpstream
     from tests.live import free_port
 
@@ -74,7 +74,11 @@ async def run(stack: "ClusterStack") -> "tuple[Load, BookingUpstream, list[Round
         kinds = [ONLY] * ROUNDS if ONLY else faults.schedule(SEED, ROUNDS)
         for number, what in enumerate(kinds, 1):
             await asyncio.sleep(chosen.uniform(0.3, 1.5))
-            rounds.append(await faults.inflict(stack, what, chosen))
+            try:
+                rounds.append(await faults.inflict(stack, what, chosen))
+            except NotReady as error:
+                promises.faults.append(f"after {what}: {error}")
+                break
             _tell(number, rounds[-1], load)
             if any(task.done() for task in running):
                 break

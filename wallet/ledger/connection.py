@@ -14,8 +14,9 @@ from psycopg import adapt
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-STATEMENT_SECONDS = 20.0
-CANCEL_SECONDS = 5.0
+# A server that fell silent is given up within these, so that what waits finds the one that has taken its place.
+STATEMENT_SECONDS = 8.0
+CANCEL_SECONDS = 2.0
 
 
 class LedgerConnection(psycopg.AsyncConnection[Any]):

@@ -42,7 +42,7 @@ DEATHS = frozenset(
 )  # fmt: skip
 OTHERS_SECONDS = 4.0  # what is not a death lasts so long
 TAKEN_OVER_SECONDS = 30
-AFTERWARDS_SECONDS = 2.0  # under the new primary, while the old one is still away
+AFTERWARDS_SECONDS = 1.5  # under the new primary, while the old one is still away
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ def schedule(seed: int, rounds: int) -> list[str]:
 
 async def inflict(stack: ClusterStack, what: str, chosen: random.Random) -> Round:
     """Does it, waits until the service is back, puts everything in order and waits until nothing is missing."""
-    primary = await stack.primary()
-    assert primary is not None, "no primary before the fault"
+    while (primary := await stack.primary()) is None:  # noqa: ASYNC110 - asked over the network
+        await asyncio.sleep(0.2)
     began = time.monotonic()
     disrupted: list[int] = []
     if what in DEATHS:
