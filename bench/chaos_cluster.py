@@ -88,7 +88,7 @@ async def run(stack: "ClusterStack") -> "tuple[Load, BookingUpstream, list[Round
         load.stop.set()
         await asyncio.gather(*running)
         await stack.wait_until_ready()
-        await sweep(stack)
+        await sweep(stack.database_url)
         await promises.judge_revoked()
     promises.judge_limits(rounds)
     await upstream.close()
@@ -168,7 +168,7 @@ async def chaos(var_dir: Path, tools: "Tools") -> "Verdict":
             load, upstream, rounds, promises = await run(stack)
             disruptions = [each for done in rounds for each in done.disruptions]
             found: Verdict = await with_orm(verdict.judge, load.attempts, upstream.book, disruptions)
-            bench.chaos.report(load, found, Counter(each.what for each in rounds), stack)  # type: ignore[arg-type]
+            bench.chaos.report(load, found, Counter(each.what for each in rounds), stack.parts.values())
             found.faults += [*promises.faults, *report(rounds, load, promises)]
         finally:
             await stack.stop()
