@@ -118,9 +118,12 @@ class ClusterStack:
             await part.start()
 
     def power_off(self, name: str) -> None:
+        doors = []
         for part in self.of(name):
             part.wanted = False
-        self.boxes[name].power_off()
+            if part.process is not None:
+                doors.append(part.process)
+        self.boxes[name].power_off(doors)
 
     def of(self, machine: str) -> list[Part]:
         return [part for name, part in self.parts.items() if name.startswith(f"{machine}/")]
@@ -184,8 +187,8 @@ class ClusterStack:
         for name in ("front", "doors"):
             if name in self.parts and self.parts[name].process is not None:
                 await self.parts[name].kill()
-        for box in self.boxes.values():
-            box.power_off()
+        for name in self.boxes:
+            self.power_off(name)
 
     def _add(self, machine: Machine, service: Service) -> None:
         name = f"{machine.name}/{service.name}"
