@@ -26,7 +26,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev tracing backup restore test proofs clients clients-n8n test-fast coverage chaos cluster rehearse-restore rehearse-upgrade cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
+.PHONY: help run dev tracing backup restore test proofs clients clients-n8n test-fast coverage chaos cluster rehearse-restore rehearse-upgrade chaos-cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -78,6 +78,8 @@ chaos: $(VENV)/dev  ## kill everything at random under load, then compare all bo
 cluster: $(VENV)/runtime $(CLUSTER)/patroni/ready  ## PostgreSQL under Patroni, Valkey Cluster and two web nodes on loopback addresses (needs Debian's etcd, HAProxy, PgBouncer); PORT
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) -m deploy.cluster.run
 
+chaos-cluster: $(VENV)/dev $(CLUSTER)/patroni/ready  ## kill, cut off and freeze the machines of a cluster under load (root, in namespaces), then compare all books; CHAOS_ROUNDS, CHAOS_SEED
+	$(PY) -m bench.chaos_cluster
 rehearse-restore: $(VENV)/dev  ## lose a service under load twice, its disk and a table, and bring it back from its archive
 	$(PY) -m bench.restore
 
