@@ -5,7 +5,7 @@ Nothing is changed, no message is sent, and nothing is asked of an upstream but 
 
 from collections.abc import Callable, Iterator
 
-from config.doctor import business, machine
+from config.doctor import business, machine, work
 from config.doctor.findings import Finding, Found, Level
 
 __all__ = ["Finding", "Level", "examine"]
@@ -20,10 +20,10 @@ def examine() -> list[Finding]:
     if any(finding.level is Level.PROBLEM for finding in database):
         return found  # what follows is read from there
     for part, check in (
-        ("tasks", business.tasks),
+        ("tasks", work.tasks),
         ("holds", business.holds),
         ("wallets", business.wallets),
-        ("proof", business.proof),
+        ("proof", work.proof),
         ("usage", business.usage),
         ("models", business.models),
         ("upstreams", business.upstreams),

@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -12,11 +13,9 @@ from django.utils import timezone
 from accounts.admin_models import Authenticator
 from accounts.channel_models import BotState
 from accounts.channels import bots
-from accounts.shared.formats import TEHRAN
 from accounts.sms import sending
-from config import embedded, proofs, task_watch
+from config import embedded, wal_archive
 from config.doctor.findings import Found, Level, ok
-from config.models import TaskRun
 from proxy.catalogue import served
 from proxy.catalogue.models import LanguageModel, Upstream
 from proxy.catalogue.secrets import Undecryptable, decrypt
@@ -29,8 +28,7 @@ from wallet.payments.invoice_models import SellerDetails
 TIMEOUT_SECONDS = 5
 MONTHS_MIN_AHEAD = timedelta(days=32)
 BACKUP_MAX_AGE = timedelta(hours=26)
-FIRST_TASK_SECONDS = 10
-FAILURES_IN_ROW = 3
+BASE_MAX_AGE = timedelta(days=8)
 
 
 def holds() -> Found:
@@ -184,8 +182,11 @@ def backups() -> Found:
     if embedded.database_url(settings.VAR_DIR) != settings.DATABASE_URL:
         yield ok("this PostgreSQL is yours, and so is its archive")
         return
-    dumps = list((settings.VAR_DIR / "backups").glob("hamiran-*.dump"))
     level = Level.OK if settings.SANDBOX else Level.WARNING
+    if settings.WAL_ARCHIVE is not None:
+        yield from _archive(settings.WAL_ARCHIVE)
+        return
+    dumps = list((settings.VAR_DIR / "backups").glob("hamiran-*.dump"))
     if not dumps:
         yield level, "there is none in var/backups", "`make backup`, each hour, onto another machine."
         return
@@ -197,54 +198,19 @@ def backups() -> Found:
         yield ok(f"the newest is {age.total_seconds() / 3600:.0f} hours old")
 
 
-def tasks() -> Found:
-    found = task_watch.standstill()
-    deadline = time.monotonic() + FIRST_TASK_SECONDS
-    while found is not None and time.monotonic() < deadline:  # the service may have been started this moment
-        time.sleep(0.5)
-        found = task_watch.standstill()
-    if found is not None:
-        since = "ever" if found.since is None else f"since {found.since:%Y-%m-%d %H:%M:%S} UTC"
+def _archive(archive: Path) -> Found:
+    make = "`manage.py backup --base --keep 2`, once a week."
+    if not wal_archive.is_received():
         yield (
             Level.PROBLEM,
-            f"none has begun {since}",
-            "Where a worker answers (see Celery above), beat has died: start it again (`celery -A config beat`).",
+            f"the changes of the database do not reach {archive}",
+            "See var/logs/receiver.log. A service that was started without WAL_ARCHIVE has to be started anew.",
         )
+    if (newest := wal_archive.newest_base(archive)) is None:
+        yield Level.PROBLEM, f"{archive} holds no base backup, so nothing can be restored from it", make
         return
-    now, periods = timezone.now(), task_watch.scheduled()
-    bad = [
-        run
-        for run in TaskRun.objects.filter(name__in=periods).order_by("name")
-        if run.failures_in_row >= FAILURES_IN_ROW
-        or task_watch.is_late(run, period=periods[run.name], now=now)
-    ]
-    for run in bad:
-        yield (
-            Level.PROBLEM,
-            f"{run.name} has failed {run.failures_in_row} times in a row, or is late: {run.last_error or 'no error'}",
-            "Tasks in the admin, and the worker's log, say more.",
-        )
-    if not bad:
-        yield ok(f"{len(periods)} in the schedule, all run")
-
-
-def proof() -> Found:
-    last, now = proofs.last(), timezone.now()
-    if last is None:
-        yield ok("no day has been proved yet; the first is, an hour after a midnight")
-    elif last.faults:
-        yield (
-            Level.PROBLEM,
-            f"the books of {last.since.astimezone(TEHRAN):%Y-%m-%d} do not add up: {last.faults} faults",
-            "Proofs of the books in the admin, and `manage.py check_ledger`, say which.",
-        )
-    elif now - last.until > proofs.OVERDUE:
-        yield (
-            Level.PROBLEM,
-            f"the last day proved ended {(now - last.until).days} days ago",
-            "Tasks in the admin, config.prove_books, says why.",
-        )
+    age = timezone.now() - wal_archive.base_time(newest)
+    if age > BASE_MAX_AGE:
+        yield Level.WARNING, f"the newest base backup is {age.days} days old: to restore takes long", make
     else:
-        yield ok(
-            f"{last.since.astimezone(TEHRAN):%Y-%m-%d} adds up: {last.records} requests, {last.rules} rules"
-        )
+        yield ok(f"any moment since {newest.name} (UTC) can be restored")

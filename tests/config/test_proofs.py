@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from accounts.models import User
 from config import proofs, task_figures
-from config.doctor import Level, business
+from config.doctor import Level, work
 from config.models import Proof
 from proxy.usage import rollups
 from proxy.usage.health import counting
@@ -181,11 +181,11 @@ def test_each_thing_that_does_not_add_up_is_found_and_told(
     assert proof.faults
     assert "books do not add up" in caplog.text
     assert len(told) == 1
-    assert business_says(Level.PROBLEM)
+    assert doctor_says(Level.PROBLEM)
 
 
-def business_says(level: Level) -> bool:
-    return any(found == level for found, _said, _advice in business.proof())
+def doctor_says(level: Level) -> bool:
+    return any(found == level for found, _said, _advice in work.proof())
 
 
 def test_a_wallet_that_a_proof_names_is_frozen(wallet: Wallet) -> None:
@@ -236,7 +236,7 @@ def figures() -> CollectorRegistry:
 
 
 def test_admin_doctor_and_metrics_say_what_was_proved(wallet: Wallet) -> None:
-    assert business_says(Level.OK)
+    assert doctor_says(Level.OK)
     assert figures().get_sample_value("hamiran_proof_age_seconds") == float("inf")
     proof = proved()
     finance: User = UserFactory.create(is_staff=True)
@@ -246,7 +246,7 @@ def test_admin_doctor_and_metrics_say_what_was_proved(wallet: Wallet) -> None:
     assert "21 Nov 2026" in page
     assert browser.get(f"/admin/config/proof/{proof.pk}/change/").status_code == 200
     assert figures().get_sample_value("hamiran_proof_faults") == 0
-    assert business_says(Level.PROBLEM)  # that was days ago
+    assert doctor_says(Level.PROBLEM)  # that was days ago
     Proof.objects.update(faults=2, said="x")
     assert figures().get_sample_value("hamiran_proof_faults") == 2
 
