@@ -130,10 +130,11 @@ def roll_up(*, since: datetime | None = None) -> datetime | None:
             since = since or _not_summed_since()
             if since is None:
                 return None
-            known = None if is_anew else rolled_up_until()
+            known = rolled_up_until()
+            is_anew = is_anew or known is None
             made = made or since
             until = _midnight_after(until or since)
-            _remake(cursor, since=since, until=until, known=known)
+            _remake(cursor, since=since, until=until, known=None if is_anew else known)
             # A day in each transaction, however many there are to make up for.
             until = _first_record(until, until + DAY) or _first_record(until + DAY, None)
             if until is None:

@@ -132,7 +132,9 @@ def one_leg() -> None:
 
 def book_alone(wallet: Wallet, *, balance_micro: int) -> None:
     """One leg of two, which the database refuses as long as its trigger is there."""
-    sql("ALTER TABLE wallet_journalentry DISABLE TRIGGER journal_sums_to_zero")()
+    sql(
+        "SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE wallet_journalentry DISABLE TRIGGER journal_sums_to_zero"
+    )()
     JournalEntry.objects.create(
         transaction_id=UsageRecordFactory.build().id, kind="gift", account="wallet", wallet=wallet, amount_micro=5,
         balance_micro=balance_micro, created_at=MIDNIGHT + timedelta(hours=2),
