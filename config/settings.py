@@ -162,6 +162,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
     "count-health": {"task": "proxy.count_health", "schedule": 30.0, "options": {"expires": 30}},
+    "count-sales": {"task": "proxy.count_sales", "schedule": 60.0, "options": {"expires": 60}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
@@ -170,6 +171,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "count-messages": {"task": "accounts.count_messages", "schedule": 60.0, "options": {"expires": 60}},
     "deliver-webhooks": {"task": "accounts.deliver_webhooks", "schedule": 5.0, "options": {"expires": 5}},
     "purge-webhooks": {"task": "accounts.purge_webhooks", "schedule": 3600.0, "options": {"expires": 3600}},
     "send-notices-by-sms": {
