@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from accounts.phone import InvalidMobile, normalise
 from accounts.shared.digits import ascii_digits
+from accounts.shared.paging import ShallowPaginator
 from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.catalogue.price_admin import AddOnly
 from proxy.usage import lookup
@@ -51,6 +52,7 @@ class UsageRecordAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("user_id",)  # makes the box appear; get_search_results says what it finds
     search_help_text = _("Mobile number, user id or key id")
     show_full_result_count = False
+    paginator = ShallowPaginator
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

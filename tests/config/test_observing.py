@@ -11,6 +11,7 @@ import prometheus_client
 import pytest
 import yaml
 
+import accounts.shared.replica
 import config.task_figures
 import proxy.api.metrics
 import proxy.limits.limiter
@@ -24,6 +25,7 @@ from tests.live import ROOT
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "hamiran.json"
 MEASURING = (
+    accounts.shared.replica,
     config.task_figures,
     proxy.limits.limiter,
     proxy.metering.figures,
