@@ -26,10 +26,10 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
+.PHONY: help run dev backup restore test proofs clients clients-n8n test-fast coverage chaos cluster chaos-cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve  # ends when make is killed, too
@@ -54,6 +54,9 @@ proofs: $(VENV)/dev  ## those that `make test` leaves out: development, the demo
 clients: $(VENV)/dev $(CLIENTS)/ready  ## real agents and libraries from npm and PyPI against a running service; they are installed into var/clients
 	$(PY) -m pytest -m client -n 2 tests/clients $(ARGS)
 
+clients-n8n: $(VENV)/dev $(CLIENTS)/n8n/ready  ## the same with n8n, which takes 2.7 GB more
+	$(PY) -m pytest -m client tests/clients/test_n8n.py $(ARGS)
+
 test-fast: $(VENV)/dev  ## the pure tests and those of pages, in less than a minute
 	@# What has none of them is not even read.
 	$(PY) -m pytest -m fast -n 2 --ignore=tests/pages --ignore=tests/chaos \
@@ -71,6 +74,9 @@ chaos: $(VENV)/dev  ## kill everything at random under load, then compare all bo
 
 cluster: $(VENV)/runtime $(CLUSTER)/patroni/ready  ## PostgreSQL under Patroni, Valkey Cluster and two web nodes on loopback addresses (needs Debian's etcd, HAProxy, PgBouncer); PORT
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) -m deploy.cluster.run
+
+chaos-cluster: $(VENV)/dev $(CLUSTER)/patroni/ready  ## kill, cut off and freeze the machines of a cluster under load (root, in namespaces), then compare all books; CHAOS_ROUNDS, CHAOS_SEED
+	$(PY) -m bench.chaos_cluster
 
 cheat: $(VENV)/dev  ## customers who cheat, on a service of their own: paid, true price, uncovered; CHEAT_ONLY for some
 	$(PY) -m bench.cheat
@@ -185,7 +191,7 @@ $(CLUSTER)/patroni/ready: deploy/cluster/requirements.txt
 
 # Where Node is missing, the tests of its programs are skipped and say so. The two programs whose own install scripts
 # run put their binary, which came with the package, in its place.
-$(CLIENTS)/ready: $(addprefix $(CLIENTS)/,npm/ready sdks/ready aider/ready llamaindex/ready)
+$(CLIENTS)/ready: $(addprefix $(CLIENTS)/,npm/ready sdks/ready aider/ready llamaindex/ready open-webui/ready)
 	@touch $@
 
 $(CLIENTS)/npm/ready: tests/clients/npm/package.json tests/clients/npm/package-lock.json
@@ -195,6 +201,12 @@ $(CLIENTS)/npm/ready: tests/clients/npm/package.json tests/clients/npm/package-l
 		echo "Installing programs from npm into $(@D)."; cd $(@D) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && \
 		npm rebuild --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code opencode-ai && touch ready
 
+# One of its parts for spreadsheets comes from elsewhere; npm has an older one.
+$(CLIENTS)/n8n/ready: tests/clients/n8n/package.json tests/clients/n8n/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@echo "Installing n8n into $(@D); this takes minutes."
+	@cd $(@D) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && touch ready
+
 $(CLIENTS)/%/ready: VENV = $(@D)
 $(CLIENTS)/%/ready: PY = $(@D)/bin/python
 $(CLIENTS)/%/ready: tests/clients/requirements-%.txt
@@ -202,8 +214,16 @@ $(CLIENTS)/%/ready: tests/clients/requirements-%.txt
 	@$(call install,$<)
 	@touch $@
 
+# Without the gigabytes of tests/clients/open-webui.excludes, so its parts do not all fit.
+$(CLIENTS)/open-webui/ready: tests/clients/requirements-open-webui.txt
+	@mkdir -p $(@D)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { \
+		echo "Open WebUI is left out: it wants a Python before 3.13 (make clients PYTHON=python3.12)."; exit 0; }; \
+		$(call install,$<,unchecked); touch $@
+
 # A lock file names everything that is installed, so pip has nothing to resolve, and must not: it would look for the
-# newest release of any `package[extra]` that it meets, which has no hash here. `pip check` then compares.
+# newest release of any `package[extra]` that it meets, which has no hash here. `pip check` then compares, unless a
+# second argument says that some are left out.
 # A dot per package, and pip's errors as they are: its own output is either silent or a flood.
 # Debian's python3 comes without ensurepip; the system's pip can fill an environment from outside.
 define install
@@ -235,6 +255,6 @@ echo "Installing the `cat $(1) | grep -c '=='` packages of $(strip $(1)) into $(
 			*) test $$shown = no || printf '%s\n' "$$line" ;; \
 		esac; \
 	done; }; \
-broken=`$$pip check 2>&1` || { printf '%s\n' "$$broken"; \
+test -n "$(2)" || broken=`$$pip check 2>&1` || { printf '%s\n' "$$broken"; \
 	echo "What is installed in $(VENV) does not fit together. If it is older than this checkout, make clean first."; exit 1; }
 endef

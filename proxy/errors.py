@@ -12,6 +12,7 @@ import django.db
 import psycopg
 from redis.exceptions import RedisError
 
+from accounts.shared import database_session
 from proxy import advice
 from wallet.ledger.holds import HoldGone, LedgerUnavailable
 
@@ -115,6 +116,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
 OUTAGES = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    database_session.DEMOTED,
     django.db.OperationalError,
     django.db.InterfaceError,
     LedgerUnavailable,
@@ -216,7 +218,7 @@ def wait_headers(seconds: float) -> dict[str, str]:
 
 def failed(error: Exception, *, request_id: object) -> APIError:
     """What a client is told of a failure that nobody expected, which is logged: 503 where it passes, else 500."""
-    if isinstance(error, OUTAGES):
+    if isinstance(error, OUTAGES) or isinstance(error.__cause__, database_session.DEMOTED):
         logger.warning("outage met", extra={"request": request_id, "error": repr(error)})
         return APIError("service_unavailable", headers={"Retry-After": "5"})
     logger.error("unhandled exception", exc_info=error, extra={"request": request_id})
