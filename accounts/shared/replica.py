@@ -55,13 +55,14 @@ def connection() -> BaseDatabaseWrapper:
 class Router:
     """Sends the reading of settings.REPLICA_MODELS to where the view that runs reads from."""
 
-    def db_for_read(self, model: Any, **hints: Any) -> str | None:
-        return _alias.get() if model._meta.label_lower in settings.REPLICA_MODELS else None
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        # Said of the others too: what belongs to a row of the replica would else be read there.
+        return _alias.get() if model._meta.label_lower in settings.REPLICA_MODELS else DEFAULT_DB_ALIAS
 
-    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+    def db_for_write(self, model: Any, **hints: Any) -> str:
         return DEFAULT_DB_ALIAS
 
-    def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool | None:
+    def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool:
         return True
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
@@ -154,7 +155,7 @@ def read(view: View[Arguments]) -> View[Arguments]:
     return wrapped
 
 
-def _row(alias: str, sql: str, *parameters: object) -> Any:
+def _row(alias: str, sql: str, *parameters: str) -> Any:
     with connections[alias].cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchone()

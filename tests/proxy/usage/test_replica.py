@@ -21,7 +21,7 @@ from config import embedded
 from tests.factories import WalletFactory
 from tests.live import eventually
 from tests.proxy.factories import UsageRecordFactory
-from wallet.ledger.models import Wallet
+from wallet.ledger.models import JournalEntry, Wallet
 
 pytestmark = pytest.mark.slow
 
@@ -160,6 +160,14 @@ def test_a_replica_that_stands_still_says_so_until_it_is_too_far_behind(
     assert "brand-new" in found.text
     assert "As of" not in found.text
     copy.ask("SELECT pg_wal_replay_resume()")
+
+
+def test_what_belongs_to_a_row_of_the_replica_is_the_primarys(look: Callable[[str], Looked]) -> None:
+    entries = JournalEntry.objects.using("replica").filter(wallet_id=look("/usage/").user_id)
+    eventually(entries.exists)
+    [entry] = entries
+    assert entry.wallet is not None
+    assert entry.wallet._state.db == "default"
 
 
 def test_without_its_replica_a_page_comes_from_the_primary(
