@@ -105,6 +105,8 @@ TEMPLATES = [
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 # --- engines -------------------------------------------------------------------------------------------------
+# Where the embedded PostgreSQL's base backups and its log of every change go (config/wal_archive.py); none by default.
+WAL_ARCHIVE = Path(folder).resolve() if (folder := envstr("WAL_ARCHIVE", "")) else None
 DATABASE_URL = envsecret("DATABASE_URL", default=embedded.database_url(VAR_DIR))
 REDIS_URL = envsecret("REDIS_URL", default=embedded.redis_url(VAR_DIR))
 # Where the limits are counted; `redis+cluster://…` names any node of a Cluster, which Celery's broker cannot be.
@@ -382,6 +384,9 @@ WEB_PROCESSES = envint("WEB_PROCESSES", 1, minimum=1)
 USAGE_RETENTION_MONTHS = envint("USAGE_RETENTION_MONTHS", 0)
 
 METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
+# Traces of metered calls (proxy/wire/traces.py); everything else about them is read from OTEL_* by the library itself.
+TRACING = bool(envstr("OTEL_EXPORTER_OTLP_ENDPOINT", "") or envstr("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""))
+TRACE_UPSTREAMS = envbool("TRACE_UPSTREAMS", False)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],

@@ -144,7 +144,7 @@ class APIError(Exception):
     ) -> None:
         self.status, self.type, default = ERRORS[code]
         self.code: str | None = code
-        self._stands_for = code
+        self.stands_for = code
         self.param = param
         self.message = message or default
         self.headers = headers or {}
@@ -158,7 +158,7 @@ class APIError(Exception):
     def advice(self) -> dict[str, str]:
         """`solution` and `docs`. An upstream's own code is advised on as what it stands for, unless it means ours."""
         is_ours = self.code is not None and self.code in ERRORS and ERRORS[self.code][0] == self.status
-        return advice.told(self.code if is_ours and self.code else self._stands_for)
+        return advice.told(self.code if is_ours and self.code else self.stands_for)
 
 
 # Of OpenAI's endpoints, those that this service does not have, by the first part of their path.

@@ -45,7 +45,7 @@ STATE = {
     "hamiran_rollup_age_seconds": (
         "Since the end of the newest hour that is summed",
         "SELECT coalesce(extract(epoch FROM now() - max(starts_at) - interval '1 hour'), 0)"
-        " FROM proxy_usagerollup WHERE period = 'hour'",
+        " FROM proxy_rollup WHERE period = 'hour'",
     ),
     "hamiran_usage_records_in_default": (
         "Usage records that no month has taken",
