@@ -112,6 +112,16 @@ REDIS_URL = envsecret("REDIS_URL", default=embedded.redis_url(VAR_DIR))
 # Where the limits are counted; `redis+cluster://…` names any node of a Cluster, which Celery's broker cannot be.
 LIMITS_URL = envsecret("LIMITS_URL", default=REDIS_URL)
 DATABASES = {"default": embedded.django_database(DATABASE_URL)}
+# A streaming replica that pages may be read from (accounts/shared/replica.py), and which models those are of.
+REPLICA_URL = envsecret("REPLICA_URL", default="")
+REPLICA_LAG_MAX_SECONDS = envint("REPLICA_LAG_MAX_SECONDS", 10, minimum=1)
+REPLICA_MODELS = ("proxy.usagerecord", "proxy.usagerollup", "proxy.enduserrollup", "wallet.journalentry")
+if REPLICA_URL:
+    DATABASES["replica"] = embedded.django_database(REPLICA_URL)
+    # Gone without a word, it costs a page no more than this before the primary is asked.
+    DATABASES["replica"]["OPTIONS"] |= {"connect_timeout": 2, "tcp_user_timeout": 3000}
+    DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
+    DATABASE_ROUTERS = ["accounts.shared.replica.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
