@@ -290,8 +290,9 @@ CHANGES: dict[str, Callable[[Client], Model]] = {
 # Addresses of the admin's own that change nothing, and the site's door, which has tests of its own.
 READS = {
     "auditlog.logentry csv page",
-    "site app_list", "site autocomplete", "site index", "site jsi18n", "site login", "site logout",
-    "site password_change", "site password_change_done", "site view_on_site",
+    "site app_list", "site autocomplete", "site figures", "site figures_csv", "site index",
+    "site jsi18n", "site login", "site logout", "site password_change", "site password_change_done",
+    "site view_on_site",
 }  # fmt: skip
 DJANGOS = {"changelist", "add", "history", "delete", "change"}
 
