@@ -11,7 +11,7 @@ def make(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("config", "0004_task_runs"),
-        ("accounts", "0014_user_notes"),
+        ("config", "0005_roles_see_sales"),
+        ("accounts", "0016_user_notes"),
     ]
     operations = [migrations.RunPython(make, migrations.RunPython.noop)]

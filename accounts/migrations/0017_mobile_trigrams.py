@@ -25,7 +25,7 @@ def make(apps, schema_editor):
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("accounts", "0014_user_notes")]
+    dependencies = [("accounts", "0016_user_notes")]
     operations = [
         migrations.RunPython(make, migrations.RunPython.noop),
     ]

@@ -20,7 +20,7 @@ NO_GUARD = "DROP TRIGGER usernote_append_only ON accounts_usernote; DROP FUNCTIO
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0011_block_and_sign_out'),
+        ('accounts', '0015_message_counts'),
     ]
 
     operations = [
