@@ -9,7 +9,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies: ClassVar = [("wallet", "0020_budget_marks")]
+    dependencies: ClassVar = [("wallet", "0021_topups_by_time")]
     operations: ClassVar = [
         AddIndexConcurrently(
             model_name="journalentry",

@@ -12,7 +12,7 @@ def make(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("config", "0004_task_runs")]
+    dependencies: ClassVar = [("config", "0006_notes_by_role")]
     operations: ClassVar = [
         migrations.CreateModel(
             name="Proof",
