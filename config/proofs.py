@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import admins
 from accounts.shared.formats import date_text
 from config.models import Proof
-from proxy.usage import proof_rules, proving, rollups
+from proxy.usage import progress, proof_rules, proving, rollups
 from proxy.usage.health import counting
 from proxy.usage.health.models import HealthProgress
 from wallet import freezing
@@ -105,7 +105,7 @@ def _counted(*, until: datetime) -> bool:
     if (rolled := rollups.rolled_up_until()) is not None and rolled < until:
         rollups.roll_up(since=until - rollups.HOUR)
     counting.count()
-    return not HealthProgress.objects.filter(counted_until__lt=until + counting.LATE).exists()
+    return not HealthProgress.objects.filter(counted_until__lt=until + progress.LATE).exists()
 
 
 def _midnight(moment: datetime) -> datetime:
