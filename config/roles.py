@@ -16,8 +16,11 @@ OUR_APPS = ("accounts", "keys", "wallet", "proxy")
 PEOPLE = (
     "accounts.view_user",
     "accounts.view_tier",
+    "accounts.view_tiermodellimit",
     "accounts.view_notice",
     "keys.view_apikey",
+    "keys.view_limitoverride",
+    "keys.view_overridemodellimit",
     "wallet.view_wallet",
     "wallet.view_journalentry",
     "wallet.view_hold",
