@@ -19,7 +19,15 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import admins, audit_admin, number_changes, opening, phone, sessions  # noqa: F401 - the audit log's page
+from accounts import (
+    admins,
+    audit,
+    audit_admin,  # noqa: F401 - the audit log's page
+    number_changes,
+    opening,
+    phone,
+    sessions,
+)
 from accounts.admin_models import Authenticator, NumberChange
 from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staff_only
 from accounts.channels import admin as channels_admin  # noqa: F401 - the pages of bots and messages
@@ -194,8 +202,9 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     @admin.action(description=_("Sign out everywhere"), permissions=["end_sessions"])
     def end_sessions(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
         for user in self._touchable(request, chosen):
-            sessions.end_all(user_id=user.pk)
-            self.log_change(request, user, "signed out everywhere")
+            with transaction.atomic():
+                sessions.end_all(user_id=user.pk)
+                audit.note(user, what="sessions", after="signed out everywhere")
 
     def _touchable(self, request: HttpRequest, chosen: QuerySet[User]) -> list[User]:
         """Of these, whom this admin may act on; says how many there are."""

@@ -1,6 +1,9 @@
-"""What the audit log knows of admins beyond changes of rows: who signed in to the admin site, and who tried to."""
+"""What the audit log knows of admins beyond changes of rows: who signed in to the admin site or tried to, and what was
+done with a row that no column tells of.
+"""
 
 from auditlog.models import LogEntry
+from django.db.models import Model
 
 from accounts.models import User
 
@@ -11,6 +14,14 @@ SIGN_IN = "admin sign-in"
 def hidden(_secret: str) -> str:
     """What the audit log shows of a secret: that it changed."""
     return HIDDEN
+
+
+def note(row: Model, *, what: str, before: str = "", after: str = "") -> None:
+    """Writes one entry about what an admin did with `row` where no column that is logged tells of it.
+
+    By whom and from where comes from the request that is under way.
+    """
+    LogEntry.objects.log_create(row, action=LogEntry.Action.UPDATE, changes={what: [before, after]})
 
 
 def note_sign_in(*, user: User, address: str | None, succeeded: bool) -> None:

@@ -30,6 +30,8 @@ PEOPLE = (
     "wallet.view_promoredemption",
     "proxy.view_usagerecord",
 )
+# What was done with rows that they may see (accounts.audit_admin).
+DONE = ("auditlog.view_logentry",)
 ON_SALE = ("proxy.view_languagemodel", "proxy.view_price", "proxy.view_exchangerate")
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -37,6 +39,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "support": (
         *PEOPLE,
         *ON_SALE,
+        *DONE,
         "accounts.block_user",
         "accounts.end_user_sessions",
         "accounts.view_numberchange",
@@ -49,6 +52,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "finance": (
         *PEOPLE,
         *ON_SALE,
+        *DONE,
         "wallet.view_adjustment",
         "wallet.add_adjustment",
         "wallet.approve_adjustment",
@@ -66,6 +70,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     # Models, routes, upstreams, prices and rates; sees use, and nobody's money.
     "catalogue": (
         *ON_SALE,
+        *DONE,
         "proxy.add_languagemodel",
         "proxy.change_languagemodel",
         "proxy.view_route",

@@ -1,12 +1,13 @@
 """Keys for admins: found by mobile number or last four, revoked, never made or changed."""
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import sessions
+from accounts import audit, sessions
 from accounts.read_only_admin import ReadOnlyAdmin
 from keys import lifecycle
 from keys.actors import Actor, Kind
@@ -45,10 +46,12 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
         if not request.user.is_superuser:
             queryset = queryset.exclude(user__is_staff=True)  # staff cannot touch staff
-        keys = list(queryset.values_list("user_id", "pk"))
+        keys = list(queryset)
         by = Actor(Kind.STAFF, user_id=request.user.pk, address=sessions.address_of(request))
-        for user_id, key_id in keys:
-            lifecycle.revoke(user_id=user_id, key_id=key_id, by=by)
+        for key in keys:
+            with transaction.atomic():
+                lifecycle.revoke(user_id=key.user_id, key_id=key.pk, by=by)
+                audit.note(key, what="key", after="revoked")
         messages.success(
             request,
             ngettext("%(count)d key revoked.", "%(count)d keys revoked.", len(keys)) % {"count": len(keys)},

@@ -82,6 +82,20 @@ def explain(*, request_id: uuid.UUID) -> Explanation:
     )
 
 
+def newest_named(*, mobile: str, client_request_id: str) -> uuid.UUID:
+    """The newest request of an account that its client gave this id (X-Client-Request-Id). Raises UnknownRequest.
+
+    `mobile` is in E.164. Only settled requests are found: a hold does not know what its client called it.
+    """
+    named = UsageRecord.objects.filter(
+        user_id__in=User.objects.filter(mobile=mobile).values("pk"), client_request_id=client_request_id
+    ).exclude(client_request_id="")
+    found = named.order_by("-created_at").values_list("pk", flat=True).first()
+    if found is None:
+        raise UnknownRequest(client_request_id)
+    return found
+
+
 def log_lines(request_id: uuid.UUID) -> list[dict[str, Any]]:
     """What the web processes of this machine have logged about a request, oldest first; none where it is elsewhere."""
     found = []

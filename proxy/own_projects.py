@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 
@@ -46,6 +47,31 @@ def get(*, user_id: int, project_id: int, month_start: datetime) -> OwnProject:
 
 def keys(project: ListedProject, *, month_start: datetime) -> list[OwnKey]:
     return own_keys.listing(user_id=project.owner_id, month_start=month_start, project_id=project.project_id)
+
+
+def create(
+    *,
+    user_id: int,
+    name: str,
+    cap_micro: int | None,
+    cap_period: Period = Period.FOREVER,
+    creation_token: UUID | None = None,
+    by: Actor = OPERATOR,
+) -> int:
+    """A new project whose keys together may spend `cap_micro` per period (None: what the wallet has).
+
+    Returns its id, the same one for the same token. Opens a transaction. Raises TooManyProjects; ValueError as
+    `projects.create`.
+    """
+    with transaction.atomic():
+        return projects.create(
+            user_id=user_id,
+            name=name,
+            open_budget=lambda: own_keys.budget(user_id, None, cap_micro, cap_period),
+            creation_token=creation_token,
+            by=by,
+            also=own_keys.cap_change(None, cap_micro, cap_period),
+        )
 
 
 def change(

@@ -1,6 +1,6 @@
 """What happens to a project: it is created, renamed, capped, closed; and who may see it and do what with it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -56,10 +56,19 @@ class ListedProject:
         return self.role is not Role.VIEWER
 
 
-def create(*, user_id: int, name: str, creation_token: UUID | None = None, by: Actor = OPERATOR) -> int:
+def create(
+    *,
+    user_id: int,
+    name: str,
+    open_budget: Callable[[], int | None] = lambda: None,
+    creation_token: UUID | None = None,
+    by: Actor = OPERATOR,
+    also: Changes | None = None,
+) -> int:
     """Makes a project; returns its id, the same one for the same token. Opens a transaction.
 
-    Raises TooManyProjects; ValueError for a name that is none (`keys.rules.clean_name`).
+    `open_budget` makes what all its keys will count towards, and is called for a new project alone; `also` as in
+    `lifecycle.create`. Raises TooManyProjects; ValueError for a name that is none (`keys.rules.clean_name`).
     """
     name = clean_name(name)
     with transaction.atomic():
@@ -69,8 +78,10 @@ def create(*, user_id: int, name: str, creation_token: UUID | None = None, by: A
             return made.pk
         if own.filter(closed_at=None).count() >= MAX_PROJECTS:
             raise TooManyProjects
-        project = own.create(owner_id=user_id, name=name, creation_token=creation_token)
-        log(project, Action.CREATED, by)
+        project = own.create(
+            owner_id=user_id, name=name, creation_token=creation_token, budget_id=open_budget()
+        )
+        log(project, Action.CREATED, by, also)
         return project.pk
 
 

@@ -4,13 +4,14 @@ Upstreams take no cap on the tokens of such answers. Where a price list has pric
 the longest answer is held for each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import msgspec
 
 from proxy.api.chat_completions.conversation import bound
+from proxy.api.passed_on import PassedOn
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import TOKENS_MAX, Units, Usage
 from proxy.catalogue.request_fields import CHATS, READ, base, is_disguised
@@ -21,7 +22,6 @@ from proxy.http.parsing import Fields
 from proxy.metering import purchase
 from proxy.metering.bill import Bill
 from proxy.metering.reported_usage import Report, report_of
-from proxy.upstreams.protocols import UpstreamProtocol
 from proxy.wire.form import FormBody, FormFile
 
 # What an answer's usage says beside its cost where upstream reports none: strict clients want these fields.
@@ -44,7 +44,7 @@ class PiecesSize:
 
 
 @dataclass(frozen=True, slots=True)
-class PiecesRequest:
+class PiecesRequest(PassedOn):
     """As much of a MeteredRequest (proxy/metering/endpoint.py) as these endpoints share.
 
     `own_fields`: those that mean something else in chat, where nobody is sent them (proxy.catalogue.request_fields);
@@ -52,13 +52,10 @@ class PiecesRequest:
     """
 
     endpoint: ClassVar[str]
-    protocol: ClassVar[UpstreamProtocol]
     prompt_field: ClassVar[str]
     own_fields: ClassVar[frozenset[str]] = frozenset()
     not_ours: ClassVar[frozenset[str]] = CHATS
-    affinity: ClassVar = b""
     output_limit: ClassVar = None
-    conversation: ClassVar = None
 
     model: str
     stream: bool
@@ -85,18 +82,6 @@ class PiecesRequest:
 
     def default_output_limit(self, model: ServedModel) -> int:
         return model.max_output_tokens
-
-    def protocol_for(self, route: ServedRoute) -> UpstreamProtocol:
-        return self.protocol
-
-    def upstream_headers(self, route: ServedRoute) -> Mapping[str, str]:
-        return {}
-
-    def left_out(self, route: ServedRoute) -> Sequence[str]:
-        return ()
-
-    def is_reported_by(self, route: ServedRoute) -> bool:
-        return True
 
     def exceeded(self, usage: Usage, *, model: ServedModel, output_limit: int) -> dict[str, int]:
         return exceeded(Expected(model, self.prompt, output_limit, self.answers), usage)

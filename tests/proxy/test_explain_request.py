@@ -18,6 +18,7 @@ from proxy.usage import records
 from tests.factories import WalletFactory
 from tests.proxy.factories import APIKeyFactory, PriceFactory, UpstreamFactory, UsageRecordFactory
 from tests.wallet.ledger.test_group_commit import conninfo
+from wallet.ledger.budgets import open_budget
 from wallet.ledger.holds import Holds, sweep_expired
 from wallet.ledger.models import Hold, JournalEntry, Wallet
 
@@ -105,6 +106,31 @@ def test_a_captured_request_is_explained_with_its_price_and_both_entries(wallet:
 def test_the_id_is_read_with_and_without_dashes(wallet: Wallet) -> None:
     request_id = place(wallet)
     assert data(str(request_id)) == data(request_id.hex) == data(f" {request_id.hex.upper()} ")
+
+
+def test_a_hold_that_counts_towards_two_budgets_names_both(wallet: Wallet) -> None:
+    request_id = place(wallet)
+    own, shared = (open_budget(wallet_id=wallet.pk, limit_micro=TOMAN) for _ in range(2))
+    Hold.objects.filter(pk=request_id).update(budget=own, shared_budget=shared)
+    assert f"counted towards budget {own} and budget {shared}" in text(request_id)
+    Hold.objects.filter(pk=request_id).update(budget=None, shared_budget=None)  # as it is in the books
+
+
+def test_a_request_is_found_by_what_its_client_called_it(wallet: Wallet) -> None:
+    named = record(wallet, client_request_id="job 7")
+    _older, newest = (place(wallet, settles=named, cost_micro=30_000) for _ in range(2))
+    out = io.StringIO()
+    call_command("explain_request", "job 7", mobile="0" + wallet.user.mobile[3:], stdout=out)
+    assert newest.hex in out.getvalue()
+    assert "Client id: job 7" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mobile", "sentence"), [("0912", "not an Iranian mobile"), ("09120000000", "no settled request")]
+)
+def test_what_no_client_of_an_account_has_sent_is_not_found(mobile: str, sentence: str) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        call_command("explain_request", "job 7", mobile=mobile)
 
 
 def test_a_request_that_runs_has_a_hold_and_no_cost(wallet: Wallet) -> None:

@@ -9,10 +9,12 @@ from auditlog.registry import auditlog
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
 from wallet import freezing
 from wallet.admin.read_only import ReadOnlyAdmin, toman
 from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
@@ -38,8 +40,9 @@ class WalletAdmin(ReadOnlyAdmin):
     )
     def unfreeze(self, request: HttpRequest, wallets: QuerySet[Wallet]) -> None:
         for wallet in wallets.exclude(frozen_at=None):
-            freezing.unfreeze(wallet_id=wallet.pk)
-            self.log_change(request, wallet, f"unfrozen; it was frozen because: {wallet.frozen_because}")
+            with transaction.atomic():
+                freezing.unfreeze(wallet_id=wallet.pk)
+                audit.note(wallet, what="frozen because", before=wallet.frozen_because)
 
     def has_unfreeze_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser
@@ -158,7 +161,7 @@ class TopUpAdmin(ReadOnlyAdmin):
         for topup in chosen.filter(status=TopUp.Status.REVIEW):
             topups.ask_again(topup_id=topup.pk)
             topup.refresh_from_db()
-            self.log_change(request, topup, f"asked the gateway again: {topup.status}")
+            audit.note(topup, what="asked the gateway again", before=TopUp.Status.REVIEW, after=topup.status)
 
     def has_ask_again_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("wallet.change_topup")

@@ -1,31 +1,32 @@
 """What is read of a legacy completion's body: only the fields that route, bound or bill it. The rest passes unread."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
 
 from proxy.api import fields as body_fields
-from proxy.api import text_input
+from proxy.api import passed_on, text_input
 from proxy.api.chat_completions.answers import ChatAnswer, said_in, whole_answer
 from proxy.api.chat_completions.request import N_MAX, OUTPUT_LIMIT_MAX
 from proxy.api.completions.echo import Echo
 from proxy.api.completions.text_stream import TextStream
+from proxy.api.passed_on import PassedOn
 from proxy.api.text_input import TextInput
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import Usage
 from proxy.catalogue.request_fields import CHATS, LIMIT_FIELDS, is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.http.parsing import Fields, Payload, decode_anything
-from proxy.upstreams.protocols import COMPLETIONS, UpstreamProtocol
+from proxy.upstreams.protocols import COMPLETIONS
 
 DEFAULT_OUTPUT_TOKENS = 16  # what the API's own specification says
 NOT_OURS = frozenset({"input", *CHATS, *LIMIT_FIELDS})
 
 
 @dataclass(frozen=True, slots=True)
-class CompletionRequest:
+class CompletionRequest(PassedOn):
     """A MeteredRequest (proxy/metering/endpoint.py). `fields` are the client's.
 
     `each`: how many answers it wants of each prompt. `echo`: whether they begin with their prompts. `only_scores`:
@@ -33,10 +34,9 @@ class CompletionRequest:
     """
 
     endpoint: ClassVar = "completions"
+    protocol: ClassVar = COMPLETIONS
     prompt_field: ClassVar = "prompt"
     inputs: ClassVar[Mapping[str, str]] = {}
-    conversation: ClassVar = None
-    affinity: ClassVar = b""
     units: ClassVar = None
 
     fields: Fields
@@ -66,23 +66,12 @@ class CompletionRequest:
     def default_output_limit(self, model: ServedModel) -> int:
         return min(DEFAULT_OUTPUT_TOKENS, model.max_output_tokens)
 
-    def protocol_for(self, route: ServedRoute) -> UpstreamProtocol:
-        return COMPLETIONS
-
-    def upstream_headers(self, route: ServedRoute) -> Mapping[str, str]:
-        return {}
-
-    def left_out(self, route: ServedRoute) -> Sequence[str]:
-        return ()
-
     def is_reported_by(self, route: ServedRoute) -> bool:
         return self.answers == 1 or not route.quirks.reports_one_choice
 
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
         """The body for an upstream: the model's name there, the cap, usage asked for in streams."""
-        sent = route.quirks.sent_on(self.fields)
-        body: dict[str, Any] = {name: value for name, value in sent.items() if name not in NOT_OURS}
-        body["model"] = route.upstream_model
+        body = passed_on.body(self.fields, route, without=NOT_OURS)
         body["max_tokens"] = 0 if self.only_scores else output_limit
         if self.stream:
             options = body_fields.options(self.fields, "stream_options")

@@ -1,13 +1,14 @@
 """What is read of a request for embeddings: only the fields that route, bound or bill it. The rest passes unread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
-from proxy.api import text_input
+from proxy.api import passed_on, text_input
 from proxy.api.embeddings.answer import EmbeddingsAnswer, read_answer
+from proxy.api.passed_on import PassedOn
 from proxy.api.text_input import TextInput
 from proxy.catalogue.learning import Expected, exceeded
 from proxy.catalogue.prices.pricing import Usage
@@ -15,24 +16,23 @@ from proxy.catalogue.request_fields import CHATS, LIMIT_FIELDS, is_disguised
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.http.parsing import Fields, Payload
 from proxy.metering.endpoint import StreamedAnswer
-from proxy.upstreams.protocols import EMBEDDINGS, UpstreamProtocol
+from proxy.upstreams.protocols import EMBEDDINGS
 
 # Of other endpoints: vLLM would take the messages in the place of the input, and what is streamed is no one answer.
 NOT_OURS = frozenset({"prompt", "stream", "stream_options", "n", *CHATS, *LIMIT_FIELDS})
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingsRequest:
+class EmbeddingsRequest(PassedOn):
     """A MeteredRequest (proxy/metering/endpoint.py) that is billed by its input alone. `fields` are the client's."""
 
     endpoint: ClassVar = "embeddings"
+    protocol: ClassVar = EMBEDDINGS
     prompt_field: ClassVar = "input"
     stream: ClassVar = False
     answers: ClassVar = 1
     output_limit: ClassVar = 0
     inputs: ClassVar[Mapping[str, str]] = {}
-    conversation: ClassVar = None
-    affinity: ClassVar = b""
     units: ClassVar = None
 
     fields: Fields
@@ -52,23 +52,8 @@ class EmbeddingsRequest:
     def default_output_limit(self, model: ServedModel) -> int:
         return 0
 
-    def protocol_for(self, route: ServedRoute) -> UpstreamProtocol:
-        return EMBEDDINGS
-
-    def upstream_headers(self, route: ServedRoute) -> Mapping[str, str]:
-        return {}
-
-    def left_out(self, route: ServedRoute) -> Sequence[str]:
-        return ()
-
-    def is_reported_by(self, route: ServedRoute) -> bool:
-        return True
-
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
-        sent = route.quirks.sent_on(self.fields)
-        body: dict[str, Any] = {name: value for name, value in sent.items() if name not in NOT_OURS}
-        body["model"] = route.upstream_model
-        return msgspec.json.encode(body)
+        return msgspec.json.encode(passed_on.body(self.fields, route, without=NOT_OURS))
 
     def read_whole(self, body: bytes, route: ServedRoute) -> EmbeddingsAnswer:
         return read_answer(body, model=self.model, inputs=self.input.count)

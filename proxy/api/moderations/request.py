@@ -1,14 +1,16 @@
 """What is read of a request for moderation: what it is about. The rest passes unread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from proxy.api import fields as body_fields
+from proxy.api import passed_on
 from proxy.api.chat_completions.messages import Part
 from proxy.api.moderations.answer import ModerationsAnswer, read_answer
+from proxy.api.passed_on import PassedOn
 from proxy.api.text_input import INPUTS_MAX
 from proxy.catalogue import tokens
 from proxy.catalogue.prices.pricing import NO_UNITS, Usage
@@ -17,7 +19,7 @@ from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.errors import APIError
 from proxy.http.parsing import Fields, Payload
 from proxy.metering.endpoint import StreamedAnswer
-from proxy.upstreams.protocols import MODERATIONS, UpstreamProtocol
+from proxy.upstreams.protocols import MODERATIONS
 
 WANTED = "a text, a list of texts or a list of parts (text, image_url)"
 NOT_OURS = frozenset({"prompt", "stream", "stream_options", "n", *CHATS})
@@ -26,20 +28,19 @@ _read_input = msgspec.json.Decoder(str | list[str | Part]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class ModerationsRequest:
+class ModerationsRequest(PassedOn):
     """A MeteredRequest (proxy/metering/endpoint.py) that is billed by the request, not by tokens.
 
     `fields` are the client's; `longest_bytes`: of any of its texts, in UTF-8.
     """
 
     endpoint: ClassVar = "moderations"
+    protocol: ClassVar = MODERATIONS
     prompt_field: ClassVar = "input"
     stream: ClassVar = False
     answers: ClassVar = 1
     output_limit: ClassVar = 0
     prompt_estimate: ClassVar = 0
-    conversation: ClassVar = None
-    affinity: ClassVar = b""
     units: ClassVar = NO_UNITS  # the request itself
 
     fields: Fields
@@ -56,23 +57,8 @@ class ModerationsRequest:
     def default_output_limit(self, model: ServedModel) -> int:
         return 0
 
-    def protocol_for(self, route: ServedRoute) -> UpstreamProtocol:
-        return MODERATIONS
-
-    def upstream_headers(self, route: ServedRoute) -> Mapping[str, str]:
-        return {}
-
-    def left_out(self, route: ServedRoute) -> Sequence[str]:
-        return ()
-
-    def is_reported_by(self, route: ServedRoute) -> bool:
-        return True
-
     def body_for(self, route: ServedRoute, *, output_limit: int) -> bytes:
-        sent = route.quirks.sent_on(self.fields)
-        body: dict[str, Any] = {name: value for name, value in sent.items() if name not in NOT_OURS}
-        body["model"] = route.upstream_model
-        return msgspec.json.encode(body)
+        return msgspec.json.encode(passed_on.body(self.fields, route, without=NOT_OURS))
 
     def read_whole(self, body: bytes, route: ServedRoute) -> ModerationsAnswer:
         return read_answer(body, model=self.model)

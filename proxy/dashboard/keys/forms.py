@@ -13,12 +13,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.shared import formats
 from accounts.shared.digits import ascii_digits
-from accounts.shared.fields import IGNORED, LTR, DayField, TomanField
-from keys import networks, rules
-from keys.rules import COUNT_MAX, MODELS_MAX, NAME_MAX_LENGTH, NETWORKS_MAX, KeyRules
+from accounts.shared.fields import IGNORED, LTR, DayField
+from keys import networks
+from keys.rules import COUNT_MAX, MODELS_MAX, NETWORKS_MAX, KeyRules
+from proxy.dashboard.capped_form import CappedForm, figure
 from wallet.ledger.budgets import BudgetReport
-from wallet.ledger.periods import Period
-from wallet.money import micro_from_toman, toman_from_micro
 
 NEVER, ON_DAY, KEEP = "never", "day", "keep"
 LIVES = [
@@ -28,12 +27,6 @@ LIVES = [
     ("90", _("In 90 days")),
     ("365", _("In a year")),
     (ON_DAY, _("At the end of a day of your choice")),
-]
-PERIODS = [
-    (Period.FOREVER.value, _("for all time")),
-    (Period.DAY.value, _("for each day")),
-    (Period.WEEK.value, _("for each week")),
-    (Period.MONTH.value, _("for each month")),
 ]
 GRACES = [
     ("0", pgettext_lazy("grace", "At once")),
@@ -83,29 +76,9 @@ class NetworksField(forms.CharField):
         return tuple(found)
 
 
-class KeyForm(forms.Form):
+class KeyForm(CappedForm):
     """A key's name and rules. `models` are the ids to choose from; `rules` and `cap` are those it has now."""
 
-    name = forms.CharField(
-        label=_("Name"),
-        max_length=NAME_MAX_LENGTH,
-        help_text=_("For you alone, to remember what the key is for."),
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
-    cap = TomanField(
-        label=_("Spending cap in Toman"),
-        required=False,
-        help_text=_("The most this key may spend. You can change it at any time. Leave empty for no cap."),
-    )
-    cap_period = forms.ChoiceField(
-        label=_("The cap is"),
-        required=False,
-        choices=PERIODS,
-        help_text=_(
-            "Days, weeks (from Saturday) and Jalali months begin at midnight in Tehran. With another choice, "
-            "the cap is counted anew from that moment."
-        ),
-    )
     life = forms.ChoiceField(label=_("Expires"), required=False, choices=LIVES)
     last_day = DayField(
         label=_("Last day"),
@@ -126,8 +99,10 @@ class KeyForm(forms.Form):
     rpm = CountField(label=_("Requests per minute"))
     tpm = CountField(label=_("Tokens per minute"))
     concurrency = CountField(label=_("Requests at once"))
-    # Differs each time the form is shown, so that the same form sent twice is recognised.
-    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+    field_order = ("name", "cap", "cap_period")
+
+    name_help = _("For you alone, to remember what the key is for.")
+    cap_help = _("The most this key may spend. You can change it at any time. Leave empty for no cap.")
 
     def __init__(
         self,
@@ -139,7 +114,7 @@ class KeyForm(forms.Form):
         cap: BudgetReport | None = None,
     ) -> None:
         self.rules = rules or KeyRules()
-        super().__init__(data, initial=_initial(name, self.rules, cap))
+        super().__init__(data, name=name, cap=cap, initial=_initial(self.rules))
         names = sorted({*models, *self.rules.allowed_models})
         self.fields["allowed_models"].choices = [(each, each) for each in names]  # type: ignore[attr-defined]
         if self.rules.expires_at is not None:
@@ -152,18 +127,6 @@ class KeyForm(forms.Form):
         """Whether more than the name was filled in, so that nothing that matters is folded away."""
         filled = {*self.errors, *self.changed_data} if self.is_bound else set()
         return bool(filled - {"name", "token"})
-
-    def clean_name(self) -> str:
-        try:
-            return rules.clean_name(self.cleaned_data["name"])
-        except ValueError:
-            raise forms.ValidationError(_("A name is one line of text.")) from None
-
-    def clean_cap(self) -> int | None:
-        cap: int | None = self.cleaned_data["cap"]
-        if cap == 0:
-            raise forms.ValidationError(_("A cap is at least 1 Toman. Leave it empty for no cap."))
-        return cap
 
     def clean_allowed_models(self) -> list[str]:
         chosen: list[str] = self.cleaned_data["allowed_models"]
@@ -192,13 +155,6 @@ class KeyForm(forms.Form):
             concurrency=cleaned["concurrency"],
         )
 
-    def cap_micro(self) -> int | None:
-        cap = self.cleaned_data["cap"]
-        return None if cap is None else micro_from_toman(cap)
-
-    def wanted_period(self) -> Period:
-        return Period(self.cleaned_data["cap_period"] or self.initial["cap_period"])
-
     def _expires_at(self) -> datetime | None:
         life = self.cleaned_data["life"] or self.initial["life"]
         if life == NEVER:
@@ -224,15 +180,8 @@ class RotateForm(forms.Form):
         return timedelta(hours=int(self.cleaned_data["grace"]))
 
 
-def figure(number: int | None) -> str | None:
-    return None if number is None else formats.number_text(number, language=get_language())
-
-
-def _initial(name: str, rules: KeyRules, cap: BudgetReport | None) -> dict[str, Any]:
+def _initial(rules: KeyRules) -> dict[str, Any]:
     return {
-        "name": name,
-        "cap": figure(None if cap is None else toman_from_micro(cap.limit_micro)),
-        "cap_period": (Period.FOREVER if cap is None else cap.period).value,
         "life": NEVER if rules.expires_at is None else KEEP,
         "allowed_models": list(rules.allowed_models),
         "allowed_networks": "\n".join(rules.allowed_networks),

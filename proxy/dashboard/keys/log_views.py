@@ -18,7 +18,7 @@ from accounts.shared import formats, paging, signed_in
 from keys import changes
 from keys.models import KeyChange
 from keys.project_models import Member
-from proxy.dashboard.keys.forms import PERIODS
+from proxy.dashboard.capped_form import PERIODS
 from wallet import wording
 from wallet.money import micro_from_toman
 

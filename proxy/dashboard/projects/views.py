@@ -19,7 +19,7 @@ from keys.projects import people, projects
 from proxy import own_projects
 from proxy.dashboard.keys.acting import person
 from proxy.dashboard.keys.views import month_start
-from proxy.dashboard.projects.forms import ROLES, InviteForm, NewProjectForm, ProjectForm
+from proxy.dashboard.projects.forms import ROLES, InviteForm, ProjectForm
 from proxy.own_keys import OwnKey
 from proxy.own_projects import OwnProject
 
@@ -50,12 +50,14 @@ def list_projects(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 def create_project(request: HttpRequest) -> HttpResponse:
-    form = NewProjectForm(request.POST or None)
+    form = ProjectForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            project_id = projects.create(
+            project_id = own_projects.create(
                 user_id=signed_in.user_id(request),
                 name=form.cleaned_data["name"],
+                cap_micro=form.cap_micro(),
+                cap_period=form.wanted_period(),
                 creation_token=form.cleaned_data["token"],
                 by=person(request),
             )
@@ -111,7 +113,7 @@ def show(request: HttpRequest, project_id: int, invite_form: InviteForm) -> Http
 @never_cache
 def edit_project(request: HttpRequest, project_id: int) -> HttpResponse:
     own = owned(request, project_id)
-    form = ProjectForm(request.POST or None, own=own)
+    form = ProjectForm(request.POST or None, name=own.project.name, cap=own.cap)
     if request.method == "POST" and form.is_valid():
         own_projects.change(
             user_id=signed_in.user_id(request),
@@ -123,7 +125,7 @@ def edit_project(request: HttpRequest, project_id: int) -> HttpResponse:
         )
         messages.success(request, _("Saved. The change takes effect everywhere within seconds."))
         return redirect("projects:detail", project_id)
-    context = {"form": form, "project": own.project, "own": own}
+    context = {"form": form, "project": own.project, "cap": own.cap}
     return render(request, "projects/edit.html", context, status=400 if form.errors else 200)
 
 

@@ -13,7 +13,7 @@ from proxy import explaining
 from proxy.catalogue.prices.price_quote import PER_PIECE, PLAIN
 from proxy.catalogue.prices.pricing import Item
 from proxy.explaining import Explanation, State
-from proxy.management.operator_command import Answer, OperatorCommand
+from proxy.management.operator_command import Answer, OperatorCommand, mobile
 from proxy.usage import charged
 from proxy.usage.models import UsageRecord
 from wallet.ledger.models import Hold, JournalEntry
@@ -34,15 +34,15 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("id", help="With or without dashes.")
+        parser.add_argument(
+            "id", help="With or without dashes; with --mobile, what X-Client-Request-Id said."
+        )
+        parser.add_argument(
+            "--mobile", help="The account whose client gave the id: its newest request with it."
+        )
 
     def answer(self, options: dict[str, Any]) -> Answer:
-        try:
-            request_id = uuid.UUID(options["id"].strip())
-        except ValueError:
-            raise CommandError(
-                f"{options['id']!r} is not a request id: 32 hexadecimal digits, with or without dashes."
-            ) from None
+        request_id = _wanted(options)
         try:
             found = explaining.explain(request_id=request_id)
         except explaining.UnknownRequest:
@@ -51,6 +51,24 @@ class Command(OperatorCommand):
                 "held for it, or its log lines are gone."
             ) from None
         return Answer(data=_data(found), text="\n".join(_text(found)))
+
+
+def _wanted(options: dict[str, Any]) -> uuid.UUID:
+    """Raises CommandError."""
+    given = options["id"].strip()
+    if options["mobile"] is not None:
+        number = mobile(options)
+        try:
+            return explaining.newest_named(mobile=number, client_request_id=given)
+        except explaining.UnknownRequest:
+            raise CommandError(f"The account of {number} has no settled request {given!r}.") from None
+    try:
+        return uuid.UUID(given)
+    except ValueError:
+        raise CommandError(
+            f"{given!r} is not a request id: 32 hexadecimal digits, with or without dashes. An id that the client "
+            "gave is found with --mobile and the account's number."
+        ) from None
 
 
 def _text(found: Explanation) -> list[str]:
@@ -71,7 +89,8 @@ def _text(found: Explanation) -> list[str]:
 
 
 def _hold(hold: Hold) -> str:
-    budget = f", counted towards budget {hold.budget_id}" if hold.budget_id else ""
+    counted = " and ".join(f"budget {each}" for each in (hold.budget_id, hold.shared_budget_id) if each)
+    budget = f", counted towards {counted}" if counted else ""
     return (
         f"Hold:      {_toman(hold.amount_micro)} held since {_time(hold.created_at)}, "
         f"expires {_time(hold.expires_at)}{budget}"
@@ -85,6 +104,7 @@ def _record(found: Explanation, record: UsageRecord) -> list[str]:
     first = "" if record.first_byte_ms is None else f"first byte after {record.first_byte_ms:,} ms, "
     lines = [
         f"Key:       {key}, number {record.key_id}",
+        *([f"Client id: {record.client_request_id}"] if record.client_request_id else []),
         f"Route:     endpoint {record.endpoint}, model {record.model} at upstream {route}, number {record.upstream_id}",
         f"Answer:    {record.get_outcome_display()}, HTTP status {record.status}, {sent}",
         f"Timings:   {first}{record.total_ms:,} ms in all, settled {_time(record.created_at)}",
@@ -153,6 +173,7 @@ def _data(found: Explanation) -> dict[str, Any]:
         "hold": {
             "amount_micro": hold.amount_micro,
             "budget_id": hold.budget_id,
+            "shared_budget_id": hold.shared_budget_id,
             "created_at": hold.created_at.isoformat(),
             "expires_at": hold.expires_at.isoformat(),
         }

@@ -5,6 +5,7 @@ key and a wallet of its own, and the ledger is checked after each.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +136,7 @@ class Caller:
     key_id: int
     wallet: Wallet
     web: WebProcess
+    clients: ExitStack
 
     @property
     def http(self) -> httpx.Client:
@@ -144,7 +146,9 @@ class Caller:
 
     @property
     def sdk(self) -> openai.OpenAI:
-        return openai.OpenAI(api_key=self.key, base_url=f"{self.web.url}/v1", max_retries=0)
+        """Closed after the test: left to the collector, its connections would complain in some later test."""
+        client = openai.OpenAI(api_key=self.key, base_url=f"{self.web.url}/v1", max_retries=0)
+        return self.clients.enter_context(client)
 
     def ask(self, **fields: Any) -> httpx.Response:
         with self.http as http:
@@ -180,10 +184,11 @@ def make_caller(committed_db: None, web: WebProcess, upstream: FakeUpstream) -> 
         tier = TierFactory.create(**limits)
         wallet = WalletFactory.create(user=UserFactory.create(tier=tier), credit_micro=credit_micro)
         created = lifecycle.create(user_id=wallet.pk, name="test")
-        made.append(Caller(created.secret, created.key_id, wallet, web))
+        made.append(Caller(created.secret, created.key_id, wallet, web, clients))
         return made[-1]
 
-    yield make
+    with ExitStack() as clients:
+        yield make
     for caller in made:
         assert_at_peace(caller.wallet)
         remove_tier(caller.wallet.user)

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_a_key_belongs_to_its_account_and_outlives_the_api_key(
 ) -> None:
     assert ask(caller, key).status_code == 200
     other_key = lifecycle.create(user_id=caller.wallet.pk, name="another").secret
-    again = Caller(other_key, caller.key_id, caller.wallet, caller.web)
+    again = replace(caller, key=other_key)
     assert error_of(ask(again, key)) == (409, "idempotency_replayed")
     assert ask(make_caller(), key).status_code == 200
 
@@ -150,7 +151,7 @@ def test_nobody_of_a_project_meets_the_requests_of_another_person_in_the_account
         lifecycle.create(user_id=owner, name="x", project_id=project, created_by_id=maker)
         for maker in (None, member.pk)
     ]
-    callers = [caller, *(Caller(each.secret, each.key_id, caller.wallet, caller.web) for each in made)]
+    callers = [caller, *(replace(caller, key=each.secret, key_id=each.key_id) for each in made)]
     firsts = [ask(each, key) for each in callers]
     assert ["idempotent-replayed" in first.headers for first in firsts] == [False] * 3
     for each, first in zip(callers, firsts, strict=True):
@@ -169,7 +170,7 @@ def test_an_answer_is_not_repeated_to_a_key_that_may_not_use_its_model(
     assert ask(caller, key).status_code == 200
     rules = KeyRules(allowed_models=(FREE_MODEL,))
     made = lifecycle.create(user_id=caller.wallet.pk, name="narrow", rules=rules)
-    narrow = Caller(made.secret, made.key_id, caller.wallet, caller.web)
+    narrow = replace(caller, key=made.secret, key_id=made.key_id)
     assert error_of(ask(narrow, key)) == (403, "model_not_allowed")
     lifecycle.revoke(user_id=caller.wallet.pk, key_id=caller.key_id)
     eventually(lambda: ask(caller, key).status_code == 401)

@@ -1,6 +1,7 @@
 """What a key of its own may do: until when, which models, from where, how fast, for how much."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -195,7 +196,7 @@ def test_a_failed_request_gives_the_cap_its_part_back(make_caller: Any, upstream
 def test_a_key_and_the_one_that_takes_its_place_share_a_cap(make_caller: Any) -> None:
     caller, report = capped(make_caller, 10 * COST)
     new = lifecycle.rotate(user_id=caller.wallet.pk, key_id=caller.key_id, grace=timedelta(hours=1))
-    successor = Caller(new.secret, new.key_id, caller.wallet, caller.web)
+    successor = replace(caller, key=new.secret, key_id=new.key_id)
     assert successor.ask(max_tokens=9).status_code == caller.ask(max_tokens=9).status_code == 200
     assert report().spent_micro == 2 * COST
     assert not broken_rules(caller)

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import redis
 from config import embedded
 from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, chunk, stream_events
 from tests.live import eventually, web_process
-from tests.proxy.api.conftest import HELLO, MODEL, Caller
+from tests.proxy.api.conftest import HELLO, MODEL
 
 RATE_HEADERS = {
     f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
@@ -116,7 +117,7 @@ def test_without_valkey_requests_are_served_under_limits_of_the_process(
     valkey = start()
     try:
         with web_process(env={"REDIS_URL": f"unix://{sockets}/valkey.sock"}) as web:
-            here = Caller(caller.key, caller.key_id, caller.wallet, web)
+            here = replace(caller, web=web)
             assert here.ask().status_code == 200
             valkey.send_signal(signal.SIGKILL)
             valkey.wait()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -35,7 +36,7 @@ def pinging(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> Iterator[Web
 @pytest.fixture
 def there(make_caller: Callable[..., Caller], pinging: WebProcess) -> Caller:
     caller = make_caller()
-    return Caller(caller.key, caller.key_id, caller.wallet, pinging)
+    return replace(caller, web=pinging)
 
 
 def silent_for(seconds: float, answer: Any) -> Any:

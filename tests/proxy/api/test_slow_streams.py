@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -34,7 +35,7 @@ def hasty(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> Iterator[WebPr
 @pytest.fixture
 def there(make_caller: Callable[..., Caller], hasty: WebProcess) -> Caller:
     caller = make_caller()
-    return Caller(caller.key, caller.key_id, caller.wallet, hasty)
+    return replace(caller, web=hasty)
 
 
 def slow_reader(caller: Caller, model: str = LONG_MODEL) -> socket.socket:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -167,7 +168,7 @@ def bounded(web: WebProcess, django_db_blocker: DjangoDbBlocker) -> Iterator[Web
 @pytest.fixture
 def there(make_caller: Callable[..., Caller], bounded: WebProcess) -> Caller:
     caller = make_caller()
-    return Caller(caller.key, caller.key_id, caller.wallet, bounded)
+    return replace(caller, web=bounded)
 
 
 SIGNS_OF_LIFE = {

@@ -187,7 +187,7 @@ def test_a_key_that_does_not_work_reads_nothing(caller: Caller) -> None:
 @pytest.mark.parametrize("scopes", [["usage:read"], ["keys:read", "keys:write"]])
 def test_an_admin_key_reads_with_the_scope_for_it(caller: Caller, scopes: list[str]) -> None:
     request_id = caller.ask().headers["x-request-id"]
-    admin = Caller(make_admin_key(caller.wallet.pk, scopes=scopes).secret, 0, caller.wallet, caller.web)
+    admin = replace(caller, key=make_admin_key(caller.wallet.pk, scopes=scopes).secret, key_id=0)
     for path in ("/balance", "/transactions", f"/requests/{request_id}"):
         answer = get(admin, path)
         if "usage:read" in scopes:

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -84,7 +85,7 @@ def test_every_component_of_a_longer_list_is_told_as_in_the_answer(
 def test_any_form_of_an_id_finds_it_and_any_key_of_the_account(caller: Caller) -> None:
     request_id = caller.ask().headers["x-request-id"]
     other = lifecycle.create(user_id=caller.wallet.pk, name="other")
-    colleague = Caller(other.secret, other.key_id, caller.wallet, caller.web)
+    colleague = replace(caller, key=other.secret, key_id=other.key_id)
     dashed = str(uuid.UUID(request_id))
     for form in (request_id, dashed, dashed.upper(), f"req_{request_id}", f"chatcmpl-{request_id}"):
         assert told(colleague, f"/requests/{form}")["id"] == request_id

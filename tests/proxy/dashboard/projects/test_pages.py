@@ -80,6 +80,18 @@ def test_a_project_is_made_capped_and_closed(owner: User) -> None:
     assert browser.get(address("detail", project.pk)).status_code == 404
 
 
+def test_a_project_can_be_made_with_its_cap(owner: User) -> None:
+    browser = signed_in(owner)
+    form = {**fresh(browser, address("create")), "name": "Shop", "cap": "۲۰٬۰۰۰", "cap_period": "day"}
+    wrong = browser.post(address("create"), {**form, "cap": "0"})
+    assert (wrong.status_code, Project.objects.filter(owner=owner).exists()) == (400, False)
+    for _ in range(2):
+        assert browser.post(address("create"), form).status_code == 302
+    [project], [budget] = Project.objects.filter(owner=owner), Budget.objects.filter(wallet_id=owner.pk)
+    assert (project.budget_id, budget.limit_micro, budget.period) == (budget.pk, 20_000 * 10**7, "day")
+    assert "20,000" in browser.get(reverse("keys:changes")).text
+
+
 def test_an_invitation_is_found_accepted_or_refused_by_its_number(owner: User, project: int) -> None:
     browser, invited = signed_in(owner), UserFactory.create()
     sent = {"mobile": invited.mobile, "role": "viewer"}
