@@ -44,3 +44,9 @@ def end(*, override_id: int, now: datetime | None = None) -> bool:
             override.ends_at = now
             override.save(update_fields=["ends_at"])
     return True
+
+
+def holds_for(*, user_id: int, now: datetime) -> bool:
+    """Whether an account, or one of its keys, has one at this moment."""
+    whose = Q(user_id=user_id) | Q(key__user_id=user_id)
+    return LimitOverride.objects.filter(whose, starts_at__lte=now, ends_at__gt=now).exists()

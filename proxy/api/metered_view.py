@@ -45,6 +45,7 @@ class MeteredView(AsyncAPIView):
     parser_classes = (JSONObjectParser,)
     throttle_classes = (throttling.KeyThrottle,)
     prompt_estimate = 0
+    limited_model = ""  # whose own limits count, once it is known
     end_user = ""  # as the body names it
     idempotency_key: str | None = None
     claim: Claim | None = None
@@ -74,6 +75,7 @@ class MeteredView(AsyncAPIView):
             priced = await self.read(request, key)
             comes_from = origin.of(request, named=self.end_user)
             self.prompt_estimate = priced.request.prompt_estimate
+            self.limited_model = priced.model.model_id
             prefixes = known_prefixes.look_up(now, priced.request, priced.model, user_id=key.user_id)
             await self.check_throttles(request)
         except Repeated as repeated:

@@ -104,7 +104,7 @@ def test_every_error_of_the_api_is_on_the_page_with_what_to_do(english: Client) 
 
 def test_every_rate_header_is_explained(english: Client) -> None:
     shown = page(english)
-    for header in Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None)):
+    for header in Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None, 1, 1)):
         assert shown.say(header)
 
 

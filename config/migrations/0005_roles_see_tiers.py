@@ -11,7 +11,7 @@ def make(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("config", "0003_audit_log_by_role"),
+        ("config", "0004_task_runs"),
         ("accounts", "0012_tiers_by_day_and_model"),
         ("keys", "0007_limit_overrides"),
     ]
