@@ -4,6 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BENCH := var/bench
 CLIENTS := var/clients
+CLUSTER := var/cluster
 ifdef BENCH_BASE
 # One name for a commit, however it was asked for: its folder and the table bear it.
 override BENCH_BASE := $(shell git rev-parse --verify --short=7 '$(BENCH_BASE)^{commit}')
@@ -25,7 +26,7 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
+.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
@@ -67,6 +68,9 @@ coverage: $(VENV)/dev  ## all tests with every branch counted, in all processes;
 
 chaos: $(VENV)/dev  ## kill everything at random under load, then compare all books; CHAOS_ROUNDS, CHAOS_SEED
 	$(PY) bench/chaos.py
+
+cluster: $(VENV)/runtime $(CLUSTER)/patroni/ready  ## PostgreSQL under Patroni, Valkey Cluster and two web nodes on loopback addresses (needs Debian's etcd, HAProxy, PgBouncer); PORT
+	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) -m deploy.cluster.run
 
 cheat: $(VENV)/dev  ## customers who cheat, on a service of their own: paid, true price, uncovered; CHEAT_ONLY for some
 	$(PY) -m bench.cheat
@@ -171,9 +175,17 @@ $(BENCH)/portkey/ready: bench/portkey/package.json bench/portkey/package-lock.js
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# For Patroni alone, in an environment of its own.
+$(CLUSTER)/patroni/ready: VENV := $(CLUSTER)/patroni
+$(CLUSTER)/patroni/ready: PY := $(CLUSTER)/patroni/bin/python
+$(CLUSTER)/patroni/ready: deploy/cluster/requirements.txt
+	@mkdir -p $(@D)
+	@$(call install,$<)
+	@touch $@
+
 # Where Node is missing, the tests of its programs are skipped and say so. The two programs whose own install scripts
 # run put their binary, which came with the package, in its place.
-$(CLIENTS)/ready: $(addprefix $(CLIENTS)/,npm/ready sdks/ready aider/ready llamaindex/ready)
+$(CLIENTS)/ready: $(addprefix $(CLIENTS)/,npm/ready sdks/ready aider/ready llamaindex/ready open-webui/ready)
 	@touch $@
 
 $(CLIENTS)/npm/ready: tests/clients/npm/package.json tests/clients/npm/package-lock.json
@@ -190,8 +202,16 @@ $(CLIENTS)/%/ready: tests/clients/requirements-%.txt
 	@$(call install,$<)
 	@touch $@
 
+# Without the gigabytes of tests/clients/open-webui.excludes, so its parts do not all fit.
+$(CLIENTS)/open-webui/ready: tests/clients/requirements-open-webui.txt
+	@mkdir -p $(@D)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { \
+		echo "Open WebUI is left out: it wants a Python before 3.13 (make clients PYTHON=python3.12)."; exit 0; }; \
+		$(call install,$<,unchecked); touch $@
+
 # A lock file names everything that is installed, so pip has nothing to resolve, and must not: it would look for the
-# newest release of any `package[extra]` that it meets, which has no hash here. `pip check` then compares.
+# newest release of any `package[extra]` that it meets, which has no hash here. `pip check` then compares, unless a
+# second argument says that some are left out.
 # A dot per package, and pip's errors as they are: its own output is either silent or a flood.
 # Debian's python3 comes without ensurepip; the system's pip can fill an environment from outside.
 define install
@@ -223,6 +243,6 @@ echo "Installing the `cat $(1) | grep -c '=='` packages of $(strip $(1)) into $(
 			*) test $$shown = no || printf '%s\n' "$$line" ;; \
 		esac; \
 	done; }; \
-broken=`$$pip check 2>&1` || { printf '%s\n' "$$broken"; \
+test -n "$(2)" || broken=`$$pip check 2>&1` || { printf '%s\n' "$$broken"; \
 	echo "What is installed in $(VENV) does not fit together. If it is older than this checkout, make clean first."; exit 1; }
 endef

@@ -1,7 +1,6 @@
 """What Celery does for accounts."""
 
 import logging
-from threading import Lock
 
 from celery import shared_task
 from django.utils import timezone
@@ -14,46 +13,40 @@ from accounts.signals import outbox
 from accounts.sms import sending
 
 logger = logging.getLogger(__name__)
-_delivering_webhooks = Lock()
 
 
-@shared_task(name="accounts.purge_challenges")
+@shared_task(name="accounts.purge_challenges", soft_time_limit=60)
 def purge_challenges() -> None:
     challenges.purge(now=timezone.now())
     sending.purge()
 
 
-@shared_task(name="accounts.purge_sessions")
+@shared_task(name="accounts.purge_sessions", soft_time_limit=60)
 def purge_sessions() -> None:
     sessions.purge()
 
 
-@shared_task(name="accounts.deliver_webhooks")
+@shared_task(name="accounts.deliver_webhooks", soft_time_limit=120)
 def deliver_webhooks() -> None:
-    # A run looks for new work itself, and slow receivers must not take all of a worker's threads.
-    if _delivering_webhooks.acquire(blocking=False):
-        try:
-            webhooks.run()
-        finally:
-            _delivering_webhooks.release()
+    webhooks.run()
 
 
-@shared_task(name="accounts.purge_webhooks")
+@shared_task(name="accounts.purge_webhooks", soft_time_limit=300)
 def purge_webhooks() -> None:
     outbox.purge(now=timezone.now())
 
 
-@shared_task(name="accounts.send_notices")
+@shared_task(name="accounts.send_notices", soft_time_limit=120)
 def send_notices(channel: str) -> None:
     delivery.deliver(ChannelName(channel))
 
 
-@shared_task(name="accounts.poll_bot")
+@shared_task(name="accounts.poll_bot", soft_time_limit=120)
 def poll_bot(channel: str) -> None:
     polling.poll(ChannelName(channel))
 
 
-@shared_task(name="accounts.purge_notices")
+@shared_task(name="accounts.purge_notices", soft_time_limit=300)
 def purge_notices() -> None:
     chats.purge()
     given_up = notices.purge()

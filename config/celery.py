@@ -1,14 +1,37 @@
 """The Celery application: `celery -A config worker`."""
 
 import os
+import time
+from typing import Any
 
 from celery import Celery
+from celery.signals import beat_init, before_task_publish, setup_logging, task_failure, worker_ready
 
-from config import task_figures
+from config import periodic, task_figures
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("hamiran")
+app = Celery("hamiran", task_cls="config.periodic:PeriodicTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 task_figures.connect()
+task_failure.connect(periodic.has_failed, weak=False)
+
+
+@setup_logging.connect(weak=False)
+def leave_logging(**given: Any) -> None:
+    """Celery sets none up where somebody listens: it would raise the level to that of its command line, WARNING."""
+
+
+@before_task_publish.connect(weak=False)
+def stamp(headers: dict[str, Any], **given: Any) -> None:
+    """For the lag that `config.periodic` notes."""
+    headers["sent_at"] = time.time()
+
+
+@worker_ready.connect(weak=False)
+@beat_init.connect(weak=False)
+def watch(**given: Any) -> None:
+    from config import task_watch  # its model needs Django to be set up
+
+    task_watch.begin()

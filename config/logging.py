@@ -38,7 +38,11 @@ def _line(at: float, level: str, logger: str, message: str, fields: Mapping[str,
     seconds, milliseconds = divmod(int(at * 1000), 1000)
     time_of = f"{_second(seconds)}.{milliseconds:03}+00:00"
     line = {"time": time_of, "level": level, "logger": logger, "message": message, **fields}
-    return SECRET.sub("hm-…", _json(line))
+    return without_secrets(_json(line))
+
+
+def without_secrets(text: str) -> str:
+    return SECRET.sub("hm-…", text)
 
 
 @lru_cache(maxsize=1)  # of some thousand lines per second: making it costs more than the rest of a line
@@ -155,6 +159,10 @@ def configure(options: dict[str, Any]) -> None:
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
                 "fontTools": {"level": "WARNING"},  # ten lines on each cut of the font
+                # Two or three lines for each task of each few seconds; what failed is an error.
+                "celery.beat": {"level": "WARNING"},
+                "celery.worker.strategy": {"level": "WARNING"},
+                "celery.app.trace": {"level": "WARNING"},
                 # It brought handlers of its own, which write plain text and take no secrets out.
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},

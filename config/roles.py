@@ -11,7 +11,7 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
-OUR_APPS = ("accounts", "keys", "wallet", "proxy")
+OUR_APPS = ("config", "accounts", "keys", "wallet", "proxy")
 
 PEOPLE = (
     "accounts.view_user",
@@ -46,6 +46,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "accounts.add_numberchange",
         "accounts.view_webhookendpoint",
         "accounts.view_webhookdelivery",
+        "config.view_taskrun",
         "keys.change_apikey",
     ),
     # Corrections, payments, invoices, promo codes; above its limit somebody else has to approve.

@@ -115,7 +115,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Processes, since threads cannot be ended: a task that hangs is killed with its own (config.periodic).
+CELERY_WORKER_POOL = "prefork"
+CELERY_WORKER_CONCURRENCY = 8
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = 300_000  # KiB; one that has grown beyond is replaced after its task
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 15, "socket_keepalive": True}
 # Run late they lose nothing: each looks at what is there, not at when it was called. `expires` keeps a queue that
@@ -144,12 +148,17 @@ CELERY_BEAT_SCHEDULE = {
     "tell-of-budgets": {"task": "wallet.tell_of_budgets", "schedule": 30.0, "options": {"expires": 30}},
     "forget-budget-marks": {
         "task": "wallet.forget_budget_marks",
-        "schedule": 86_400.0,
-        "options": {"expires": 3_600},
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
     },
     "tell-of-balances": {"task": "wallet.tell_of_balances", "schedule": 15.0, "options": {"expires": 15}},
     "recompute-tiers": {"task": "wallet.recompute_tiers", "schedule": 60.0, "options": {"expires": 60}},
     "roll-up-usage": {"task": "proxy.roll_up_usage", "schedule": 15.0, "options": {"expires": 15}},
+    "keep-usage-partitions": {
+        "task": "proxy.keep_usage_partitions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "count-health": {"task": "proxy.count_health", "schedule": 30.0, "options": {"expires": 30}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
@@ -358,6 +367,9 @@ HOLD_SECONDS = UPSTREAM_TOTAL_TIMEOUT_SECONDS + CLIENT_WRITE_TIMEOUT_SECONDS + 1
 SHUTDOWN_DELAY_SECONDS = envint("SHUTDOWN_DELAY_SECONDS", 0 if SANDBOX else 5)
 SHUTDOWN_GRACE_SECONDS = envint("SHUTDOWN_GRACE_SECONDS", 30)
 WEB_PROCESSES = envint("WEB_PROCESSES", 1, minimum=1)
+
+# Months of usage records beside the present one; 0: all there ever were.
+USAGE_RETENTION_MONTHS = envint("USAGE_RETENTION_MONTHS", 0)
 
 METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
 

@@ -6,14 +6,20 @@ from datetime import datetime
 from enum import StrEnum
 from functools import reduce
 from operator import or_
+from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from keys.models import APIKey
 from keys.rules import KeyRules
 
 ENDED_LISTED = 50
+COLUMNS = (
+    "id", "name", "last_four", "created_at", "last_used_at", "revoked_at", "expires_at", "allowed_models",
+    "allowed_networks", "rpm", "tpm", "concurrency", "budget_id", "replaces_id", "project_id", "created_by_id",
+    "replaced_by",  # at most one (`apikey_replaced_once`)
+)  # fmt: skip
 
 
 class UnknownKey(Exception):
@@ -91,9 +97,10 @@ def working(now: datetime) -> Q:
     return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
 
 
-def _own(user_id: int) -> QuerySet[APIKey]:
+def _own(user_id: int) -> QuerySet[APIKey, Any]:
+    """Rows of COLUMNS: of a thousand keys, objects of the model would be a third of the time."""
     keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
-    return keys.annotate(replacement_id=F("replaced_by"))  # at most one (`apikey_replaced_once`)
+    return keys.values_list(*COLUMNS, named=True)
 
 
 def _in_state(state: State, now: datetime) -> Q:
@@ -107,8 +114,8 @@ def _in_state(state: State, now: datetime) -> Q:
             return working(now) & Q(replaced_by__isnull=state is State.WORKING)
 
 
-def _listed(key: APIKey, now: datetime) -> ListedKey:
-    replaced_by: int | None = key.replacement_id  # type: ignore[attr-defined]  # of `_own`
+def _listed(key: Any, now: datetime) -> ListedKey:
+    replaced_by: int | None = key.replaced_by
     if key.revoked_at is not None:
         state = State.REVOKED
     elif key.expires_at is not None and key.expires_at <= now:
@@ -116,7 +123,7 @@ def _listed(key: APIKey, now: datetime) -> ListedKey:
     else:
         state = State.WORKING if replaced_by is None else State.REPLACED
     return ListedKey(
-        key_id=key.pk,
+        key_id=key.id,
         name=key.name,
         last_four=key.last_four,
         created_at=key.created_at,

@@ -17,6 +17,7 @@ from proxy.catalogue.models import Upstream
 from proxy.catalogue.prices.models import Price
 from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.catalogue.served import quote
+from proxy.usage import lookup, partitions
 from proxy.usage.models import UsageRecord
 from wallet.ledger.models import Hold, JournalEntry
 
@@ -31,6 +32,7 @@ class State(StrEnum):
     CAPTURED = "captured"
     VOIDED = "voided"
     EXPIRED = "expired"  # only a log line is left of it
+    ARCHIVED = "archived"  # it was charged, and its usage record is older than those that are kept
     BROKEN = "broken"  # the journal has it and no usage record does
 
 
@@ -54,7 +56,7 @@ def explain(*, request_id: uuid.UUID) -> Explanation:
     """Gathers it. Raises UnknownRequest."""
     # The hold first: settled in between, a request is then found twice and not missed.
     hold = Hold.objects.filter(pk=request_id).first()
-    record = UsageRecord.objects.filter(pk=request_id).first()
+    record = lookup.find(request_id)
     entries = list(
         JournalEntry.objects.filter(transaction_id=request_id, kind=JournalEntry.Kind.COMPLETION).order_by(
             "id"
@@ -124,7 +126,10 @@ def _state(hold: Hold | None, record: UsageRecord | None, entries: list[JournalE
         return State.CAPTURED if record.cost_micro else State.VOIDED
     if hold is not None:
         return State.HELD if hold.expires_at > timezone.now() else State.OVERDUE
-    return State.BROKEN if entries else State.EXPIRED
+    if not entries:
+        return State.EXPIRED
+    since = partitions.kept_since()
+    return State.ARCHIVED if since is not None and entries[0].created_at < since else State.BROKEN
 
 
 def _priced_since(record: UsageRecord) -> datetime | None:

@@ -3,13 +3,12 @@
 from dataclasses import dataclass, field
 
 from django.db import transaction
-from django.db.models import Count, Sum
 
 from accounts.models import Tier, User
 from accounts.opening import open_account
 from keys import lifecycle
 from keys.models import APIKey
-from proxy.usage.models import UsageRecord
+from proxy.usage import by_key
 from wallet.credits import gifts
 from wallet.money import micro_from_toman
 from wallet.statements.reports import WalletReport, wallet_report
@@ -88,11 +87,11 @@ def account_report(*, mobile: str) -> AccountReport:
     user = User.objects.filter(mobile=mobile).first()
     if user is None:
         raise UnknownAccount(mobile)
-    used = UsageRecord.objects.filter(user_id=user.pk).aggregate(records=Count("pk"), cost=Sum("cost_micro"))
+    used = by_key.since(user_id=user.pk, start=by_key.EPOCH).values()
     return AccountReport(
         wallet=wallet_report(user_id=user.pk),
-        usage_records=used["records"],
-        usage_cost_micro=int(used["cost"] or 0),
+        usage_records=sum(each.requests for each in used),
+        usage_cost_micro=sum(each.cost_micro for each in used),
     )
 
 

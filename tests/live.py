@@ -29,6 +29,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def eventually(holds: Callable[[], object], *, seconds: float = 10) -> None:
     """Waits until `holds()` is true, and fails when it stays false."""
     deadline = time.monotonic() + seconds

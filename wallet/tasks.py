@@ -15,17 +15,17 @@ logger = logging.getLogger(__name__)
 SETTLE_SECONDS = 60
 
 
-@shared_task(name="wallet.sweep_expired_holds")
+@shared_task(name="wallet.sweep_expired_holds", soft_time_limit=60)
 def sweep_expired_holds() -> None:
     holds.sweep_expired()
 
 
-@shared_task(name="wallet.settle_returned_topups")
+@shared_task(name="wallet.settle_returned_topups", soft_time_limit=150)
 def settle_returned_topups() -> None:
     _settle(reconciling.unfinished())
 
 
-@shared_task(name="wallet.settle_unverified_payments")
+@shared_task(name="wallet.settle_unverified_payments", soft_time_limit=150)
 def settle_unverified_payments() -> None:
     _settle(reconciling.unverified())
 
@@ -43,26 +43,26 @@ def _settle(topup_ids: list[UUID]) -> None:
             logger.exception("top-up not settled", extra={"topup": topup_id})
 
 
-@shared_task(name="wallet.recompute_tiers")
+@shared_task(name="wallet.recompute_tiers", soft_time_limit=120)
 def recompute_tiers() -> None:
     tiers.recompute()
 
 
-@shared_task(name="wallet.send_low_balance_alerts")
+@shared_task(name="wallet.send_low_balance_alerts", soft_time_limit=60)
 def send_low_balance_alerts() -> None:
     alerts.tell_due()
 
 
-@shared_task(name="wallet.tell_of_budgets")
+@shared_task(name="wallet.tell_of_budgets", soft_time_limit=60)
 def tell_of_budgets() -> None:
     budget_alerts.tell_due()
 
 
-@shared_task(name="wallet.forget_budget_marks")
+@shared_task(name="wallet.forget_budget_marks", soft_time_limit=300)
 def forget_budget_marks() -> None:
     budget_alerts.forget()
 
 
-@shared_task(name="wallet.tell_of_balances")
+@shared_task(name="wallet.tell_of_balances", soft_time_limit=60)
 def tell_of_balances() -> None:
     signals.tell_of_balances()

@@ -8,11 +8,32 @@ import psycopg
 # sits idle inside a transaction on purpose, so one that does belongs to a process that died or was frozen.
 SETTINGS = {"idle_in_transaction_session_timeout": "5s"}
 
-TELL = "SELECT pg_backend_pid(), " + ", ".join(
-    f"set_config('{name}', '{value}', false)" for name, value in SETTINGS.items()
-)
+
+def _tell(settings: dict[str, str]) -> str:
+    return "SELECT pg_backend_pid(), " + ", ".join(
+        f"set_config('{name}', '{value}', false)" for name, value in settings.items()
+    )
+
+
+def _tell_transaction(settings: dict[str, str]) -> str:
+    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
+
+
+TELL = _tell(SETTINGS)
 # Behind a pooler the next transaction may run in another session, so that each has to be told anew.
-TELL_TRANSACTION = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SETTINGS.items())
+TELL_TRANSACTION = _tell_transaction(SETTINGS)
+
+
+def bound_statements(*, seconds: float) -> None:
+    """Sessions that this process opens from now on give up a statement after so many seconds, and within one second
+    once this process is gone, which a server otherwise only sees when it has something to say."""
+    global TELL, TELL_TRANSACTION
+    bounded = {
+        **SETTINGS,
+        "statement_timeout": f"{round(seconds * 1000)}ms",
+        "client_connection_check_interval": "1s",
+    }
+    TELL, TELL_TRANSACTION = _tell(bounded), _tell_transaction(bounded)
 
 
 def tell(connection: psycopg.Connection[Any]) -> bool:

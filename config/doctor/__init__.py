@@ -22,6 +22,7 @@ def examine() -> list[Finding]:
     for part, check in (
         ("holds", business.holds),
         ("wallets", business.wallets),
+        ("usage", business.usage),
         ("models", business.models),
         ("upstreams", business.upstreams),
         ("SMS", business.sms),

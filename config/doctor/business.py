@@ -18,12 +18,14 @@ from config.doctor.findings import Found, Level, ok
 from proxy.catalogue import served
 from proxy.catalogue.models import LanguageModel, Upstream
 from proxy.catalogue.secrets import Undecryptable, decrypt
+from proxy.usage import partitions
 from wallet.ledger.holds import SWEEP_LATE_SECONDS
 from wallet.ledger.models import Hold, Wallet
 from wallet.payments import gateways
 from wallet.payments.invoice_models import SellerDetails
 
 TIMEOUT_SECONDS = 5
+MONTHS_MIN_AHEAD = timedelta(days=32)
 BACKUP_MAX_AGE = timedelta(hours=26)
 
 
@@ -50,6 +52,24 @@ def wallets() -> Found:
         )
     else:
         yield ok("none is frozen")
+
+
+def usage() -> Found:
+    now = timezone.now()
+    if held := partitions.in_default():
+        yield (
+            Level.PROBLEM,
+            f"{held} usage records are in no month",
+            "`manage.py usage_partitions move` makes their months and moves them there.",
+        )
+    elif (made := partitions.made_until(now)) < now + MONTHS_MIN_AHEAD:
+        yield (
+            Level.WARNING,
+            f"there are partitions up to {made:%Y-%m-%d} only",
+            "The worker makes them, where it runs; so does `manage.py usage_partitions make`.",
+        )
+    else:
+        yield ok(f"partitions up to {made:%Y-%m-%d}")
 
 
 def models() -> Found:

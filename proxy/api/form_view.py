@@ -1,6 +1,7 @@
 """What the views of metered endpoints do whose requests are forms with files."""
 
 from functools import partial
+from typing import ClassVar
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
@@ -23,9 +24,10 @@ YES, NO = frozenset({"true", "1", "yes"}), frozenset({"", "false", "0", "no", "n
 
 
 class FormView(MeteredView):
-    """`files_max`: how many files of the largest size one request may have."""
+    """`files_max`: how many files of the largest size one request may have. `files_are`: how they are sent."""
 
     files_max = 1
+    files_are: ClassVar[str]
     form: Form | None = None
 
     async def read_files(self, form: Form, *, model: str, user_id: int) -> MeteredRequest:
@@ -44,7 +46,9 @@ class FormView(MeteredView):
 
     async def read(self, request: APIRequest, key: KeyIdentity) -> PricedRequest:
         max_bytes = self.files_max * FILE_MAX_BYTES + REST_MAX_BYTES
-        form = self.form = await read_form(request, partial(self.may_read, request), max_bytes=max_bytes)
+        form = self.form = await read_form(
+            request, partial(self.may_read, request), max_bytes=max_bytes, files_are=self.files_are
+        )
         self.end_user = origin.named_in_form(form)
         await self.claim_key(request, partial(digests.of_form, form.fields, form.files))
         model_id = (form.text("model") or "").strip()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.api.chat_completions.answers import decode, edited
+from proxy.api.event_stream import EventStream
 from proxy.api.pieces import NO_USAGE, PiecesSize, renamed, report_in, usage_with_cost
 from proxy.catalogue.prices.pricing import Units
 from proxy.errors import APIError
@@ -25,7 +26,7 @@ NO_EVENTS = {
 }
 
 
-class MediaEvents:
+class MediaEvents(EventStream):
     """A StreamedAnswer (proxy/metering/endpoint.py). `last`: the type of its last event.
 
     `made`: see report_in; `estimate`: the completion's tokens, once it has begun. `has_medium`: whether an event has
@@ -45,16 +46,12 @@ class MediaEvents:
         units_of: Callable[[dict[str, Any]], Units | None] = lambda _last: None,
         unreported: Mapping[str, Any] = NO_USAGE,
     ) -> None:
+        super().__init__()
         self._unreported = unreported
         self._last, self._model, self._made, self._estimate = last, model, made, estimate
         self._has_medium, self._ends_with_it, self._units_of = has_medium, ends_with_it, units_of
-        self._splitter = sse.EventSplitter()
         self._kept: tuple[bytes, dict[str, Any], dict[str, Any]] | None = None  # and what to change in it
         self.report: Report | None = None
-        self.said_something = 0
-        self.waits_for = 0
-        self.done = self.is_cut = self.broke_off = False
-        self.failure: BadAnswer | None = None
 
     @property
     def size(self) -> PiecesSize:
@@ -74,32 +71,14 @@ class MediaEvents:
     def is_final(self) -> bool:
         return self.done
 
-    def alive(self) -> bytes:
-        return sse.PING
-
     def allow(self, output: int | None) -> bytes:
         return b""  # all of it is held for
 
-    def feed(self, chunk: bytes) -> bytes:
-        try:
-            return self._relay(self._splitter.feed(chunk))
-        except sse.EventTooLarge:
-            self.failure = BadAnswer("an event without end")
-            return b""
-
-    def end(self) -> bytes:
-        relayed = self._relay(self._splitter.flush())
-        if not self.failure and not self.finished:
-            self.failure = BadAnswer("the stream ended in the middle")
-            self.broke_off = True
-        self.done = not self.failure
-        return relayed
-
-    def stop(self) -> None:
-        self.done = True
-
     def cut(self) -> None:
         """Half a picture is no picture."""
+
+    def _is_whole(self) -> bool:
+        return self.finished
 
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         assert self._kept is not None
@@ -109,18 +88,6 @@ class MediaEvents:
 
     def failed(self, error: APIError) -> bytes:
         return sse.error_event(error.body())
-
-    def _relay(self, events: list[bytes]) -> bytes:
-        relayed = []
-        for event in events:
-            if self.done:
-                break
-            try:
-                relayed.append(self._read(event))
-            except BadAnswer as error:
-                self.failure = error.with_traceback(None)  # whose frames hold this answer
-                break
-        return b"".join(relayed)
 
     def _read(self, event: bytes) -> bytes:
         data = sse.data(event)

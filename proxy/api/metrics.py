@@ -17,6 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from proxy.usage import partitions
 from wallet.ledger.holds import SWEEP_LATE_SECONDS
 
 STATE_SECONDS = 60  # so old it may be: it counts rows of whole tables
@@ -45,6 +46,14 @@ STATE = {
         "Since the end of the newest hour that is summed",
         "SELECT coalesce(extract(epoch FROM now() - max(starts_at) - interval '1 hour'), 0)"
         " FROM proxy_usagerollup WHERE period = 'hour'",
+    ),
+    "hamiran_usage_records_in_default": (
+        "Usage records that no month has taken",
+        partitions.HELD_BY_DEFAULT,
+    ),
+    "hamiran_usage_months_ahead": (
+        "Months after the present one that usage records can land in",
+        partitions.AHEAD,
     ),
 }
 

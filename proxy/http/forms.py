@@ -57,12 +57,15 @@ class NamelessFiles(FileUploadHandler):
 
 
 async def read_form(
-    request: APIRequest, may_read: Callable[[int], Awaitable[None]], *, max_bytes: int
+    request: APIRequest, may_read: Callable[[int], Awaitable[None]], *, max_bytes: int, files_are: str
 ) -> Form:
-    """Raises what APIRequest.read_body does, and APIError invalid_value for another kind of body."""
+    """Raises what APIRequest.read_body does, and APIError invalid_value for another kind of body.
+
+    `files_are` tells whoever sends another kind how the files are sent.
+    """
     content_type = request.header(b"content-type")
     if not content_type.lower().startswith("multipart/form-data"):
-        raise _no_form("Send the body as multipart/form-data.")
+        raise _no_form(f"Send the body as multipart/form-data, with {files_are}.")
     with TemporaryFile() as body:
         length = await request.spool_body(body, may_read, max_bytes=max_bytes)
         body.seek(0)

@@ -15,7 +15,8 @@ import math
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -28,6 +29,7 @@ from wallet.ledger.holds import Holds
 logger = logging.getLogger(__name__)
 
 LIFE_HOURS = 24
+CLOCKS_APART = timedelta(days=1)  # those of two servers of PostgreSQL, at most
 ALIVE_SECONDS = 10  # of a process that has said nothing
 RENEW_SECONDS = 3.0
 STATEMENT_SECONDS = 5.0
@@ -38,16 +40,20 @@ Connect = Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]
 
 LOOK_UP = f"""
 SELECT claim.request_id, claim.body_digest, extract(epoch FROM claim.alive_until - now())::float8,
-    claim.claimed_at <= now() - interval '{LIFE_HOURS} hours', hold.wallet_id, record.cost_micro, record.model,
-    keeping.hours, kept.content
+    claim.claimed_at, claim.claimed_at <= now() - interval '{LIFE_HOURS} hours', hold.wallet_id, keeping.hours,
+    kept.content
 FROM (VALUES (%(user_id)s::bigint)) AS asking (user_id)
 LEFT JOIN proxy_answerkeeping keeping ON keeping.user_id = asking.user_id
 LEFT JOIN proxy_idempotentrequest claim ON claim.user_id = asking.user_id AND claim.key_digest = %(key_digest)s
 LEFT JOIN wallet_hold hold ON hold.id = claim.request_id
-LEFT JOIN proxy_usagerecord record ON record.id = claim.request_id AND record.billed_by <> 'nothing'
 LEFT JOIN proxy_keptanswer kept ON kept.request_id = claim.request_id AND kept.user_id = asking.user_id
     AND kept.expires_at > now() AND keeping.user_id IS NOT NULL
 """  # noqa: S608 - a number of ours
+# Asked for after the hold, since whatever deletes that writes this. By the time it is sought in few months only.
+RECORD = """
+SELECT cost_micro, model FROM proxy_usagerecord
+WHERE id = %(request_id)s AND billed_by <> 'nothing' AND created_at >= %(since)s
+"""
 
 TAKE = f"""
 INSERT INTO proxy_idempotentrequest AS claim
@@ -81,12 +87,13 @@ class _Found:
     request_id: uuid.UUID | None  # None: nobody has used this key
     body_digest: bytes
     alive_seconds: float
+    claimed_at: datetime | None
     is_past: bool
     held_in: int | None  # the wallet, while its hold is open
-    cost_micro: int | None  # None: it was not billed
-    model: str | None
     keep_hours: int | None
     content: bytes | None
+    cost_micro: int | None = None  # None: it was not billed
+    model: str | None = None
 
     @property
     def is_free(self) -> bool:
@@ -197,8 +204,13 @@ class Claims:
         async with asyncio.timeout(STATEMENT_SECONDS), self._connect() as connection:
             cursor = await connection.execute(LOOK_UP, {"user_id": user_id, "key_digest": key_digest})
             row = await cursor.fetchone()
-        assert row is not None
-        return _Found(*row)
+            assert row is not None
+            found = _Found(*row)
+            if found.claimed_at is None or found.is_past or found.held_in is not None:
+                return found
+            asked = {"request_id": found.request_id, "since": found.claimed_at - CLOCKS_APART}
+            record = await (await connection.execute(RECORD, asked)).fetchone()
+        return found if record is None else replace(found, cost_micro=record[0], model=record[1])
 
     async def take(self, row: dict[str, Any]) -> int | None:
         async with asyncio.timeout(STATEMENT_SECONDS), self._connect() as connection:

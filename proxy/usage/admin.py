@@ -1,6 +1,7 @@
 """Usage records for admins: to find and to read."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -12,6 +13,7 @@ from accounts.phone import InvalidMobile, normalise
 from accounts.shared.digits import ascii_digits
 from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.catalogue.price_admin import AddOnly
+from proxy.usage import lookup
 from proxy.usage.models import UsageRecord
 
 BIGINT_DIGITS = 18
@@ -49,6 +51,14 @@ class UsageRecordAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("user_id",)  # makes the box appear; get_search_results says what it finds
     search_help_text = _("Mobile number, user id or key id")
     show_full_result_count = False
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> UsageRecord | None:
+        try:
+            return lookup.find(UUID(object_id))
+        except ValueError:
+            return None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

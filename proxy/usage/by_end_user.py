@@ -25,8 +25,8 @@ DAYS = f"""
 # In one statement with the roll-ups, which may be made anew at any moment.
 RECORDS = f"""
     FROM proxy_usagerecord
-    WHERE {WANTED} AND end_user IS NOT NULL AND created_at < %(until)s
-      AND created_at >= greatest(%(since)s, (SELECT at FROM rolled))"""  # noqa: S608 - put together from constants
+    WHERE {WANTED} AND end_user IS NOT NULL AND created_at >= %(since)s AND created_at < %(until)s
+      AND created_at >= (SELECT at FROM rolled)"""  # noqa: S608 - put together from constants
 BY_END_USER = f"""{ROLLED}
 SELECT end_user, any_value(end_user_hint), {", ".join(f"sum({name})::bigint" for name in SUMS.split(", "))}
 FROM (

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from proxy.usage import by_end_user, figures
+from django.db.models import Q
+from django.utils import timezone
+
+from proxy.usage import by_end_user, figures, lookup
 from proxy.usage.figures import KeyLabel, Used
-from proxy.usage.models import UsageRecord
+from proxy.usage.models import UsageRecord, UsageRollup
 from proxy.usage.periods import Period
+from proxy.usage.rollups import rolled_up_until
 
 PAGE = 50
+LATELY = timedelta(days=31)  # in few partitions, before all are asked
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Outcome = UsageRecord.Outcome
 FAILED = (Outcome.UPSTREAM_FAILED, Outcome.REFUSED, Outcome.INTERRUPTED)
@@ -110,12 +115,28 @@ def page(*, user_id: int, wanted: Filter, cursor: str | None = None, size: int =
 def newest(*, user_id: int, size: int) -> list[LoggedRequest]:
     """The newest requests of a user, however old."""
     records = UsageRecord.objects.filter(user_id=user_id).order_by("-created_at", "-id")
-    return _labelled(user_id, list(records[:size]))
+    found = list(records.filter(created_at__gte=timezone.now() - LATELY)[:size])
+    if len(found) < size:
+        found = list(records.filter(_days_of_use(user_id, size))[:size])
+    return _labelled(user_id, found)
+
+
+def _days_of_use(user_id: int, size: int) -> Q:
+    """Where the newest requests of a user lie: in the last days that roll-ups know, or they are not in them yet."""
+    days = UsageRollup.objects.filter(user_id=user_id, period=UsageRollup.Period.DAY).order_by("-starts_at")
+    used = list(days.values_list("starts_at", flat=True).distinct()[:size])
+    within = Q(created_at__gte=rolled_up_until() or EPOCH)
+    return (
+        within | Q(created_at__gte=used[-1], created_at__lt=used[0] + timedelta(days=1)) if used else within
+    )
 
 
 def one(*, user_id: int, request_id: uuid.UUID) -> LoggedRequest:
     """A user's request by the id that the client saw. Raises UsageRecord.DoesNotExist."""
-    [request] = _labelled(user_id, [UsageRecord.objects.get(pk=request_id, user_id=user_id)])
+    record = lookup.find(request_id, user_id=user_id)
+    if record is None:
+        raise UsageRecord.DoesNotExist(request_id)
+    [request] = _labelled(user_id, [record])
     return request
 
 

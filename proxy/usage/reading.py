@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from proxy.catalogue.prices import price_shape
 from proxy.catalogue.prices.price_quote import PriceQuote
+from proxy.usage import lookup
 from proxy.usage.models import UsageRecord
 
 COLUMNS = tuple(str(field.column) for field in UsageRecord._meta.concrete_fields)
@@ -26,6 +27,7 @@ FIND = f"""
 SELECT asked.id AS asked, h.amount_micro AS held_micro, h.created_at AS held_at, {SETTLED}
 FROM unnest(%(ids)s::uuid[]) AS asked(id)
 LEFT JOIN proxy_usagerecord r ON r.id = asked.id AND r.user_id = %(user_id)s
+    AND r.created_at BETWEEN %(since)s AND %(until)s
 LEFT JOIN wallet_hold h ON h.id = asked.id AND h.wallet_id = %(user_id)s
 {OF_RECORD}
 WHERE r.id IS NOT NULL OR h.id IS NOT NULL
@@ -80,9 +82,15 @@ async def find(
     connection: psycopg.AsyncConnection[Any], *, user_id: int, ids: Sequence[uuid.UUID]
 ) -> dict[uuid.UUID, Running | Settled]:
     """Requests of an account; ids that it does not have are left out."""
+    found: dict[uuid.UUID, Running | Settled] = {}
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(FIND, {"ids": list(ids), "user_id": user_id})
-        return {row["asked"]: _found(row) async for row in cursor}
+        for since, until in lookup.spans(ids):
+            if missing := [each for each in ids if each not in found]:
+                await cursor.execute(
+                    FIND, {"ids": missing, "user_id": user_id, "since": since, "until": until}
+                )
+                found |= {row["asked"]: _found(row) async for row in cursor}
+    return found
 
 
 async def find_by_client_ids(

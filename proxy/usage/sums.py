@@ -45,8 +45,8 @@ WITH rolled AS MATERIALIZED (
   UNION ALL
     SELECT created_at, {EACH}, end_user, end_user_hint, 1, (outcome NOT IN ('completed', 'client_left'))::int,
         prompt_tokens, cached_tokens, completion_tokens, cost_micro
-    FROM proxy_usagerecord WHERE {WANTED} AND created_at < %(until)s
-      AND created_at >= greatest(%(since)s, (SELECT until FROM rolled))
+    FROM proxy_usagerecord WHERE {WANTED} AND created_at >= %(since)s AND created_at < %(until)s
+      AND created_at >= (SELECT until FROM rolled)
   {{of_end_users}}
 )"""  # noqa: S608 - put together from constants
 # Roll-ups of all usage do not tell end users apart: theirs are added, and taken off where there is none.

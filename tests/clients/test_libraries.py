@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy.dashboard.docs import examples
 from tests.clients.conftest import (
     CHAT_MODEL,
     NATIVE_MODEL,
@@ -128,4 +129,24 @@ def test_what_the_page_says_about_curl_runs(
     scripted(Answer(DONE))
     program = connect("curl", CHAT_MODEL, caller)
     assert DONE in program.machine.run("bash", "-c", program.texts["cURL"]).said
+    assert_paid_exactly(caller, upstream)
+
+
+@pytest.mark.parametrize("answer", ["whole", "streamed"])
+def test_what_the_pages_say_about_php_runs(
+    machine: Machine,
+    connect: Callable[..., Connected],
+    caller: Caller,
+    upstream: FakeUpstream,
+    scripted: Callable[..., None],
+    answer: str,
+) -> None:
+    if shutil.which("php") is None:
+        pytest.skip("PHP was not run: there is none here (Debian: apt-get install php-cli php-curl)")
+    scripted(Answer(DONE))
+    code = connect("php", CHAT_MODEL, caller).texts[examples.PHP.title]
+    if answer == "streamed":
+        code = examples.PHP.written(base_url=caller.web.url, key=caller.key, model_id=CHAT_MODEL).streamed
+    machine.write("hello.php", code)
+    assert machine.run("php", "hello.php").said == DONE
     assert_paid_exactly(caller, upstream)

@@ -1,4 +1,4 @@
-"""opencode and aider: an edit each over a chat."""
+"""opencode, aider, Cline and Continue: an edit each over a chat."""
 
 from collections.abc import Callable
 
@@ -67,4 +67,44 @@ def test_aider_edits_a_file(
     )
     assert (machine.project / "notes.txt").read_text() == "دو\n", ended.said
     assert used(caller)
+    assert_paid_exactly(caller, upstream)
+
+
+def test_cline_edits_a_file(
+    connect: Callable[..., Connected],
+    machine: Machine,
+    caller: Caller,
+    upstream: FakeUpstream,
+    scripted: Callable[..., None],
+) -> None:
+    needs_node("cline")
+    notes = str(machine.project / "notes.txt")
+    scripted(
+        calls("read_files", files=[{"path": notes}]),
+        calls("editor", path=notes, old_text="one", new_text="دو"),
+        Answer(DONE),
+    )
+    ended = connect("cline", CHAT_MODEL, caller).run("Make two of one in notes.txt.")
+    assert DONE in ended.said, ended.said
+    assert (machine.project / "notes.txt").read_text() == "دو\n", ended.said
+    assert_paid_exactly(caller, upstream)
+
+
+def test_continue_edits_a_file(
+    connect: Callable[..., Connected],
+    machine: Machine,
+    caller: Caller,
+    upstream: FakeUpstream,
+    scripted: Callable[..., None],
+) -> None:
+    needs_node("@continuedev/cli")
+    notes = str(machine.project / "notes.txt")
+    scripted(
+        calls("Read", filepath=notes),
+        calls("Edit", file_path=notes, old_string="one", new_string="دو"),
+        Answer(DONE),
+    )
+    ended = connect("continue", CHAT_MODEL, caller).run("-p", "--auto", "Make two of one in notes.txt.")
+    assert DONE in ended.said, ended.said
+    assert (machine.project / "notes.txt").read_text() == "دو\n", ended.said
     assert_paid_exactly(caller, upstream)

@@ -36,6 +36,7 @@ PAGES: dict[str, tuple[set[str], set[str], set[str]]] = {
     "axes.accessattempt": ({O}, NOBODY, NOBODY),
     "axes.accessfailurelog": (NOBODY, NOBODY, NOBODY),
     "axes.accesslog": (NOBODY, NOBODY, NOBODY),
+    "config.taskrun": ({S, O}, NOBODY, NOBODY),
     "keys.apikey": ({S, F, O}, NOBODY, NOBODY),
     "keys.limitoverride": ({S, F, O}, {O}, NOBODY),
     "proxy.exchangerate": (EVERYBODY, {C, O}, NOBODY),

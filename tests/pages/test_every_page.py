@@ -69,9 +69,10 @@ def test_a_page_is_accessible_and_calm(
     page.evaluate(AXE)
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     assert found(page, WCAG) == [], "light"
-    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-    assert found(page, COLOURS) == [], "dark"
-    visit.look()
+    if size == DESK:  # where all of a page is shown, and colours have no language
+        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+        assert found(page, COLOURS) == [], "dark"
+        visit.look()
 
 
 def test_the_colour_schemes_differ_in_colours_alone() -> None:

@@ -1,9 +1,11 @@
-"""Django's migrate, and then statistics for tables that have none: new ones, and all of a restored database."""
+"""Django's migrate, then usage's months ahead, and statistics for tables without any (new ones, all of a restore)."""
 
 from typing import Any
 
 from django.core.management.commands import migrate
 from django.db import connections
+
+from proxy.usage import partitions
 
 # Without them the planner guesses, until autovacuum has come by: a settlement then takes twice the time.
 WITHOUT_STATISTICS = """
@@ -17,6 +19,7 @@ class Command(migrate.Command):
         super().handle(*args, **options)
         if options["plan"] or options["check_unapplied"]:
             return
+        partitions.make_ahead()
         with connections[options["database"]].cursor() as cursor:
             cursor.execute(WITHOUT_STATISTICS)
             if tables := [name for (name,) in cursor.fetchall()]:

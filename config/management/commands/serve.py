@@ -136,7 +136,7 @@ def _celery() -> list[Child]:
         Child(
             name="worker",
             on_end=mark_process_dead,
-            argv=[*celery, "worker", "--pool", "threads", "--concurrency", "8", *quiet],
+            argv=[*celery, "worker", *quiet],
         ),
         Child(name="beat", argv=[*celery, "beat", *schedule]),
     ]

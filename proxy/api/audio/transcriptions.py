@@ -134,6 +134,7 @@ class TranslationRequest(TranscriptionRequest):
 
 
 class Transcriptions(FormView):
+    files_are = 'the sound as a file named "file"'
     endpoint = "transcriptions"
     request_class: ClassVar[type[TranscriptionRequest]] = TranscriptionRequest
     may_stream: ClassVar = True

@@ -22,7 +22,7 @@ from proxy.api.chat_completions.answers import (
     said_in,
 )
 from proxy.api.chat_completions.repairs import ChunkRepairs
-from proxy.catalogue.tokens import TextSize
+from proxy.api.event_stream import CountedStream
 from proxy.errors import APIError
 from proxy.metering import purchase, reported_usage
 from proxy.metering.bill import Bill
@@ -36,7 +36,7 @@ NO_USAGE = b',"usage":null'
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # a stream may begin with one
 
 
-class AnswerStream:
+class AnswerStream(CountedStream):
     """`feed` gives what the client is to get now; `tail` what comes after payment. `allow`: see StreamedAnswer.
 
     `report`, `size` and `is_final` say what to bill; `begun` that a choice has; `finished` that all of the text has
@@ -58,30 +58,19 @@ class AnswerStream:
         repairs: bool = False,
         output_bound: int = 0,
     ) -> None:
+        super().__init__(output_bound=output_bound)
         self._include_usage = include_usage
         self._model = model
         self._choices = choices
-        self._output_bound = output_bound
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._calling: set[int] = set()
         self._repairs = ChunkRepairs() if repairs else None
-        self._splitter = sse.EventSplitter()
         self._report: Report | None = None
         self._choice_reports: dict[int, Report] = {}
-        self._silent_since_report = False
         self._last_data = b"{}"
         self._last_without_choices: dict[str, Any] = {}
         self._renamed: tuple[str | None, bytes, bytes] = (None, b"", b"")  # see _rename
-        self._allowed: int | None = None
-        self._held_back: list[bytes] = []
-        self.waits_for = 0
-        self.size = TextSize()
-        self.said_something = 0
-        self.done = False
-        self.is_cut = False
-        self.broke_off = False
-        self.failure: BadAnswer | None = None
 
     @property
     def begun(self) -> bool:
@@ -101,44 +90,9 @@ class AnswerStream:
         """Whether the report is upstream's last word: the answer has ended, and no text came after it."""
         return self._silent_since_report and not self.is_cut and (self.done or self.finished)
 
-    def feed(self, chunk: bytes) -> bytes:
-        """Events to relay now, whole; empty when none was completed."""
-        try:
-            events = self._splitter.feed(chunk)
-        except sse.EventTooLarge:
-            self.failure = BadAnswer("an event without end")
-            return b""
-        if self.waits_for:
-            self._held_back += events
-            return b""
-        return self._relay(events)
-
-    def alive(self) -> bytes:
-        return sse.PING
-
-    def allow(self, output: int | None) -> bytes:
-        events, self._held_back = self._held_back, []
-        self._allowed, self.waits_for = output, 0
-        return self._relay(events)
-
-    def end(self) -> bytes:
-        """Upstream has closed: a failure where it had not finished its answer."""
-        relayed = self._relay(self._splitter.flush())
+    def _is_whole(self) -> bool:
         # An upstream may have made fewer choices than it was asked for; those that it began, it has to end.
-        if not self.failure and not self.done and not (self._ended and self._begun <= self._ended):
-            self.failure = BadAnswer("the stream ended in the middle")
-            self.broke_off = True
-        self.done = not self.failure
-        return relayed
-
-    def stop(self) -> None:
-        """Ends a finished answer for which nothing more can come."""
-        self.done = True
-
-    def cut(self) -> None:
-        """Ends the answer here: its choices end for want of length."""
-        self.done = self.is_cut = True
-        self._held_back, self.waits_for = [], 0
+        return bool(self._ended) and self._begun <= self._ended
 
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         """The last bytes: an end for each choice that has none, usage and its cost where asked for, and `[DONE]`."""
@@ -158,21 +112,6 @@ class AnswerStream:
 
     def failed(self, error: APIError) -> bytes:
         return sse.error_event(error.body())
-
-    def _relay(self, events: list[bytes]) -> bytes:
-        relayed = []
-        for number, event in enumerate(events):
-            if self.done:
-                break
-            try:
-                relayed.append(self._read(event))
-            except BadAnswer as error:
-                self.failure = error.with_traceback(None)  # whose frames hold this answer
-                break
-            if self.waits_for:
-                self._held_back = events[number:]
-                break
-        return b"".join(relayed)
 
     def _read(self, event: bytes) -> bytes:
         plain = event.startswith(b"data:") and event.count(b"\n") == 2
@@ -243,23 +182,6 @@ class AnswerStream:
             instead = b'"model":' + space + orjson.dumps(self._model)
             self._renamed = (given, there, instead)
         return event.replace(there, instead) if event.count(there) == 1 else None
-
-    def _has_room(self, said: Any) -> bool:
-        """Counts what an event says; where that goes beyond what is paid for, cuts the answer before it, or waits."""
-        size = self.size
-        before = size.figures()
-        if not size.add(said):
-            return True
-        if self._output_bound and size.exceeds(self._output_bound):
-            self.size = TextSize(*before)
-            self.cut()
-            return False
-        if self._allowed is not None and size.at_most > self._allowed:
-            self.size, self.waits_for = TextSize(*before), size.at_most
-            return False
-        self.said_something += 1
-        self._silent_since_report = False
-        return True
 
     def _chunk(self, event: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
         choices = choices_of(chunk)

@@ -43,6 +43,7 @@ class ImageEditsRequest(MakesImages, FormPiecesRequest):
 class ImageEdits(FormView):
     endpoint = "images"
     files_max = 4  # of the largest size, or more smaller ones
+    files_are = 'each image as a file named "image" or "image[]"'
 
     async def read_files(self, form: Form, *, model: str, user_id: int) -> ImageEditsRequest:
         form.fields = [(name, value) for name, value in form.fields if not is_misleading(name)]

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from proxy.api.chat_completions.answers import decode, edited, encode
+from proxy.api.event_stream import CountedStream
 from proxy.api.messages import errors, events, native, usage
-from proxy.catalogue.tokens import TextSize
 from proxy.errors import APIError
 from proxy.metering.bill import Bill
 from proxy.metering.endpoint import BadAnswer
@@ -43,31 +43,20 @@ class PlainEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True, tag="cont
 _read_plain = msgspec.json.Decoder(PlainEvent).decode
 
 
-class NativeStream:
-    """See StreamedAnswer (proxy/metering/endpoint.py), and chat's AnswerStream, of which this is the like."""
+class NativeStream(CountedStream):
+    """See StreamedAnswer (proxy/metering/endpoint.py)."""
 
     def __init__(self, *, model: str, output_bound: int, request_id: str) -> None:
+        super().__init__(output_bound=output_bound)
         self._model = model
-        self._output_bound = output_bound
         self._request_id = request_id
-        self._splitter = sse.EventSplitter()
         self._said: dict[str, Any] = {}  # usage so far: each figure is the sum until then
         self._has_started = False
         self._open: list[int] = []
         self._last: dict[str, Any] = {}  # message_delta, until it is paid for
         self._stop = events.MESSAGE_STOP
-        self._silent_since_report = False
-        self._allowed: int | None = None
-        self._held_back: list[bytes] = []
         self.begun = False
         self.finished = False
-        self.waits_for = 0
-        self.size = TextSize()
-        self.said_something = 0
-        self.done = False
-        self.is_cut = False
-        self.broke_off = False
-        self.failure: BadAnswer | None = None
 
     @property
     def report(self) -> Report | None:
@@ -85,36 +74,8 @@ class NativeStream:
     def alive(self) -> bytes:
         return events.PING
 
-    def feed(self, chunk: bytes) -> bytes:
-        try:
-            came = self._splitter.feed(chunk)
-        except sse.EventTooLarge:
-            self.failure = BadAnswer("an event without end")
-            return b""
-        if self.waits_for:
-            self._held_back += came
-            return b""
-        return self._relay(came)
-
-    def allow(self, output: int | None) -> bytes:
-        came, self._held_back = self._held_back, []
-        self._allowed, self.waits_for = output, 0
-        return self._relay(came)
-
-    def end(self) -> bytes:
-        relayed = self._relay(self._splitter.flush())
-        if not self.failure and not self.done and not self.finished:
-            self.failure = BadAnswer("the stream ended in the middle")
-            self.broke_off = True
-        self.done = not self.failure
-        return relayed
-
-    def stop(self) -> None:
-        self.done = True
-
-    def cut(self) -> None:
-        self.done = self.is_cut = True
-        self._held_back, self.waits_for = [], 0
+    def _is_whole(self) -> bool:
+        return self.finished
 
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         last = [events.block_stop(index) for index in self._open]
@@ -137,21 +98,6 @@ class NativeStream:
     def failed(self, error: APIError) -> bytes:
         return errors.event(error, request_id=self._request_id)
 
-    def _relay(self, came: list[bytes]) -> bytes:
-        relayed = []
-        for number, event in enumerate(came):
-            if self.done:
-                break
-            try:
-                relayed.append(self._read(event))
-            except BadAnswer as error:
-                self.failure = error.with_traceback(None)  # whose frames hold this answer
-                break
-            if self.waits_for:
-                self._held_back = came[number:]
-                break
-        return b"".join(relayed)
-
     def _read(self, event: bytes) -> bytes:
         if event.startswith(DELTA) and self._has_started:
             try:
@@ -160,7 +106,10 @@ class NativeStream:
                 pass  # of another kind
             else:
                 texts = (delta.text, delta.partial_json, delta.thinking)
-                return event if self._has_room([text for text in texts if text]) else b""
+                if not self._has_room([text for text in texts if text]):
+                    return b""
+                self.begun = True
+                return event
         data, name = sse.data(event), sse.name(event)
         if data is None or data == b"[DONE]":
             return self._without_data(event, name)
@@ -268,21 +217,3 @@ class NativeStream:
             elif value is not None and (before is None or has_prompt or name not in OF_PROMPT):
                 self._said[name] = value
         self._silent_since_report = True
-
-    def _has_room(self, said: list[str]) -> bool:
-        """Counts what an event says; where that goes beyond what is paid for, cuts the answer before it, or waits."""
-        size = self.size
-        before = size.figures()
-        if not size.add(said):
-            return True
-        if self._output_bound and size.exceeds(self._output_bound):
-            self.size = TextSize(*before)
-            self.cut()
-            return False
-        if self._allowed is not None and size.at_most > self._allowed:
-            self.size, self.waits_for = TextSize(*before), size.at_most
-            return False
-        self.begun = True
-        self.said_something += 1
-        self._silent_since_report = False
-        return True

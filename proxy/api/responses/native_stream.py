@@ -79,13 +79,8 @@ class NativeStream(AnswerStream):
     def finished(self) -> bool:
         return self._last is not None
 
-    def end(self) -> bytes:
-        relayed = self._relay(self._splitter.flush())
-        if not (self.failure or self.done):
-            self.failure = BadAnswer("the stream ended in the middle")
-            self.broke_off = True
-        self.done = not self.failure
-        return relayed
+    def _is_whole(self) -> bool:
+        return self.finished
 
     def tail(self, bill: Bill, *, refused: APIError | None = None) -> bytes:
         usage = for_customers(self.report.said if self.report else None, bill)

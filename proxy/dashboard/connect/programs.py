@@ -120,7 +120,11 @@ Base URL: {at.base_url}
 API Key: {at.key}
 Model ID: {at.model}
 Context Window Size: {at.context_tokens}
-Max Output Tokens: {at.max_output_tokens}"""
+Max Output Tokens: {at.max_output_tokens}""",
+        SHELL: f"""\
+cline auth --provider openai-compatible --baseurl {at.base_url} \\
+  --apikey {at.key} --modelid {at.model}
+cline""",
     }
 
 
@@ -138,7 +142,8 @@ models:
     apiKey: {at.key}
     defaultCompletionOptions:
       contextLength: {at.context_tokens}
-      maxTokens: {at.max_output_tokens}"""
+      maxTokens: {at.max_output_tokens}""",
+        SHELL: "cn",
     }
 
 
@@ -203,7 +208,8 @@ composer require openai-php/laravel
 php artisan openai:install""",
         ".env": f"""\
 OPENAI_API_KEY={at.key}
-OPENAI_BASE_URL={at.base_url}""",
+OPENAI_BASE_URL={at.base_url}
+OPENAI_REQUEST_TIMEOUT=300""",  # it gives up after 30 seconds, and what is half written has to be paid
         "PHP": f"""\
 use OpenAI\\Laravel\\Facades\\OpenAI;
 

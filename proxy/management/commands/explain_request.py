@@ -25,6 +25,7 @@ STATES = {
     State.CAPTURED: "It was charged once, and the rest of its hold was given back.",
     State.VOIDED: "It cost nothing: the whole hold was given back.",
     State.EXPIRED: "No hold, usage record or journal entry is left: its hold expired, and nothing was charged.",
+    State.ARCHIVED: "It was charged; its usage record is older than those that are kept.",
     State.BROKEN: "The journal has it, yet there is no usage record of it. Run check_ledger.",
 }
 

@@ -1,36 +1,17 @@
 """The same calls direct to llama.cpp and through a web process differ in id, time, model name and cost alone.
 
 Beside the cost, usage is filled up: what SDKs take for granted is there, and the last event of a message has it all.
-
-LLAMA_PYTHON is a Python that has what server.py needs; without it all of this is skipped.
 """
 
 import json
-import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from pytest_django import DjangoDbBlocker
 
-from tests.live import WebProcess, eventually, free_port, web_process
-from tests.proxy.api.conftest import Caller, add_model, take_off_sale
+from tests.proxy.api.conftest import Caller
+from tests.proxy.api.llama.conftest import CHAT, NATIVE, VECTORS
 
-PYTHON = os.environ.get("LLAMA_PYTHON", "")
-pytestmark = [
-    pytest.mark.proof,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        not PYTHON, reason="LLAMA_PYTHON names no Python with xllamacpp (see server.py beside)"
-    ),
-]
-
-CHAT, NATIVE, VECTORS = "llama-chat", "llama-native", "llama-vectors"
 OURS = frozenset(
     {"id", "item_id", "response_id", "model", "created", "created_at", "completed_at", "cost_toman", "cost_details",
      "timings"}
@@ -41,50 +22,6 @@ ASKED: dict[str, dict[str, Any]] = {
     "messages": {"messages": [{"role": "user", "content": SAID}], "max_tokens": 12, **EXACTLY},
     "responses": {"input": SAID, "max_output_tokens": 12, "store": False, **EXACTLY},
 }
-
-
-@pytest.fixture(scope="module")
-def llama() -> Iterator[dict[str, str]]:
-    """Addresses of the one that writes and of the one that embeds."""
-    program = Path(__file__).with_name("server.py")
-    ports = {"words": free_port(), "embeddings": free_port()}
-    urls = {what: f"http://127.0.0.1:{port}/v1" for what, port in ports.items()}
-    with ExitStack() as stack:
-        for what, port in ports.items():
-            server = subprocess.Popen(
-                [PYTHON, str(program), str(port), what], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            stack.callback(server.wait)
-            stack.callback(server.kill)
-        for url in urls.values():
-            eventually(lambda url=url: answers(url), seconds=120)  # type: ignore[misc]
-        yield urls
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/models", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def llama_web(
-    django_db_setup: None, django_db_blocker: DjangoDbBlocker, llama: dict[str, str]
-) -> Iterator[WebProcess]:
-    with django_db_blocker.unblock():
-        add_model(CHAT, llama["words"], endpoints=["messages", "responses"])
-        native = ["messages", "responses"]
-        add_model(NATIVE, llama["words"], endpoints=native, protocols=native)
-        add_model(VECTORS, llama["embeddings"], endpoints=["embeddings"], protocols=["embeddings"])
-    with django_db_blocker.unblock(), web_process() as process:
-        yield process
-        take_off_sale(CHAT, NATIVE, VECTORS)
-
-
-@pytest.fixture
-def caller(caller: Caller, llama_web: WebProcess) -> Caller:
-    return replace(caller, web=llama_web)
 
 
 def differences(ours: Any, direct: Any, where: str = "") -> list[str]:

@@ -123,3 +123,21 @@ def test_what_cannot_be_asked_is_told_by_its_field(
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
     assert upstream.requests == []
     assert caller.balance() == (CREDIT, 0)
+
+
+@pytest.mark.parametrize(
+    "image", [{"image_url": f"data:image/png;base64,{DATA}"}, {"image_url": "https://example.com/cat.png"},
+              {"file_id": "file-1"}],
+)  # fmt: skip
+def test_json_is_told_how_images_are_sent(
+    caller: Caller, upstream: FakeUpstream, image: dict[str, str]
+) -> None:
+    with caller.http as http:
+        answer = http.post("/images/edits", json={"model": BY_IMAGE, "prompt": "A hat", "images": [image]})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "invalid_value")
+    assert error["message"] == (
+        'Send the body as multipart/form-data, with each image as a file named "image" or "image[]".'
+    )
+    assert upstream.requests == []
+    assert caller.balance() == (CREDIT, 0)

@@ -90,6 +90,13 @@ def test_what_a_model_wrote_in_one_turn_is_one_message() -> None:
     ]
 
 
+@pytest.mark.parametrize("content", ["Hello.", [{"type": "output_text", "text": "Hello."}]])
+def test_what_the_model_said_needs_no_type(content: Any) -> None:
+    """llama.cpp's own /v1/responses refuses it (findings/llamacpp-responses-assistant-without-type.sh)."""
+    said = {"role": "assistant", "content": content}
+    assert messages(USER, said, USER) == [USER, {"role": "assistant", "content": "Hello."}, USER]
+
+
 def test_calls_one_after_the_other_stay_turns_of_their_own() -> None:
     roles = [each["role"] for each in messages(USER, call("a"), output("a"), call("b"), output("b"))]
     assert roles == ["user", "assistant", "tool", "assistant", "tool"]

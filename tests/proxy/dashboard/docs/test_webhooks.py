@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.db import transaction
 from django.test import Client
@@ -23,6 +25,7 @@ from proxy.catalogue.prices.price_quote import PriceQuote
 from proxy.dashboard.docs import webhooks
 from tests.accounts.signals.told import told
 from tests.factories import SIGNING_SECRET
+from tests.live import eventually, free_port, listens
 from tests.proxy.factories import RouteFactory
 from tests.wallet.payments import test_topups as topups
 from tests.wallet.test_signals import looked, watched
@@ -121,3 +124,26 @@ def test_the_node_of_the_page_takes_ours_and_nothing_else(tmp_path: Path) -> Non
         ["node", "run.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
     assert json.loads(ran.stdout) == [json.loads(BODY), None, None, None, None, None]
+
+
+@pytest.fixture
+def php(tmp_path: Path) -> Iterator[str]:
+    """Where PHP's own server answers with the code of the page."""
+    if shutil.which("php") is None:
+        pytest.skip("the PHP of the page was not run: there is no PHP here (Debian: apt-get install php-cli)")
+    (tmp_path / "receive.php").write_text(webhooks.PHP.strip().replace("whsec_your-secret", SIGNING_SECRET))
+    port = free_port()
+    with subprocess.Popen(
+        ["php", "-S", f"127.0.0.1:{port}", "receive.php"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            eventually(lambda: listens(port))
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def test_the_php_of_the_page_takes_ours_and_nothing_else(php: str) -> None:
+    answers = [httpx.post(php, content=body, headers=headers) for body, headers in [(BODY, signed()), *BAD]]
+    assert [answer.status_code for answer in answers] == [204, 400, 400, 400, 400, 400]
+    assert {answer.content for answer in answers} == {b""}

@@ -1,0 +1,2 @@
+CREATE ROLE hamiran LOGIN PASSWORD '{{ secrets.hamiran_password }}';
+CREATE DATABASE hamiran OWNER hamiran;

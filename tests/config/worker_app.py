@@ -1,0 +1,41 @@
+"""The project's Celery application with a task that does what a file says: what tests/config/test_worker.py runs."""
+
+import os
+import time
+from pathlib import Path
+
+from django.db import connection
+
+from config import periodic
+from config.celery import app
+
+app.conf.task_default_queue = "test-worker"
+periodic.KILL_SECONDS = 1
+
+
+@app.task(name="test.misbehave", soft_time_limit=1)
+def misbehave() -> None:
+    script = Path(os.environ["MISBEHAVE"])
+    match script.read_text():
+        case "sleep":
+            time.sleep(60)
+        case "sleep in SQL":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(60)")
+        case "go on in spite of it":
+            while True:
+                try:
+                    time.sleep(60)
+                except Exception as error:  # as code does that must not stop for one bad row
+                    print(error)
+        case "die":
+            os._exit(9)
+        case "lose the database once":
+            script.write_text("well")
+            connection.ensure_connection()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        case "err":
+            raise ValueError("a key hm-0123456789abcdefghij\nand a second line")
+        case _:
+            app.log.get_default_logger("test").info("did what it should")
