@@ -85,11 +85,9 @@ class Allowance:
 
 def of_models(rows: str | Iterable[Any] | None) -> Mapping[str, ModelAllowance]:
     """Of OF_MODELS, which Django's connection reads as text."""
-    if isinstance(rows, str):
-        rows = json.loads(rows)
-    assert not isinstance(rows, str)
+    read: Iterable[Any] = json.loads(rows) if isinstance(rows, str) else rows or ()
     found: dict[str, ModelAllowance] = {}
-    for rank, model, *limits in rows or ():
+    for rank, model, *limits in read:
         known = found.get(model, ModelAllowance(Allowed(), Allowed()))
         key = _over(known.key, limits)
         found[model] = ModelAllowance(key, _over(known.account, limits) if rank < 2 else known.account)

@@ -135,7 +135,7 @@ async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIde
     *plain, allowed_models, allowed_networks = row[:OWN_COLUMNS]
     allowed = allowances.Allowance.of_row(row[OWN_COLUMNS:])
     own, of_account = allowed.of_key, allowed.of_account
-    return KeyIdentity(
+    return KeyIdentity(  # type: ignore[call-arg]
         *plain[:4],
         *own[:3],
         *of_account[:3],

@@ -320,7 +320,7 @@ def _uses(found: day.AccountDay, key_id: int, counted: Extent) -> tuple[day.Use,
 
 def _read(reply: Sequence[int], counted: Extent) -> Admission:
     """What ADMIT says beyond an Admission's first six numbers."""
-    told, rest = Admission(*reply[:6]), reply[6:]
+    told, rest = Admission(reply[0], reply[1], reply[2], reply[3], reply[4], reply[5]), reply[6:]
     if counted.model:
         told, rest = told._replace(of_model=Minute(*rest[:4])), rest[4:]
     if counted.is_daily:

@@ -13,6 +13,7 @@ from django.conf import settings as django_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accounts.shared.formats import TEHRAN
 from proxy.limits import day
 from proxy.limits.day import AccountDay, Use
 from proxy.limits.limiter import Limiter, _read, _uses, _windows
@@ -196,16 +197,16 @@ async def test_a_model_with_limits_is_counted_for_itself(client: Client) -> None
 async def test_what_was_counted_before_its_body_joins_its_model_with_its_tokens(client: Client) -> None:
     of_model = MODEL_ANY._replace(limits=MODEL_ANY.limits._replace(tpd=50))
     account = Clocked(client, limits=DAILY, ceiling=MANY, of_model=of_model)
-    await account.admit("a", 0, now_ms=MIDNIGHT_MS)
-    whole = replace_model(account)
+    unread = without_model(account)
+    await unread.admit("a", 0, now_ms=MIDNIGHT_MS)
     brought = await account.admit("a", 40, now_ms=MIDNIGHT_MS + 1, is_counted=True)
     assert (brought.day, brought.day_of_model) == (Use(1, 40), Use(1, 40))
-    await whole.admit("b", 0, now_ms=MIDNIGHT_MS + 2)
+    await unread.admit("b", 0, now_ms=MIDNIGHT_MS + 2)
     refused = await account.admit("b", 11, now_ms=MIDNIGHT_MS + 3, is_counted=True)
     assert (reason(refused), refused.day) == ("tokens_per_day", Use(1, 40))  # it counts no more
 
 
-def replace_model(account: Clocked) -> Clocked:
+def without_model(account: Clocked) -> Clocked:
     """The same account before a request's model is known."""
     plain = Clocked(account.client, limits=account.bounds[0], ceiling=account.bounds[1])
     plain.user_id = account.user_id
@@ -388,7 +389,7 @@ def test_days_are_told_beside_minutes_and_the_tighter_of_key_and_model() -> None
 @pytest.mark.parametrize("hours", range(0, 24, 5))
 def test_what_is_left_of_a_day_ends_at_tehrans_midnight(hours: int) -> None:
     at = datetime(2026, 3, 21, tzinfo=UTC) + timedelta(hours=hours)
-    end = (at + timedelta(milliseconds=day.left_ms(at))).astimezone(day.TEHRAN)
+    end = (at + timedelta(milliseconds=day.left_ms(at))).astimezone(TEHRAN)
     assert (end.hour, end.minute, end.second) == (0, 0, 0)
 
 
