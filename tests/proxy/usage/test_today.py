@@ -33,7 +33,7 @@ def test_a_day_is_told_by_key_and_model_whether_it_is_rolled_up_or_not() -> None
         record(max(MIDNIGHT, NOW - timedelta(hours=hours)) + timedelta(seconds=1), key_id=key, model=model)
         for hours, key, model in ((4, 1, "a"), (3, 1, "b"), (2, 2, "a"), (0, 1, "a"))
     ]
-    record(NOW, user_id=8)
+    record(NOW, user_id=8, key_id=9)
     for _ in range(2):
         found = today.read(user_id=7, at=NOW)
         assert found.of(None) == Use(4, sum(map(tokens, records)))
