@@ -26,10 +26,10 @@ PRODUCTION := HAMIRAN_MODE=production SECRET_KEY=only-for-the-check-of-the-setti
 	ALLOWED_HOSTS=example.com BASE_URL=https://example.com \
 	DATABASE_URL=postgresql:///nothing?host=/nowhere REDIS_URL=unix:///nowhere
 
-.PHONY: help run dev backup restore test proofs clients test-fast coverage chaos cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
+.PHONY: help run dev tracing backup restore test proofs clients clients-n8n test-fast coverage chaos cluster rehearse-restore rehearse-upgrade chaos-cluster cheat bench bench-tools soak screenshots check check-types check-rest messages lock check-locks wheelhouse release audit clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST and HAMIRAN_VAR override
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve  # ends when make is killed, too
@@ -37,6 +37,9 @@ run: $(VENV)/runtime  ## install what is locked and run everything; PORT, HOST a
 dev: $(VENV)/dev  ## as `make run`, but changed code, templates and styles are seen at once, and logs are shown here
 	@DJANGO_SETTINGS_MODULE=config.settings_development exec \
 		$(PY) -IS config/leash.py 15 $$PPID "" $(PY) manage.py serve
+
+tracing: $(VENV)/runtime  ## install what traces need (OTEL_EXPORTER_OTLP_ENDPOINT), beside all else
+	@$(call install,requirements.txt requirements-tracing.txt)
 
 backup: $(VENV)/runtime  ## write a dated backup of the database into var/backups, beside the running service; INTO
 	@$(PY) manage.py backup $(if $(INTO),--into "$(INTO)")
@@ -53,6 +56,9 @@ proofs: $(VENV)/dev  ## those that `make test` leaves out: development, the demo
 
 clients: $(VENV)/dev $(CLIENTS)/ready  ## real agents and libraries from npm and PyPI against a running service; they are installed into var/clients
 	$(PY) -m pytest -m client -n 2 tests/clients $(ARGS)
+
+clients-n8n: $(VENV)/dev $(CLIENTS)/n8n/ready  ## the same with n8n, which takes 2.7 GB more
+	$(PY) -m pytest -m client tests/clients/test_n8n.py $(ARGS)
 
 test-fast: $(VENV)/dev  ## the pure tests and those of pages, in less than a minute
 	@# What has none of them is not even read.
@@ -71,6 +77,15 @@ chaos: $(VENV)/dev  ## kill everything at random under load, then compare all bo
 
 cluster: $(VENV)/runtime $(CLUSTER)/patroni/ready  ## PostgreSQL under Patroni, Valkey Cluster and two web nodes on loopback addresses (needs Debian's etcd, HAProxy, PgBouncer); PORT
 	@exec $(PY) -IS config/leash.py 15 $$PPID "" $(PY) -m deploy.cluster.run
+
+chaos-cluster: $(VENV)/dev $(CLUSTER)/patroni/ready  ## kill, cut off and freeze the machines of a cluster under load (root, in namespaces), then compare all books; CHAOS_ROUNDS, CHAOS_SEED
+	$(PY) -m bench.chaos_cluster
+
+rehearse-restore: $(VENV)/dev  ## lose a service under load twice, its disk and a table, and bring it back from its archive
+	$(PY) -m bench.restore
+
+rehearse-upgrade: $(VENV)/dev  ## from version 0.2.0 to the last commit under load, without a failed request
+	$(PY) -m bench.upgrade
 
 cheat: $(VENV)/dev  ## customers who cheat, on a service of their own: paid, true price, uncovered; CHEAT_ONLY for some
 	$(PY) -m bench.cheat
@@ -111,7 +126,10 @@ lock:  ## pin what pyproject.toml asks for, with hashes (needs uv: `pip install 
 		pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
 		`sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt` \
-		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+		--extra tracing -c requirements.txt pyproject.toml -o requirements-tracing.txt
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate --no-header \
+		`sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt` \
+		--group dev -c requirements.txt -c requirements-tracing.txt pyproject.toml -o requirements-dev.txt
 
 check-locks:  ## install what each lock file holds, alone and afresh, and see that nothing is missing; takes minutes
 	@rm -rf var/locks
@@ -194,6 +212,12 @@ $(CLIENTS)/npm/ready: tests/clients/npm/package.json tests/clients/npm/package-l
 	@command -v npm >/dev/null || { echo "Without Node, programs from npm are left out (Debian: apt-get install nodejs npm)."; exit 0; }; \
 		echo "Installing programs from npm into $(@D)."; cd $(@D) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && \
 		npm rebuild --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code opencode-ai && touch ready
+
+# One of its parts for spreadsheets comes from elsewhere; npm has an older one.
+$(CLIENTS)/n8n/ready: tests/clients/n8n/package.json tests/clients/n8n/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@echo "Installing n8n into $(@D); this takes minutes."
+	@cd $(@D) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && touch ready
 
 $(CLIENTS)/%/ready: VENV = $(@D)
 $(CLIENTS)/%/ready: PY = $(@D)/bin/python

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.chaos.faults import Disruption
     from tests.chaos.load import Load
-    from tests.chaos.stack import Stack
+    from tests.chaos.stack import Part, Stack
     from tests.chaos.upstream import BookingUpstream
     from tests.chaos.verdict import Verdict
 
@@ -92,32 +93,32 @@ async def run(stack: "Stack") -> "tuple[Load, BookingUpstream, list[Disruption],
     load.stop.set()
     await running
     await stack.wait_until_ready()
-    await sweep(stack)
+    await sweep(stack.database_url)
     await upstream.close()
     return load, upstream, disruptions, inflicted
 
 
-async def sweep(stack: "Stack") -> None:
+async def sweep(database_url: str) -> None:
     """Makes what is left over old enough, and waits for the worker, after all it went through, to deal with it."""
     from tests.chaos import faults
 
     await asyncio.sleep(2)  # for settlements whose callers have gone
-    left = await faults.age(stack.database_url, faults.AGE_HOLDS)
-    returns = await faults.age(stack.database_url, AGE_RETURNS)
+    left = await faults.age(database_url, faults.AGE_HOLDS)
+    returns = await faults.age(database_url, AGE_RETURNS)
     print(f"  {left} holds and {returns} top-ups were left to the sweeps", flush=True)
-    await _done(stack, HOLDS_LEFT, None if ROUNDS >= ROUNDS_FOR_BEAT else "wallet.sweep_expired_holds")
+    await _done(database_url, HOLDS_LEFT, None if ROUNDS >= ROUNDS_FOR_BEAT else "wallet.sweep_expired_holds")
     # The reconciler takes 50 at a time, twice per minute, which is too slow to wait for.
-    await _done(stack, PAYMENTS_LEFT, "wallet.settle_returned_topups")
+    await _done(database_url, PAYMENTS_LEFT, "wallet.settle_returned_topups")
 
 
-async def _done(stack: "Stack", left: str, task: str | None) -> None:
+async def _done(database_url: str, left: str, task: str | None) -> None:
     """Waits until the worker has left no row of `left`; asks it to run `task`, or leaves that to beat.
 
     However many there are, and however slow the machine is: as long as they become fewer.
     """
     from config.celery import app
 
-    rows, deadline = await _count(stack, left), time.monotonic() + QUIET_SECONDS
+    rows, deadline = await _count(database_url, left), time.monotonic() + QUIET_SECONDS
     while rows:
         if task is not None:
             await asyncio.to_thread(app.send_task, task)
@@ -125,20 +126,20 @@ async def _done(stack: "Stack", left: str, task: str | None) -> None:
             print(f"  the worker did not sweep in time, and has left {rows}", flush=True)
             return
         await asyncio.sleep(0.3)
-        before, rows = rows, await _count(stack, left)
+        before, rows = rows, await _count(database_url, left)
         if rows < before:
             deadline = time.monotonic() + QUIET_SECONDS
 
 
-async def _count(stack: "Stack", left: str) -> int:
+async def _count(database_url: str, left: str) -> int:
     import psycopg
 
-    async with await psycopg.AsyncConnection.connect(stack.database_url) as database:
+    async with await psycopg.AsyncConnection.connect(database_url) as database:
         row = await (await database.execute(f"SELECT count(*) FROM ({left}) AS found".encode())).fetchone()
     return int(row[0]) if row else 0
 
 
-def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], stack: "Stack") -> None:
+def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], parts: "Iterable[Part]") -> None:
     from tests.chaos.attempt import Ending
 
     print(f"\nfaults: {inflicted.total()}")
@@ -160,7 +161,7 @@ def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], stack: "St
     print(f"slowest request: {slowest:.1f} s")
     print(
         "parts that ended by themselves:",
-        {p.name: p.deaths for p in stack.parts.values() if p.deaths} or "none",
+        {part.name: part.deaths for part in parts if part.deaths} or "none",
     )
 
 
@@ -175,7 +176,7 @@ async def chaos(var_dir: Path) -> "Verdict":
         try:
             load, upstream, disruptions, inflicted = await run(stack)
             found: Verdict = await with_orm(verdict.judge, load.attempts, upstream.book, disruptions)
-            report(load, found, inflicted, stack)
+            report(load, found, inflicted, stack.parts.values())
         finally:
             await stack.stop()
     return found

@@ -12,7 +12,7 @@ from django.core.asgi import get_asgi_application
 
 django_pages = get_asgi_application()
 
-from config import forwarded  # noqa: E402 - models are ready only now
+from config import forwarded, loaded_templates  # noqa: E402 - models are ready only now
 from config.page_limit import PageLimit  # noqa: E402
 from proxy import advice, runtime  # noqa: E402
 from proxy.http.handler import APIHandler  # noqa: E402
@@ -76,6 +76,7 @@ def is_for_the_api(path: str) -> bool:
 
 async def _lifespan(receive: Receive, send: Send) -> None:
     await receive()
+    loaded_templates.load()
     await runtime.start()
     # What start-up made is never garbage, and a request makes few cycles: looking for them cost a tenth of the CPU.
     gc.collect()

@@ -31,6 +31,8 @@ NOBODY = 65534
 # The first change of a page after a checkpoint writes the whole page to the log. Indexes by wallet and key have a page
 # for each customer who comes by, so that at PostgreSQL's own 5 minutes these were a third of the log.
 CHECKPOINTS = ("-c", "checkpoint_timeout=15min", "-c", "max_wal_size=2GB")
+# What is kept for an archive that is away (config/wal_archive.py); beyond it a full disk would be worse than a gap.
+KEPT_FOR_ARCHIVE = ("-c", "max_slot_wal_keep_size=8GB")
 
 
 class EngineError(Exception):
@@ -101,7 +103,7 @@ def prepare_postgres(var_dir: Path) -> list[str]:
     _await_leftover(data)
     serve = [
         str(binaries / "postgres"), "-D", str(data), "-k", str(sockets),
-        "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", *CHECKPOINTS,
+        "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", *CHECKPOINTS, *KEPT_FOR_ARCHIVE,
     ]  # fmt: skip
     return [*namespace, *leash.argv(serve, on_parent_death=signal.SIGINT, uid=uid)]
 
@@ -169,19 +171,23 @@ def running(var_dir: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def postgres_running(var_dir: Path) -> Iterator[None]:
-    """PostgreSQL alone for the length of a block. Raises EngineError."""
-    with _child(var_dir, "postgres", prepare_postgres(var_dir)):
-        wait_for_postgres(database_url(var_dir))
-        yield
+def postgres_running(var_dir: Path, *, is_awaited: bool = True) -> Iterator["subprocess.Popen[bytes]"]:
+    """PostgreSQL alone for the length of a block, which begins before it answers unless it is awaited.
+
+    Raises EngineError.
+    """
+    with _child(var_dir, "postgres", prepare_postgres(var_dir)) as process:
+        if is_awaited:
+            wait_for_postgres(database_url(var_dir))
+        yield process
 
 
 @contextlib.contextmanager
-def _child(var_dir: Path, name: str, argv: list[str]) -> Iterator[None]:
+def _child(var_dir: Path, name: str, argv: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
     with (_private(var_dir / "logs") / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        yield
+        yield process
     finally:
         _stop(process)
 

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import orjson
 
-SECRET = re.compile(r"hm-[0-9A-Za-z]{8,}")
+SECRET = re.compile(r"hm-(?:admin-)?[0-9A-Za-z]{8,}")
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 REQUESTS = "hamiran.requests"  # one line a request

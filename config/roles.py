@@ -42,6 +42,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *DONE,
         "accounts.block_user",
         "accounts.end_user_sessions",
+        "accounts.view_challenge",
         "accounts.view_numberchange",
         "accounts.add_numberchange",
         "accounts.view_webhookendpoint",
@@ -67,8 +68,10 @@ ROLES: dict[str, tuple[str, ...]] = {
         "wallet.add_sellerdetails",
         "wallet.change_sellerdetails",
         "wallet.view_signupcreditday",
+        "proxy.view_routesales",
+        "proxy.view_customersales",
     ),
-    # Models, routes, upstreams, prices and rates; sees use, and nobody's money.
+    # Models, routes, upstreams, prices and rates; sees use, what it earns by model, and nobody's money.
     "catalogue": (
         *ON_SALE,
         *DONE,
@@ -86,6 +89,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "proxy.view_pricechange",
         "proxy.approve_pricechange",
         "proxy.view_usagerecord",
+        "proxy.view_routesales",
     ),
 }
 OWNER = "owner"  # everything of ours; groups themselves stay with superusers

@@ -105,11 +105,23 @@ TEMPLATES = [
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 # --- engines -------------------------------------------------------------------------------------------------
+# Where the embedded PostgreSQL's base backups and its log of every change go (config/wal_archive.py); none by default.
+WAL_ARCHIVE = Path(folder).resolve() if (folder := envstr("WAL_ARCHIVE", "")) else None
 DATABASE_URL = envsecret("DATABASE_URL", default=embedded.database_url(VAR_DIR))
 REDIS_URL = envsecret("REDIS_URL", default=embedded.redis_url(VAR_DIR))
 # Where the limits are counted; `redis+cluster://…` names any node of a Cluster, which Celery's broker cannot be.
 LIMITS_URL = envsecret("LIMITS_URL", default=REDIS_URL)
 DATABASES = {"default": embedded.django_database(DATABASE_URL)}
+# A streaming replica that pages may be read from (accounts/shared/replica.py), and which models those are of.
+REPLICA_URL = envsecret("REPLICA_URL", default="")
+REPLICA_LAG_MAX_SECONDS = envint("REPLICA_LAG_MAX_SECONDS", 10, minimum=1)
+REPLICA_MODELS = ("proxy.usagerecord", "proxy.usagerollup", "proxy.enduserrollup", "wallet.journalentry")
+if REPLICA_URL:
+    DATABASES["replica"] = embedded.django_database(REPLICA_URL)
+    # Gone without a word, it costs a page no more than this before the primary is asked.
+    DATABASES["replica"]["OPTIONS"] |= {"connect_timeout": 2, "tcp_user_timeout": 3000}
+    DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
+    DATABASE_ROUTERS = ["accounts.shared.replica.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
@@ -160,6 +172,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
     "count-health": {"task": "proxy.count_health", "schedule": 30.0, "options": {"expires": 30}},
+    "count-sales": {"task": "proxy.count_sales", "schedule": 60.0, "options": {"expires": 60}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
@@ -168,6 +181,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "count-messages": {"task": "accounts.count_messages", "schedule": 60.0, "options": {"expires": 60}},
     "deliver-webhooks": {"task": "accounts.deliver_webhooks", "schedule": 5.0, "options": {"expires": 5}},
     "purge-webhooks": {"task": "accounts.purge_webhooks", "schedule": 3600.0, "options": {"expires": 3600}},
     "send-notices-by-sms": {
@@ -372,6 +386,9 @@ WEB_PROCESSES = envint("WEB_PROCESSES", 1, minimum=1)
 USAGE_RETENTION_MONTHS = envint("USAGE_RETENTION_MONTHS", 0)
 
 METRICS_TOKEN = envsecret("METRICS_TOKEN", default="")
+# Traces of metered calls (proxy/wire/traces.py); everything else about them is read from OTEL_* by the library itself.
+TRACING = bool(envstr("OTEL_EXPORTER_OTLP_ENDPOINT", "") or envstr("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""))
+TRACE_UPSTREAMS = envbool("TRACE_UPSTREAMS", False)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],

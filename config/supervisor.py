@@ -31,7 +31,8 @@ class Child:
     """What to run and how to end it: `stop` asks, and after `grace_seconds` (or at once, in a hurry) `force` makes it.
 
     `argv` brings its own leash when `leashed`, because an engine's has to stand behind its change of user. It
-    inherits the file descriptors `fds`. `on_end` is told the number of each of its processes that has ended.
+    inherits the file descriptors `fds`. `on_end` is told the number of each of its processes that has ended. One that
+    is not vital may die as often as it likes; it is then tried again once a minute.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Child:
     grace_seconds: float = 10
     fds: tuple[int, ...] = ()
     on_end: Callable[[int], None] | None = None
+    is_vital: bool = True
 
 
 class Supervisor:
@@ -187,10 +189,12 @@ class _Keeper:
                 return
             now = time.monotonic()
             deaths = [*(at for at in deaths if now - at < DEATHS_WINDOW_SECONDS), now]
-            if len(deaths) >= DEATHS_MAX:
+            keeps_dying = len(deaths) >= DEATHS_MAX
+            if keeps_dying and self.child.is_vital:
                 raise KeepsDyingError(self._obituary(deaths, how))
-            self._say(f"{self.child.name} ended ({how}); starting it again. Its log: {self._log}")
-            await asyncio.sleep(0.1 * 2 ** len(deaths))
+            when = " in a minute" if keeps_dying else ""
+            self._say(f"{self.child.name} ended ({how}); starting it again{when}. Its log: {self._log}")
+            await asyncio.sleep(DEATHS_WINDOW_SECONDS if keeps_dying else 0.1 * 2 ** len(deaths))
 
     async def _live(self, ready_fd: int | None) -> str:
         """Runs one process to its end and returns how it ended; one that cannot start has ended, too."""

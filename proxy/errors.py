@@ -13,6 +13,7 @@ import django.db
 import psycopg
 from redis.exceptions import RedisError
 
+from accounts.shared import database_session
 from accounts.shared.formats import TEHRAN
 from proxy import advice
 from wallet.ledger.holds import HoldGone, LedgerUnavailable
@@ -122,6 +123,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
 OUTAGES = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    database_session.DEMOTED,
     django.db.OperationalError,
     django.db.InterfaceError,
     LedgerUnavailable,
@@ -149,7 +151,7 @@ class APIError(Exception):
     ) -> None:
         self.status, self.type, default = ERRORS[code]
         self.code: str | None = code
-        self._stands_for = code
+        self.stands_for = code
         self.param = param
         self.message = message or default
         self.headers = headers or {}
@@ -163,7 +165,7 @@ class APIError(Exception):
     def advice(self) -> dict[str, str]:
         """`solution` and `docs`. An upstream's own code is advised on as what it stands for, unless it means ours."""
         is_ours = self.code is not None and self.code in ERRORS and ERRORS[self.code][0] == self.status
-        return advice.told(self.code if is_ours and self.code else self._stands_for)
+        return advice.told(self.code if is_ours and self.code else self.stands_for)
 
 
 # Of OpenAI's endpoints, those that this service does not have, by the first part of their path.
@@ -236,7 +238,7 @@ def wait_headers(seconds: float) -> dict[str, str]:
 
 def failed(error: Exception, *, request_id: object) -> APIError:
     """What a client is told of a failure that nobody expected, which is logged: 503 where it passes, else 500."""
-    if isinstance(error, OUTAGES):
+    if isinstance(error, OUTAGES) or isinstance(error.__cause__, database_session.DEMOTED):
         logger.warning("outage met", extra={"request": request_id, "error": repr(error)})
         return APIError("service_unavailable", headers={"Retry-After": "5"})
     logger.error("unhandled exception", exc_info=error, extra={"request": request_id})

@@ -26,6 +26,7 @@ from proxy.upstreams.calls import Upstreams
 from proxy.upstreams.routing import Router
 from proxy.usage import today
 from proxy.usage.records import record_sql
+from proxy.wire import traces
 from wallet.ledger.holds import Holds
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class Runtime:
         self._listeners: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
+        if settings.TRACING:
+            traces.start()
         await self.database.open(wait=False)
         self.holds.start()
         self.upstreams.start()
@@ -100,6 +103,7 @@ class Runtime:
         """Settles what is unsettled first, then lets go of everything."""
         await self.holds.close(timeout_seconds=DRAIN_SECONDS)
         await self.claims.close()
+        await asyncio.to_thread(traces.close)
         for listener in self._listeners:
             listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):

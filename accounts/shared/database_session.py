@@ -4,6 +4,10 @@ from typing import Any
 
 import psycopg
 
+# A server whose place another has taken refuses what writes. PostgreSQL counts that among errors of the program, and it
+# is over with the next connection, which finds the new primary.
+DEMOTED = psycopg.errors.ReadOnlySqlTransaction
+
 # A transaction that stalls holds a wallet's row, and with it every batch that asks about that wallet. Nothing here
 # sits idle inside a transaction on purpose, so one that does belongs to a process that died or was frozen.
 SETTINGS = {"idle_in_transaction_session_timeout": "5s"}

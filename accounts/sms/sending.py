@@ -1,10 +1,13 @@
 """SMS providers behind one interface; settings.SMS_PROVIDER picks."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 
 from django.conf import settings
 from django.utils import timezone
+from prometheus_client import Counter
 
 from accounts.models import SentSMS
 from accounts.shared.channel import NeedsOperator, NoAnswer, SendError, Unreachable
@@ -30,6 +33,7 @@ __all__ = [
 
 
 BUDGET_WINDOW = timedelta(hours=1)
+SENT = Counter("hamiran_sms", "SMS given to the provider, and what became of it", ["kind", "outcome"])
 
 
 class NotConfigured(Exception):
@@ -77,15 +81,17 @@ def provider() -> SMSProvider:
 def send_code(*, mobile: str, code: str, text: str) -> None:
     """As the provider's, within the budget of all messages. Raises SendError, OverBudget among them, NotConfigured."""
     sender = provider()
-    _take_from_budget()
-    sender.send_code(mobile=mobile, code=code, text=text)
+    with _counted("code"):
+        _take_from_budget()
+        sender.send_code(mobile=mobile, code=code, text=text)
 
 
 def send_text(*, mobile: str, text: str) -> None:
     """Likewise for a message without a code."""
     sender = provider()
-    _take_from_budget()
-    sender.send_text(mobile=mobile, text=text)
+    with _counted("text"):
+        _take_from_budget()
+        sender.send_text(mobile=mobile, text=text)
 
 
 def send_notice(*, mobile: str, text: str) -> None:
@@ -94,8 +100,20 @@ def send_notice(*, mobile: str, text: str) -> None:
     Somebody who uses up the budget must not silence the alarm. Raises SendError, NotConfigured.
     """
     sender = provider()
-    _take_from_budget(even_beyond=True)
-    sender.send_text(mobile=mobile, text=text)
+    with _counted("notice"):
+        _take_from_budget(even_beyond=True)
+        sender.send_text(mobile=mobile, text=text)
+
+
+@contextlib.contextmanager
+def _counted(kind: str) -> Iterator[None]:
+    """By how it ended: `sent`, or the name of the error."""
+    try:
+        yield
+    except SendError as error:
+        SENT.labels(kind, type(error).__name__).inc()
+        raise
+    SENT.labels(kind, "sent").inc()
 
 
 def _take_from_budget(*, even_beyond: bool = False) -> None:

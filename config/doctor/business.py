@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from accounts.admin_models import Authenticator
 from accounts.channel_models import BotState
 from accounts.channels import bots
 from accounts.sms import sending
-from config import embedded
+from config import embedded, wal_archive
 from config.doctor.findings import Found, Level, ok
 from proxy.catalogue import served
 from proxy.catalogue.models import LanguageModel, Upstream
@@ -27,6 +28,7 @@ from wallet.payments.invoice_models import SellerDetails
 TIMEOUT_SECONDS = 5
 MONTHS_MIN_AHEAD = timedelta(days=32)
 BACKUP_MAX_AGE = timedelta(hours=26)
+BASE_MAX_AGE = timedelta(days=8)
 
 
 def holds() -> Found:
@@ -180,8 +182,11 @@ def backups() -> Found:
     if embedded.database_url(settings.VAR_DIR) != settings.DATABASE_URL:
         yield ok("this PostgreSQL is yours, and so is its archive")
         return
-    dumps = list((settings.VAR_DIR / "backups").glob("hamiran-*.dump"))
     level = Level.OK if settings.SANDBOX else Level.WARNING
+    if settings.WAL_ARCHIVE is not None:
+        yield from _archive(settings.WAL_ARCHIVE)
+        return
+    dumps = list((settings.VAR_DIR / "backups").glob("hamiran-*.dump"))
     if not dumps:
         yield level, "there is none in var/backups", "`make backup`, each hour, onto another machine."
         return
@@ -191,3 +196,21 @@ def backups() -> Found:
         yield level, f"the newest is {age.days} days old", "`make backup`, each hour, onto another machine."
     else:
         yield ok(f"the newest is {age.total_seconds() / 3600:.0f} hours old")
+
+
+def _archive(archive: Path) -> Found:
+    make = "`manage.py backup --base --keep 2`, once a week."
+    if not wal_archive.is_received():
+        yield (
+            Level.PROBLEM,
+            f"the changes of the database do not reach {archive}",
+            "See var/logs/receiver.log. A service that was started without WAL_ARCHIVE has to be started anew.",
+        )
+    if (newest := wal_archive.newest_base(archive)) is None:
+        yield Level.PROBLEM, f"{archive} holds no base backup, so nothing can be restored from it", make
+        return
+    age = timezone.now() - wal_archive.base_time(newest)
+    if age > BASE_MAX_AGE:
+        yield Level.WARNING, f"the newest base backup is {age.days} days old: to restore takes long", make
+    else:
+        yield ok(f"any moment since {newest.name} (UTC) can be restored")

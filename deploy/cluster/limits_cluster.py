@@ -1,7 +1,7 @@
-"""Makes one Valkey Cluster of the six nodes on the three database machines, once: a primary and a replica on each.
+"""Makes one Valkey Cluster of the six nodes on the three database machines: a primary and a replica on each.
 
 `python -m deploy.cluster.limits_cluster my.toml --secrets FOLDER` does it for real machines, on one
-that reaches them all.
+that reaches them all; again, after a machine was away, it puts each primary back in its place.
 """
 
 import argparse
@@ -51,6 +51,17 @@ def form(made: Inventory, password: str) -> None:
     _wait(lambda: all(_is_well(node) for node in nodes.values()), "not all slots are served")
 
 
+def spread(made: Inventory, password: str) -> None:
+    """Gives the slots back to the nodes that had them first, where their replicas have taken them over.
+
+    Two primaries on one machine would be a majority that dies with it, after which nobody takes over from anybody.
+    """
+    for machine in made.databases:
+        node = redis.Redis(machine.address, LIMITS_PORTS["a"], password=password, socket_timeout=5)
+        if b"role:slave" in _ask(node, "INFO", "REPLICATION"):
+            _ask(node, "CLUSTER", "FAILOVER")
+
+
 def is_well(made: Inventory, password: str) -> bool:
     """Whether every node answers and sees all slots served, each by a primary with a replica."""
     try:
@@ -93,8 +104,13 @@ def main() -> int:
     parser.add_argument("inventory", type=Path)
     parser.add_argument("--secrets", type=Path, required=True, help="the folder that render wrote into")
     options = parser.parse_args()
-    form(inventory.read(options.inventory), inventory.passwords(options.secrets)["valkey_password"])
-    sys.stdout.write("The Valkey Cluster is formed.\n")
+    made, password = (
+        inventory.read(options.inventory),
+        inventory.passwords(options.secrets)["valkey_password"],
+    )
+    form(made, password)
+    spread(made, password)
+    sys.stdout.write("The Valkey Cluster is formed, with a primary on each machine.\n")
     return 0
 
 

@@ -60,7 +60,7 @@ async def serve(made: Inventory, secrets: dict[str, str], tools: services.Tools)
         databases = [(each, services.of_database(made, each, tools)) for each in made.databases]
         doors = [(each, services.of_web(made, each, tools)) for each in made.webs]
         supervisor.start(*_children([(each, of[:-1]) for each, of in databases]))
-        await _step("Valkey Cluster", lambda: _retry(limits_cluster.form, made, secrets["valkey_password"]))
+        await _step("Valkey Cluster", lambda: retry(limits_cluster.form, made, secrets["valkey_password"]))
         supervisor.start(*_children([(each, of[-1:]) for each, of in databases]))
         supervisor.start(*_children(doors))
         door = f"postgresql://hamiran:{secrets['hamiran_password']}@{made.webs[0].local}:6432/hamiran"
@@ -133,7 +133,7 @@ def _wait_until_ready(made: Inventory) -> None:
         time.sleep(0.2)
 
 
-def _retry(form: Callable[[Inventory, str], None], made: Inventory, password: str) -> None:
+def retry(form: Callable[[Inventory, str], None], made: Inventory, password: str) -> None:
     """Until its servers have started."""
     import redis
 

@@ -9,7 +9,7 @@ from typing import Any
 from patroni.__main__ import main
 from patroni.config import Config
 
-LEASE_MIN_SECONDS = 10
+LEASE_MIN_SECONDS = 7
 _READER = "_Config__get_and_maybe_adjust_int_value"
 _read = getattr(Config, _READER)
 

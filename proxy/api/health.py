@@ -12,6 +12,7 @@ from proxy.runtime import Runtime
 
 TIMEOUT_SECONDS = 2
 _migrated = False
+_look: asyncio.Future[str] | None = None
 _stopping = False
 
 
@@ -30,7 +31,7 @@ async def check(runtime: Runtime) -> dict[str, str]:
     if _stopping:
         return {"process": "stopping"}
     postgresql, valkey = await asyncio.gather(_postgresql(runtime), _valkey(runtime))
-    migrations = "unknown" if postgresql != "ok" else await asyncio.to_thread(_migrations)
+    migrations = "unknown" if postgresql != "ok" else await _migrations()
     return {
         "postgresql": postgresql,
         "valkey": valkey,
@@ -58,7 +59,15 @@ async def _valkey(runtime: Runtime) -> str:
     return "ok"
 
 
-def _migrations() -> str:
+async def _migrations() -> str:
+    """One look at a time, however many ask: on a starved machine it takes seconds, and a thread that others need."""
+    global _look  # noqa: PLW0603 - of the process
+    if _look is None or _look.done():
+        _look = asyncio.ensure_future(asyncio.to_thread(_look_at_migrations))
+    return await asyncio.shield(_look)
+
+
+def _look_at_migrations() -> str:
     global _migrated  # noqa: PLW0603 - once applied they stay applied
     if _migrated:
         return "ok"

@@ -33,6 +33,7 @@ from proxy.metering.awaited import AwaitedRelay
 from proxy.metering.call import MeteredCall, PaidAnswer
 from proxy.metering.endpoint import MeteredRequest
 from proxy.metering.relay import Relay
+from proxy.wire import traces
 from wallet.money import MICRO_PER_TOMAN
 
 CONTENT_TYPE = "content-type"
@@ -68,11 +69,19 @@ class MeteredView(AsyncAPIView):
 
     async def post(self, request: APIRequest) -> Reply | EventStream:
         now, key = runtime.current(), request.key
+        request.trace = traces.begin(
+            request.header(b"traceparent"),
+            endpoint=self.endpoint,
+            path=request.path,
+            attributes={"hamiran.request_id": request.id_text, "hamiran.key_id": key.key_id},
+        )
         if now.upstreams.is_full():
             raise busy()
         self.idempotency_key = claims.key_in(request.every(b"idempotency-key"))
         try:
             priced = await self.read(request, key)
+            if request.trace is not None:
+                request.trace.is_of(model=priced.model.model_id)
             comes_from = origin.of(request, named=self.end_user)
             self.prompt_estimate = priced.request.prompt_estimate
             self.limited_model = priced.model.model_id
@@ -91,6 +100,7 @@ class MeteredView(AsyncAPIView):
             prefixes=prefixes,
             origin=comes_from,
             claim=self.claim,
+            trace=request.trace,
         )
         self.keep_with(
             EVENT_STREAM_HEADERS if priced.request.stream else {CONTENT_TYPE: self.answer_type}, call

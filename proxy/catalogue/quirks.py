@@ -49,9 +49,11 @@ class Quirks:
     `reports_one_choice`: of several choices, its usage counts one. `bills_after_disconnect`: it generates and bills to
     the end although its reader has disconnected. `operators_faults`: the status or reason that its refusal of a
     request names when the operator is at fault.
+    `provider`: its name in traces, as the GenAI conventions know it.
     `requests_faults`: patterns of messages about the request that come with a 404 or a 5xx all the same.
     """
 
+    provider: str = "openai"
     strip_fields: frozenset[str] = LEFT_OUT
     reduced_fields: Mapping[str, Callable[[msgspec.Raw], msgspec.Raw | None]] = field(default_factory=dict)
     limit_fields: tuple[str, ...] = ("max_tokens",)
@@ -74,6 +76,7 @@ class Quirks:
 QUIRKS = {
     "openai": Quirks(),
     "gemini": Quirks(
+        provider="gcp.gemini",
         # It answers 400 to these. Only what SDKs and frameworks send by themselves, or what merely tunes an answer:
         # a field whose absence would change an answer's form (`logprobs`) stays, and is refused honestly.
         strip_fields=LEFT_OUT
@@ -90,7 +93,7 @@ QUIRKS = {
         operators_faults=frozenset({"API_KEY_INVALID", "FAILED_PRECONDITION"}),
     ),
     # Its usage is that of one choice, whole and streamed (seen with xllamacpp 2026.10.11549).
-    "llamacpp": Quirks(reports_one_choice=True),
+    "llamacpp": Quirks(provider="llama.cpp", reports_one_choice=True),
 }  # fmt: skip
 
 

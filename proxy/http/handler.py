@@ -35,11 +35,13 @@ class APIHandler:
 
     async def __call__(self, exchange: Exchange) -> None:
         self._running += 1
+        request = APIRequest(exchange)
         try:
-            request = APIRequest(exchange)
             advice.hear(request.header(b"accept-language"), exchange.scope["query_string"])
             await self._serve(request)
         finally:
+            if request.trace is not None:
+                request.trace.end()
             self._running -= 1
             if self._idle is not None and not self._running:
                 self._idle.set()
@@ -102,6 +104,8 @@ class APIHandler:
     async def _stream(self, request: APIRequest, response: EventStream) -> None:
         exchange = request.exchange
         client = StreamClient(exchange)
+        if request.trace is not None:
+            request.trace.answered(200)
         try:
             exchange.begin(200, {**response.headers, **request.extra_headers})
             await response.relay.deliver(client)
@@ -114,4 +118,6 @@ class APIHandler:
 
 async def _send_whole(request: APIRequest, reply: Reply) -> None:
     headers = request.extra_headers | reply.headers
+    if request.trace is not None:
+        request.trace.answered(reply.status_code)
     await request.exchange.respond(reply.status_code, headers, reply.content)

@@ -15,6 +15,7 @@ from proxy.errors import APIError
 from proxy.http.responses import id_headers
 from proxy.limits.intake import SMALL_BODY_BYTES
 from proxy.wire.exchange import ClientLeft, Exchange
+from proxy.wire.traces import Trace
 
 PASSED_MAX_CHARACTERS = 2_048  # of a header that goes on to an upstream
 
@@ -41,6 +42,7 @@ class APIRequest:
         self.id_text: str = self.id.hex
         self.extra_headers: dict[str, str] = id_headers(self.id_text)
         self.is_counted = False  # by its key's limits
+        self.trace: Trace | None = None
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
 
     @property

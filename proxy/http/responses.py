@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from prometheus_client import Counter
 from rest_framework.exceptions import MethodNotAllowed
 
 from proxy.errors import APIError, failed
@@ -15,6 +16,10 @@ REPLAYED_HEADER = "idempotent-replayed"
 ORIGINAL_HEADER = "x-hamiran-original-request-id"
 JSON = "application/json"
 OWN_ID_HEADER = "x-hamiran-request-id"
+
+ERRORS_TOLD = Counter(
+    "hamiran_errors", "Requests of the API that were answered with an error, by its code", ["code"]
+)
 
 
 class Reply:
@@ -63,5 +68,6 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Reply:
         error = APIError("method_not_allowed", headers={"Allow": ", ".join(context["view"].allowed_methods)})
     else:
         error = failed(exc, request_id=getattr(context.get("request"), "id", None))
+    ERRORS_TOLD.labels(error.stands_for).inc()
     reply: Reply = error_response(error) if view is None else view.error_reply(error)
     return reply

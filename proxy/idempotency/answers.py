@@ -12,6 +12,7 @@ import orjson
 import psycopg
 from django.conf import settings
 
+from accounts.shared import database_session
 from proxy.idempotency import sealing
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class Recording:
             try:
                 async with self._connect() as connection:
                     cursor = await connection.execute(KEEP, row)
-            except psycopg.OperationalError:
+            except (psycopg.OperationalError, database_session.DEMOTED):
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 break

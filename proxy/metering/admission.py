@@ -121,6 +121,8 @@ async def hold(metered: Metered) -> None:
         )
     except REFUSALS as error:
         raise _refused(metered, minimum_micro, error) from None
+    if metered.trace is not None:
+        metered.trace.event("hold", {"hamiran.held_micro": metered.held_micro})
     if request.stream:
         metered.keep_hold()
     metered.output_bound = min(_affordable(metered), first * answers)

@@ -22,6 +22,7 @@ from proxy.metering.relay import Relay
 from proxy.metering.settlement import Metered, Outcome
 from proxy.upstreams.calls import AllFull, UpstreamCall, UpstreamFailed, UpstreamRefusal, judged, read_all
 from proxy.usage.origins import Origin
+from proxy.wire.traces import Trace
 from wallet.ledger.holds import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class MeteredCall:
         prefixes: KnownPrefixes | None,
         origin: Origin,
         claim: Claim | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self._runtime = runtime
         self._request = priced.request
@@ -81,6 +83,7 @@ class MeteredCall:
             prefixes=prefixes,
             origin=origin,
             claim=claim,
+            trace=trace,
         )
 
     @property
@@ -177,12 +180,17 @@ class MeteredCall:
         request, metered, deadline = self._request, self._metered, self._deadline
         metered.route = route
         await admission.hold_for(metered, route)
+        headers = request.upstream_headers(route)
+        if metered.trace is not None:
+            metered.trace.event("attempt", {"hamiran.upstream": route.upstream_name})
+            if settings.TRACE_UPSTREAMS:
+                headers = {**headers, "traceparent": metered.trace.parent}
         first_by = asyncio.get_running_loop().time() + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
         response = await self._runtime.upstreams.send(
             route,
             request.protocol_for(route),
             request.body_for(route, output_limit=metered.output_limit),
-            headers=request.upstream_headers(route),
+            headers=headers,
             stream=request.stream,
             deadline=deadline,
         )

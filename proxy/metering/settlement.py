@@ -30,6 +30,7 @@ from proxy.metering.reported_usage import Report
 from proxy.usage import quantities
 from proxy.usage.models import UsageRecord
 from proxy.usage.origins import UNKNOWN, Origin
+from proxy.wire.traces import Trace
 from wallet.ledger.holds import BudgetReached, HoldGone, Holds, LedgerUnavailable, NotCovered, WalletFrozen
 
 logger = logging.getLogger("hamiran.requests")
@@ -52,6 +53,7 @@ CONTRADICTIONS = Counter(
 
 Outcome = UsageRecord.Outcome
 BilledBy = UsageRecord.BilledBy
+FAILURES = {Outcome.UPSTREAM_FAILED, Outcome.INTERRUPTED}
 NOTHING = Used(Usage(0, 0))
 VOID_WAIT_SECONDS = 3
 RENEWALS = 3  # in the life of a hold
@@ -84,6 +86,7 @@ class Metered:
     prefixes: KnownPrefixes | None = None
     origin: Origin = UNKNOWN
     claim: Claim | None = None  # on its Idempotency-Key
+    trace: Trace | None = None
     held_micro: int = 0
     prompt_bound: int = 0
     output_bound: int = 0
@@ -167,6 +170,8 @@ class Metered:
 
     def mark_first_byte(self) -> None:
         self.first_byte_ms = self._elapsed_ms()
+        if self.trace is not None:
+            self.trace.event("first_token")
 
     async def capture(
         self,
@@ -365,6 +370,8 @@ class Metered:
         finally:
             if self.claim is not None:
                 self.claim.end()
+            if self.trace is not None:
+                self._trace(self.trace, record, cost_micro=captured_micro)
             logger.info(
                 "completion",
                 extra={
@@ -375,6 +382,27 @@ class Metered:
                     **record,
                 },
             )
+
+    def _trace(self, trace: Trace, record: dict[str, Any], *, cost_micro: int) -> None:
+        first_ms = record["first_byte_ms"]
+        trace.tell(
+            {
+                "gen_ai.provider.name": self.route.quirks.provider,
+                "gen_ai.response.model": self.route.upstream_model,
+                "gen_ai.request.stream": record["stream"],
+                "gen_ai.request.max_tokens": self.output_limit or None,
+                "gen_ai.usage.input_tokens": record["prompt_tokens"],
+                "gen_ai.usage.cache_read.input_tokens": record["cached_tokens"],
+                "gen_ai.usage.output_tokens": record["completion_tokens"],
+                "gen_ai.response.time_to_first_chunk": None if first_ms is None else first_ms / 1000,
+                "hamiran.upstream": self.route.upstream_name,
+                "hamiran.billed_by": record["billed_by"],
+                "hamiran.cost_micro": cost_micro,
+            }
+        )
+        trace.event("settlement", {"hamiran.outcome": record["outcome"]})
+        if record["outcome"] in FAILURES:
+            trace.failed(record["outcome"])
 
     async def _hold_unseen(self, full_micro: int) -> None:
         """Of an answer in slices: what was made and not shown is held for now, as far as the money goes."""

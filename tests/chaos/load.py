@@ -99,6 +99,16 @@ class Load:
             if not ends_left or self.stop.is_set():
                 break
 
+    async def ask_once(self, http: aiohttp.ClientSession, person: Person, web: int) -> Attempt:
+        """One question at a web process, without a stream."""
+        asked = Attempt(
+            serial=len(self.attempts), user_id=person.user_id, kind="counted", stream=False, client=CHAT, upstream=CHAT,
+            web=web, began=time.monotonic(),
+        )  # fmt: skip
+        self.attempts.append(asked)
+        await self._try(http, person, asked, self._body(asked), None)
+        return asked
+
     async def _rest(self, attempt: Attempt) -> None:
         seconds = 0.0
         if attempt.ending == Ending.NOT_SENT:
@@ -191,7 +201,7 @@ class Load:
     async def _top_up(self, browser: aiohttp.ClientSession, person: Person) -> str:
         """One payer's way to the gateway and back; returns how it ended for them."""
         choose = self.random
-        status, page = await self._post(browser, person, "/wallet/topups/", amount=choose.choice(TOPUP_TOMAN))
+        status, page = await self.post(browser, person, "/wallet/topups/", amount=choose.choice(TOPUP_TOMAN))
         if status != 302:
             return f"not started ({status})"
         plan = choose.choices(["pays", "pays and never returns", "cancels", "forges a return"], [6, 2, 1, 1])[
@@ -201,9 +211,7 @@ class Load:
             callback = f"/wallet/topups/{uuid.uuid4()}/return/?Status=OK&Authority={page.rsplit('/', 2)[1]}"
             await self._get(browser, callback)
             return plan
-        status, back = await self._post(
-            browser, person, page, choice="cancel" if plan == "cancels" else "pay"
-        )
+        status, back = await self.post(browser, person, page, choice="cancel" if plan == "cancels" else "pay")
         if status != 302:
             return f"{plan}, gateway's page failed ({status})"
         if plan != "pays and never returns":
@@ -213,7 +221,7 @@ class Load:
                 )
         return plan
 
-    async def _post(
+    async def post(
         self, browser: aiohttp.ClientSession, person: Person, path: str, **form: Any
     ) -> tuple[int, str]:
         """Status, and where it sends the browser, without the host."""

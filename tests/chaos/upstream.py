@@ -57,12 +57,13 @@ class BookingUpstream:
     """`book` by the serial number of a request's Plan. It speaks every protocol."""
 
     port: int
+    host: str = "127.0.0.1"
     book: dict[int, Served] = field(default_factory=dict)
     _runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://{self.host}:{self.port}/v1"
 
     async def start(self) -> None:
         app = web.Application(client_max_size=2**24)
@@ -70,7 +71,7 @@ class BookingUpstream:
             app.router.add_post(f"/v1{dialect.path}", partial(self._answer, dialect))
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, self.host, self.port).start()
 
     async def close(self) -> None:
         if self._runner is not None:

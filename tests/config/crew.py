@@ -1,5 +1,7 @@
 """A supervisor over throw-away children, for tests to kill: `python -m tests.config.crew LOGS NAME=COMMAND…`.
 
+One whose name ends in `?` is not vital.
+
 A reload replaces the children named web and says "reloaded". Commands of such find the number to write to in `$2`.
 """
 
@@ -27,7 +29,12 @@ async def main(logs: Path, children: list[Child]) -> None:
 
 if __name__ == "__main__":
     crew = [
-        Child(name=name, argv=["sh", "-c", command, name], grace_seconds=60)
+        Child(
+            name=name.removesuffix("?"),
+            argv=["sh", "-c", command, name],
+            grace_seconds=60,
+            is_vital=not name.endswith("?"),
+        )
         for name, _equals, command in (argument.partition("=") for argument in sys.argv[2:])
     ]
     try:

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from accounts.channel_models import BotState
-from config import doctor, embedded
+from config import doctor, embedded, wal_archive
 from config.celery import app
 from config.doctor import Finding, Level, business, machine
 from proxy.catalogue.models import LanguageModel, Upstream
@@ -165,3 +165,20 @@ def test_its_exit_status_and_json_say_the_same_as_its_lines() -> None:
     problems = [finding["said"] for finding in told["findings"] if finding["level"] == "problem"]
     assert problems
     assert all(f"PROBLEM  {finding.part}: {finding.said}" in lines.getvalue() for finding in said("web"))
+
+
+def test_an_archive_that_receives_nothing_or_has_no_base_is_told(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings.WAL_ARCHIVE = tmp_path / "archive"
+    settings.DATABASE_URL = embedded.database_url(settings.VAR_DIR)
+    monkeypatch.setattr(wal_archive, "is_received", lambda: False)
+    first, second = said("backups")
+    assert "do not reach" in first.said
+    assert "no base backup" in second.said
+    (settings.WAL_ARCHIVE / "base" / "20261101-000000").mkdir(parents=True)
+    monkeypatch.setattr(wal_archive, "is_received", lambda: True)
+    [old] = said("backups")
+    assert (old.level, "days old" in old.said) == (Level.WARNING, True)
+    (settings.WAL_ARCHIVE / "base" / f"{timezone.now():{wal_archive.NAME}}").mkdir()
+    assert worst("backups").level is Level.OK

@@ -20,7 +20,9 @@ from packaging.version import Version
 
 from tests.live import ROOT
 
-LOCKS = ("requirements.txt", "requirements-dev.txt", "bench/requirements-litellm.txt")
+LOCKS = (
+    "requirements.txt", "requirements-dev.txt", "requirements-tracing.txt", "bench/requirements-litellm.txt",
+)  # fmt: skip
 LINE = re.compile(r"[a-z0-9][a-z0-9.-]*==\S+( ; .+)?( --hash=sha256:[0-9a-f]{64})+")
 
 

@@ -1,8 +1,10 @@
 """After a migration no table is without the statistics that its queries are planned by."""
 
+import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.core.management.commands import migrate
+from django.db import OperationalError, connection
 
 KNOWN = "SELECT count(*) FROM pg_stats WHERE tablename = 'brand_new'"
 
@@ -36,3 +38,46 @@ def test_all_tables_of_a_new_database_have_been_looked_at(committed_db: None) ->
             "SELECT relname FROM pg_stat_user_tables WHERE last_analyze IS NULL AND last_autoanalyze IS NULL"
         )
         assert cursor.fetchall() == []
+
+
+def test_a_migration_gives_way_to_work_and_is_tried_again(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, tries = connection.settings_dict, 0
+    url = f"postgresql://{settings['USER']}@/{settings['NAME']}?host={settings['HOST']}"
+
+    def alter(*args: object, **options: object) -> None:
+        nonlocal tries
+        tries += 1
+        with connection.schema_editor(atomic=True) as editor:
+            if tries == 2:
+                worker.commit()
+            editor.execute("ALTER TABLE in_use ADD COLUMN more integer")
+
+    monkeypatch.setattr(migrate.Command, "handle", alter)
+    with psycopg.connect(url) as worker:
+        worker.execute("CREATE TABLE in_use (one integer)")
+        worker.commit()
+        worker.execute("SELECT FROM in_use")
+        call_command("migrate", verbosity=0)
+        assert tries == 2
+        assert worker.execute("SELECT more FROM in_use").fetchall() == []
+        worker.execute("DROP TABLE in_use")
+
+
+def test_a_migration_that_fails_by_itself_is_not_tried_again(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled(*args: object, **options: object) -> None:
+        tries.append("one")
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 1; SELECT pg_sleep(1)")
+
+    tries: list[str] = []
+    monkeypatch.setattr(migrate.Command, "handle", cancelled)
+    try:
+        with pytest.raises(OperationalError, match="statement timeout"):
+            call_command("migrate", verbosity=0)
+    finally:
+        connection.close()
+    assert tries == ["one"]

@@ -11,26 +11,36 @@ import prometheus_client
 import pytest
 import yaml
 
+import accounts.channels.delivery
+import accounts.shared.replica
+import accounts.sms.sending
 import config.task_figures
 import proxy.api.metrics
+import proxy.http.responses
 import proxy.limits.limiter
 import proxy.metering.figures
 import proxy.metering.settlement
 import proxy.upstreams.breaker_state
 import proxy.upstreams.routing
 import wallet.ledger.group_commit
+import wallet.payments.topups
 from tests.live import ROOT
 
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "hamiran.json"
 MEASURING = (
+    accounts.channels.delivery,
+    accounts.sms.sending,
+    accounts.shared.replica,
     config.task_figures,
+    proxy.http.responses,
     proxy.limits.limiter,
     proxy.metering.figures,
     proxy.metering.settlement,
     proxy.upstreams.breaker_state,
     proxy.upstreams.routing,
     wallet.ledger.group_commit,
+    wallet.payments.topups,
 )
 OURS = re.compile(r"\b(hamiran_\w+)(?:\{([^}]*)\})?")
 BY = re.compile(r"\bby \(([^)]*)\)")

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import get_template
 from django.test import AsyncClient, Client
@@ -48,6 +48,10 @@ def outage(request: HttpRequest) -> HttpResponse:
     raise OperationalError from psycopg.OperationalError("connection refused")
 
 
+def demoted(request: HttpRequest) -> HttpResponse:
+    raise InternalError from psycopg.errors.ReadOnlySqlTransaction()
+
+
 def deadlock(request: HttpRequest) -> HttpResponse:
     raise OperationalError from psycopg.errors.DeadlockDetected()
 
@@ -59,6 +63,7 @@ urlpatterns = [
     path("forbidden/", forbidden),
     path("suspicious/", suspicious),
     path("outage/", outage),
+    path("demoted/", demoted),
     path("deadlock/", deadlock),
 ]
 
@@ -284,6 +289,11 @@ def test_while_the_database_is_away_pages_ask_for_patience() -> None:
 async def test_the_web_process_which_is_asynchronous_tells_an_outage_too() -> None:
     page = await AsyncClient(raise_request_exception=False).get("/outage/")
     assert page.status_code == 503
+
+
+@pytest.mark.urls("tests.config.test_pages")
+def test_a_server_that_gave_its_place_to_another_is_an_outage() -> None:
+    assert Client(raise_request_exception=False).get("/demoted/").status_code == 503
 
 
 @pytest.mark.urls("tests.config.test_pages")

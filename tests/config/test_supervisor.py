@@ -99,6 +99,18 @@ def test_stages_end_in_the_opposite_order_and_each_has_time_to_finish(crew: Star
     assert order.read_text().split() == ["web", "engine"]
 
 
+def test_one_that_is_not_vital_ends_nothing_by_dying(crew: Start) -> None:
+    process = crew("spare?=exit 3", "web=exec sleep 60")
+    assert process.stdout is not None
+    said: list[str] = []
+    while len(said) < supervisor.DEATHS_MAX:
+        said += [line for line in [process.stdout.readline()] if line.startswith("spare ended")]
+    assert ["again in a minute." in line for line in said] == [False] * (supervisor.DEATHS_MAX - 1) + [True]
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(20) == 0
+
+
 def test_a_second_ctrl_c_does_not_wait_for_the_grace(crew: Start, tmp_path: Path) -> None:
     process = crew("stubborn=trap '' TERM; echo begun; while :; do sleep 0.02; done")
     eventually(lambda: logged(tmp_path / "stubborn.log", "begun"))

@@ -14,8 +14,9 @@ from psycopg import adapt
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-STATEMENT_SECONDS = 20.0
-CANCEL_SECONDS = 5.0
+# A server that fell silent is given up within these, so that what waits finds the one that has taken its place.
+STATEMENT_SECONDS = 8.0
+CANCEL_SECONDS = 2.0
 
 
 class LedgerConnection(psycopg.AsyncConnection[Any]):
@@ -26,12 +27,17 @@ class LedgerConnection(psycopg.AsyncConnection[Any]):
         self._results: list[PGresult] = []
         self._broken: psycopg.Error | None = None
         self._answered: asyncio.Future[None] | None = None
+        self._warning: str | None = None
+        self.add_notice_handler(self._notice)
 
     async def ask(self, sql: str, parameters: dict[str, bytes]) -> list[tuple[Any, ...]]:
         """The rows of a statement with parameters `%(name)s`, which are texts of no type. Raises psycopg.Error.
 
         Prepared, unless `prepare_threshold` is None. Takes STATEMENT_SECONDS at most: TimeoutError. One that is
         cancelled, or takes longer, is cancelled in the server, too.
+
+        A warning is an OperationalError: our statements give none, and a commit that stopped waiting for a second
+        machine is told of in no other way. It may be lost, so it counts as unknown.
         """
         numbered, values = _numbered(sql, tuple(parameters)), list(parameters.values())
         # A timer of the loop's costs a fifth of what `asyncio.timeout` costs.
@@ -47,6 +53,8 @@ class LedgerConnection(psycopg.AsyncConnection[Any]):
             raise
         finally:
             patience.cancel()
+        if self._warning is not None:
+            raise psycopg.OperationalError(self._warning)
         rows = adapt.Transformer(self)
         rows.set_pgresult(result)
         return rows.load_rows(0, result.ntuples, tuple)
@@ -65,7 +73,7 @@ class LedgerConnection(psycopg.AsyncConnection[Any]):
         if self._socket is None:
             self._socket = self.pgconn.socket
             loop.add_reader(self._socket, self._read)
-        self._results, self._broken = [], None
+        self._results, self._broken, self._warning = [], None, None
         answered = self._answered = loop.create_future()
         try:
             while self.pgconn.flush() and not answered.done():
@@ -107,6 +115,10 @@ class LedgerConnection(psycopg.AsyncConnection[Any]):
             self._make_way()
         if self._answered is not None and not self._answered.done():
             self._answered.set_result(None)
+
+    def _notice(self, said: psycopg.errors.Diagnostic) -> None:
+        if said.severity_nonlocalized == "WARNING":
+            self._warning = said.message_primary
 
     def _too_late(self) -> None:
         if self._answered is not None and not self._answered.done():

@@ -49,6 +49,13 @@ Result = TypeVar("Result")
 MAX_BATCH = 500
 MAX_WAITING = 20_000
 TELL_SECONDS = 1.0
+AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    database_session.DEMOTED,
+    TimeoutError,
+    OSError,
+)
 RECONNECT_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
 
@@ -190,7 +197,7 @@ class GroupCommit(Generic[Item, Result]):
                 connection = self._connection or await self._connect()
                 sent = True
                 results = await self._statement(connection, [waiting.item for waiting in batch])
-            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+            except AWAY as error:
                 await self._disconnect()
                 LOST.labels(self._name).inc()
                 logger.warning(

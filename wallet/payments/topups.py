@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.db.models import Case, Sum, Value, When
 from django.utils import timezone
+from prometheus_client import Counter
 
 from accounts.models import User
 from wallet import signals, tiers
@@ -39,6 +40,14 @@ from wallet.payments.gateways.interface import (
 from wallet.payments.models import TopUp
 
 logger = logging.getLogger(__name__)
+
+CREDITED = Counter("hamiran_topups_credited", "Payments that were credited", ["gateway"])
+CREDITED_MICRO = Counter(
+    "hamiran_topups_credited_micro", "What they brought wallets, micro-Rial", ["gateway"]
+)
+FAULTS = Counter(
+    "hamiran_topup_faults", "Payments that a gateway could not start or tell of", ["gateway", "what"]
+)
 
 Status = TopUp.Status
 UNFINISHED = (Status.CREATED, Status.REDIRECTED, Status.RETURNED, Status.VERIFYING)
@@ -131,6 +140,7 @@ def start(*, user_id: int, amount_micro: int, callback_url: Callable[[UUID], str
         )
     )
     if isinstance(started, GatewayError):
+        FAULTS.labels(topup.gateway, "not started").inc()
         logger.warning("payment not started", extra={"topup": topup.pk, "detail": started.detail})
         TopUp.objects.filter(pk=topup.pk).update(status=Status.FAILED)
         raise GatewayUnavailable
@@ -271,6 +281,7 @@ def _gateway(topup: TopUp) -> PaymentGateway | None:
 def _wait_for_answer(topup: TopUp, claim: datetime, error: GatewayError, *, gives_up: bool) -> None:
     """Asks again later; after a day it is for a human, if nothing was known before."""
     details = {"topup": topup.pk, "detail": error.detail}
+    FAULTS.labels(topup.gateway, "not verified").inc()
     logger.warning("payment not verified", extra=details)
     if not gives_up:
         _release(topup.pk, claim)
@@ -328,6 +339,8 @@ def _credit(topup_id: UUID, paid: Verified) -> None:
         )
         _hand_over(topup_id)
         return
+    CREDITED.labels(topup.gateway).inc()
+    CREDITED_MICRO.labels(topup.gateway).inc(topup.amount_micro)
     logger.info("top-up credited", extra={"topup": topup_id, "amount_micro": topup.amount_micro})
     tiers.recompute(user_id=topup.user_id)
 

@@ -3,7 +3,8 @@
 import contextlib
 import io
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from accounts.admin_models import Authenticator
-from config import backups, data_folder, embedded
+from config import backups, data_folder, embedded, wal_archive
 from keys.models import AdminKey, APIKey
 from proxy.catalogue import secrets
 from proxy.catalogue.models import Upstream
@@ -24,7 +25,13 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("file", metavar="FILE", help="What `backup` wrote.")
+        parser.add_argument("file", metavar="FILE", help="What `backup` wrote, or the folder WAL_ARCHIVE.")
+        parser.add_argument(
+            "--until",
+            type=_moment,
+            metavar="TIME",
+            help="With a WAL_ARCHIVE: as it was at that time (2026-11-30T14:05:00+03:30), not at the end.",
+        )
         parser.add_argument(
             "--overwrite",
             action="store_true",
@@ -38,19 +45,30 @@ class Command(OperatorCommand):
             raise SystemExit(1)
 
     def answer(self, options: dict[str, Any]) -> Answer:
+        source, until = Path(options["file"]), options["until"]
+        if until is not None and not source.is_dir():
+            raise CommandError("--until goes with the folder WAL_ARCHIVE; a dump is of one moment.")
         try:
-            with backups.restored(Path(options["file"]), overwrite=options["overwrite"]) as before:
+            with (
+                wal_archive.restored(source, until=until)
+                if source.is_dir()
+                else backups.restored(source, overwrite=options["overwrite"])
+            ) as before:
                 call_command("migrate", interactive=False, verbosity=0)
                 ledger = _ledger()
                 missing = _missing_secrets()
         except (backups.BackupError, data_folder.Unavailable, embedded.EngineError, OSError) as error:
             raise CommandError(str(error)) from None
         self.is_sound = bool(ledger["ok"])
-        lines = [f"Restored from {options['file']}."]
+        lines = [f"Restored from {options['file']}{'' if until is None else f', as it was at {until}'}."]
         if before is not None:
             lines.append(f"What was there before is in {before}.")
         lines += [f"Broken: {finding['invariant']}\n    {finding['detail']}" for finding in ledger["broken"]]
         lines += missing
+        if source.is_dir():
+            lines.append(
+                "What happens from now on is another history: give the service an empty WAL_ARCHIVE."
+            )
         lines += ["The ledger is sound. Start the service with `make run`."] if self.is_sound else []
         return Answer(
             data={
@@ -62,6 +80,13 @@ class Command(OperatorCommand):
             },
             text="\n".join(lines),
         )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ArgumentTypeError("say the time zone, too: 2026-11-30T14:05:00+03:30, or …Z")
+    return moment
 
 
 def _ledger() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from prometheus_client.multiprocess import mark_process_dead
 
-from config import data_folder, development, embedded
+from config import backups, data_folder, development, embedded, wal_archive
 from config.env import envstr
 from config.listening import bind
 from config.supervisor import Child, KeepsDyingError, Supervisor
@@ -125,7 +125,17 @@ async def _start_engines(supervisor: Supervisor) -> None:
         own.append(Child(name="valkey", argv=embedded.prepare_valkey(settings.VAR_DIR), leashed=True))
     supervisor.start(*own)
     await _step("PostgreSQL", lambda: embedded.wait_for_postgres(settings.DATABASE_URL, own=own_postgres))
+    if own_postgres and settings.WAL_ARCHIVE is not None:
+        archive = settings.WAL_ARCHIVE
+        supervisor.start(await _step("Archive of all changes", lambda: _archive(archive)))
     await _step("Valkey", lambda: embedded.wait_for_redis(settings.REDIS_URL))
+
+
+def _archive(folder: Path) -> Child:
+    try:
+        return wal_archive.receiver(folder)
+    except (backups.BackupError, OSError) as error:
+        raise RefusedError(f"WAL_ARCHIVE cannot be used: {error}") from None
 
 
 def _celery() -> list[Child]:

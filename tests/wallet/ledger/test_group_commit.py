@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from django.db import connection
 
 from wallet.ledger import group_commit
+from wallet.ledger.connection import LedgerConnection
 from wallet.ledger.group_commit import GroupCommit, LedgerUnavailable
 
 Connection = psycopg.AsyncConnection[Any]
@@ -95,15 +96,30 @@ async def cut(database: Connection) -> None:
         await other.execute("SELECT pg_terminate_backend(%s)", [database.info.backend_pid])
 
 
+async def be_demoted(database: Connection) -> None:
+    """As a server answers that has become a replica under its connections."""
+    await database.execute("SET default_transaction_read_only = on")
+    await database.execute("CREATE TABLE never (n int)")
+
+
+async def leave_a_commit_behind(database: Connection) -> None:
+    """As a server answers whose wait for a second machine was ended."""
+    assert isinstance(database, LedgerConnection)
+    await database.ask("DO $$ BEGIN RAISE WARNING 'canceling wait for synchronous replication'; END $$", {})
+
+
 @pytest.mark.parametrize("keeps_trying", [False, True])
-async def test_a_connection_that_is_lost(committed_db: None, keeps_trying: bool) -> None:
+@pytest.mark.parametrize("lose", [cut, be_demoted, leave_a_commit_behind])
+async def test_a_connection_that_is_lost(
+    committed_db: None, lose: Callable[[Connection], Awaitable[None]], keeps_trying: bool
+) -> None:
     calls = 0
 
     async def statement(database: Connection, items: Sequence[int]) -> Sequence[int]:
         nonlocal calls
         calls += 1
         if calls == 1:
-            await cut(database)
+            await lose(database)
         await database.execute("SELECT 1")
         return items
 

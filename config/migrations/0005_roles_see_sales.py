@@ -1,4 +1,4 @@
-"""The roles see what limits hold for single models, and exceptions to tiers."""
+"""Finance sees what is earned, catalogue by model and upstream; support sees to whom codes were sent."""
 
 from django.db import migrations
 
@@ -12,7 +12,7 @@ def make(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("config", "0004_task_runs"),
-        ("accounts", "0012_tiers_by_day_and_model"),
-        ("keys", "0007_limit_overrides"),
+        ("accounts", "0015_message_counts"),
+        ("proxy", "0033_sales"),
     ]
     operations = [migrations.RunPython(make, migrations.RunPython.noop)]
