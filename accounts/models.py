@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 # Django finds an app's models through this module.
-from accounts import admin_models, channel_models, limit_models  # noqa: F401
+from accounts import admin_models, channel_models, limit_models, note_models  # noqa: F401
 from accounts.signals import models as signals_models  # noqa: F401 - likewise
 
 ACCOUNT_AGE_MAX_DAYS = 36_500

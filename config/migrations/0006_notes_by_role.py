@@ -1,4 +1,4 @@
-"""The roles see what limits hold for single models, and exceptions to tiers."""
+"""Who sees people writes notes about them."""
 
 from django.db import migrations
 
@@ -12,7 +12,6 @@ def make(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("config", "0005_roles_see_sales"),
-        ("accounts", "0012_tiers_by_day_and_model"),
-        ("keys", "0007_limit_overrides"),
+        ("accounts", "0016_user_notes"),
     ]
     operations = [migrations.RunPython(make, migrations.RunPython.noop)]

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0011_block_and_sign_out'),
+        ('accounts', '0017_mobile_trigrams'),
     ]
 
     operations = [

@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('keys', '0006_projects'),
+        ('keys', '0008_last_four'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
