@@ -162,7 +162,7 @@ def test_tiers_are_those_of_the_database(english: Client) -> None:
     Tier.objects.filter(name="Standard").update(rpm=77, tpm=1_234_567, concurrency=9)
     Tier.objects.create(name="Partner", rpm=5_000, tpm=9_000_000)
     shown = page(english)
-    assert shown.say("Free 10 requests/min 20,000 tokens/min no limit new accounts")
+    assert shown.say("Free 10 requests/min 20,000 tokens/min no limit no limit new accounts")
     assert shown.say(
         "Standard 77 requests/min 1,234,567 tokens/min 9 accounts that have paid in 100,000 Toman or more"
     )
