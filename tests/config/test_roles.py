@@ -25,6 +25,7 @@ EVERYBODY, NOBODY = {S, F, C, O}, set[str]()
 PAGES: dict[str, tuple[set[str], set[str], set[str]]] = {
     "accounts.authenticator": ({O}, NOBODY, NOBODY),
     "accounts.botstate": ({O}, NOBODY, NOBODY),
+    "accounts.challenge": ({S, O}, NOBODY, NOBODY),
     "accounts.notice": ({S, F, O}, NOBODY, NOBODY),
     "accounts.numberchange": ({S, O}, {S, O}, NOBODY),
     "accounts.tier": ({S, F, O}, {O}, {O}),
