@@ -24,6 +24,8 @@ class PoliteSchemaEditor(DatabaseSchemaEditor):
     take no lock that matters.
     """
 
+    connection: "DatabaseWrapper"
+
     def __enter__(self) -> "PoliteSchemaEditor":
         self._gathered: list[str] = []
         if self.atomic_migration and not self.collect_sql:
@@ -81,7 +83,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _cursor(self, name: str | None = None) -> Any:
         if self.gathering is not None:
             self.gathering.send()
-        return super()._cursor(name)
+        return super()._cursor(name)  # type: ignore[misc]  # which the stubs do not know
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
