@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import admin_models, channel_models  # noqa: F401 - Django finds an app's models through this module
+from accounts import admin_models, channel_models, note_models  # noqa: F401 - Django finds an app's models through this module
 from accounts.signals import models as signals_models  # noqa: F401 - likewise
 
 

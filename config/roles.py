@@ -15,6 +15,8 @@ OUR_APPS = ("config", "accounts", "keys", "wallet", "proxy")
 
 PEOPLE = (
     "accounts.view_user",
+    "accounts.view_usernote",
+    "accounts.add_usernote",
     "accounts.view_tier",
     "accounts.view_notice",
     "keys.view_apikey",
