@@ -80,6 +80,7 @@ cluster: $(VENV)/runtime $(CLUSTER)/patroni/ready  ## PostgreSQL under Patroni, 
 
 chaos-cluster: $(VENV)/dev $(CLUSTER)/patroni/ready  ## kill, cut off and freeze the machines of a cluster under load (root, in namespaces), then compare all books; CHAOS_ROUNDS, CHAOS_SEED
 	$(PY) -m bench.chaos_cluster
+
 rehearse-restore: $(VENV)/dev  ## lose a service under load twice, its disk and a table, and bring it back from its archive
 	$(PY) -m bench.restore
 

@@ -11,7 +11,6 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
@@ -21,21 +20,21 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import (
     admins,
-    audit,
     audit_admin,  # noqa: F401 - the audit log's page
+    blocking,
     number_changes,
     opening,
     phone,
-    sessions,
 )
 from accounts.admin_models import Authenticator, NumberChange
 from accounts.approval_admin import AskAndDecideAdmin, admin_id, may_touch, staff_only
 from accounts.channels import admin as channels_admin  # noqa: F401 - the pages of bots and messages
 from accounts.models import User
+from accounts.person_admin import PersonActions, end_sessions
 from accounts.read_only_admin import ReadOnlyAdmin
-from accounts.shared.digits import ascii_digits
 from accounts.signals import admin as signals_admin  # noqa: F401 - the pages of webhooks
 
+MIN_PART = 3  # digits
 PRIVILEGES = ("is_superuser", "groups", "user_permissions")
 
 
@@ -98,12 +97,12 @@ class UserEditForm(UserChangeForm):  # type: ignore[type-arg]
 
     class Meta:
         model = User
-        fields = ("tier", "is_active", "is_staff", *PRIVILEGES)
+        fields = ("tier", "is_staff", *PRIVILEGES)
 
 
 @admin.register(User)
-class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
-    """An account is closed by taking `active` away; none is ever deleted, for its money's history names it.
+class UserAdmin(WatchedAdmin, PersonActions, DjangoUserAdmin):  # type: ignore[type-arg]
+    """An account is blocked; none is ever deleted, for its money's history names it.
 
     Its number is changed by a NumberChange; passwords and authenticators of others by nobody (`create_admin`).
     """
@@ -138,6 +137,7 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         ),
     )
     readonly_fields = (
+        "is_active",
         "joined_at",
         "last_login",
         "no_new_keys_until",
@@ -150,17 +150,21 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     list_select_related = ("tier",)
     search_fields = ("mobile",)
     search_help_text = _("A mobile number or part of one")
-    ordering = ("-joined_at",)
+    ordering = ("-pk",)  # as they joined, and there is an index
+    show_full_result_count = False
     actions = ("block", "unblock", "end_sessions")
     filter_horizontal = ("groups", "user_permissions")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
     ) -> tuple[QuerySet[User], bool]:
-        digits = ascii_digits(search_term).strip()
-        if digits.startswith("0"):  # 0912… as people write it; stored is +98912…
-            digits = digits.removeprefix("00").removeprefix("0")
-        return super().get_search_results(request, queryset, digits)
+        """By a number or a part of one. What is shorter than MIN_PART would be in nearly every number."""
+        if not search_term.strip():
+            return queryset, False
+        digits = phone.part(search_term)
+        return (
+            queryset.filter(mobile__contains=digits) if len(digits) >= MIN_PART else queryset.none()
+        ), False
 
     @admin.display(description=_("messengers"))
     def messengers(self, user: User) -> str:
@@ -179,32 +183,22 @@ class UserAdmin(WatchedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
             or "-"
         )
 
-    def has_block_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.block_user")
-
-    def has_end_sessions_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.end_user_sessions")
-
     @admin.action(description=_("Block: sign out, and stop all keys"), permissions=["block"])
     def block(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
         for user in self._touchable(request, chosen.filter(is_active=True)):
-            with transaction.atomic():
-                user.is_active = False
-                user.save(update_fields=["is_active"])  # one by one, past no signal: the audit log keeps each
-                sessions.end_all(user_id=user.pk)
+            blocking.block(user_id=user.pk, author_id=admin_id(request), reason=gettext("chosen in the list"))
 
     @admin.action(description=_("Unblock"), permissions=["block"])
     def unblock(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
         for user in self._touchable(request, chosen.filter(is_active=False)):
-            user.is_active = True
-            user.save(update_fields=["is_active"])
+            blocking.unblock(
+                user_id=user.pk, author_id=admin_id(request), reason=gettext("chosen in the list")
+            )
 
     @admin.action(description=_("Sign out everywhere"), permissions=["end_sessions"])
     def end_sessions(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
         for user in self._touchable(request, chosen):
-            with transaction.atomic():
-                sessions.end_all(user_id=user.pk)
-                audit.note(user, what="sessions", after="signed out everywhere")
+            end_sessions(user)
 
     def _touchable(self, request: HttpRequest, chosen: QuerySet[User]) -> list[User]:
         """Of these, whom this admin may act on; says how many there are."""

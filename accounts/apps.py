@@ -14,6 +14,7 @@ class AccountsConfig(AppConfig):
 
         auditlog.register(self.get_model("Tier"))
         auditlog.register(self.get_model("NumberChange"))
+        auditlog.register(self.get_model("UserNote"))
         auditlog.register(
             self.get_model("User"),
             exclude_fields=["last_login"],

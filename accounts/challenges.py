@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, Sum
 
-from accounts import codes
+from accounts import codes, message_counts
 from accounts.models import Challenge
 
 LIFETIME = timedelta(minutes=2)
@@ -164,8 +164,10 @@ def consume(*, challenge_id: uuid.UUID, now: datetime) -> None:
 
 
 def purge(*, now: datetime) -> int:
-    """Deletes challenges that no limit counts any more; returns how many."""
-    return Challenge.objects.filter(created_at__lt=now - KEPT).delete()[0]
+    """Deletes challenges that no limit counts any more, by whole days and once they are counted; returns how many."""
+    message_counts.count()
+    until = message_counts.midnight(message_counts.day_of(now - KEPT))
+    return Challenge.objects.filter(created_at__lt=until).delete()[0]
 
 
 def _lock(name: str) -> None:

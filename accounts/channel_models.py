@@ -144,3 +144,40 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} {self.channel} {self.pk}"
+
+
+class MessageCount(models.Model):
+    """How many codes and notices of a day (Tehran's) ended how; the rows themselves are not kept for long."""
+
+    class Kind(models.TextChoices):
+        CODE = "code", _("one-time code")
+        NOTICE = "notice", _("message")
+
+    class CodeOutcome(models.TextChoices):
+        ANSWERED = "answered", _("entered")
+        UNANSWERED = "unanswered", _("sent and not entered")
+        NOT_SENT = "not_sent", _("not sent")
+
+    day = models.DateField()
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    channel = models.CharField(max_length=8, choices=ChannelName.choices)
+    # Of CodeOutcome or Notice.Outcome.
+    outcome = models.CharField(max_length=10)
+    messages = models.PositiveBigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["day", "kind", "channel", "outcome"], name="messagecount_once"),
+            models.CheckConstraint(
+                condition=Q(kind="code", channel="sms", outcome__in=["answered", "unanswered", "not_sent"])
+                | Q(
+                    kind="notice",
+                    outcome__in=["waiting", "sending", "sent", "unknown", "failed", "withdrawn"],
+                ),
+                name="messagecount_outcome_of_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.kind} {self.channel} {self.outcome}"

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import admin_models, channel_models  # noqa: F401 - Django finds an app's models through this module
+from accounts import admin_models, channel_models, note_models  # noqa: F401 - Django finds an app's models through this module
 from accounts.signals import models as signals_models  # noqa: F401 - likewise
 
 
@@ -120,20 +120,22 @@ class Challenge(models.Model):
     """One one-time code sent to one number for one browser. The code itself is never stored."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    mobile = models.CharField(max_length=16)
+    mobile = models.CharField(_("mobile number"), max_length=16)
     digest = models.BinaryField(max_length=32)
     pepper_version = models.PositiveSmallIntegerField()
     browser_digest = models.BinaryField(max_length=32)
-    address = models.GenericIPAddressField()
+    address = models.GenericIPAddressField(_("address"))
     # Whether the browser has signed in with this number before (accounts.known_browser).
-    is_known_browser = models.BooleanField(default=False, db_default=False)
-    created_at = models.DateTimeField(default=timezone.now)
-    expires_at = models.DateTimeField()
-    tries = models.PositiveSmallIntegerField(default=0)
-    voided_at = models.DateTimeField(null=True)
-    consumed_at = models.DateTimeField(null=True)
+    is_known_browser = models.BooleanField(_("known browser"), default=False, db_default=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    expires_at = models.DateTimeField(_("valid until"))
+    tries = models.PositiveSmallIntegerField(_("tries"), default=0)
+    voided_at = models.DateTimeField(_("withdrawn at"), null=True)
+    consumed_at = models.DateTimeField(_("entered at"), null=True)
 
     class Meta:
+        verbose_name = _("one-time code")
+        verbose_name_plural = _("one-time codes")
         indexes: ClassVar = [
             models.Index(fields=["mobile", "-created_at"], name="challenge_mobile_recent"),
             models.Index(fields=["address", "-created_at"], name="challenge_address_recent"),

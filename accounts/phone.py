@@ -3,6 +3,8 @@
 The rules are those of Google's libphonenumber, which knows the prefixes in use.
 """
 
+import re
+
 import phonenumbers
 
 from accounts.shared.digits import ascii_digits
@@ -13,6 +15,7 @@ MAX_TYPED_LENGTH = 40
 INVISIBLE = dict.fromkeys(
     map(ord, "\u200c\u200d\u200b\u200e\u200f\u061c\u2066\u2067\u2068\u2069\u202a\u202b\u202c\ufeff")
 )
+SEPARATORS = dict.fromkeys(map(ord, " -()./"))
 
 
 class InvalidMobile(ValueError):
@@ -36,6 +39,20 @@ def normalise(text: str) -> str:
     ):
         raise InvalidMobile
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+def part(text: str) -> str:
+    """The digits of a number or of a part of one, however it is typed, as they stand in E.164; empty: it is neither.
+
+    >>> part("۰۹۱۲ ۱۲۳"), part("0098912"), part("45-67"), part("shop")
+    ('912123', '98912', '4567', '')
+
+    A leading zero goes where it is that of a whole number's beginning.
+    """
+    plain = ascii_digits(text.translate(INVISIBLE).translate(SEPARATORS)).removeprefix("+")
+    if len(plain) > MAX_TYPED_LENGTH or not plain.isdecimal():
+        return ""
+    return re.sub("^(?:00(?=98)|0(?=9))", "", plain)
 
 
 def local(mobile: str) -> str:

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import challenges, sessions
+from accounts import challenges, message_counts, sessions
 from accounts.channel_models import ChannelName
 from accounts.channels import chats, delivery, notices, polling
 from accounts.signals import delivery as webhooks
@@ -19,6 +19,11 @@ logger = logging.getLogger(__name__)
 def purge_challenges() -> None:
     challenges.purge(now=timezone.now())
     sending.purge()
+
+
+@shared_task(name="accounts.count_messages", soft_time_limit=60)
+def count_messages() -> None:
+    message_counts.count()
 
 
 @shared_task(name="accounts.purge_sessions", soft_time_limit=60)

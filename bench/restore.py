@@ -89,7 +89,7 @@ async def rehearse(folder: Path) -> int:
     await upstream.start()
     with started(first, WAL_ARCHIVE=str(folder / "archive")) as service:
         shutil.copytree(first / "secrets", folder / "secrets")
-        UserFactory.reset_sequence(1000)  # the first number is the demo account's
+        UserFactory.reset_sequence(1000)  # type: ignore[no-untyped-call]  # the first number is the demo account's
         everybody = await with_orm(people.settle_in, upstream.url)
         async with under_load(service, everybody):
             back_up(service, folder / "archive")

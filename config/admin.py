@@ -12,15 +12,6 @@ from accounts.read_only_admin import ReadOnlyAdmin
 from accounts.shared.formats import datetime_text, figure_text
 from config import task_watch
 from config.models import TaskRun
-from config.task_watch import State
-
-STATES = {
-    State.RUNNING: _("running"),
-    State.WELL: _("well"),
-    State.FAILING: _("failing"),
-    State.LATE: _("late"),
-    State.UNSCHEDULED: _("not in the schedule"),
-}
 
 
 def _time(field: str) -> Any:
@@ -75,7 +66,7 @@ class TaskRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("state"))
     def state(self, run: TaskRun) -> str:
-        return str(STATES[task_watch.state(run, now=timezone.now())])
+        return str(task_watch.STATES[task_watch.state(run, now=timezone.now())])
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

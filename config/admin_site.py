@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils.translation import gettext_lazy as _
 from django_otp import devices_for_user
 from django_otp.admin import OTPAdminAuthenticationForm, OTPAdminSite
@@ -13,6 +14,7 @@ from django_otp.models import Device
 from accounts import admins, audit, phone, sessions
 from accounts.models import User
 from accounts.shared.digits import ascii_digits
+from config import admin_front
 
 SESSION_SECONDS = 8 * 3600
 
@@ -100,6 +102,17 @@ class AdminSite(OTPAdminSite):
                 admin=admins.name(request.user.get_username()),
             )
         return response
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("figures/<slug:name>/", self.admin_view(admin_front.table), name="figures"),
+            path("figures/<slug:name>.csv", self.admin_view(admin_front.table_csv), name="figures_csv"),
+            *super().get_urls(),
+        ]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        front = admin_front.context(request)
+        return super().index(request, {**front, **(extra_context or {})})
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         if request.method == "POST":

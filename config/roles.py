@@ -15,6 +15,8 @@ OUR_APPS = ("config", "accounts", "keys", "wallet", "proxy")
 
 PEOPLE = (
     "accounts.view_user",
+    "accounts.view_usernote",
+    "accounts.add_usernote",
     "accounts.view_tier",
     "accounts.view_notice",
     "keys.view_apikey",
@@ -39,6 +41,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *DONE,
         "accounts.block_user",
         "accounts.end_user_sessions",
+        "accounts.view_challenge",
         "accounts.view_numberchange",
         "accounts.add_numberchange",
         "accounts.view_webhookendpoint",
@@ -64,8 +67,10 @@ ROLES: dict[str, tuple[str, ...]] = {
         "wallet.add_sellerdetails",
         "wallet.change_sellerdetails",
         "wallet.view_signupcreditday",
+        "proxy.view_routesales",
+        "proxy.view_customersales",
     ),
-    # Models, routes, upstreams, prices and rates; sees use, and nobody's money.
+    # Models, routes, upstreams, prices and rates; sees use, what it earns by model, and nobody's money.
     "catalogue": (
         *ON_SALE,
         *DONE,
@@ -83,6 +88,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "proxy.view_pricechange",
         "proxy.approve_pricechange",
         "proxy.view_usagerecord",
+        "proxy.view_routesales",
     ),
 }
 OWNER = "owner"  # everything of ours; groups themselves stay with superusers

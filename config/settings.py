@@ -112,6 +112,16 @@ REDIS_URL = envsecret("REDIS_URL", default=embedded.redis_url(VAR_DIR))
 # Where the limits are counted; `redis+cluster://…` names any node of a Cluster, which Celery's broker cannot be.
 LIMITS_URL = envsecret("LIMITS_URL", default=REDIS_URL)
 DATABASES = {"default": embedded.django_database(DATABASE_URL)}
+# A streaming replica that pages may be read from (accounts/shared/replica.py), and which models those are of.
+REPLICA_URL = envsecret("REPLICA_URL", default="")
+REPLICA_LAG_MAX_SECONDS = envint("REPLICA_LAG_MAX_SECONDS", 10, minimum=1)
+REPLICA_MODELS = ("proxy.usagerecord", "proxy.usagerollup", "proxy.enduserrollup", "wallet.journalentry")
+if REPLICA_URL:
+    DATABASES["replica"] = embedded.django_database(REPLICA_URL)
+    # Gone without a word, it costs a page no more than this before the primary is asked.
+    DATABASES["replica"]["OPTIONS"] |= {"connect_timeout": 2, "tcp_user_timeout": 3000}
+    DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
+    DATABASE_ROUTERS = ["accounts.shared.replica.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
@@ -162,6 +172,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
     "count-health": {"task": "proxy.count_health", "schedule": 30.0, "options": {"expires": 30}},
+    "count-sales": {"task": "proxy.count_sales", "schedule": 60.0, "options": {"expires": 60}},
     "verify-ledger": {"task": "proxy.verify_ledger", "schedule": 6 * 3600.0, "options": {"expires": 3600}},
     "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
     "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
@@ -170,6 +181,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "count-messages": {"task": "accounts.count_messages", "schedule": 60.0, "options": {"expires": 60}},
     "deliver-webhooks": {"task": "accounts.deliver_webhooks", "schedule": 5.0, "options": {"expires": 5}},
     "purge-webhooks": {"task": "accounts.purge_webhooks", "schedule": 3600.0, "options": {"expires": 3600}},
     "send-notices-by-sms": {

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from config.models import TaskRun
 
@@ -34,6 +35,15 @@ class State(StrEnum):
     FAILING = "failing"
     LATE = "late"
     UNSCHEDULED = "unscheduled"
+
+
+STATES = {
+    State.RUNNING: _("running"),
+    State.WELL: _("well"),
+    State.FAILING: _("failing"),
+    State.LATE: _("late"),
+    State.UNSCHEDULED: _("not in the schedule"),
+}
 
 
 @dataclass(frozen=True, slots=True)

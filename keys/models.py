@@ -114,6 +114,7 @@ class APIKey(models.Model):
             models.Index(
                 fields=["project", "-id"], condition=Q(project__isnull=False), name="apikey_of_project"
             ),
+            models.Index(fields=["last_four"], name="apikey_last_four_index"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(name=""), name="apikey_has_name"),
@@ -184,6 +185,7 @@ class AdminKey(models.Model):
         verbose_name = _("admin key")
         verbose_name_plural = _("admin keys")
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["last_four"], name="adminkey_last_four_index")]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(name=""), name="adminkey_has_name"),
             models.CheckConstraint(condition=Q(last_four__regex=LAST_FOUR), name="adminkey_last_four"),

@@ -5,9 +5,11 @@ from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
 from proxy.idempotency.models import AnswerKeeping, IdempotentRequest, KeptAnswer
 from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import EndUserRollup, UsageRecord, UsageRollup
+from proxy.usage.sales.models import CustomerSales, RouteSales, SalesProgress
 
 __all__ = [
     "AnswerKeeping",
+    "CustomerSales",
     "EndUserRollup",
     "ExchangeRate",
     "HealthProgress",
@@ -18,6 +20,8 @@ __all__ = [
     "Price",
     "PriceChange",
     "Route",
+    "RouteSales",
+    "SalesProgress",
     "Upstream",
     "UsageRecord",
     "UsageRollup",

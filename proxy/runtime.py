@@ -23,6 +23,7 @@ from proxy.limits.prefix_store import PrefixStore
 from proxy.limits.reads import Reads
 from proxy.upstreams.breakers import Breakers
 from proxy.upstreams.calls import Upstreams
+from proxy.upstreams.rests import Rests
 from proxy.upstreams.routing import Router
 from proxy.usage.records import record_sql
 from proxy.wire import traces
@@ -65,7 +66,8 @@ class Runtime:
             probe_seconds=settings.UPSTREAM_CONNECT_TIMEOUT_SECONDS
             + settings.UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS,
         )
-        self.router = Router(upstreams=self.upstreams, breakers=self.breakers)
+        self.rests = Rests(self.valkey)
+        self.router = Router(upstreams=self.upstreams, breakers=self.breakers, rests=self.rests)
         self.learning = Learning(self.catalogue, self.database, self.valkey)
         self._readings = asyncio.Semaphore(READINGS_AT_ONCE)
         self._listeners: list[asyncio.Task[None]] = []
@@ -77,6 +79,7 @@ class Runtime:
         self.holds.start()
         self.upstreams.start()
         self.breakers.start()
+        self.rests.start()
         await self.catalogue.start()
         self._listeners = [
             asyncio.create_task(
@@ -105,6 +108,7 @@ class Runtime:
                 await listener
         await self.catalogue.close()
         await self.breakers.close()
+        await self.rests.close()
         await self.upstreams.close()
         await self.windows.aclose()
         await self.valkey.aclose()

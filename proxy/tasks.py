@@ -9,6 +9,7 @@ from proxy.idempotency import keeping
 from proxy.usage import integrity as usage_integrity
 from proxy.usage import partitions, retention, rollups
 from proxy.usage.health import counting
+from proxy.usage.sales import counting as sales_counting
 from wallet import freezing
 from wallet import integrity as wallet_integrity
 
@@ -32,6 +33,11 @@ def keep_usage_partitions() -> None:
 @shared_task(name="proxy.count_health", soft_time_limit=120)
 def count_health() -> None:
     counting.count()
+
+
+@shared_task(name="proxy.count_sales", soft_time_limit=60)
+def count_sales() -> None:
+    sales_counting.count()
 
 
 @shared_task(name="proxy.flush_last_used", soft_time_limit=60)

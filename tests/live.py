@@ -66,8 +66,10 @@ def at_once(
 class WebProcess:
     """`url` is where it listens; `log` what it wrote; `module` what is run."""
 
-    def __init__(self, *, env: dict[str, str] | None = None, module: str = "config.web") -> None:
-        self._module = module
+    def __init__(
+        self, *, env: dict[str, str] | None = None, module: str = "config.web", ready: str = "/readyz"
+    ) -> None:
+        self._module, self._ready = module, ready
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         settings = connection.settings_dict
@@ -90,7 +92,7 @@ class WebProcess:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url}{self._ready}", timeout=5).status_code == 200:
                     return process
             except httpx.TransportError:
                 pass
@@ -115,8 +117,10 @@ class WebProcess:
 
 
 @contextmanager
-def web_process(*, env: dict[str, str] | None = None, module: str = "config.web") -> Iterator[WebProcess]:
-    web = WebProcess(env=env, module=module)
+def web_process(
+    *, env: dict[str, str] | None = None, module: str = "config.web", ready: str = "/readyz"
+) -> Iterator[WebProcess]:
+    web = WebProcess(env=env, module=module, ready=ready)
     try:
         yield web
     finally:

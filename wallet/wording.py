@@ -13,6 +13,11 @@ def toman(micro: int) -> str:
     return _with_unit(toman_text(micro))
 
 
+def toman_without_unit(micro: int) -> str:
+    """Whole Toman, where what stands around it names the unit: `1,234`. Less than one keeps its first digits."""
+    return figure_text(toman_text(micro, digits=0), language=get_language())
+
+
 def toman_change(micro: int) -> str:
     """What came or went, with its sign and the unit: `+1,234.5 Toman`."""
     return _with_unit(("+" if micro > 0 else "") + toman_text(micro))

@@ -41,9 +41,9 @@ def number_text(number: int, *, language: str | None) -> str:
 
 
 def percent_figure(basis_points: int) -> str:
-    """Hundredths of a percent as `9.5`."""
-    whole, rest = divmod(basis_points, 100)
-    return f"{whole}.{rest:02d}".rstrip("0").rstrip(".")
+    """Hundredths of a percent as `9.5` or `-0.5`."""
+    whole, rest = divmod(abs(basis_points), 100)
+    return ("-" if basis_points < 0 else "") + f"{whole}.{rest:02d}".rstrip("0").rstrip(".")
 
 
 def percent_text(basis_points: int, *, language: str | None) -> str:

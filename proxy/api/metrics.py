@@ -42,6 +42,10 @@ STATE = {
         "Payments whose payer has come back and that are not settled yet",
         "SELECT count(*) FROM wallet_topup WHERE status IN ('returned', 'verifying')",
     ),
+    "hamiran_archive_away": (
+        "1 where there is an archive of all changes (WAL_ARCHIVE) that receives none",
+        "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'archive' AND NOT active",
+    ),
     "hamiran_rollup_age_seconds": (
         "Since the end of the newest hour that is summed",
         "SELECT coalesce(extract(epoch FROM now() - max(starts_at) - interval '1 hour'), 0)"

@@ -123,7 +123,7 @@ def load(now: datetime) -> dict[str, ServedModel]:
     usable: dict[int, list[ServedRoute]] = {}
     for route in routes:
         try:
-            usable.setdefault(route.model_id, []).append(_route(route))
+            usable.setdefault(route.model_id, []).append(served_route(route))
         except (secrets.Undecryptable, quirks.UnknownKind) as error:
             logger.error(  # noqa: TRY400 - a trace adds nothing
                 "%s is not served by %s: %s", models[route.model_id].model_id, route.upstream.name, error
@@ -295,7 +295,7 @@ def _with_learned(model: ServedModel, found: dict[str, int]) -> ServedModel:
     return replace(model, rates=rates, **own)  # type: ignore[arg-type]  # all of them are numbers of tokens
 
 
-def _route(route: Route) -> ServedRoute:
+def served_route(route: Route) -> ServedRoute:
     upstream = route.upstream
     return ServedRoute(
         upstream_id=upstream.pk,

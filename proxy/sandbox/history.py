@@ -28,6 +28,7 @@ from proxy.sandbox.clock import Clock
 from proxy.sandbox.demo import NotSandbox
 from proxy.usage import quantities, records, rollups
 from proxy.usage.models import UsageRecord
+from proxy.usage.sales import counting as sales
 from wallet import alerts
 from wallet.credits import gifts, promos
 from wallet.credits.models import PromoCode
@@ -114,6 +115,7 @@ def seed(
         life = _Life(mobile, number, set_clock, models)
         life.live(since, now)
     rollups.roll_up(since=since)
+    sales.rebuild(since=since)
     lifecycle.touch(life.last_used)
     return Seeded(mobile, life.requests, life.topups, len(life.keys) + 1, since)
 

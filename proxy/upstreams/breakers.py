@@ -195,7 +195,7 @@ class Breakers:
         try:
             async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
                 leased = await self._client.set(
-                    f"{_key(upstream_id)}:probe", b"1", nx=True, px=self._lease_ms
+                    f"{key_of(upstream_id)}:probe", b"1", nx=True, px=self._lease_ms
                 )
         except (RedisError, OSError, TimeoutError) as error:
             self._lost(error)
@@ -222,8 +222,8 @@ class Breakers:
         try:
             for upstream_id, breaker in list(self._breakers.items()):
                 async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
-                    await self._publish(_key(upstream_id), breaker)
-                    await self._follow(_key(upstream_id), breaker)
+                    await self._publish(key_of(upstream_id), breaker)
+                    await self._follow(key_of(upstream_id), breaker)
         except (RedisError, OSError, TimeoutError) as error:
             self._lost(error)
         else:
@@ -272,5 +272,5 @@ class Breakers:
         self._away_until = self._clock() + VALKEY_RETRY_SECONDS
 
 
-def _key(upstream_id: int) -> str:
+def key_of(upstream_id: int) -> str:
     return f"hamiran:breaker:{upstream_id}"

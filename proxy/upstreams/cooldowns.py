@@ -3,7 +3,7 @@ account or name for the model is wrong. Such a model is left alone for as long a
 then one call tries it before the others.
 
 This is no matter for a breaker: the upstream is well, and its other models may be within their limits. A refused call
-costs so little that each process finds out by itself.
+costs so little that each process finds out by itself; where 429s go on, the model rests for all (`rests`).
 """
 
 import time

@@ -2,8 +2,9 @@
 
 Routes of the lowest priority share the traffic by weight, the others stand behind them in order. What belongs to one
 conversation goes to the same one, whose cache holds its prompt. An upstream is passed over while it is full, cools down
-after it refused the operator, or has an open breaker. If that leaves none, one that is not full is called anyway,
-unless a healthy one is merely full: that one will have room a moment later.
+after it refused the operator, rests, or has an open breaker. If that leaves none, one that neither is full nor rests is
+called anyway, unless a healthy one is merely full: that one will have room a moment later. Where all that are left
+rest, the client gets their 429 at once.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from proxy.errors import TOO_MANY_REQUESTS
 from proxy.upstreams.breakers import Breakers, Permit
 from proxy.upstreams.calls import AllFull, UpstreamFailed, UpstreamRefusal, Upstreams
 from proxy.upstreams.cooldowns import Cooldowns
+from proxy.upstreams.rests import Rests
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +90,10 @@ def _lot(affinity: bytes, route: ServedRoute) -> float:
 class Router:
     """Routes the calls of one web process."""
 
-    def __init__(self, *, upstreams: Upstreams, breakers: Breakers) -> None:
+    def __init__(self, *, upstreams: Upstreams, breakers: Breakers, rests: Rests) -> None:
         self._upstreams = upstreams
         self._breakers = breakers
+        self._rests = rests
         self._cooldowns = Cooldowns()
         self._budget = RetryBudget()
         self._chance = random.Random()  # noqa: S311 - it shares traffic and guards nothing
@@ -103,7 +106,8 @@ class Router:
         deadline: float,
         affinity: bytes = b"",
     ) -> Answer:
-        """What `attempt` returns for the first route that answers. Raises what the last one did, or AllFull.
+        """What `attempt` returns for the first route that answers. Raises what the last one did, AllFull, or the 429
+        of routes that all rest.
 
         An `attempt` returns once the answer has begun, or raises UpstreamFailed, UpstreamRefusal. A connection that
         breaks after the request was sent may have left a generation running there, unbilled: each further attempt
@@ -143,7 +147,7 @@ class Router:
         except (UpstreamFailed, UpstreamRefusal) as error:
             if is_unserved(error):
                 permit.dropped()
-                self._cooldowns.begin(permit.route, seconds=error.retry_after_seconds)
+                self._leave_alone(permit.route, error)
                 if isinstance(error, UpstreamFailed):
                     tell_operator(permit.route, str(error))
             elif isinstance(error, UpstreamFailed):
@@ -157,23 +161,41 @@ class Router:
         self._went_well(permit)
         return answer
 
+    def _leave_alone(self, route: ServedRoute, error: UpstreamFailed | UpstreamRefusal) -> None:
+        seconds = error.retry_after_seconds
+        if isinstance(error, UpstreamRefusal) and self._rests.refused(route, seconds=seconds):
+            self._cooldowns.end(route)  # it rests instead
+        else:
+            self._cooldowns.begin(route, seconds=seconds)
+
     def _went_well(self, permit: Permit) -> None:
         permit.succeeded()
         self._cooldowns.end(permit.route)
+        self._rests.answered(permit.route)
 
     async def _first(self, untried: list[ServedRoute]) -> Permit:
         permit = await self._choose(untried)
         if permit is not None:
             return permit
         full = [route for route in untried if self._upstreams.is_full(route)]
-        with_room = [route for route in untried if route not in full]
+        resting = [left for route in untried if (left := self._rests.seconds_left(route)) is not None]
+        if resting and not full and len(resting) == len(untried):
+            raise UpstreamRefusal(TOO_MANY_REQUESTS, {}, retry_after_seconds=max(1, math.ceil(min(resting))))
+        with_room = [
+            route for route in untried if route not in full and self._rests.seconds_left(route) is None
+        ]
         if not with_room or not all(self._breakers.is_open(route) for route in full):
             raise AllFull("every upstream is full")
         return self._breakers.force(with_room)
 
     async def _choose(self, routes: list[ServedRoute]) -> Permit | None:
         for route in routes:
-            if self._upstreams.is_full(route) or not self._cooldowns.admits(route):
+            if self._upstreams.is_full(route):
+                continue
+            if self._rests.seconds_left(route) is None:
+                if not self._cooldowns.admits(route):
+                    continue
+            elif not await self._rests.admits(route):
                 continue
             if (permit := await self._breakers.admit(route)) is not None:
                 return permit

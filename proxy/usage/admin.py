@@ -1,16 +1,20 @@
 """Usage records for admins: to find and to read."""
 
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.phone import InvalidMobile, normalise
 from accounts.shared.digits import ascii_digits
+from accounts.shared.paging import ShallowPaginator
 from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.catalogue.price_admin import AddOnly
 from proxy.usage import lookup
@@ -32,6 +36,29 @@ class EndpointFilter(admin.SimpleListFilter):
         return queryset if self.value() is None else queryset.filter(endpoint=self.value())
 
 
+class PeriodFilter(admin.SimpleListFilter):
+    """The last month where nothing else is asked for: few of the partitions."""
+
+    title = _("time")
+    parameter_name = "period"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("year", _("Last 12 months")), ("all", _("All"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        yield {**first, "display": _("Last 31 days")}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[UsageRecord]) -> QuerySet[UsageRecord]:
+        days = {None: 31, "year": 366}.get(self.value())
+        return (
+            queryset
+            if days is None
+            else queryset.filter(created_at__gte=timezone.now() - timedelta(days=days))
+        )
+
+
 @admin.register(UsageRecord)
 class UsageRecordAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = (
@@ -46,11 +73,12 @@ class UsageRecordAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         "outcome",
         "billed_by",
     )
-    list_filter = ("outcome", "billed_by", EndpointFilter)
+    list_filter = (PeriodFilter, "outcome", "billed_by", EndpointFilter)
     ordering = ("-id",)  # ids carry the time of the request, and have the index for it
     search_fields = ("user_id",)  # makes the box appear; get_search_results says what it finds
     search_help_text = _("Mobile number, user id or key id")
     show_full_result_count = False
+    paginator = ShallowPaginator
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

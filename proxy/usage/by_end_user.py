@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
+from accounts.shared import replica
 from proxy.usage.figures import GROUP, SUMS, WANTED, Figures, Used
 from proxy.usage.periods import Period
 
@@ -69,7 +69,7 @@ def shares(
 ) -> Iterator[EndUserShare]:
     """The dearest end users of whole days, `size` at most (None: all); by one key, of one model, at one endpoint."""
     parameters = _parameters(user_id, period, key_id=key_id, model=model, endpoint=endpoint)
-    with connection.cursor() as cursor:
+    with replica.connection().cursor() as cursor:
         cursor.execute(BY_END_USER, {**parameters, "size": size})
         for digest, hint, *sums in cursor.fetchall():
             yield EndUserShare(bytes(digest).hex(), hint, Figures(*sums))
@@ -86,7 +86,7 @@ def used(
 ) -> list[Used]:
     """Which keys used which models at which endpoints for an end user, in the days that a period touches."""
     parameters = _parameters(user_id, period, key_id=key_id, model=model, endpoint=endpoint)
-    with connection.cursor() as cursor:
+    with replica.connection().cursor() as cursor:
         cursor.execute(USED, {**parameters, "end_user": end_user})
         return [Used(*row) for row in cursor.fetchall()]
 

@@ -10,9 +10,9 @@ from operator import add
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.utils.translation import gettext as _
 
+from accounts.shared import replica
 from keys.models import APIKey
 from proxy.usage.latency import BOUNDS_MS, Latency, latency
 from proxy.usage.periods import Period
@@ -145,7 +145,7 @@ def over(
 ) -> PeriodUsage:
     """What was used in a period: by one key, of one model, at one endpoint, or (None) by, of and at all."""
     parameters = _parameters(user_id, period, key_id, model, endpoint)
-    with connection.cursor() as cursor:
+    with replica.connection().cursor() as cursor:
         cursor.execute(FIGURES, parameters)
         rows = cursor.fetchall()
         cursor.execute(LATENCIES, parameters)
@@ -192,7 +192,7 @@ def used(
     endpoint: str | None = None,
 ) -> list[Used]:
     """Which keys used which models at which endpoints in a period, in no order."""
-    with connection.cursor() as cursor:
+    with replica.connection().cursor() as cursor:
         cursor.execute(USED, _parameters(user_id, period, key_id, model, endpoint))
         return [Used(*row) for row in cursor.fetchall()]
 

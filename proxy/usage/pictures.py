@@ -62,7 +62,7 @@ def _requests(slices: list[Slice], starts: list[str]) -> Picture:
         for each in figures
     ]
     looks = [("a", _("answered")), ("bad", _("failed"))]
-    return _picture(
+    return picture(
         "requests",
         _("Requests"),
         drawn,
@@ -77,7 +77,7 @@ def _cost(slices: list[Slice], starts: list[str]) -> Picture:
     costs = [each.figures.cost_micro for each in slices]
     drawn = chart.bars([costs], rtl=get_language_bidi())
     told = [toman(cost) for cost in costs]
-    return _picture(
+    return picture(
         "cost",
         _("Cost"),
         drawn,
@@ -108,7 +108,7 @@ def _tokens(slices: list[Slice], starts: list[str]) -> Picture:
         for each in figures
     ]
     looks = [("a", _("Tokens in")), ("soft", _("Tokens in, cached")), ("b", _("Tokens out"))]
-    return _picture(
+    return picture(
         "tokens",
         _("Tokens"),
         drawn,
@@ -133,7 +133,7 @@ def _endpoints(used: PeriodUsage, starts: list[str]) -> Picture:
         " · ".join(f"{title} {toman(cost)}" for title, cost in zip(titles, of_slice, strict=True))
         for of_slice in zip(*costs, strict=True)
     ]
-    return _picture(
+    return picture(
         "endpoints",
         _("Cost by endpoint"),
         drawn,
@@ -161,7 +161,7 @@ def _latency(slices: list[Slice], starts: list[str]) -> Picture:
         for each in found
     ]
     looks = [("line", _("half of the answers (p50)")), ("line-b", _("95 of 100 (p95)"))]
-    return _picture(
+    return picture(
         "latency",
         _("Time to a whole answer"),
         drawn,
@@ -172,7 +172,7 @@ def _latency(slices: list[Slice], starts: list[str]) -> Picture:
     )
 
 
-def _picture(
+def picture(
     picture_id: str,
     title: str,
     drawn: Chart,
@@ -182,6 +182,7 @@ def _picture(
     told: list[str],
     peak: str,
 ) -> Picture:
+    """`looks` are colour and name of each series, `told` what a pointer is told of each slot."""
     if get_language_bidi():
         description = _("From %(first)s on the right to %(last)s on the left. Highest: %(peak)s.")
     else:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from proxy.usage.partitions import ALONE, TABLE, attached, changing, month_of
 from proxy.usage.rollups import rolled_up_until
+from proxy.usage.sales import reading
 
 # What a late settlement adds to an hour is summed within the next one.
 SUMMED_FOR = timedelta(days=1)
@@ -44,10 +45,11 @@ class Detached:
 
 
 def detach_past(now: datetime | None = None) -> list[str]:
-    """Detaches what is past its time and in the roll-ups; returns the tables. Opens transactions. Raises Busy."""
-    rolled = rolled_up_until()
+    """Detaches what is past its time and in all roll-ups; returns the tables. Opens transactions. Raises Busy."""
+    rolled, counted = rolled_up_until(), reading.counted_until()
     if not settings.USAGE_RETENTION_MONTHS or rolled is None:
         return []
+    rolled = min(rolled, counted or rolled)
     kept_from = month_of(now or timezone.now(), months=-settings.USAGE_RETENTION_MONTHS).since
     gone = []
     for each in attached():

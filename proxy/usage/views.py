@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from accounts.shared import signed_in
+from accounts.shared import replica, signed_in
 from accounts.shared.downloads import csv_response
 from proxy.catalogue.prices.price_wording import component_text
 from proxy.usage import by_end_user, charged, figures, pictures
@@ -35,6 +35,7 @@ Form = TypeVar("Form", bound=UsageForm)
 @require_safe
 @login_required
 @never_cache
+@replica.read
 def usage(request: HttpRequest) -> HttpResponse:
     form = _form(request, UsageForm)
     if not form.is_valid():
@@ -56,6 +57,7 @@ def usage(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 @never_cache
+@replica.read
 def log(request: HttpRequest) -> HttpResponse:
     form = _form(request, LogForm)
     if not form.is_valid():

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import accounts.channels.delivery
+import accounts.shared.replica
 import accounts.sms.sending
 import config.task_figures
 import proxy.api.metrics
@@ -30,6 +31,7 @@ DASHBOARD = ROOT / "deploy" / "grafana" / "hamiran.json"
 MEASURING = (
     accounts.channels.delivery,
     accounts.sms.sending,
+    accounts.shared.replica,
     config.task_figures,
     proxy.http.responses,
     proxy.limits.limiter,

@@ -26,9 +26,7 @@ def static_files() -> None:
         "staticfiles": {"BACKEND": "config.static_files.StaticFilesStorage"},
     }
     with override_settings(STORAGES=storages):
-        call_command(
-            "collectstatic", interactive=False, verbosity=0, ignore_patterns=["admin", "rest_framework"]
-        )
+        call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["rest_framework"])
 
 
 @pytest.fixture(scope="package")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Page
 
-from tests.pages.seed import MODEL
+from tests.pages.seed import MODEL, Account
 
 
 def stay(page: Page) -> None:
@@ -58,13 +58,22 @@ def add_a_webhook(page: Page) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`path` has ids of the account in braces; `arrive` is what is done there before anybody looks."""
+    """`path` has ids of the account in braces; `arrive` is what is done there before anybody looks.
+
+    `is_admin`: an admin looks, not the account's owner.
+    """
 
     name: str
     path: str
     signed_in: bool = True
+    is_admin: bool = False
     status: int = 200
     arrive: Callable[[Page], None] = stay
+
+    def cookies(self, account: Account) -> dict[str, str]:
+        if self.is_admin:
+            return account.admin_cookies
+        return account.cookies if self.signed_in else {}
 
 
 PLACES = (
@@ -128,6 +137,8 @@ PLACES = (
     Place("webhook-secret", "/settings/webhooks/{webhook}/secret/"),
     Place("webhook-delete", "/settings/webhooks/{webhook}/delete/"),
     Place("webhook-delivery", "/settings/webhooks/{webhook}/{delivery}/"),
+    Place("admin-front", "/admin/?period=30d", is_admin=True),
+    Place("admin-figures", "/admin/figures/models/?period=30d", is_admin=True),
     Place("session-end", "/settings/sessions/{session}/end/"),
     Place("sessions-end", "/settings/sessions/end-others/"),
 )

@@ -18,6 +18,7 @@ from pytest_django import DjangoDbBlocker
 
 from proxy.usage import rollups
 from proxy.usage.models import UsageRecord
+from proxy.usage.sales import counting as sales
 from tests.live import WebProcess
 from tests.pages import seed
 from tests.pages.places import PLACES
@@ -65,7 +66,7 @@ def test_every_page_is_pictured(
 ) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for place in PLACES:
-        cookies = account.cookies if place.signed_in else {}
+        cookies = place.cookies(account)
         visit = Visit(browser, web.url, language=language, size=SIZES[size], cookies=cookies)
         visit.page.emulate_media(
             color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
@@ -134,3 +135,4 @@ def _a_month_of_use(request_id: UUID) -> None:
             made.append(record)
     UsageRecord.objects.bulk_create(made)
     rollups.roll_up()
+    sales.rebuild(since=today - timedelta(days=DAYS))

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from accounts import sessions
+from accounts import message_counts, sessions
 from accounts.channel_models import BotChat, BotState, ChannelName
 from accounts.channels import bots
 from accounts.models import User
@@ -29,6 +29,8 @@ from proxy import own_keys, own_projects
 from proxy.usage import periods
 from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import UsageRecord
+from proxy.usage.sales import counting as sales
+from tests.admin_browser import admin_browser
 from tests.live import eventually
 from wallet import alerts
 from wallet.ledger.periods import Period
@@ -68,9 +70,10 @@ def introduce_bots() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`cookies` sign its owner in; `ids` are what addresses of pages are filled with."""
+    """`cookies` sign its owner in, `admin_cookies` an admin; `ids` are what addresses of pages are filled with."""
 
     cookies: dict[str, str]
+    admin_cookies: dict[str, str]
     ids: dict[str, str]
 
 
@@ -126,7 +129,10 @@ def account(url: str) -> Account:
         "request": UsageRecord.objects.filter(user_id=user.pk).latest("created_at").pk.hex,
         "session": elsewhere,
     }
-    return Account(cookies={settings.SESSION_COOKIE_NAME: own}, ids=ids)
+    sales.count()
+    message_counts.count()
+    admin = admin_browser().session.session_key
+    return Account({settings.SESSION_COOKIE_NAME: own}, {settings.SESSION_COOKIE_NAME: str(admin)}, ids)
 
 
 def _projects(user: User) -> tuple[int, int, int]:

@@ -24,16 +24,16 @@ ENTERED = Callable[[Place, str, tuple[int, int]], Visit]
 
 @pytest.fixture(scope="module")
 def entered(web: WebProcess, browser: Browser, account: Account) -> Iterator[ENTERED]:
-    """A window for each look, signed in or not, in which page after page is opened with an empty cache.
+    """A window for each look, signed in, as an admin or not, in which page after page is opened with an empty cache.
 
     A window for each page would start a process of Chromium's for it, which costs more than the page.
     """
-    visits: dict[tuple[str, bool], Visit] = {}
+    visits: dict[tuple[str, bool, bool], Visit] = {}
 
     def enter(place: Place, language: str, size: tuple[int, int]) -> Visit:
-        look = language, place.signed_in
+        look = language, place.signed_in, place.is_admin
         if look not in visits:
-            cookies = account.cookies if place.signed_in else {}
+            cookies = place.cookies(account)
             visits[look] = Visit(browser, web.url, language=language, size=size, cookies=cookies)
         visits[look].begin_anew(expected=(place.status,))
         return visits[look]

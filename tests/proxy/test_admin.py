@@ -464,6 +464,17 @@ def test_usage_is_found_by_mobile_number_user_or_key(browser: Client) -> None:
         assert not found.exists()
 
 
+def test_records_of_the_last_month_are_shown_and_older_ones_when_asked_for(browser: Client) -> None:
+    records = [
+        UsageRecordFactory.create(key_id=4242, created_at=timezone.now() - timedelta(days=days))
+        for days in (1, 100, 700)
+    ]
+    for period, shown in (({}, 1), ({"period": "year"}, 2), ({"period": "all"}, 3)):
+        page = browser.get(address(UsageRecord, "changelist"), {"q": "4242", **period})
+        found = {record.pk for record in page.context["cl"].result_list}
+        assert found == {record.pk for record in records[:shown]}
+
+
 def test_records_are_found_by_their_endpoint(browser: Client) -> None:
     chat, embedding = UsageRecordFactory.create(), UsageRecordFactory.create(endpoint="embeddings")
     page = browser.get(address(UsageRecord, "changelist"), {"endpoint": "embeddings"})

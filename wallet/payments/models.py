@@ -52,6 +52,8 @@ class TopUp(models.Model):
                 condition=Q(status__in=["created", "redirected", "returned", "verifying"]),
                 name="topup_unfinished",
             ),
+            models.Index(fields=["credited_at"], condition=Q(status="credited"), name="topup_credited"),
+            models.Index(fields=["created_at"], condition=Q(status="review"), name="topup_under_review"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["gateway", "authority"], name="topup_authority_once"),

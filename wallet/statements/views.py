@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from accounts.shared import signed_in
+from accounts.shared import replica, signed_in
 from accounts.shared.downloads import csv_response
 from accounts.shared.paging import cursor
 from wallet.ledger.models import JournalEntry
@@ -22,6 +22,7 @@ from wallet.statements.form import StatementForm
 @require_GET
 @login_required
 @never_cache
+@replica.read
 def statement(request: HttpRequest) -> HttpResponse:
     form = StatementForm(request.GET)
     if not form.is_valid():

@@ -8,23 +8,15 @@
 """
 
 from datetime import datetime, timedelta
-from time import monotonic
 
 from django.conf import settings
-from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Min
-from django.utils import timezone
 
+from proxy.usage import progress
 from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.latency import BOUNDS_MS
-from proxy.usage.models import UsageRecord
+from proxy.usage.progress import SLOT_OF
 
-SLOT = timedelta(minutes=5)
-# A record carries the time at which its settlement's transaction began and appears with its COMMIT: seconds later.
-LATE = timedelta(minutes=5)
-CHUNK = timedelta(hours=6)
-SECONDS_PER_RUN = 20
 LOOKED_BACK = timedelta(days=31)  # at the first run
 KEPT = {"slot": timedelta(days=2), "hour": timedelta(days=40), "day": timedelta(days=400)}
 LOCK = 0x6865616C  # "heal"
@@ -43,7 +35,7 @@ WHERE ({", ".join(f"h.{name}" for name in COLUMNS.split(", "))}) IS DISTINCT FRO
 """
 SLOTS = f"""
 WITH calls AS (
-    SELECT date_bin('5 minutes', created_at, '2020-01-01 00:00+00') AS slot, model, stream,
+    SELECT {SLOT_OF.format("created_at")} AS slot, model, stream,
         {ANSWERED} AS is_answered,
         CASE WHEN {ANSWERED} THEN
             width_bucket(CASE WHEN stream THEN first_byte_ms ELSE total_ms END, %(bounds)s::int[])
@@ -85,41 +77,11 @@ FROM parts LEFT JOIN first USING (start, model) LEFT JOIN whole USING (start, mo
 GROUP BY start, model
 {UPSERT}
 """  # noqa: S608 - likewise
-# What is asked for lies at the end of the table. The planner expects it anywhere, and would read from the beginning.
-FROM_THE_END = "SET LOCAL enable_seqscan = off"
 
 
 def count(*, now: datetime | None = None) -> None:
     """Counts what has come in since the last run. Opens transactions. Late or run twice, it counts the same."""
-    until, end = now or timezone.now(), monotonic() + SECONDS_PER_RUN
-    while not _counted_some(until) and monotonic() < end:
-        pass
-
-
-def _counted_some(now: datetime) -> bool:
-    """Counts the next few hours; True: that was all there is."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        cursor.execute(FROM_THE_END)
-        progress = HealthProgress.objects.first() or _begun(now)
-        if progress.counted_until >= now:
-            return True
-        since = _slot(max(progress.counted_until - LATE, progress.since))
-        until = min(now, progress.counted_until + CHUNK)
-        _count(cursor, since, until)
-        for period, kept in KEPT.items():
-            ModelHealth.objects.filter(period=period, starts_at__lt=until - kept).delete()
-        progress.counted_until = until
-        progress.save()
-    return until == now
-
-
-def _begun(now: datetime) -> HealthProgress:
-    first = UsageRecord.objects.filter(created_at__gte=now - LOOKED_BACK).aggregate(at=Min("created_at"))[
-        "at"
-    ]
-    since = min(first or now, now)
-    return HealthProgress(since=since, counted_until=since)
+    progress.catch_up(HealthProgress, lock=LOCK, count=_count, looked_back=LOOKED_BACK, now=now)
 
 
 def _count(cursor: CursorWrapper, since: datetime, until: datetime) -> None:
@@ -129,7 +91,5 @@ def _count(cursor: CursorWrapper, since: datetime, until: datetime) -> None:
             LONGER,
             {"period": period, "part": part, "since": since, "until": until, "zone": settings.TIME_ZONE},
         )
-
-
-def _slot(moment: datetime) -> datetime:
-    return moment - timedelta(seconds=moment.timestamp() % SLOT.total_seconds())
+    for period, kept in KEPT.items():
+        ModelHealth.objects.filter(period=period, starts_at__lt=until - kept).delete()

@@ -6,6 +6,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
+from proxy.usage.progress import Progress
+
 
 class ModelHealth(models.Model):
     """What became of one model's calls in a slot, an hour or a day (Tehran's), of all customers together.
@@ -43,12 +45,8 @@ class ModelHealth(models.Model):
         return f"{self.period} {self.starts_at} {self.model}"
 
 
-class HealthProgress(models.Model):
-    """One row: all calls that ended before `counted_until` are counted, the earliest of them at `since`."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    since = models.DateTimeField()
-    counted_until = models.DateTimeField()
+class HealthProgress(Progress):
+    """How far calls are counted."""
 
     class Meta:
         constraints: ClassVar = [
@@ -57,6 +55,3 @@ class HealthProgress(models.Model):
                 condition=Q(counted_until__gte=F("since")), name="health_progress_forwards"
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.counted_until}"

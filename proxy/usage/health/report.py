@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from proxy.catalogue import served as catalogue
 from proxy.usage import periods
-from proxy.usage.health.counting import SLOT
 from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.latency import Latency, latency
+from proxy.usage.progress import SLOT
 
 KEPT_SECONDS = 30
 MIN_CALLS = 10  # of fewer nothing is said

@@ -125,6 +125,7 @@ def test_a_streamed_call_is_one_span_below_its_clients_own(
         "http.response.status_code": 200,
         "url.path": "/v1/chat/completions",
     }
+    assert record.first_byte_ms is not None
     assert told["gen_ai.response.time_to_first_chunk"] == record.first_byte_ms / 1000
     assert [event.name for event in span.events] == ["hold", "attempt", "first_token", "settlement"]
     times = [

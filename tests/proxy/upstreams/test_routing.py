@@ -22,6 +22,7 @@ from proxy.upstreams import routing
 from proxy.upstreams.breaker_state import FAILURES_MIN
 from proxy.upstreams.breakers import Breakers, Permit
 from proxy.upstreams.calls import AllFull, UpstreamFailed, UpstreamRefusal, Upstreams
+from proxy.upstreams.rests import REFUSALS_MIN, REST_SECONDS, Rests
 from proxy.upstreams.routing import RetryBudget, Router, in_order
 from tests.proxy.factories import served_route
 
@@ -158,9 +159,15 @@ def upstreams() -> Upstreams:
     return Upstreams()
 
 
+@pytest_asyncio.fixture
+async def rests(clock: Clock) -> AsyncIterator[Rests]:
+    async with redis.asyncio.Redis.from_url(django_settings.REDIS_URL) as client:
+        yield Rests(client, clock=clock)
+
+
 @pytest.fixture
-def router(upstreams: Upstreams, breakers: Breakers) -> Router:
-    return Router(upstreams=upstreams, breakers=breakers)
+def router(upstreams: Upstreams, breakers: Breakers, rests: Rests) -> Router:
+    return Router(upstreams=upstreams, breakers=breakers, rests=rests)
 
 
 def soon() -> float:
@@ -517,3 +524,47 @@ async def test_a_full_process_takes_no_call(
     upstreams._places[1] = upstreams._places[2] = 1
     with pytest.raises(AllFull):
         await router.call([first], attempts, deadline=soon())
+
+
+# --- rests -------------------------------------------------------------------------------------------------------
+
+
+async def limited(_route: ServedRoute) -> str:
+    raise UpstreamRefusal(429, {}, retry_after_seconds=None)
+
+
+async def fine(route: ServedRoute) -> str:
+    return route.upstream_name
+
+
+async def wear_out(router: Router, clock: Clock, routes: list[ServedRoute]) -> None:
+    for _ in range(REFUSALS_MIN):
+        with pytest.raises(UpstreamRefusal):
+            await router.call(routes, limited, deadline=soon())
+        clock.now += 1
+
+
+@pytest.mark.asyncio
+async def test_a_model_that_rests_is_not_called_and_the_client_told_how_long(
+    router: Router, clock: Clock
+) -> None:
+    route = a_route()
+    await wear_out(router, clock, [route])
+    with pytest.raises(UpstreamRefusal) as refusal:
+        await router.call([route], fine, deadline=soon())
+    assert (refusal.value.status, refusal.value.retry_after_seconds) == (429, REST_SECONDS - 1)
+    other = a_route(priority=200)
+    assert await router.call([route, other], fine, deadline=soon()) == other.upstream_name
+    clock.now += REST_SECONDS
+    assert await router.call([route], fine, deadline=soon()) == route.upstream_name
+    assert await router.call([route], fine, deadline=soon()) == route.upstream_name
+
+
+@pytest.mark.asyncio
+async def test_a_route_that_rests_is_not_called_for_want_of_one_that_is_well(
+    router: Router, breakers: Breakers, clock: Clock
+) -> None:
+    resting, broken = a_route(), a_route()
+    await wear_out(router, clock, [resting])
+    await open_breaker(breakers, broken)
+    assert await router.call([resting, broken], fine, deadline=soon()) == broken.upstream_name

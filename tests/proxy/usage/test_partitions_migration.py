@@ -162,6 +162,7 @@ def test_it_gives_way_to_whoever_reads_and_leaves_nothing_behind_where_it_fails(
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(600)
 def test_no_request_fails_while_a_full_table_is_partitioned(
     database: str, manage: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +180,10 @@ def test_no_request_fails_while_a_full_table_is_partitioned(
     ended = threading.Event()
     with ExitStack() as stack:
         stack.callback(upstream.close)
-        webs = [stack.enter_context(live.web_process(env={"DATABASE_URL": database})) for _each in range(2)]
+        webs = [
+            stack.enter_context(live.web_process(env={"DATABASE_URL": database}, ready="/healthz"))
+            for _each in range(2)
+        ]
         took: list[float] = []
 
         def ask(client: httpx.Client, number: int) -> list[int]:
