@@ -1,4 +1,4 @@
-"""Users, the rights of admins and changes of numbers in the admin. Tiers give money: see `wallet.admin.tiers`."""
+"""Users, the rights of admins and changes of numbers in the admin. Tiers give money: see `proxy.dashboard.tiers`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -13,6 +13,7 @@ class AccountsConfig(AppConfig):
         from accounts import checks  # noqa: F401 - registers them
 
         auditlog.register(self.get_model("Tier"))
+        auditlog.register(self.get_model("TierModelLimit"))
         auditlog.register(self.get_model("NumberChange"))
         auditlog.register(self.get_model("UserNote"))
         auditlog.register(

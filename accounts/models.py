@@ -5,24 +5,45 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import admin_models, channel_models, note_models  # noqa: F401 - Django finds an app's models through this module
+# Django finds an app's models through this module.
+from accounts import admin_models, channel_models, limit_models, note_models  # noqa: F401
 from accounts.signals import models as signals_models  # noqa: F401 - likewise
+
+ACCOUNT_AGE_MAX_DAYS = 36_500
 
 
 class Tier(models.Model):
-    """What a user's keys may do per minute, each and together. Changed in the admin, seen by the API within seconds."""
+    """What a user's keys may do per minute and per day, each and together.
+
+    Changed in the admin, seen by the API within seconds. `model_limits` says what holds for single models besides.
+    """
 
     name = models.CharField(_("name"), max_length=40, unique=True)
     rpm = models.PositiveIntegerField(_("requests per minute"))
     tpm = models.PositiveBigIntegerField(_("tokens per minute"))
     concurrency = models.PositiveIntegerField(
         _("requests at once"), null=True, blank=True, help_text=_("Empty: no limit of its own.")
+    )
+    # Of Tehran's day, from midnight to midnight.
+    rpd = models.PositiveBigIntegerField(
+        _("requests per day"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("From midnight to midnight, Tehran time. Empty: no limit."),
+    )
+    tpd = models.PositiveBigIntegerField(
+        _("tokens per day"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("From midnight to midnight, Tehran time. Empty: no limit."),
     )
     account_factor = models.PositiveSmallIntegerField(
         _("all keys together"),
@@ -38,8 +59,16 @@ class Tier(models.Model):
         _("given from a lifetime top-up of"),
         null=True,
         blank=True,
-        unique=True,
         help_text=_("In micro-Rial. Empty: given by an admin only, and never taken away by the system."),
+    )
+    min_account_age_days = models.PositiveIntegerField(
+        _("and from an account age in days of"),
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(ACCOUNT_AGE_MAX_DAYS)],
+        help_text=_(
+            "0: from the first day on. An account that has paid enough moves on the day it is old enough."
+        ),
     )
     is_default = models.BooleanField(_("tier of new accounts"), default=False)
 
@@ -57,6 +86,16 @@ class Tier(models.Model):
                 condition=Q(concurrency__isnull=True) | Q(concurrency__gt=0), name="tier_concurrency_positive"
             ),
             models.CheckConstraint(condition=Q(account_factor__gt=0), name="tier_account_factor_positive"),
+            models.CheckConstraint(
+                condition=(Q(rpd__isnull=True) | Q(rpd__gt=0)) & (Q(tpd__isnull=True) | Q(tpd__gt=0)),
+                name="tier_days_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(min_account_age_days__lte=ACCOUNT_AGE_MAX_DAYS), name="tier_account_age_bounded"
+            ),
+            models.UniqueConstraint(
+                fields=["min_lifetime_topup_micro", "min_account_age_days"], name="tier_rule_once"
+            ),
         ]
 
     def __str__(self) -> str:

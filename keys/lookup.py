@@ -12,9 +12,9 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2s
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 
 from accounts.shared import broadcasts
 from accounts.shared.address_limit import AddressLimit
-from keys import networks, revocations
+from keys import allowances, networks, revocations
 from keys.secret import LENGTH, digest, has_valid_checksum
 
 logger = logging.getLogger(__name__)
@@ -36,18 +36,18 @@ MAX_ENTRIES = 100_000
 FETCH_TIMEOUT_SECONDS = 5.0
 FAILURES_PER_MINUTE = 60
 
+OWN_COLUMNS = 11  # of FETCH, before what the key may do
+
 Connect = Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]]
 
-FETCH = """
-SELECT k.id, k.user_id, k.user_id AS wallet_id, t.name,
-    least(t.rpm, k.rpm), least(t.tpm, k.tpm), least(t.concurrency, k.concurrency),
-    t.rpm, t.tpm, t.concurrency, t.account_factor, k.expires_at, k.budget_id, k.project_id, k.created_by_id,
-    p.budget_id, k.allowed_models, k.allowed_networks
-FROM keys_apikey k JOIN accounts_user u ON u.id = k.user_id JOIN accounts_tier t ON t.id = u.tier_id
+FETCH = f"""
+SELECT k.id, k.user_id, k.user_id AS wallet_id, t.name, k.expires_at, k.budget_id, k.project_id, k.created_by_id,
+    p.budget_id, k.allowed_models, k.allowed_networks, {allowances.COLUMNS}
+FROM keys_apikey k {allowances.TABLES}
 LEFT JOIN accounts_user c ON c.id = k.created_by_id LEFT JOIN keys_project p ON p.id = k.project_id
 WHERE k.digest = ANY(%s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
     AND c.is_active IS NOT FALSE AND p.closed_at IS NULL
-"""
+"""  # noqa: S608 - put together from constants
 
 
 DESCRIBE = """
@@ -70,8 +70,9 @@ class Description:
 class KeyIdentity:
     """A working key, whose it is, which wallet pays, and what it may do.
 
-    `rpm`, `tpm` and `concurrency` (None: any number) are the lower of its tier's limits and its own. All keys of the
-    account together may do `account_factor` times what the tier allows one key. No
+    `rpm`, `tpm`, `concurrency`, and by the day `rpd` and `tpd` (None: any number) are the lower of its tier's limits,
+    exceptions considered, and its own. All keys of the account together may do `account_factor` times what the tier
+    allows one key (`tier_rpm` and so on). `models` has what holds for single models besides. No
     `allowed_models` and no `allowed_networks`: all of them. What it spends counts towards `budget_id`, if it has one,
     and in a project, whoever of its members made it (`member_id`; None: the owner), towards that of the project.
     """
@@ -94,6 +95,11 @@ class KeyIdentity:
     project_budget_id: int | None = None
     allowed_models: frozenset[str] = frozenset()
     allowed_networks: tuple[networks.Network, ...] = ()
+    rpd: int | None = None
+    tpd: int | None = None
+    tier_rpd: int | None = None
+    tier_tpd: int | None = None
+    models: Mapping[str, allowances.ModelAllowance] = field(default_factory=dict, hash=False)
 
     @property
     def is_budgeted(self) -> bool:
@@ -126,8 +132,21 @@ async def fetch(connection: psycopg.AsyncConnection[Any], secret: str) -> KeyIde
     row = await cursor.fetchone()
     if row is None:
         return None
-    *plain, models, allowed = row
-    return KeyIdentity(*plain, frozenset(models), tuple(networks.parse(each) for each in allowed))  # type: ignore[call-arg]
+    *plain, allowed_models, allowed_networks = row[:OWN_COLUMNS]
+    allowed = allowances.Allowance.of_row(row[OWN_COLUMNS:])
+    own, of_account = allowed.of_key, allowed.of_account
+    return KeyIdentity(  # type: ignore[call-arg]
+        *plain[:4],
+        *own[:3],
+        *of_account[:3],
+        allowed.account_factor,
+        *plain[4:],
+        frozenset(allowed_models),
+        tuple(networks.parse(each) for each in allowed_networks),
+        *own[3:],
+        *of_account[3:],
+        allowed.models,
+    )
 
 
 async def describe(connection: psycopg.AsyncConnection[Any], key_id: int) -> Description:

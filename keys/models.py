@@ -13,10 +13,20 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from keys.override_models import LimitOverride, OverrideModelLimit
 from keys.project_models import Member, Project
 from keys.rules import MODELS_MAX, NAME_MAX_LENGTH, NETWORKS_MAX
 
-__all__ = ["APIKey", "AdminKey", "KeyChange", "Member", "Project", "StoredAnswer"]
+__all__ = [
+    "APIKey",
+    "AdminKey",
+    "KeyChange",
+    "LimitOverride",
+    "Member",
+    "OverrideModelLimit",
+    "Project",
+    "StoredAnswer",
+]
 
 CIDR = r"^([0-9a-f.:]+/[0-9]{1,3}(,|$))*$"
 LAST_FOUR = r"^[0-9A-Za-z]{4}$"

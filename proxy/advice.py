@@ -65,6 +65,9 @@ ADVICE: dict[str, Promise] = {
         "and is not kept."
     ),
     "bad_request": _("Send the request with an HTTP library, not by hand."),
+    "daily_limit_exceeded": _(
+        "Wait until the time in resets_at, or ask support for a higher limit. Trying again before that cannot help."
+    ),
     "headers_too_large": _("Send long values in the body instead."),
 }
 

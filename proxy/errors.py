@@ -6,6 +6,7 @@ Table and shape come from the public contract; rows marked "ours" are those it i
 import logging
 import math
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import django.db
@@ -13,6 +14,7 @@ import psycopg
 from redis.exceptions import RedisError
 
 from accounts.shared import database_session
+from accounts.shared.formats import TEHRAN
 from proxy import advice
 from wallet.ledger.holds import HoldGone, LedgerUnavailable
 
@@ -50,7 +52,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "request_exceeds_limit": (
         413,
         INVALID,
-        "This request alone is larger than the key's limit of tokens per minute. Send less in one request.",
+        "This request alone is larger than the key's limit of tokens. Send less in one request.",
     ),
     "request_timeout": (408, INVALID, "The request body did not arrive in time."),
     "request_too_large": (413, INVALID, "The request body is too large."),
@@ -109,6 +111,11 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "idempotency_mismatch": (422, INVALID, "This Idempotency-Key was used for another request body."),
     "request_not_found": (404, INVALID, "No request of this account has this id."),
     "bad_request": (400, INVALID, "The request is not valid HTTP, so it could not be read."),
+    "daily_limit_exceeded": (
+        429,
+        "rate_limit_error",
+        "This API key has used up its requests or tokens of this day. The next day begins at midnight, Tehran time.",
+    ),
     "headers_too_large": (431, INVALID, "The request's address and headers are too large."),
 }
 
@@ -194,11 +201,24 @@ def no_such_endpoint(path: str, *, base_url: str) -> APIError:
     return APIError("not_found", message=f"{said} {missing}. {instead}.")
 
 
-def rate_limited(retry_after_seconds: float | None) -> APIError:
-    """429 with the true wait; 413 where none can help, as some SDKs try again after every 429."""
-    if retry_after_seconds is None:
-        return APIError("request_exceeds_limit")
-    return APIError("rate_limit_exceeded", headers=wait_headers(retry_after_seconds))
+def rate_limited(retry_after_seconds: float, *, facts: Mapping[str, Any] | None = None) -> APIError:
+    """429 with the true wait."""
+    return APIError("rate_limit_exceeded", headers=wait_headers(retry_after_seconds), facts=facts)
+
+
+def request_exceeds_limit(facts: Mapping[str, Any]) -> APIError:
+    """413, as no wait can help, and some SDKs try again after every 429."""
+    return APIError("request_exceeds_limit", facts=facts)
+
+
+def daily_limit_exceeded(retry_after_seconds: float, facts: Mapping[str, Any]) -> APIError:
+    """429 with the true wait, which no client should sit out."""
+    resets_at = (datetime.now(TEHRAN) + timedelta(seconds=retry_after_seconds)).replace(microsecond=0)
+    return APIError(
+        "daily_limit_exceeded",
+        headers=wait_headers(retry_after_seconds) | {"x-should-retry": "false"},
+        facts={**facts, "resets_at": resets_at.isoformat()},
+    )
 
 
 def upstream_error(retry_after_seconds: float | None, *, detail: str) -> APIError:

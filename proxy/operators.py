@@ -63,8 +63,10 @@ def issue_key(*, mobile: str, name: str, credit_toman: int, tier: str | None) ->
     return IssuedKey(key=created.secret, mobile=mobile, tier=user.tier.name, available_micro=available_micro)
 
 
-def set_tier(*, name: str, rpm: int, tpm: int, concurrency: int | None) -> tuple[Tier, bool]:
-    """Makes or changes a tier; True where it is new. None leaves `concurrency` as it is. Opens a transaction.
+def set_tier(
+    *, name: str, rpm: int, tpm: int, concurrency: int | None, rpd: int | None = None, tpd: int | None = None
+) -> tuple[Tier, bool]:
+    """Makes or changes a tier; True where it is new. What is None stays as it is. Opens a transaction.
 
     Raises ValidationError.
     """
@@ -72,7 +74,9 @@ def set_tier(*, name: str, rpm: int, tpm: int, concurrency: int | None) -> tuple
         tier = Tier.objects.select_for_update().filter(name=name).first() or Tier(name=name)
         is_new = tier.pk is None
         tier.rpm, tier.tpm = rpm, tpm
-        tier.concurrency = tier.concurrency if concurrency is None else concurrency
+        for field, value in (("concurrency", concurrency), ("rpd", rpd), ("tpd", tpd)):
+            if value is not None:
+                setattr(tier, field, value)
         tier.full_clean()
         tier.save()
     return tier, is_new

@@ -25,6 +25,7 @@ from proxy.upstreams.breakers import Breakers
 from proxy.upstreams.calls import Upstreams
 from proxy.upstreams.rests import Rests
 from proxy.upstreams.routing import Router
+from proxy.usage import today
 from proxy.usage.records import record_sql
 from proxy.wire import traces
 from wallet.ledger.holds import Holds
@@ -56,7 +57,11 @@ class Runtime:
         self.keys = KeyCache(self.database.connection)
         self.admin_keys = AdminKeyCache(self.database.connection)
         self.catalogue = CatalogueCache()
-        self.limiter = Limiter(self.windows, running_seconds=settings.HOLD_SECONDS)
+        self.limiter = Limiter(
+            self.windows,
+            running_seconds=settings.HOLD_SECONDS,
+            recorded=today.recorded(self.database.connection),
+        )
         self.reads = Reads(self.limiter)
         self.prefixes = PrefixStore(self.limiter)
         self.intake = Intake()

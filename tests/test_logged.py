@@ -57,7 +57,7 @@ def test_what_no_log_may_hold_is_found_with_its_line(folder: Path, told: str, ki
     "told",
     [
         json.dumps({"message": "completion", "tokens": int(CODE), "request": f"019{CODE}"}),
-        f"2026-11-30 12:00:00.{CODE} UTC [{CODE}] LOG: checkpoint",
+        f"2026-11-30 12:00:00.{CODE} UTC [{CODE}] LOG:  checkpoint complete: distance={CODE} kB",
         json.dumps({"message": "refused", "key": "hm-…"}),
         f"SMS to +989121234567: Hamiran code: {CODE}\n\n@127.0.0.1 #{CODE}",
     ],

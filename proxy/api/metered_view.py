@@ -46,6 +46,7 @@ class MeteredView(AsyncAPIView):
     parser_classes = (JSONObjectParser,)
     throttle_classes = (throttling.KeyThrottle,)
     prompt_estimate = 0
+    limited_model = ""  # whose own limits count, once it is known
     end_user = ""  # as the body names it
     idempotency_key: str | None = None
     claim: Claim | None = None
@@ -83,6 +84,7 @@ class MeteredView(AsyncAPIView):
                 request.trace.is_of(model=priced.model.model_id)
             comes_from = origin.of(request, named=self.end_user)
             self.prompt_estimate = priced.request.prompt_estimate
+            self.limited_model = priced.model.model_id
             prefixes = known_prefixes.look_up(now, priced.request, priced.model, user_id=key.user_id)
             await self.check_throttles(request)
         except Repeated as repeated:

@@ -13,6 +13,7 @@ from proxy.errors import APIError
 from proxy.http.request import APIRequest
 from proxy.http.responses import JSON, Reply, json_response
 from proxy.http.views import AsyncAPIView
+from proxy.limits import bounds
 from proxy.metering.admission import find_model, on_sale
 
 PAGE, PAGE_MAX = 20, 1_000
@@ -58,7 +59,7 @@ def _is_anthropics(request: APIRequest) -> bool:
 def _openais(model: ServedModel, key: KeyIdentity) -> dict[str, Any]:
     return {
         **public_list.entry(model),
-        "limits": {"rpm": key.rpm, "tpm": key.tpm, "concurrency": key.concurrency},
+        "limits": bounds.named(bounds.for_model(key, model.model_id)),
     }
 
 

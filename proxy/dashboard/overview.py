@@ -16,12 +16,15 @@ from django.views.decorators.http import require_safe
 from accounts.models import Tier, User
 from accounts.shared import formats, signed_in
 from accounts.shared.gauge import Gauge
+from keys import allowances, overrides
+from keys.allowances import Allowance
 from keys.models import APIKey
 from proxy.catalogue.models import LanguageModel
 from proxy.dashboard.docs import examples
-from proxy.limits import fullness
-from proxy.limits.local_window import Window
-from proxy.usage import figures, periods
+from proxy.limits import bounds, fullness
+from proxy.limits.day import AccountDay, Use
+from proxy.limits.local_window import Limits, Window
+from proxy.usage import figures, periods, today
 from proxy.usage import log as usage_log
 from wallet import alerts
 from wallet.statements import reports
@@ -48,18 +51,21 @@ class Steps:
 class UsedLimits:
     """What was used of the limits of a key, or of all keys together (`key` is None).
 
-    `running` is None without a limit on requests at once.
+    `running`, `requests_today` and `tokens_today` are None without a limit.
     """
 
     key: figures.KeyLabel | None
     requests: Gauge
     tokens: Gauge
     running: Gauge | None
+    requests_today: Gauge | None
+    tokens_today: Gauge | None
 
     @property
     def percent(self) -> int:
         """Of the fullest one: it is what refuses the next request."""
-        return max(each.percent for each in (self.requests, self.tokens, self.running) if each)
+        gauges = (self.requests, self.tokens, self.running, self.requests_today, self.tokens_today)
+        return max(each.percent for each in gauges if each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Overview:
     days_left: int | None
     is_below_alert: bool
     tier: Tier
+    has_exception: bool
     working_keys: int
     fullest: list[UsedLimits] | None
     steps: Steps
@@ -92,6 +99,7 @@ def load(*, user_id: int, now: datetime, month_start: date) -> Overview:
     tier = User.objects.select_related("tier").get(pk=user_id).tier
     keys = APIKey.objects.filter(user_id=user_id, kind=APIKey.Kind.STANDARD)
     working = keys.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None).in_bulk()
+    allowed = allowances.of_keys(user_id=user_id)
     threshold_micro = alerts.threshold_micro(user_id)
     return Overview(
         wallet=wallet,
@@ -101,7 +109,8 @@ def load(*, user_id: int, now: datetime, month_start: date) -> Overview:
         is_below_alert=threshold_micro is not None and wallet.posted_micro < threshold_micro,
         tier=tier,
         working_keys=len(working),
-        fullest=_fullest(user_id, working, tier),
+        has_exception=overrides.holds_for(user_id=user_id, now=now),
+        fullest=_fullest(user_id, working, allowed, now),
         steps=Steps(
             has_money=wallet.posted_micro > 0 or bool(recent),
             has_key=keys.exists(),
@@ -125,36 +134,50 @@ def _days_left(available_micro: int, spent_micro: int, *, days: int) -> int | No
     return left if left < LOW_DAYS else None
 
 
-def _fullest(user_id: int, keys: dict[int, APIKey], tier: Tier) -> list[UsedLimits] | None:
+def _fullest(
+    user_id: int, keys: dict[int, APIKey], allowed: dict[int, Allowance], now: datetime
+) -> list[UsedLimits] | None:
     if not keys:
         return []
     try:
         windows = fullness.read(user_id=user_id, key_ids=list(keys))
     except fullness.LimitsUnknown:
         return None
-    found = [(keys[key_id], _of_key(keys[key_id], window, tier)) for key_id, window in windows.keys.items()]
+    measured = {key_id: bounds.of_allowance(allowed[key_id]) for key_id in keys if key_id in allowed}
+    is_daily = any(each.is_daily for of_one in measured.values() for each in of_one)
+    day = today.read(user_id=user_id, at=now) if is_daily else AccountDay()
+    found = [
+        (
+            key,
+            _used(
+                figures.KeyLabel(key.name, key.last_four),
+                windows.keys[key_id],
+                measured[key_id][0],
+                day.of(key_id),
+            ),
+        )
+        for key_id, key in keys.items()
+        if key_id in measured
+    ]
     found.sort(key=lambda each: (-each[1].percent, -each[1].tokens.used, each[0].name, each[0].last_four))
-    return [*(limits for _key, limits in found[:FULLEST]), _of_account(windows.account, tier)]
+    if not found:
+        return []
+    # Of an exception for one key, which raises the bound of that one's requests, the others see nothing.
+    together = min((ceiling for _own, ceiling in measured.values()), key=lambda each: (each.rpm, each.tpm))
+    return [
+        *(limits for _key, limits in found[:FULLEST]),
+        _used(None, windows.account, together, day.of(None)),
+    ]
 
 
-def _of_key(key: APIKey, window: Window, tier: Tier) -> UsedLimits:
-    """Of the key's own limits and the tier's, the lower ones hold."""
-    at_once = [limit for limit in (key.concurrency, tier.concurrency) if limit]
+def _used(key: figures.KeyLabel | None, window: Window, limits: Limits, day: Use) -> UsedLimits:
     return UsedLimits(
-        key=figures.KeyLabel(key.name, key.last_four),
-        requests=Gauge(window.requests, min(key.rpm or tier.rpm, tier.rpm)),
-        tokens=Gauge(window.tokens, min(key.tpm or tier.tpm, tier.tpm)),
-        running=Gauge(window.running, min(at_once)) if at_once else None,
-    )
-
-
-def _of_account(window: Window, tier: Tier) -> UsedLimits:
-    factor, at_once = tier.account_factor, tier.concurrency
-    return UsedLimits(
-        key=None,
-        requests=Gauge(window.requests, tier.rpm * factor),
-        tokens=Gauge(window.tokens, tier.tpm * factor),
-        running=Gauge(window.running, at_once * factor) if at_once else None,
+        key=key,
+        requests=Gauge(window.requests, limits.rpm),
+        tokens=Gauge(window.tokens, limits.tpm),
+        running=Gauge(window.running, limits.concurrency) if limits.concurrency else None,
+        requests_today=Gauge(day.requests, limits.rpd) if limits.rpd else None,
+        tokens_today=Gauge(day.tokens, limits.tpd) if limits.tpd else None,
     )
 
 

@@ -29,6 +29,7 @@ REQUEST_HEADERS = frozenset(
 )
 REQUEST_PREFIXES = ("x-stainless-", "openai-", "anthropic-")  # what SDKs say about themselves
 ANTHROPICS = ("limit", "remaining", "reset")
+LIMITED = ("requests", "tokens", "requests-day", "tokens-day")
 EXPOSED = ", ".join(
     [
         "x-request-id",
@@ -44,8 +45,8 @@ EXPOSED = ", ".join(
         "x-hamiran-estimated",
         REPLAYED_HEADER,
         ORIGINAL_HEADER,
-        *Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None)),
-        *(f"anthropic-ratelimit-{name}-{what}" for name in ("requests", "tokens") for what in ANTHROPICS),
+        *Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None, 1, 1)),
+        *(f"anthropic-ratelimit-{name}-{what}" for name in LIMITED for what in ANTHROPICS),
     ]
 )
 

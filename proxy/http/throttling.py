@@ -1,4 +1,4 @@
-"""The key's limits as a DRF throttle, awaited: RPM, TPM and requests at once, its own and its account's."""
+"""The key's limits as a DRF throttle, awaited: per minute, per day and at once, its own and its account's."""
 
 from typing import Any
 
@@ -7,36 +7,42 @@ from rest_framework.throttling import BaseThrottle
 
 from keys.lookup import KeyIdentity
 from proxy import runtime
-from proxy.errors import rate_limited
+from proxy.errors import APIError, daily_limit_exceeded, rate_limited, request_exceeds_limit
 from proxy.http.request import APIRequest
+from proxy.limits import bounds
 from proxy.limits.intake import max_bytes, max_refusals
-from proxy.limits.local_window import Limits
+from proxy.limits.local_window import REFUSED_BY, Admission
+
+OF_ACCOUNT = 2  # of the numbers of windows; those of a model come after it
 
 
 class KeyThrottle(BaseThrottle):
     """Counts a request with the `view.prompt_estimate` tokens that it is thought to have; says so in its headers.
 
-    Asked twice about a request, the first time before its body is read, it counts that once and then its tokens.
+    Asked twice about a request, the first time before its body is read, it counts that once and then its tokens, and
+    what of them the limits of `view.limited_model` say.
     What it lets in has to be ended (`Limiter.finish`), with the true number of tokens.
     """
 
     async def allow_request(self, request: APIRequest, view: Any) -> bool:  # type: ignore[override]
         """True. Raises APIError rate_limit_exceeded with the true wait."""
         key = request.key
-        limits = Limits(key.rpm, key.tpm, key.concurrency)
+        limits, ceiling = bounds.limits(key), bounds.ceiling(key)
+        of_model = bounds.of_model(key, view.limited_model) if key.models else None
         is_counted, request.is_counted = request.is_counted, False
         admission = await runtime.current().limiter.admit(
             user_id=key.user_id,
             key_id=key.key_id,
             request_id=request.id_text,
             limits=limits,
-            ceiling=ceiling(key),
+            ceiling=ceiling,
             tokens=view.prompt_estimate,
             is_counted=is_counted,
+            of_model=of_model,
         )
-        request.extra_headers.update(view.limit_headers(admission, limits))
+        request.extra_headers.update(view.limit_headers(admission, limits, of_model))
         if admission.retry_after_ms:
-            raise rate_limited(admission.retry_after_ms / 1000 if admission.retry_after_ms > 0 else None)
+            raise refused(admission, key, model=view.limited_model)
         request.is_counted = True
         return True
 
@@ -59,21 +65,33 @@ class ReadThrottle(KeyThrottle):
         return True
 
 
-def ceiling(key: KeyIdentity) -> Limits:
-    """What all keys of the account may do together."""
-    at_once = key.tier_concurrency
-    return Limits(
-        key.tier_rpm * key.account_factor,
-        key.tier_tpm * key.account_factor,
-        at_once and at_once * key.account_factor,
-    )
+def refused(admission: Admission, key: KeyIdentity, *, model: str) -> APIError:
+    """Which limit refused, in figures for programs as well."""
+    windows, limit = divmod(admission.refused_by, 10)
+    of_model = windows > OF_ACCOUNT
+    facts: dict[str, Any] = {
+        "limit": REFUSED_BY[limit],
+        "limit_of": "key" if windows % 2 else "account",
+        "limited_model": model if of_model else None,
+    }
+    wait = None if admission.retry_after_ms < 0 else admission.retry_after_ms / 1000
+    if wait is None:
+        return request_exceeds_limit(facts)
+    if admission.refused_by_day:
+        return daily_limit_exceeded(wait, facts)
+    return rate_limited(wait, facts=facts)
 
 
 def release(request: APIRequest, key: KeyIdentity) -> None:
     """Ends a request that was let in and came to nothing: it keeps its place in the window and no tokens."""
     if request.is_counted:
         runtime.current().limiter.finish(
-            user_id=key.user_id, key_id=key.key_id, request_id=request.id_text, estimate=0, tokens=0
+            user_id=key.user_id,
+            key_id=key.key_id,
+            request_id=request.id_text,
+            estimate=0,
+            tokens=0,
+            counted=bounds.counted(key),
         )
 
 

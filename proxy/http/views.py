@@ -16,7 +16,7 @@ from proxy.http.authentication import KeyAuthentication
 from proxy.http.request import APIRequest
 from proxy.http.responses import Reply, error_response
 from proxy.http.streaming import EventStream
-from proxy.limits.local_window import Admission, Limits
+from proxy.limits.local_window import Admission, Limits, ModelBounds
 from proxy.wire.exchange import ClientLeft
 
 
@@ -85,9 +85,11 @@ class AsyncAPIView(APIView):
         """An error in the shape of the protocol that was called."""
         return error_response(error)
 
-    def limit_headers(self, admission: Admission, limits: Limits) -> Mapping[str, str]:
+    def limit_headers(
+        self, admission: Admission, limits: Limits, of_model: ModelBounds | None
+    ) -> Mapping[str, str]:
         """What is left of the key's limits, likewise."""
-        return admission.headers(limits)
+        return admission.headers(limits, of_model)
 
     def parse(self, body: bytes) -> Any:
         """What the view's parser makes of a body. Raises APIError."""

@@ -5,21 +5,75 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+from proxy.limits.day import NOTHING, Use
+
 WINDOW_MS = 60_000
 BUSY_RETRY_MS = 1000  # nobody knows when a running request ends
+ANY_NUMBER = 2**53  # in place of a limit that is not set: more than anybody reaches, and exact in Lua
+REFUSED_BY = (
+    "",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "concurrency",
+    "requests_per_day",
+    "tokens_per_day",
+)
+RPM, TPM, AT_ONCE, RPD, TPD = range(1, 6)
 
 
 class Limits(NamedTuple):
     rpm: int
     tpm: int
     concurrency: int | None
+    rpd: int | None = None
+    tpd: int | None = None
+
+    @property
+    def is_daily(self) -> bool:
+        return self.rpd is not None or self.tpd is not None
+
+
+class ModelBounds(NamedTuple):
+    """What a key, and all keys of its account, may ask of one model; ANY_NUMBER where that is not limited."""
+
+    model: str
+    limits: Limits
+    ceiling: Limits
+
+
+class Extent(NamedTuple):
+    """What of a request is counted beside the minutes of its key and its account."""
+
+    model: str = ""
+    is_daily: bool = False
+
+
+PLAIN = Extent()
+
+
+def extent(limits: Limits, ceiling: Limits, of_model: ModelBounds | None) -> Extent:
+    is_daily = limits.is_daily or ceiling.is_daily
+    if of_model is None:
+        return Extent("", is_daily) if is_daily else PLAIN
+    return Extent(of_model.model, is_daily or of_model.limits.is_daily or of_model.ceiling.is_daily)
+
+
+class Minute(NamedTuple):
+    """What of a minute is used; the resets say when the oldest counted request and tokens leave it."""
+
+    requests: int
+    tokens: int
+    requests_reset_ms: int
+    tokens_reset_ms: int
 
 
 class Admission(NamedTuple):
     """Where a key stands after a request was admitted or refused.
 
-    `retry_after_ms` is 0 when admitted, -1 when the request alone is larger than the token limit. The resets say
-    when the oldest counted request and tokens leave the window.
+    `retry_after_ms` is 0 when admitted, -1 when the request alone is larger than a limit. The resets say when the
+    oldest counted request and tokens leave the window. `refused_by` is ten times the number of the windows (1 the
+    key's, 2 the account's, 3 and 4 both for the model), and which limit of REFUSED_BY. `of_model`: what the key has
+    asked of its model, where that has limits; `day`: what of the day is used, likewise (`day_of_model`).
     """
 
     retry_after_ms: int
@@ -27,16 +81,54 @@ class Admission(NamedTuple):
     tokens: int
     requests_reset_ms: int
     tokens_reset_ms: int
+    refused_by: int = 0
+    of_model: Minute | None = None
+    day_left_ms: int = 0
+    day: Use = NOTHING
+    day_of_model: Use = NOTHING
 
-    def headers(self, limits: Limits) -> dict[str, str]:
-        return {
-            "x-ratelimit-limit-requests": str(limits.rpm),
-            "x-ratelimit-limit-tokens": str(limits.tpm),
-            "x-ratelimit-remaining-requests": str(max(0, limits.rpm - self.requests)),
-            "x-ratelimit-remaining-tokens": str(max(0, limits.tpm - self.tokens)),
-            "x-ratelimit-reset-requests": duration(self.requests_reset_ms),
-            "x-ratelimit-reset-tokens": duration(self.tokens_reset_ms),
+    @property
+    def refused_by_day(self) -> bool:
+        return self.refused_by % 10 >= RPD
+
+    def told(self, limits: Limits, of_model: ModelBounds | None = None) -> dict[str, tuple[int, int, int]]:
+        """By the names of headers: the limit, what is left of it, and in how many milliseconds it is whole again.
+
+        Where the model has a limit of its own, the one of which less is left.
+        """
+        resets = self.requests_reset_ms, self.tokens_reset_ms
+        found = {
+            "requests": (limits.rpm, max(0, limits.rpm - self.requests), resets[0]),
+            "tokens": (limits.tpm, max(0, limits.tpm - self.tokens), resets[1]),
         }
+        if of_model is None and not limits.is_daily:
+            return found
+        bounds = limits if of_model is None else of_model.limits
+        if self.of_model is not None:
+            one = self.of_model
+            _tighten(found, "requests", bounds.rpm, one.requests, one.requests_reset_ms)
+            _tighten(found, "tokens", bounds.tpm, one.tokens, one.tokens_reset_ms)
+        for each, use in ((limits, self.day), (bounds, self.day_of_model if of_model else self.day)):
+            _tighten(found, "requests-day", each.rpd, use.requests, self.day_left_ms)
+            _tighten(found, "tokens-day", each.tpd, use.tokens, self.day_left_ms)
+        return found
+
+    def headers(self, limits: Limits, of_model: ModelBounds | None = None) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, (limit, remaining, reset_ms) in self.told(limits, of_model).items():
+            found[f"x-ratelimit-limit-{name}"] = str(limit)
+            found[f"x-ratelimit-remaining-{name}"] = str(remaining)
+            found[f"x-ratelimit-reset-{name}"] = duration(reset_ms)
+        return found
+
+
+def _tighten(
+    found: dict[str, tuple[int, int, int]], name: str, limit: int | None, used: int, reset_ms: int
+) -> None:
+    if limit is not None and limit < ANY_NUMBER:
+        told = limit, max(0, limit - used), reset_ms
+        if name not in found or told[1] < found[name][1]:
+            found[name] = told
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,42 +143,81 @@ class Window:
 def duration(milliseconds: int) -> str:
     """As OpenAI writes them: `250ms`, `1.5s`, `1m0s`.
 
-    >>> duration(0), duration(250), duration(1000), duration(59_990), duration(60_000)
-    ('0s', '250ms', '1s', '59.99s', '1m0s')
+    >>> duration(0), duration(250), duration(1000), duration(59_990), duration(60_000), duration(36_061_000)
+    ('0s', '250ms', '1s', '59.99s', '1m0s', '10h1m1s')
     """
     if 0 < milliseconds < 1000:
         return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)
     seconds = f"{rest / 1000:g}s"
-    return f"{minutes}m{seconds}" if minutes else seconds
+    if not minutes:
+        return seconds
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}"
+
+
+@dataclass(frozen=True, slots=True)
+class DayBase:
+    """What the records say of the day, for each window, and how much of the day is left."""
+
+    read: object  # another one means that it was read anew
+    uses: tuple[Use, ...]
+    left_ms: int
 
 
 @dataclass(slots=True)
 class LocalWindow:
-    """What a key, or all keys of an account, did in the last 60 seconds."""
+    """What a key, or all keys of an account, did in the last 60 seconds, and of the day since its records were read."""
 
     requests: dict[str, int] = field(default_factory=dict)  # request: at, oldest first
     tokens: dict[str, tuple[int, int]] = field(default_factory=dict)  # request: (at, tokens), oldest first
     running: set[str] = field(default_factory=set)
+    day: dict[str, int] = field(default_factory=dict)  # request: tokens
+    day_base: Use = NOTHING
+    day_read: object = None
 
     @property
     def used_tokens(self) -> int:
         return sum(count for _at, count in self.tokens.values())
 
-    def wait_ms(self, limits: Limits, tokens: int, *, is_counted: bool, now_ms: int) -> int:
+    @property
+    def day_used(self) -> Use:
+        return Use(self.day_base.requests + len(self.day), self.day_base.tokens + sum(self.day.values()))
+
+    def begin_day(self, base: Use, read: object) -> None:
+        """What has ended is in the records by now."""
+        if read is not self.day_read:
+            self.day = {one: tokens for one, tokens in self.day.items() if one in self.running}
+            self.day_base, self.day_read = base, read
+
+    def wait_ms(
+        self, limits: Limits, tokens: int, *, is_counted: bool, now_ms: int, day_left_ms: int = 0
+    ) -> tuple[int, int]:
+        """How long, and for which limit."""
         if tokens > limits.tpm:
-            return -1
-        wait = 0
+            return -1, TPM
+        wait, kind = 0, 0
         if len(self.requests) >= limits.rpm and not is_counted:
-            wait = _nth(self.requests, len(self.requests) - limits.rpm) + WINDOW_MS - now_ms
+            wait, kind = _nth(self.requests, len(self.requests) - limits.rpm) + WINDOW_MS - now_ms, RPM
         over = self.used_tokens + tokens - limits.tpm
         for at, count in self.tokens.values():
             if over <= 0:
                 break
             over -= count
-            wait = max(wait, at + WINDOW_MS - now_ms)
+            if over <= 0 and at + WINDOW_MS - now_ms > wait:
+                wait, kind = at + WINDOW_MS - now_ms, TPM
+        if limits.is_daily:
+            if limits.tpd is not None and tokens > limits.tpd:
+                return -1, TPD
+            used = self.day_used
+            is_full = limits.rpd is not None and used.requests >= limits.rpd and not is_counted
+            if is_full and day_left_ms > wait:
+                wait, kind = day_left_ms, RPD
+            is_full = limits.tpd is not None and used.tokens + tokens > limits.tpd
+            if is_full and day_left_ms > wait:
+                wait, kind = day_left_ms, TPD
         is_busy = limits.concurrency and len(self.running) >= limits.concurrency and not is_counted
-        return BUSY_RETRY_MS if wait == 0 and is_busy else wait
+        return (BUSY_RETRY_MS, AT_ONCE) if wait == 0 and is_busy else (wait, kind)
 
     def count(self, request_id: str, tokens: int, *, is_counted: bool, now_ms: int) -> None:
         self.tokens.pop(request_id, None)
@@ -94,11 +225,14 @@ class LocalWindow:
         if not is_counted:
             self.requests[request_id] = now_ms
         self.running.add(request_id)
+        if self.day_read is not None:
+            self.day[request_id] = tokens
 
     def withdraw(self, request_id: str) -> None:
         self.requests.pop(request_id, None)
         self.tokens.pop(request_id, None)
         self.running.discard(request_id)
+        self.day.pop(request_id, None)
 
     def finish(self, request_id: str, estimate: int, tokens: int, *, now_ms: int) -> None:
         if request_id not in self.running:
@@ -109,6 +243,8 @@ class LocalWindow:
             self.tokens[request_id] = (self.tokens[request_id][0], tokens)
         elif tokens > estimate:
             self.tokens[request_id] = (now_ms, tokens - estimate)
+        if request_id in self.day:
+            self.day[request_id] = tokens
 
     def forget(self, now_ms: int) -> None:
         edge = now_ms - WINDOW_MS
@@ -117,6 +253,15 @@ class LocalWindow:
         for request_id in [one for one, (at, _count) in self.tokens.items() if at <= edge]:
             del self.tokens[request_id]
 
+    def minute(self, now_ms: int) -> Minute:
+        oldest_tokens = next(iter(self.tokens.values()), (now_ms - WINDOW_MS, 0))[0]
+        return Minute(
+            requests=len(self.requests),
+            tokens=self.used_tokens,
+            requests_reset_ms=_nth(self.requests, 0) + WINDOW_MS - now_ms if self.requests else 0,
+            tokens_reset_ms=oldest_tokens + WINDOW_MS - now_ms,
+        )
+
 
 def _nth(requests: dict[str, int], number: int) -> int:
     return next(islice(requests.values(), number, None))
@@ -124,10 +269,17 @@ def _nth(requests: dict[str, int], number: int) -> int:
 
 @dataclass(slots=True)
 class LocalWindows:
-    """The windows of one account and of its keys."""
+    """The windows of one account and of its keys, and of both for single models."""
 
     account: LocalWindow = field(default_factory=LocalWindow)
     keys: defaultdict[int, LocalWindow] = field(default_factory=lambda: defaultdict(LocalWindow))
+    models: defaultdict[tuple[int | None, str], LocalWindow] = field(
+        default_factory=lambda: defaultdict(LocalWindow)
+    )
+
+    def _windows(self, key_id: int, model: str) -> list[LocalWindow]:
+        plain = [self.keys[key_id], self.account]
+        return [*plain, self.models[key_id, model], self.models[None, model]] if model else plain
 
     def admit(
         self,
@@ -139,28 +291,38 @@ class LocalWindows:
         ceiling: Limits,
         is_counted: bool,
         now_ms: int,
+        of_model: ModelBounds | None = None,
+        day: DayBase | None = None,
     ) -> Admission:
-        key = self.keys[key_id]
-        bounds = [(key, limits), (self.account, ceiling)]
-        waits = []
-        for window, limit in bounds:
+        windows = self._windows(key_id, of_model.model if of_model else "")
+        bounds = [limits, ceiling, *(of_model[1:] if of_model else ())]
+        joins = [is_counted, is_counted, False, False]  # a model's windows see it first with its tokens
+        for number, window in enumerate(windows):
             window.forget(now_ms)
-            waits.append(window.wait_ms(limit, tokens, is_counted=is_counted, now_ms=now_ms))
-        wait = -1 if -1 in waits else max(waits)
-        if is_counted and key.tokens.get(request_id, (0, -1))[1] == tokens:
-            wait, bounds = 0, []  # it has brought them already
-        for window, _limit in bounds:
-            if wait == 0:
-                window.count(request_id, tokens, is_counted=is_counted, now_ms=now_ms)
-            elif is_counted:
-                window.withdraw(request_id)
-        oldest_tokens = next(iter(key.tokens.values()), (now_ms - WINDOW_MS, 0))[0]
+            if day is not None:
+                window.begin_day(day.uses[number], day.read)
+        day_left_ms = 0 if day is None else day.left_ms
+        wait = refused_by = 0
+        if not (is_counted and windows[-2].tokens.get(request_id, (0, -1))[1] == tokens):
+            for number, window in enumerate(windows):
+                needs, kind = window.wait_ms(
+                    bounds[number], tokens, is_counted=joins[number], now_ms=now_ms, day_left_ms=day_left_ms
+                )
+                if wait >= 0 and (needs < 0 or needs > wait):
+                    wait, refused_by = needs, (number + 1) * 10 + kind
+            for number, window in enumerate(windows):
+                if wait == 0:
+                    window.count(request_id, tokens, is_counted=joins[number], now_ms=now_ms)
+                elif joins[number]:
+                    window.withdraw(request_id)
         return Admission(
-            retry_after_ms=wait,
-            requests=len(key.requests),
-            tokens=key.used_tokens,
-            requests_reset_ms=_nth(key.requests, 0) + WINDOW_MS - now_ms if key.requests else 0,
-            tokens_reset_ms=oldest_tokens + WINDOW_MS - now_ms,
+            wait,
+            *windows[0].minute(now_ms),
+            refused_by,
+            of_model=windows[2].minute(now_ms) if of_model else None,
+            day_left_ms=day_left_ms,
+            day=NOTHING if day is None else windows[0].day_used,
+            day_of_model=windows[2].day_used if day is not None and of_model else NOTHING,
         )
 
     def standing(self, key_id: int, *, now_ms: int) -> tuple[Window, Window]:
@@ -171,6 +333,8 @@ class LocalWindows:
             found.append(Window(len(window.requests), window.used_tokens, len(window.running)))
         return found[0], found[1]
 
-    def finish(self, key_id: int, request_id: str, estimate: int, tokens: int, *, now_ms: int) -> None:
-        for window in (self.keys[key_id], self.account):
+    def finish(
+        self, key_id: int, request_id: str, estimate: int, tokens: int, *, now_ms: int, model: str = ""
+    ) -> None:
+        for window in self._windows(key_id, model):
             window.finish(request_id, estimate, tokens, now_ms=now_ms)

@@ -20,6 +20,7 @@ from proxy.catalogue.prices.pricing import NO_UNITS, Units, Usage, cost_micro
 from proxy.catalogue.served import ServedModel, ServedRoute
 from proxy.idempotency.answers import Recording
 from proxy.idempotency.claims import Claim
+from proxy.limits import bounds
 from proxy.limits.limiter import Limiter
 from proxy.metering import figures, reported_usage
 from proxy.metering.bill import Bill
@@ -431,6 +432,7 @@ class Metered:
             request_id=self.request_id.hex,
             estimate=self.request.prompt_estimate,
             tokens=tokens,
+            counted=bounds.counted(self.key, self.model.model_id),
         )
 
     async def _resolve_hold(self, cost_micro: int, record: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from proxy.catalogue.models import Upstream
 from proxy.dashboard.business import page, spans
 from proxy.dashboard.business.tables import Cell, Table
 from proxy.upstreams import breakers
+from proxy.upstreams.rests import HASH, Told, field_of
 from proxy.usage import progress
 from proxy.usage.models import UsageRecord
 from proxy.usage.sales import counting
@@ -324,11 +325,15 @@ def test_upstreams_that_are_left_alone_are_shown(browser: Client) -> None:
     try:
         valkey.set(breakers.key_of(opened.pk), "3:abc", px=linger + 40_000)
         valkey.set(breakers.key_of(tried.pk), "1:def", px=linger - 5_000)
+        until = timezone.now().timestamp() + 60
+        rest = Told("r1", closed.name, until, times=1, refusals=9, asked_seconds=None)
+        valkey.hset(HASH, field_of((closed.pk, "big-model")), rest.encoded())
         found = by_title(tables_of(browser, "7d")["upstreams-now"])
     finally:
         valkey.delete(breakers.key_of(opened.pk), breakers.key_of(tried.pk))
+        valkey.hdel(HASH, field_of((closed.pk, "big-model")))
         valkey.close()
-    assert found[closed.name][0].raw == "in use"
+    assert [cell.raw for cell in found[closed.name]] == ["in use", "big-model"]
     assert found[opened.name][0].text.startswith("left alone until")
     assert found[tried.name][0].text == "failed, and the next call tries it"
 

@@ -31,6 +31,7 @@ from accounts.admin_models import NumberChange
 from accounts.models import Tier, User
 from accounts.note_models import UserNote
 from accounts.shared import downloads
+from keys.models import LimitOverride
 from proxy.catalogue import price_changes
 from proxy.catalogue.models import LanguageModel, Upstream
 from proxy.catalogue.prices.models import ExchangeRate, Price, PriceChange
@@ -142,6 +143,16 @@ def promo_code() -> PromoCode:
     return promo
 
 
+def limit_override() -> LimitOverride:
+    return LimitOverride.objects.create(
+        user=customer(),
+        ends_at=timezone.now() + timedelta(days=9),
+        reason="a launch",
+        rpm=5,
+        set_by=colleague(),
+    )
+
+
 def credit_change() -> SignUpCreditChange:
     tier = TierFactory.create()
     sign_up_credit.request(tier=tier, amount_micro=MILLION, admin_id=colleague().pk)
@@ -232,6 +243,10 @@ CHANGES: dict[str, Callable[[Client], Model]] = {
     "auth.group delete": lambda browser: delete(browser, Group.objects.create(name="auditors")),
     "auth.group delete_selected": lambda browser: deleted(browser, Group.objects.create(name="auditors")),
     "keys.apikey revoke_selected": lambda browser: done(browser, "revoke_selected", APIKeyFactory.create()),
+    "keys.limitoverride add": lambda browser: add(
+        browser, LimitOverride, mobile=customer().mobile, last_day="2030-01-01", reason="a launch", rpm="5"
+    ),
+    "keys.limitoverride end_now": lambda browser: done(browser, "end_now", limit_override()),
     "proxy.exchangerate add": add_rate,
     "proxy.languagemodel add": lambda browser: add(
         browser, LanguageModel, model_id="audited", context_tokens="9000", max_output_tokens="900"

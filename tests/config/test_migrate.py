@@ -1,10 +1,13 @@
 """After a migration no table is without the statistics that its queries are planned by."""
 
+import contextlib
+
 import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.commands import migrate
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection
+from django.test.utils import CaptureQueriesContext
 
 KNOWN = "SELECT count(*) FROM pg_stats WHERE tablename = 'brand_new'"
 
@@ -81,3 +84,30 @@ def test_a_migration_that_fails_by_itself_is_not_tried_again(
     finally:
         connection.close()
     assert tries == ["one"]
+
+
+def test_statements_are_sent_together_and_before_anything_else_is_asked(committed_db: None) -> None:
+    def columns() -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('gathered') AND attnum > 0"
+            )
+            return sorted(name for (name,) in cursor.fetchall())
+
+    with CaptureQueriesContext(connection) as sent, connection.schema_editor() as editor:
+        editor.execute("CREATE TABLE gathered (one text DEFAULT %s)", ["50%"])
+        assert [query["sql"] for query in sent.captured_queries] == ["BEGIN"]
+        assert columns() == ["one"]
+        editor.execute("ALTER TABLE gathered ADD COLUMN two integer")
+        editor.deferred_sql.append("ALTER TABLE gathered ADD COLUMN three integer")
+    assert columns() == ["one", "three", "two"]
+    with contextlib.suppress(LookupError), connection.schema_editor() as editor:
+        editor.execute("DROP TABLE gathered")
+        raise LookupError
+    with contextlib.suppress(ProgrammingError), connection.schema_editor() as editor:
+        editor.execute("ALTER TABLE gathered ADD COLUMN four integer")
+        editor.execute("ALTER TABLE nothing ADD COLUMN four integer")
+    assert columns() == ["one", "three", "two"]
+    with connection.schema_editor() as editor:
+        editor.execute("DROP TABLE gathered", None)
+    assert columns() == []

@@ -119,8 +119,9 @@ def test_an_argument_that_is_no_text_is_refused() -> None:
 
 def test_set_tier_makes_a_tier_and_changes_it() -> None:
     made = answer("set_tier", "Gold", "--rpm", "600", "--tpm", "2000000", "--concurrency", "20")
-    assert made == {"tier": "Gold", "rpm": 600, "tpm": 2_000_000, "concurrency": 20}
-    assert answer("set_tier", "Gold", "--rpm", "700", "--tpm", "1")["concurrency"] == 20
+    assert made == {"tier": "Gold", "rpm": 600, "tpm": 2_000_000, "concurrency": 20, "rpd": None, "tpd": None}
+    changed = answer("set_tier", "Gold", "--rpm", "700", "--tpm", "1", "--rpd", "5000")
+    assert (changed["concurrency"], changed["rpd"], changed["tpd"]) == (20, 5_000, None)
     assert Tier.objects.get(name="Gold").rpm == 700
     assert "Gold changed" in text("set_tier", "Gold", "--rpm", "1", "--tpm", "1")
 

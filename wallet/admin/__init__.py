@@ -1,3 +1,3 @@
 """The operator's view of the money. Django finds its pages here."""
 
-from wallet.admin import credits, money, tiers  # noqa: F401 - registers them
+from wallet.admin import credits, money, sign_up_credit  # noqa: F401 - registers them

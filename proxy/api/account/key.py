@@ -1,13 +1,15 @@
 """GET /v1/key: what the key that asks may do, and what is left of it."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from keys.lookup import describe
+from keys.lookup import KeyIdentity, describe
 from proxy import runtime
 from proxy.api.account.figures import moment, toman
 from proxy.api.account.view import AccountGet
 from proxy.http.request import APIRequest
-from proxy.http.throttling import ceiling
+from proxy.limits import bounds, day
+from proxy.limits.day import Use
 from proxy.limits.local_window import Limits, Window
 from wallet.ledger.budgets import BudgetReport
 from wallet.statements import reading
@@ -19,7 +21,11 @@ class CurrentKey(AccountGet):
 
     async def answer(self, request: APIRequest, **arguments: Any) -> object:
         now, key = runtime.current(), request.key
+        limits, ceiling = bounds.limits(key), bounds.ceiling(key)
         of_key, of_account = await now.limiter.standing(user_id=key.user_id, key_id=key.key_id)
+        days: tuple[Use | None, Use | None] = None, None
+        if limits.is_daily or ceiling.is_daily:
+            days = await now.limiter.today(user_id=key.user_id, key_id=key.key_id)
         async with now.reading() as connection:
             described = await describe(connection, key.key_id)
             cap = await reading.budget(connection, wallet_id=key.wallet_id, budget_id=key.budget_id)
@@ -33,8 +39,10 @@ class CurrentKey(AccountGet):
             "created_at": moment(described.created_at),
             "expires_at": key.expires_at and moment(key.expires_at),
             "tier": key.tier_name,
-            "limits": _left(Limits(key.rpm, key.tpm, key.concurrency), of_key),
-            "account_limits": _left(ceiling(key), of_account),
+            "limits": _left(limits, of_key, days[0]),
+            "account_limits": _left(ceiling, of_account, days[1]),
+            "model_limits": [_of_model(key, model) for model in sorted(key.models)],
+            "day_resets_at": moment(_midnight()),
             "cap": cap and _cap(cap),
             "project": key.project_id
             and {"id": key.project_id, "name": described.project, "cap": shared and _cap(shared)},
@@ -43,13 +51,38 @@ class CurrentKey(AccountGet):
         }
 
 
-def _left(limits: Limits, window: Window) -> dict[str, Any]:
-    """Of any 60 seconds, and of requests at once, which are counted where they are limited."""
+def _left(limits: Limits, window: Window, used: Use | None) -> dict[str, Any]:
+    """Of any 60 seconds, of the day, and of requests at once; the last two are counted where they are limited."""
     return {
         "requests_per_minute": _of(limits.rpm, window.requests),
         "tokens_per_minute": _of(limits.tpm, window.tokens),
+        "requests_per_day": _of(limits.rpd, used and used.requests),
+        "tokens_per_day": _of(limits.tpd, used and used.tokens),
         "concurrency": _of(limits.concurrency, window.running if limits.concurrency else None),
     }
+
+
+def _of_model(key: KeyIdentity, model: str) -> dict[str, Any]:
+    """What one model's own limits are. How full they are is told by the headers of its answers."""
+    found = bounds.of_model(key, model)
+    assert found is not None
+    return {"model": model, "limits": _named(found.limits), "account_limits": _named(found.ceiling)}
+
+
+def _named(limits: Limits) -> dict[str, int | None]:
+    found = bounds.named(limits)
+    return {
+        "requests_per_minute": found["rpm"],
+        "tokens_per_minute": found["tpm"],
+        "requests_per_day": found["rpd"],
+        "tokens_per_day": found["tpd"],
+        "concurrency": found["concurrency"],
+    }
+
+
+def _midnight() -> datetime:
+    now = datetime.now(UTC)
+    return (now + timedelta(milliseconds=day.left_ms(now))).replace(microsecond=0)
 
 
 def _of(limit: int | None, used: int | None) -> dict[str, int | None]:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from proxy.errors import APIError
-from proxy.limits.local_window import Admission, Limits
+from proxy.limits.local_window import Admission, Limits, ModelBounds
 
 TYPES = {
     400: "invalid_request_error",
@@ -67,18 +67,21 @@ def event(error: APIError, *, request_id: str) -> bytes:
     return b"event: error\ndata: " + encoded(error, request_id=request_id) + b"\n\n"
 
 
-def limit_headers(admission: Admission, limits: Limits, *, now: datetime | None = None) -> Mapping[str, str]:
+def limit_headers(
+    admission: Admission,
+    limits: Limits,
+    of_model: ModelBounds | None = None,
+    *,
+    now: datetime | None = None,
+) -> Mapping[str, str]:
     """What is left of a key's limits. Resets are times, to the second and never too early."""
     now = now or datetime.now(UTC)
     found: dict[str, str] = {}
-    for name, limit, used, reset_ms in (
-        ("requests", limits.rpm, admission.requests, admission.requests_reset_ms),
-        ("tokens", limits.tpm, admission.tokens, admission.tokens_reset_ms),
-    ):
+    for name, (limit, remaining, reset_ms) in admission.told(limits, of_model).items():
         reset = now + timedelta(milliseconds=reset_ms, microseconds=999_999)
         found |= {
             f"anthropic-ratelimit-{name}-limit": str(limit),
-            f"anthropic-ratelimit-{name}-remaining": str(max(0, limit - used)),
+            f"anthropic-ratelimit-{name}-remaining": str(remaining),
             f"anthropic-ratelimit-{name}-reset": f"{reset:%Y-%m-%dT%H:%M:%SZ}",
         }
     return found

@@ -14,7 +14,7 @@ from proxy.http.request import APIRequest
 from proxy.http.responses import JSON, Reply
 from proxy.http.streaming import EventStream
 from proxy.http.views import AsyncAPIView
-from proxy.limits.local_window import Admission, Limits
+from proxy.limits.local_window import Admission, Limits, ModelBounds
 from proxy.metering import admission
 from proxy.metering.admission import PricedRequest
 
@@ -32,8 +32,10 @@ class MessagesAPI(AsyncAPIView):
         body = errors.encoded(error, request_id=self.request.id_text)
         return Reply(body, status=errors.status_of(error), content_type=JSON, headers=errors.headers(error))
 
-    def limit_headers(self, admission: Admission, limits: Limits) -> Mapping[str, str]:
-        return errors.limit_headers(admission, limits)
+    def limit_headers(
+        self, admission: Admission, limits: Limits, of_model: ModelBounds | None
+    ) -> Mapping[str, str]:
+        return errors.limit_headers(admission, limits, of_model)
 
     def passed_headers(self) -> dict[str, str]:
         """Those of the client's headers that are read."""

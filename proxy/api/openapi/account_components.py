@@ -48,10 +48,18 @@ BALANCE = _object(
     }
 )
 OF_LIMIT = _object({"limit": COUNT, "used": COUNT, "remaining": COUNT})
-LEFT = _object(
-    dict.fromkeys(("requests_per_minute", "tokens_per_minute", "concurrency"), OF_LIMIT),
-    description="Over any 60 seconds. null: no limit of its own; what runs is then not counted.",
+LIMIT_NAMES = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "requests_per_day",
+    "tokens_per_day",
+    "concurrency",
 )
+LEFT = _object(
+    dict.fromkeys(LIMIT_NAMES, OF_LIMIT),
+    description="Over any 60 seconds, and over the day in Tehran. null: no limit, and so not counted.",
+)
+NAMED_LIMITS = _object(dict.fromkeys(LIMIT_NAMES, COUNT), description="null: no limit.")
 CAP = _object(
     {
         "limit_toman": _toman("The cap."),
@@ -72,6 +80,18 @@ KEY = _object(
         "tier": TEXT,
         "limits": LEFT,
         "account_limits": {**LEFT, "description": "Of all keys of the account together."},
+        "model_limits": {
+            "type": "array",
+            "items": _object(
+                {
+                    "model": TEXT,
+                    "limits": NAMED_LIMITS,
+                    "account_limits": {**NAMED_LIMITS, "description": "Of all keys of the account together."},
+                }
+            ),
+            "description": "What holds besides for single models.",
+        },
+        "day_resets_at": {**MOMENT, "description": "Tehran's next midnight."},
         "cap": {"oneOf": [CAP, {"type": "null"}]},
         "project": {
             "oneOf": [

@@ -205,10 +205,8 @@ PRICING = _object(
         },
     },
 )
-LIMITS = _object(
-    ["rpm", "tpm", "concurrency"],
-    {name: {"type": ["integer", "null"]} for name in ("rpm", "tpm", "concurrency")},
-)
+LIMIT_NAMES = ["rpm", "tpm", "concurrency", "rpd", "tpd"]
+LIMITS = _object(LIMIT_NAMES, {name: {"type": ["integer", "null"]} for name in LIMIT_NAMES})
 PUBLIC_MODEL = _object(
     [
         "id",
@@ -244,7 +242,10 @@ PUBLIC_MODEL = _object(
 )
 MODEL = _object(
     [*PUBLIC_MODEL["required"], "limits"],
-    {**PUBLIC_MODEL["properties"], "limits": {**LIMITS, "description": "This key's."}},
+    {
+        **PUBLIC_MODEL["properties"],
+        "limits": {**LIMITS, "description": "This key's, or the model's own where these are lower."},
+    },
 )
 
 

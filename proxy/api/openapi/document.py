@@ -151,9 +151,11 @@ def _said(error: APIError, *, is_anthropics: bool) -> dict[str, Any]:
 
 
 def _headers() -> list[OpenApiParameter]:
-    rates = Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None))
+    minutes = "Where the key stands within any 60 seconds."
+    days = "Where the key stands on this day, Tehran time, if its requests or tokens per day are limited."
+    rates = Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None, 1, 1))
     return [
-        *(_header(name, "Where the key stands within any 60 seconds.", [200, 429]) for name in rates),
+        *(_header(name, days if name.endswith("-day") else minutes, [200, 429]) for name in rates),
         _header("Retry-After", "Seconds until the request can succeed.", [409, 429, 502, 503]),
         _header("x-should-retry", "`false` where SDKs would try again too early.", [402, 409, 429, 502]),
         _header(COST_HEADER, "What a whole answer cost, in Toman; of a repeat, the first one.", [200, 409]),

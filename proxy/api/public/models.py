@@ -35,7 +35,7 @@ def beside_models() -> dict[str, Any]:
 
 
 def _tier(tier: Tier) -> dict[str, Any]:
-    limits = {"rpm": tier.rpm, "tpm": tier.tpm, "concurrency": tier.concurrency}
+    limits = {name: getattr(tier, name) for name in ("rpm", "tpm", "concurrency", "rpd", "tpd")}
     minimum = tier.min_lifetime_topup_micro
     return {
         "name": tier.name,

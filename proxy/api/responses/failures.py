@@ -8,7 +8,10 @@ from typing import Any
 
 from proxy.errors import TOO_MANY_REQUESTS, APIError
 
-MONEY = frozenset({"insufficient_balance", "key_limit_reached", "project_limit_reached"})
+# What no wait that an agent would sit out can help.
+USED_UP = frozenset(
+    {"insufficient_balance", "key_limit_reached", "project_limit_reached", "daily_limit_exceeded"}
+)
 
 
 def failure(error: APIError) -> dict[str, Any]:
@@ -18,7 +21,7 @@ def failure(error: APIError) -> dict[str, Any]:
 
 
 def _words(error: APIError) -> tuple[str, str]:
-    if error.code in MONEY:
+    if error.code in USED_UP:
         return "insufficient_quota", error.message
     if error.status == TOO_MANY_REQUESTS:
         seconds = error.headers.get("Retry-After", "1")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from keys.lookup import KeyIdentity
 from proxy.api.metered_view import MeteredView
-from proxy.api.responses.failures import MONEY
+from proxy.api.responses.failures import USED_UP
 from proxy.api.responses.request import ResponsesRequest, read_request, required_model
 from proxy.errors import TOO_MANY_REQUESTS, APIError
 from proxy.http.parsing import Payload
@@ -32,7 +32,7 @@ class Responses(MeteredView):
     def error_reply(self, error: APIError) -> Reply:
         """As Codex stops or waits: it asks six times after a 402 and thirty after a 5xx that names no wait."""
         reply = super().error_reply(error)
-        if error.code in MONEY:
+        if error.code in USED_UP:
             reply.status_code = TOO_MANY_REQUESTS
             reply.headers.update(NOT_AGAIN)
         elif error.status >= 500:

@@ -24,6 +24,7 @@ from proxy.dashboard.business import (
 from proxy.dashboard.business.payments import Payments
 from proxy.dashboard.business.spans import Span
 from proxy.dashboard.business.tables import Table
+from proxy.usage.periods import Period
 from proxy.usage.pictures import Picture
 from proxy.usage.sales import reading
 from proxy.usage.sales.reading import Figures
@@ -83,11 +84,27 @@ class Data:
     @cached_property
     def figures(self) -> list[Figures]:
         """Of the span, as pictures cut it."""
-        return reading.slices(self.span.shown)
+        shown = self.span.shown
+        return reading.slices(shown) if shown.by == "hour" else self.days[-len(shown.starts) :]
+
+    @cached_property
+    def days(self) -> list[Figures]:
+        """Of the longest span."""
+        return reading.slices(self.spans[-1].days)
 
     @cached_property
     def payments(self) -> Payments:
-        return payments.over(self.span.shown) if self.sight.payments else Payments({})
+        """Of the span, as pictures cut it, and of days before it."""
+        is_by_hour = self.span.shown.by == "hour"
+        return self._payments(self.span.shown) if is_by_hour else self.payments_by_day
+
+    @cached_property
+    def payments_by_day(self) -> Payments:
+        """Of the longest span."""
+        return self._payments(self.spans[-1].days)
+
+    def _payments(self, period: Period) -> Payments:
+        return payments.over(period) if self.sight.payments else Payments({})
 
     @cached_property
     def messages(self) -> message_tables.Counts:
@@ -128,19 +145,14 @@ class Data:
         return {name: make for name, (is_seen, make) in offered.items() if is_seen}
 
     def _summary(self) -> Table:
-        longest = self.spans[-1].days
         return sales_tables.summary(
-            self.spans,
-            payments.over(longest) if self.sight.payments else Payments({}),
-            reading.slices(longest),
-            until=self.until,
-            sight=self.sight,
+            self.spans, self.payments_by_day, self.days, until=self.until, sight=self.sight
         )
 
 
 def _pictures(data: Data) -> list[Picture]:
     drawn, seen, shown = [], data.sight, data.span.shown
-    if seen.payments and data.payments.slices:
+    if data.payments.since(data.span.since).count:
         drawn.append(pictures.money_taken(shown, data.payments))
     if any(each.requests for each in data.figures):
         if seen.sales:

@@ -12,8 +12,9 @@ from accounts.shared import formats
 from proxy.catalogue.models import Upstream
 from proxy.dashboard.business.sight import Sight
 from proxy.dashboard.business.tables import UNKNOWN, Cell, Table, count, money, rows_of, words
-from proxy.upstreams import published
+from proxy.upstreams import published, resting
 from proxy.upstreams.published import Opening
+from proxy.upstreams.resting import Resting
 from wallet.ledger.holds import SWEEP_LATE_SECONDS
 from wallet.ledger.models import Hold, Wallet
 from wallet.payments.models import TopUp
@@ -86,25 +87,28 @@ def waiting(*, now: datetime, sight: Sight) -> Table:
 
 
 def upstreams(*, now: datetime) -> Table:
-    """Every active upstream, and whether its breaker lets calls through."""
+    """Every active upstream, whether its breaker lets calls through, and which of its models rest after 429s."""
     active = list(Upstream.objects.filter(is_active=True).order_by("name").values_list("pk", "name"))
     open_ones: dict[int, Opening] | None
+    rests: list[Resting] = []
     try:
         open_ones, notes = published.openings(pk for pk, _name in active), []
-    except published.Unknown:
+        rests = resting.listing()
+    except (published.Unknown, resting.Unknown):
         open_ones = None
         notes = [_("Valkey does not answer, so each process judges upstreams by itself.")]
     rows = [
         [
             words(name, reverse("admin:proxy_upstream_change", args=[pk])),
             UNKNOWN if open_ones is None else _state(open_ones.get(pk), now),
+            _rests([rest for rest in rests if rest.upstream_id == pk]),
         ]
         for pk, name in active
     ]
     return Table(
         "upstreams-now",
         _("Upstreams right now"),
-        [_("Upstream"), _("State")],
+        [_("Upstream"), _("State"), _("Models at rest")],
         rows,
         notes=notes,
         empty=_("There is no active upstream, so nothing can be asked."),
@@ -137,6 +141,13 @@ def _state(opening: Opening | None, now: datetime) -> Cell:
         return Cell(_("failed, and the next call tries it"), "half-open", is_bad=True)
     until = _moment(now + opening.remaining)
     return Cell(_("left alone until %s") % until.text, f"open until {until.raw}", is_bad=True)
+
+
+def _rests(found: list[Resting]) -> Cell:
+    if not found:
+        return UNKNOWN
+    shown = [f"{rest.upstream_model} ({_moment(rest.until).text})" for rest in found]
+    return Cell(" · ".join(shown), " ".join(rest.upstream_model for rest in found), is_bad=True)
 
 
 def _moment(moment: datetime) -> Cell:

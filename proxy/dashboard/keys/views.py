@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Tier
 from accounts.shared import formats, paging, signed_in
-from keys import lifecycle, reading
+from keys import allowances, lifecycle, reading
 from keys.lifecycle import CreatedKey
 from keys.projects import projects
 from keys.projects.projects import ListedProject
@@ -63,7 +63,8 @@ def key_page(request: HttpRequest, key_id: int) -> HttpResponse:
         for name, other in (("replaces", own.key.replaces), ("replaced_by", own.key.replaced_by))
     }
     is_own_account = account_id == signed_in.user_id(request)
-    context = {"own": own, "key": own.key, "tier": _tier(account_id), "is_own_account": is_own_account}
+    allowance = allowances.of_key(key_id=key_id)
+    context = {"own": own, "key": own.key, "allowance": allowance, "is_own_account": is_own_account}
     return render(request, "keys/detail.html", {**context, **relatives})
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from config import embedded
+from config import embedded, leash
 from deploy.cluster import limits_cluster, run, services
 from deploy.cluster.inventory import Inventory, Machine
 from deploy.cluster.services import Service
@@ -105,7 +105,7 @@ class ClusterStack:
         )  # fmt: skip
         [front] = services.of_front(self.made, self.tools)
         for name, argv in (("front", front.argv), ("doors", [self.tools.haproxy, "-db", "-f", str(doors)])):
-            self.parts[name] = self._part(name, lambda argv=argv: argv)  # type: ignore[misc]
+            self.parts[name] = self._part(name, lambda argv=argv: leash.argv(argv))  # type: ignore[misc]
         for part in self.parts.values():
             if part.process is None:
                 await part.start()

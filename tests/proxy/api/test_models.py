@@ -39,13 +39,13 @@ def test_the_limits_told_are_the_keys(make_caller: Any) -> None:
     caller = make_caller(rpm=7, tpm=9_000, concurrency=2)
     with caller.http as http:
         for one in http.get("/models").json()["data"]:
-            assert one["limits"] == {"rpm": 7, "tpm": 9_000, "concurrency": 2}
+            assert one["limits"] == {"rpm": 7, "tpm": 9_000, "concurrency": 2, "rpd": None, "tpd": None}
         assert http.get(f"/models/{MODEL}").json()["limits"] == limits_of(caller)
 
 
 def limits_of(caller: Caller) -> dict[str, int | None]:
     tier = caller.wallet.user.tier
-    return {"rpm": tier.rpm, "tpm": tier.tpm, "concurrency": tier.concurrency}
+    return {name: getattr(tier, name) for name in ("rpm", "tpm", "concurrency", "rpd", "tpd")}
 
 
 # --- in Anthropic's shape -------------------------------------------------------------------------------------

@@ -38,7 +38,10 @@ def form(tier: Tier, **fields: Any) -> dict[str, Any]:
         "min_lifetime_topup": ""
         if tier.min_lifetime_topup_micro is None
         else tier.min_lifetime_topup_micro // 10_000_000,
+        "min_account_age_days": tier.min_account_age_days,
         "is_default": "on" if tier.is_default else None,
+        "model_limits-TOTAL_FORMS": 0,
+        "model_limits-INITIAL_FORMS": 0,
     }
     return {name: value for name, value in (shown | fields).items() if value is not None}
 
@@ -91,7 +94,7 @@ def test_a_threshold_that_another_tier_has_is_an_error_on_the_form() -> None:
     assert standard.min_lifetime_topup_micro is not None
     taken = str(standard.min_lifetime_topup_micro // 10_000_000)
     page = save(admin_browser(), tier, min_lifetime_topup=taken).content.decode()
-    assert "Another tier is given from this amount on." in page
+    assert "Another tier is given from this amount and this age on." in page
 
 
 # --- a second admin --------------------------------------------------------------------------------------------------

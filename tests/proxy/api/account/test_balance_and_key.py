@@ -11,6 +11,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
+from accounts.shared.formats import TEHRAN
 from keys import lifecycle
 from keys.projects import projects
 from keys.rules import KeyRules
@@ -103,12 +104,16 @@ def test_a_projects_key_reads_of_its_project_and_not_of_the_account(
 
 # --- the key ----------------------------------------------------------------------------------------------------------
 
+NOT_LIMITED = {"limit": None, "used": None, "remaining": None}
+
 
 def test_a_key_knows_itself_and_what_is_left(make_caller: Callable[..., Caller]) -> None:
     caller = make_caller(rpm=7, tpm=9_000, concurrency=2)
     caller.ask()
     key = told(caller, "/key")
     assert datetime.fromisoformat(key.pop("created_at")) <= datetime.now(UTC)
+    midnight = datetime.fromisoformat(key.pop("day_resets_at")).astimezone(TEHRAN)
+    assert (midnight.hour, midnight.minute, midnight.second) == (0, 0, 0)
     assert key == {
         "object": "key",
         "name": "test",
@@ -119,13 +124,18 @@ def test_a_key_knows_itself_and_what_is_left(make_caller: Callable[..., Caller])
         "limits": {
             "requests_per_minute": {"limit": 7, "used": 1, "remaining": 6},
             "tokens_per_minute": {"limit": 9_000, "used": 21, "remaining": 8_979},
+            "requests_per_day": NOT_LIMITED,
+            "tokens_per_day": NOT_LIMITED,
             "concurrency": {"limit": 2, "used": 0, "remaining": 2},
         },
         "account_limits": {
             "requests_per_minute": {"limit": 35, "used": 1, "remaining": 34},
             "tokens_per_minute": {"limit": 45_000, "used": 21, "remaining": 44_979},
+            "requests_per_day": NOT_LIMITED,
+            "tokens_per_day": NOT_LIMITED,
             "concurrency": {"limit": 10, "used": 0, "remaining": 10},
         },
+        "model_limits": [],
         "cap": None,
         "allowed_models": [],
         "allowed_networks": [],

@@ -104,11 +104,19 @@ def test_the_limits_of_each_tier_stand_beside_them(public: WebProcess) -> None:
         "name": "Standard",
         "is_default": False,
         "lifetime_topup_toman": 100_000,
-        "limits": {"rpm": standard.rpm, "tpm": standard.tpm, "concurrency": standard.concurrency},
+        "limits": {
+            "rpm": standard.rpm,
+            "tpm": standard.tpm,
+            "concurrency": standard.concurrency,
+            "rpd": None,
+            "tpd": None,
+        },
         "account_limits": {
             "rpm": standard.rpm * 5,
             "tpm": standard.tpm * 5,
             "concurrency": standard.concurrency and standard.concurrency * 5,
+            "rpd": None,
+            "tpd": None,
         },
     }
 

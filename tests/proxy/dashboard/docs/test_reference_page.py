@@ -104,7 +104,7 @@ def test_every_error_of_the_api_is_on_the_page_with_what_to_do(english: Client) 
 
 def test_every_rate_header_is_explained(english: Client) -> None:
     shown = page(english)
-    for header in Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None)):
+    for header in Admission(0, 0, 0, 0, 0).headers(Limits(1, 1, None, 1, 1)):
         assert shown.say(header)
 
 
@@ -162,11 +162,11 @@ def test_tiers_are_those_of_the_database(english: Client) -> None:
     Tier.objects.filter(name="Standard").update(rpm=77, tpm=1_234_567, concurrency=9)
     Tier.objects.create(name="Partner", rpm=5_000, tpm=9_000_000)
     shown = page(english)
-    assert shown.say("Free 10 requests/min 20,000 tokens/min no limit new accounts")
+    assert shown.say("Free 10 requests/min 20,000 tokens/min no limit no limit new accounts")
     assert shown.say(
-        "Standard 77 requests/min 1,234,567 tokens/min 9 accounts that have paid in 100,000 Toman or more"
+        "Standard 77 requests/min 1,234,567 tokens/min no limit 9 accounts that have paid in 100,000 Toman or more"
     )
-    assert shown.say("Partner 5,000 requests/min 9,000,000 tokens/min no limit by agreement")
+    assert shown.say("Partner 5,000 requests/min 9,000,000 tokens/min no limit no limit by agreement")
 
 
 def test_the_base_url_is_this_installations(english: Client, settings: Any) -> None:
