@@ -12,7 +12,7 @@ def make(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("config", "0006_notes_by_role")]
+    dependencies: ClassVar = [("config", "0007_roles_see_tiers")]
     operations: ClassVar = [
         migrations.CreateModel(
             name="Proof",
