@@ -21,6 +21,7 @@ import proxy.limits.limiter
 import proxy.metering.figures
 import proxy.metering.settlement
 import proxy.upstreams.breaker_state
+import proxy.upstreams.rests
 import proxy.upstreams.routing
 import wallet.ledger.group_commit
 import wallet.payments.topups
@@ -38,6 +39,7 @@ MEASURING = (
     proxy.metering.figures,
     proxy.metering.settlement,
     proxy.upstreams.breaker_state,
+    proxy.upstreams.rests,
     proxy.upstreams.routing,
     wallet.ledger.group_commit,
     wallet.payments.topups,
