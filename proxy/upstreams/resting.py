@@ -34,11 +34,11 @@ class Resting:
 def listing() -> list[Resting]:
     """All of them, those that end first first. Raises Unknown."""
     with _valkey() as client:
-        seconds, micros = client.time()  # type: ignore[misc]  # its type is also the async client's
+        seconds, micros = client.time()
         told = client.hgetall(HASH)
     now, valkeys = timezone.now(), seconds + micros / 1e6
     found = []
-    for name, text in told.items():  # type: ignore[union-attr]  # likewise
+    for name, text in told.items():
         try:
             rest, (upstream_id, model) = Told.decoded(text), key_of(name)
         except ValueError:  # of another version

@@ -14,8 +14,9 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import redis.asyncio
 from prometheus_client import Gauge
@@ -229,7 +230,7 @@ class Rests:
                 seconds, micros = await self._client.time()
                 self._ahead = seconds + micros / 1e6 - self._clock()
                 await self._publish()
-                told = await self._client.hgetall(HASH)  # type: ignore[misc]  # its type is also the sync client's
+                told = await self._client.hgetall(HASH)
                 await self._follow(told)
         except (RedisError, OSError, TimeoutError) as error:
             self._lost(error)
@@ -241,13 +242,13 @@ class Rests:
             if rest.unpublished:
                 until = rest.until + self._ahead
                 told = Told(rest.id, rest.upstream, until, rest.times, rest.refusals, rest.asked_seconds)
-                await self._client.hset(HASH, field_of(key), told.encoded())  # type: ignore[misc]
+                await self._client.hset(HASH, field_of(key), told.encoded())
                 rest.unpublished = False
         for key in list(self._ended):
-            await self._client.hdel(HASH, field_of(key))  # type: ignore[misc]
+            await self._client.hdel(HASH, field_of(key))
             self._ended.discard(key)
 
-    async def _follow(self, told: dict[bytes, bytes]) -> None:
+    async def _follow(self, told: Mapping[Any, Any]) -> None:
         found: set[Key] = set()
         for name, text in told.items():
             key = key_of(name)
@@ -257,7 +258,7 @@ class Rests:
                 continue
             until = other.until - self._ahead
             if self._clock() > until + LINGER_SECONDS:
-                await self._client.hdel(HASH, name.decode())  # type: ignore[misc]
+                await self._client.hdel(HASH, name.decode())
                 continue
             found.add(key)
             mine = self._rests.get(key)

@@ -84,7 +84,7 @@ def _statement(user: User) -> Section:
             Row(
                 (
                     moment_text(row.created_at),
-                    row.kind.label,
+                    str(row.kind.label),
                     toman(row.amount_micro),
                     toman(row.balance_micro),
                 ),

@@ -211,18 +211,18 @@ async def test_a_rest_that_nobody_tries_is_forgotten_and_strange_ones_do_no_harm
     process: Callable[[], Rests], clock: Clock, route: ServedRoute, valkey: redis.asyncio.Redis
 ) -> None:
     rests = process()
-    await valkey.hset(HASH, "7:strange", "{}")  # type: ignore[misc]
-    await valkey.hset(HASH, "8:not json", "[")  # type: ignore[misc]
+    await valkey.hset(HASH, "7:strange", "{}")
+    await valkey.hset(HASH, "8:not json", "[")
     wear_out(rests, clock, route)
     await rests.sync()
     clock.now += REST_SECONDS + LINGER_SECONDS + 1
     rests._ahead += REST_SECONDS + LINGER_SECONDS + 1
     later = Rests(valkey, clock=lambda: clock.now)
-    told = await valkey.hgetall(HASH)  # type: ignore[misc]
+    told = await valkey.hgetall(HASH)
     later._ahead = rests._ahead
     await later._follow(told)
     assert later.seconds_left(route) is None
-    assert not await valkey.hexists(HASH, module.field_of((route.upstream_id, route.upstream_model)))  # type: ignore[misc]
+    assert not await valkey.hexists(HASH, module.field_of((route.upstream_id, route.upstream_model)))
 
 
 async def test_without_valkey_each_process_has_its_own(clock: Clock, route: ServedRoute) -> None:
