@@ -43,6 +43,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         (json.dumps({"message": "sent", "told": [{"text": f"code {CODE}"}]}), "a one-time code"),
         (f"STATEMENT: SELECT '{CODE}'", "a one-time code"),
     ],
+    ids=["key", "admin-key", "upstream-key", "pepper", "prompt", "answer", "code", "code-of-a-text", "code-of-sql"],
 )  # fmt: skip
 def test_what_no_log_may_hold_is_found_with_its_line(folder: Path, told: str, kind: str) -> None:
     (folder / "secrets").mkdir()
