@@ -2,13 +2,21 @@
 
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
+from django.utils.translation import gettext_lazy as _
 
 
 class SiteConfig(AppConfig):
     name = "config"
+    verbose_name = _("The work behind")
     default = True
 
 
 class AdminConfig(admin_apps.AdminConfig):
     default = False
     default_site = "config.admin_site.AdminSite"
+
+    def ready(self) -> None:
+        from config import admin_dates  # Django's own admin needs its apps first
+
+        super().ready()
+        admin_dates.install()

@@ -1,6 +1,7 @@
 """The admin's door, end to end: mobile number, password, authenticator, lock-out; and its users and tiers."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,8 @@ from accounts import admins, opening
 from accounts.admin_models import Authenticator
 from accounts.models import Tier, User
 from config.admin_site import SESSION_SECONDS
+from keys.models import APIKey
+from tests.proxy.factories import APIKeyFactory
 from wallet.ledger.models import Wallet
 
 pytestmark = pytest.mark.django_db
@@ -243,6 +246,19 @@ def test_the_audit_log_shows_and_finds_how_a_sign_in_ended_and_from_where(
     )
     entry = entries_of(admin).latest("id")
     assert address in inside.get(f"/admin/auditlog/logentry/{entry.pk}/change/").content.decode()
+
+
+def test_dates_go_by_the_calendar_of_the_page(inside: Client) -> None:
+    key = APIKeyFactory.create()
+    APIKey.objects.filter(pk=key.pk).update(created_at=datetime(2026, 11, 23, 10, 35, tzinfo=UTC))
+    places = [
+        reverse("admin:keys_apikey_changelist") + f"?q={key.last_four}",
+        reverse("admin:keys_apikey_change", args=[key.pk]),
+    ]
+    for language, shown in (("fa", "۲ آذر ۱۴۰۵، ۱۴:۰۵"), ("en", "Nov. 23, 2026, 2:05 p.m.")):
+        inside.cookies["hamiran_language"] = language
+        for place in places:
+            assert shown in inside.get(place).text
 
 
 def test_the_tier_of_new_accounts_cannot_be_deleted(inside: Client) -> None:

@@ -21,7 +21,7 @@ from proxy.usage.models import UsageRecord
 from proxy.usage.sales import counting as sales
 from tests.live import WebProcess
 from tests.pages import seed
-from tests.pages.places import PLACES
+from tests.pages.places import PLACES, Place
 from tests.pages.visit import DESK, MARKS, PHONE, Visit
 
 pytestmark = MARKS
@@ -32,6 +32,26 @@ LOOKS = [
     (language, scheme, size) for language in ("fa", "en") for scheme in ("light", "dark") for size in SIZES
 ]
 DAYS, BUSIEST_HOURS = 30, range(9, 24)
+
+# Lists and forms as Django's admin draws them, which are only looked at.
+STOCK = (
+    Place("stock-users", "/admin/accounts/user/", is_admin=True),
+    Place("stock-person", "/admin/accounts/user/{user}/change/", is_admin=True),
+    Place("stock-tiers", "/admin/accounts/tier/", is_admin=True),
+    Place("stock-tier", "/admin/accounts/tier/{tier}/change/", is_admin=True),
+    Place("stock-exceptions", "/admin/keys/limitoverride/", is_admin=True),
+    Place("stock-exception-add", "/admin/keys/limitoverride/add/", is_admin=True),
+    Place("stock-upstreams", "/admin/proxy/upstream/", is_admin=True),
+    Place("stock-upstream", "/admin/proxy/upstream/{upstream}/change/", is_admin=True),
+    Place("stock-upstream-test", "/admin/proxy/upstream/{upstream}/test/", is_admin=True),
+    Place("stock-tasks", "/admin/config/taskrun/", is_admin=True),
+    Place("stock-proofs", "/admin/config/proof/", is_admin=True),
+    Place("stock-audit", "/admin/auditlog/logentry/", is_admin=True),
+    Place("stock-top-ups", "/admin/wallet/topup/", is_admin=True),
+    Place("stock-usage", "/admin/proxy/usagerecord/", is_admin=True),
+    Place("stock-codes", "/admin/accounts/challenge/", is_admin=True),
+)
+PICTURED = (*PLACES, *STOCK)
 
 SHEET = """<!doctype html>
 <meta charset="utf-8">
@@ -65,7 +85,7 @@ def test_every_page_is_pictured(
     web: WebProcess, browser: Browser, account: seed.Account, language: str, scheme: str, size: str
 ) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for place in PLACES:
+    for place in PICTURED:
         cookies = place.cookies(account)
         visit = Visit(browser, web.url, language=language, size=SIZES[size], cookies=cookies)
         visit.page.emulate_media(
@@ -92,7 +112,7 @@ def _write_sheet(folder: Path) -> None:
             for name in [picture(place.name, *look)]
         )
         + "</tr>"
-        for place in PLACES
+        for place in PICTURED
     )
     (folder / "index.html").write_text(SHEET.format(heads=heads, rows=rows))
 

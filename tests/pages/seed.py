@@ -26,6 +26,7 @@ from keys.projects import people, projects
 from keys.projects.projects import Role
 from keys.rules import KeyRules
 from proxy import own_keys, own_projects
+from proxy.catalogue.models import Upstream
 from proxy.usage import periods
 from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import UsageRecord
@@ -115,6 +116,9 @@ def account(url: str) -> Account:
     webhook, delivery = _webhook(user)
     project, member, joined = _projects(user)
     ids = {
+        "user": str(user.pk),
+        "tier": str(user.tier_id),
+        "upstream": str(Upstream.objects.values_list("pk", flat=True).first()),
         "project": str(project),
         "member": str(member),
         "joined": str(joined),
