@@ -1,11 +1,19 @@
 """The Celery application: `celery -A config worker`."""
 
+import gc
 import os
 import time
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, before_task_publish, setup_logging, task_failure, worker_ready
+from celery.signals import (
+    beat_init,
+    before_task_publish,
+    setup_logging,
+    task_failure,
+    worker_init,
+    worker_ready,
+)
 
 from config import periodic, task_figures
 
@@ -21,6 +29,13 @@ task_failure.connect(periodic.has_failed, weak=False)
 @setup_logging.connect(weak=False)
 def leave_logging(**given: Any) -> None:
     """Celery sets none up where somebody listens: it would raise the level to that of its command line, WARNING."""
+
+
+@worker_init.connect(weak=False)
+def share_what_is_loaded(**given: Any) -> None:
+    """With its processes, which the collector would copy page by page by looking through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @before_task_publish.connect(weak=False)
