@@ -300,9 +300,9 @@ def test_a_dump_of_the_database_holds_no_code(browser: Client, tmp_path: Path) -
     assert f'"{code_of(browser)}"' not in text
 
 
-def test_the_task_purges_what_is_older_than_two_days(browser: Client) -> None:
+def test_the_task_purges_days_that_ended_two_days_ago(browser: Client) -> None:
     mobile = new_mobile()
     ask(browser, mobile)
-    Challenge.objects.filter(mobile=mobile).update(created_at=timezone.now() - timedelta(days=2, seconds=1))
+    Challenge.objects.filter(mobile=mobile).update(created_at=timezone.now() - timedelta(days=3, seconds=1))
     purge_challenges()
     assert not Challenge.objects.filter(mobile=mobile).exists()

@@ -237,7 +237,6 @@ def test_whoever_was_made_an_admin_approves_nothing_for_two_days() -> None:
     [
         ({}, {"is_staff": "on"}),
         ({"is_staff": True}, {"is_superuser": "on"}),
-        ({"is_staff": True, "is_superuser": True, "is_active": False}, {"is_active": "on"}),
     ],
 )
 def test_rights_given_in_the_pages_are_noted_and_all_admins_told(
@@ -298,7 +297,8 @@ def test_admins_are_told_of_rights_that_go_with_a_group(told: Any) -> None:
 
 def test_an_admin_that_is_shut_out_is_told_with_the_others(told: Any) -> None:
     browser, victim = admin_browser(), UserFactory.create(is_staff=True, is_superuser=True)
-    sent = dict(told(lambda: save_user(browser, victim, is_active=None)))
+    block = f"/admin/accounts/user/{victim.pk}/block/"
+    sent = dict(told(lambda: browser.post(block, {"words": "left us"})))
     assert victim.mobile in sent
     assert not User.objects.get(pk=victim.pk).is_active
     assert User.objects.get(pk=victim.pk).empowered_at is None

@@ -12,7 +12,8 @@ from tests.live import ROOT
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.proof
+@pytest.mark.timeout(600)
 def test_a_few_rounds_of_chaos_leave_every_book_in_agreement() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CHAOS_", "HAMIRAN_"))}
     done = subprocess.run(

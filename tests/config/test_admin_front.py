@@ -271,7 +271,10 @@ def linked(tables: dict[str, Table]) -> Iterator[tuple[str, Cell]]:
                     yield f"{name}: {row[0].raw}, {column}", cell
 
 
-@pytest.mark.parametrize("period", ["today", "7d", "30d"])
+@pytest.mark.parametrize(
+    "period",
+    [pytest.param("today", marks=pytest.mark.proof), pytest.param("7d", marks=pytest.mark.proof), "30d"],
+)
 def test_every_figure_leads_to_its_rows(browser: Client, period: str) -> None:
     business()
     followed: dict[str, Any] = {}

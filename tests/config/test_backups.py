@@ -104,6 +104,7 @@ def elsewhere(restored: Restored, tmp_path: Path) -> Path:
     return Path(shutil.copytree(restored.var_dir, tmp_path / "var", ignore=passing))
 
 
+@pytest.mark.timeout(300)
 def test_money_journal_and_guards_come_back(
     rehearsal: Rehearsal, restored: Restored, elsewhere: Path
 ) -> None:
@@ -144,6 +145,7 @@ def test_nothing_is_restored_below_a_running_service(rehearsal: Rehearsal) -> No
     assert "already running" in rehearsal.refused_while_running
 
 
+@pytest.mark.proof
 def test_accounts_are_overwritten_only_when_told_so_and_kept_even_then(
     rehearsal: Rehearsal, elsewhere: Path
 ) -> None:
@@ -156,6 +158,7 @@ def test_accounts_are_overwritten_only_when_told_so_and_kept_even_then(
         assert before.read(5) == b"PGDMP"
 
 
+@pytest.mark.proof
 def test_a_damaged_backup_leaves_what_is_there(rehearsal: Rehearsal, elsewhere: Path) -> None:
     damaged = elsewhere / "damaged.dump"
     damaged.write_bytes(rehearsal.backup.read_bytes()[:-100])
@@ -166,6 +169,7 @@ def test_a_damaged_backup_leaves_what_is_there(rehearsal: Rehearsal, elsewhere: 
         assert answer(elsewhere, "wallet_report", "--mobile", MOBILE) == rehearsal.report
 
 
+@pytest.mark.proof
 def test_a_database_elsewhere_is_restored_once_nobody_else_uses_it(
     rehearsal: Rehearsal, elsewhere: Path
 ) -> None:
@@ -182,6 +186,7 @@ def test_a_database_elsewhere_is_restored_once_nobody_else_uses_it(
     assert json.loads(report.stdout) == rehearsal.report
 
 
+@pytest.mark.proof
 def test_secrets_that_did_not_come_along_are_named(rehearsal: Rehearsal, tmp_path: Path) -> None:
     restored = answer(tmp_path, "restore", str(rehearsal.backup))
     assert restored["missing"] == [

@@ -11,7 +11,7 @@ from django.db import connection
 
 from tests.live import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
 BEFORE = ("proxy", "0014_usage_endpoint")
 ROWS = """

@@ -17,7 +17,7 @@ from tests.proxy.api.test_slow_streams import slow_reader
 EVENT = chunk({"content": "x" * 12_000})
 EVENTS = 8_500  # 100 MB and more
 STUCK_SECONDS = 1.0  # that nothing could be written for so long says that every buffer on the way is full
-GROWTH_MAX = 1_000_000
+GROWTH_MAX = 2_000_000
 
 
 class Offer:

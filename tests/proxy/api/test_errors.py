@@ -39,13 +39,14 @@ CONTRACT = {
 }  # fmt: skip
 
 
-def assert_error(response: httpx.Response, code: str) -> dict[str, Any]:
+def assert_error(response: httpx.Response, code: str, *more: str) -> dict[str, Any]:
+    """`more`: what its error says besides."""
     status, type_, message = CONTRACT[code]
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
     assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
     error = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code", "solution", "docs"}
+    assert set(error) == {"message", "type", "param", "code", "solution", "docs", *more}
     assert (error["code"], error["type"], error["message"]) == (code, type_, message)
     return dict(error)
 
@@ -116,7 +117,8 @@ def test_the_limit_of_requests_a_minute(make_caller: Any) -> None:
     caller = make_caller(rpm=2)
     assert [caller.ask().status_code for _ in range(2)] == [200, 200]
     response = caller.ask()
-    assert_error(response, "rate_limit_exceeded")
+    error = assert_error(response, "rate_limit_exceeded", "limit", "limit_of", "limited_model")
+    assert (error["limit"], error["limit_of"], error["limited_model"]) == ("requests_per_minute", "key", None)
     assert 1 <= int(response.headers["retry-after"]) <= 60
     assert response.headers["x-ratelimit-limit-requests"] == "2"
     assert response.headers["x-ratelimit-remaining-requests"] == "0"

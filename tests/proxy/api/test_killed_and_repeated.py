@@ -136,7 +136,9 @@ def age_holds(caller: Caller) -> None:
     holds.sweep_expired()
 
 
-@pytest.mark.parametrize("keeps", [False, True], ids=["not kept", "kept"])
+@pytest.mark.parametrize(
+    "keeps", [False, pytest.param(True, marks=pytest.mark.proof)], ids=["not kept", "kept"]
+)
 def test_killed_at_some_points_each_is_charged_once(
     caller: Caller, own_web: WebProcess, upstream: FakeUpstream, keeps: bool
 ) -> None:

@@ -295,7 +295,7 @@ async def test_until_the_first_reading_nothing_is_said_of_any_model(
 
     for part in ("_postgresql", "_valkey"):
         monkeypatch.setattr(health, part, fine)
-    monkeypatch.setattr(health, "_migrations", lambda: "ok")
+    monkeypatch.setattr(health, "_look_at_migrations", lambda: "ok")
     cache = CatalogueCache()
     now: Any = SimpleNamespace(catalogue=cache, holds=SimpleNamespace(settlements_are_late=False))
     monkeypatch.setattr(runtime, "_current", now)

@@ -91,7 +91,9 @@ def charged(at: datetime) -> UsageRecord:
 
 
 def broken() -> set[str]:
-    return {finding.invariant for finding in integrity.run(usage_integrity.CHECKS)}
+    """What is wrong with records; the rows of other tests may break other rules."""
+    found = {finding.invariant for finding in integrity.run(usage_integrity.CHECKS)}
+    return {invariant for invariant in found if "usage record" in invariant}
 
 
 def test_a_migrated_database_has_months_without_a_gap() -> None:
