@@ -30,8 +30,13 @@ def context(request: HttpRequest) -> dict[str, Any]:
 def table(request: HttpRequest, name: str) -> HttpResponse:
     found = _table(request, name)
     rows = Paginator(found.rows, ROWS_PER_PAGE).get_page(request.GET.get("p"))
-    span = spans.span(_span_name(request), now=timezone.now())
-    shown = {**site.each_context(request), "title": found.title, "table": found, "rows": rows, "span": span}
+    shown = {
+        **site.each_context(request),
+        "title": found.title,
+        "table": replace(found, rows=list(rows)),
+        "page": rows,
+        "span": spans.span(_span_name(request), now=timezone.now()),
+    }
     return render(request, "admin/figures.html", shown)
 
 

@@ -110,6 +110,16 @@ class AdminSite(OTPAdminSite):
             *super().get_urls(),
         ]
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Asked for twice by the front page, and made of some hundred rights and addresses."""
+        if app_label is not None:
+            return super().get_app_list(request, app_label)
+        of_request = vars(request)
+        if "app_list" not in of_request:
+            of_request["app_list"] = super().get_app_list(request)
+        found: list[Any] = of_request["app_list"]
+        return found
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         front = admin_front.context(request)
         return super().index(request, {**front, **(extra_context or {})})

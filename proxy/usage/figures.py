@@ -4,9 +4,9 @@ So the figures are complete at every moment, whether Celery runs or not, and sta
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import add
+from operator import add, attrgetter
 from typing import Any
 
 from django.conf import settings
@@ -81,10 +81,11 @@ class Figures:
     cost_micro: int = 0
 
     def __add__(self, other: "Figures") -> "Figures":
-        return Figures(*map(add, astuple(self), astuple(other)))
+        return Figures(*map(add, _values(self), _values(other)))
 
 
 NONE = Figures()
+_values = attrgetter(*SUMS.split(", "))
 
 
 @dataclass(frozen=True, slots=True)

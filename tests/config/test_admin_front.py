@@ -456,10 +456,9 @@ def test_customers_beyond_the_first_are_on_a_page_of_their_own(
     monkeypatch.setattr(admin_front, "ROWS_PER_PAGE", 3)
     table = tables_of(browser, "30d")["customers"]
     assert (len(table.rows), table.more) == (1, len(customers) - 1)
-    pages = [
-        browser.get("/admin/figures/customers/", {"period": "30d", "p": p}).context["rows"] for p in (1, 2)
-    ]
-    assert [len(rows) for rows in pages] == [3, 1]
+    pages = [browser.get("/admin/figures/customers/", {"period": "30d", "p": p}) for p in (1, 2)]
+    assert [len(each.context["table"].rows) for each in pages] == [3, 1]
+    assert [each.content.count(b'<th scope="row">') for each in pages] == [3, 1]
 
 
 def test_the_page_is_persian_where_its_reader_is(browser: Client) -> None:

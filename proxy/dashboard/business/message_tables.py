@@ -53,15 +53,12 @@ def by_day(span: Span, found: Counts) -> Mapping[date, Counter[str]]:
 def _rows(spans: Sequence[Span], found: Counts, kind: str, channel: str) -> list[list[Cell]]:
     outcomes = CodeOutcome if kind == Kind.CODE else Notice.Outcome
     title = _("One-time codes") if kind == Kind.CODE else _("Messages by %s") % ChannelName(channel).label
-    numbers = {
-        (span.name, outcome.value): sum(
-            number
-            for (day, *of), number in found.items()
-            if of == [kind, channel, outcome.value] and day >= day_of(span.since)
-        )
-        for span in spans
-        for outcome in outcomes
-    }
+    of_it = [(day, of[2], number) for (day, *of), number in found.items() if of[:2] == [kind, channel]]
+    numbers: Counter[tuple[str, str]] = Counter()
+    for span in spans:
+        first = day_of(span.since)
+        for day, ended, number in of_it:
+            numbers[span.name, ended] += number if day >= first else 0
     rows = []
     for outcome in outcomes:
         if any(numbers[span.name, outcome.value] for span in spans):

@@ -27,7 +27,7 @@ from proxy.dashboard.business.tables import Table
 from proxy.usage.periods import Period
 from proxy.usage.pictures import Picture
 from proxy.usage.sales import reading
-from proxy.usage.sales.reading import Figures
+from proxy.usage.sales.reading import Figures, Ranked
 
 BEHIND = timedelta(minutes=5)  # of a task that runs every minute
 ROWS_SHOWN = 10
@@ -93,6 +93,11 @@ class Data:
         return reading.slices(self.spans[-1].days)
 
     @cached_property
+    def models(self) -> Ranked:
+        """All of the span's."""
+        return reading.by("model", self.span.days)
+
+    @cached_property
     def payments(self) -> Payments:
         """Of the span, as pictures cut it, and of days before it."""
         is_by_hour = self.span.shown.by == "hour"
@@ -122,7 +127,7 @@ class Data:
             "upstreams-now": (seen.upstreams, lambda: state_tables.upstreams(now=self.now)),
             "models": (
                 seen.requests,
-                lambda: sales_tables.by_model(span, until=until, sight=seen, limit=limit),
+                lambda: sales_tables.by_model(span, self.models.first(limit), until=until, sight=seen),
             ),
             "upstreams": (
                 seen.requests and seen.sales,
@@ -132,7 +137,10 @@ class Data:
                 seen.requests and seen.customers,
                 lambda: sales_tables.by_customer(span, until=until, sight=seen, limit=limit),
             ),
-            "failures": (seen.requests, lambda: sales_tables.failures(span, until=until, limit=limit)),
+            "failures": (
+                seen.requests,
+                lambda: sales_tables.failures(span, self.models, until=until, limit=limit),
+            ),
             "messages": (
                 seen.codes or seen.notices,
                 lambda: message_tables.messages(self.spans, self.messages, sight=seen),

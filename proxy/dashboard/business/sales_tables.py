@@ -18,11 +18,11 @@ from proxy.dashboard.business import links
 from proxy.dashboard.business.payments import Payments
 from proxy.dashboard.business.sight import Sight
 from proxy.dashboard.business.spans import Span
-from proxy.dashboard.business.tables import Cell, Table, count, money, percent, rows_of, words
+from proxy.dashboard.business.tables import Cell, Rows, Table, count, money, percent, rows_of, words
 from proxy.usage import wording as usage_wording
 from proxy.usage.models import UsageRecord
 from proxy.usage.sales import reading
-from proxy.usage.sales.reading import Figures
+from proxy.usage.sales.reading import Figures, Ranked
 
 Outcome = UsageRecord.Outcome
 Named = Callable[[Any], Cell]
@@ -82,18 +82,17 @@ def summary(
     return Table("summary", _("Figures"), ["", *(span.title for span in spans)], rows)
 
 
-def by_model(span: Span, *, until: datetime, sight: Sight, limit: int | None) -> Table:
-    """Likewise, with the model's own page behind its name."""
+def by_model(span: Span, found: Ranked, *, until: datetime, sight: Sight) -> Table:
+    """With the model's own page behind its name."""
     return _split(
         "models",
         _("By model"),
         _("Model"),
         "model",
         span,
-        found=reading.by("model", span.days),
+        found=found,
         until=until,
         sight=sight,
-        limit=limit,
         named=lambda model: words(model, rows_of("proxy.languagemodel", q=model)),
     )
 
@@ -115,17 +114,16 @@ def by_upstream(span: Span, *, until: datetime, sight: Sight, limit: int | None)
         _("Upstream"),
         "upstream_id",
         span,
-        found=reading.by("upstream_id", span.days),
+        found=reading.by("upstream_id", span.days, limit=limit),
         until=until,
         sight=sight,
-        limit=limit,
         named=named,
     )
 
 
 def by_customer(span: Span, *, until: datetime, sight: Sight, limit: int | None) -> Table:
-    found = reading.by("user_id", span.days)
-    shown = [user_id for user_id, _figures in found[:limit]]
+    found = reading.by("user_id", span.days, limit=limit)
+    shown = [user_id for user_id, _figures in found.rows]
     mobiles = dict(User.objects.filter(pk__in=shown).values_list("pk", "mobile"))
     return _split(
         "customers",
@@ -136,7 +134,6 @@ def by_customer(span: Span, *, until: datetime, sight: Sight, limit: int | None)
         found=found,
         until=until,
         sight=sight,
-        limit=limit,
         named=lambda user_id: Cell(
             formats.digits_text(_mobile(mobiles, user_id), language=get_language()),
             harmless(_mobile(mobiles, user_id)),
@@ -145,7 +142,7 @@ def by_customer(span: Span, *, until: datetime, sight: Sight, limit: int | None)
     )
 
 
-def failures(span: Span, *, until: datetime, limit: int | None) -> Table:
+def failures(span: Span, models: Ranked, *, until: datetime, limit: int | None) -> Table:
     """How requests ended, by model; those without any that did not come whole are left out."""
     endings: dict[Outcome, Callable[[Figures], int]] = {
         Outcome.UPSTREAM_FAILED: lambda found: found.upstream_failed,
@@ -153,11 +150,7 @@ def failures(span: Span, *, until: datetime, limit: int | None) -> Table:
         Outcome.INTERRUPTED: lambda found: found.interrupted,
         Outcome.CLIENT_LEFT: lambda found: found.client_left,
     }
-    found = [
-        (model, figures)
-        for model, figures in reading.by("model", span.days)
-        if figures.failed + figures.client_left
-    ]
+    found = [(model, figures) for model, figures in models.rows if figures.failed + figures.client_left]
     found.sort(key=lambda each: (-each[1].failed, -each[1].client_left, each[0]))
     rows = [
         [
@@ -229,35 +222,35 @@ def _split(
     group: str,
     span: Span,
     *,
-    found: Sequence[tuple[Any, Figures]],
+    found: Ranked,
     until: datetime,
     sight: Sight,
-    limit: int | None,
     named: Named,
 ) -> Table:
     """A row per model, upstream or customer, with the same figures of each."""
-    rows = []
-    for key, figures in found[:limit]:
+
+    def row(one: tuple[Any, Figures]) -> list[Cell]:
+        key, figures = one
         of = {f"{group}__exact": key}
         every = links.usage(span.since, until, **of)
-        row = [
+        cells = [
             named(key),
             count(figures.requests, every),
             count(figures.failed, links.failed(span.since, until, **of), is_bad=True),
         ]
         if sight.sales:
-            row += [
+            cells += [
                 money(figures.billed_micro, every),
                 money(_cost(figures), every),
                 money(figures.margin_micro, every),
                 percent(figures.margin_basis_points, every),
                 _known(figures, links.without_cost(span.since, until, **of)),
             ]
-        rows.append(row)
+        return cells
+
     columns = [what, _("Requests"), _("Failed"), *(_money_columns() if sight.sales else [])]
-    return Table(
-        name, title, columns, rows, empty=_("Nothing was used in these days."), more=len(found) - len(rows)
-    )
+    empty = _("Nothing was used in these days.")
+    return Table(name, title, columns, Rows(found.rows, row), empty=empty, more=found.more)
 
 
 def _mobile(mobiles: Mapping[int, str], user_id: int) -> str:

@@ -1,11 +1,13 @@
 """Tables of the admin's front page: for people with a link behind each figure, and the same as CSV."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from html import escape
+from typing import Any, overload
 from urllib.parse import urlencode
 
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
@@ -18,10 +20,7 @@ from wallet.money import toman_figure
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`raw` is what a program reads; `url` leads to the rows behind a figure.
-
-    Written here and not by a template: a page has hundreds of them, and a template's loop takes ten times as long.
-    """
+    """`raw` is what a program reads; `url` leads to the rows behind a figure."""
 
     text: str
     raw: str
@@ -29,17 +28,9 @@ class Cell:
     is_bad: bool = False
 
     @property
-    def td(self) -> SafeString:
-        return format_html('<td class="bad">{}</td>' if self.is_bad else "<td>{}</td>", self._content)
-
-    @property
-    def th(self) -> SafeString:
-        return format_html('<th scope="row">{}</th>', self._content)
-
-    @property
-    def _content(self) -> SafeString:
-        text = format_html("<bdi>{}</bdi>", self.text)
-        return format_html('<a href="{}">{}</a>', self.url, text) if self.url else text
+    def html(self) -> str:
+        text = f"<bdi>{escape(self.text)}</bdi>"
+        return f'<a href="{escape(self.url)}">{text}</a>' if self.url else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +45,41 @@ class Table:
     empty: str = ""
     more: int = 0
 
+    @property
+    def body(self) -> SafeString:
+        """Not written by a template: a page has hundreds of cells, and its loop takes ten times as long."""
+        return SafeString("".join(map(_tr, self.rows)))
+
     def csv(self) -> Iterator[bytes]:
         yield BYTE_ORDER_MARK.encode() + csv_bytes([self.columns])
         for row in self.rows:
             yield csv_bytes([[cell.raw for cell in row]])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Sequence[Sequence[Cell]]):
+    """One of each, made when it is asked for: a page shows some of them."""
+
+    of: Sequence[Any]
+    make: Callable[[Any], Sequence[Cell]]
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    @overload
+    def __getitem__(self, number: int) -> Sequence[Cell]: ...
+    @overload
+    def __getitem__(self, number: slice) -> "Rows": ...
+    def __getitem__(self, number: int | slice) -> "Sequence[Cell] | Rows":
+        return Rows(self.of[number], self.make) if isinstance(number, slice) else self.make(self.of[number])
+
+
+def _tr(row: Sequence[Cell]) -> str:
+    first, *others = row
+    cells = (
+        f'<td class="bad">{cell.html}</td>' if cell.is_bad else f"<td>{cell.html}</td>" for cell in others
+    )
+    return f'<tr><th scope="row">{first.html}</th>{"".join(cells)}</tr>\n'
 
 
 UNKNOWN = Cell("—", "")
@@ -89,6 +111,11 @@ def percent(basis_points: int | None, url: str = "") -> Cell:
 
 def rows_of(model: str, **filters: object) -> str:
     """The address of a list in the admin: `rows_of("wallet.topup", status__exact="review")`."""
-    app, _dot, name = model.partition(".")
     query = urlencode({key: str(value) for key, value in filters.items()})
-    return f"{reverse(f'admin:{app}_{name}_changelist')}?{query}"
+    return f"{_list_of(model)}?{query}"
+
+
+@lru_cache(maxsize=100)
+def _list_of(model: str) -> str:
+    app, _dot, name = model.partition(".")
+    return reverse(f"admin:{app}_{name}_changelist")

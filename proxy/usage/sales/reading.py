@@ -1,10 +1,10 @@
 """What was sold in whole days or hours of Tehran's, summed by whatever sales are kept by."""
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from operator import add
-from typing import Any
+from operator import add, attrgetter
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -18,9 +18,9 @@ BY: dict[str, type[RouteSales] | type[CustomerSales]] = {
     "user_id": CustomerSales,
 }
 READ = """
-SELECT {group}, {sums} FROM {table}
+SELECT {group}, {sums}, count(*) OVER () FROM {table}
 WHERE period = %(by)s AND starts_at >= %(since)s AND starts_at < %(until)s
-GROUP BY 1 ORDER BY sum(billed_micro) DESC, sum(requests) DESC, 1
+GROUP BY 1 ORDER BY sum(billed_micro) DESC, sum(requests) DESC, 1 LIMIT %(limit)s
 """
 
 
@@ -40,7 +40,7 @@ class Figures:
     cost_micro: int = 0
 
     def __add__(self, other: "Figures") -> "Figures":
-        return Figures(*map(add, astuple(self), astuple(other)))
+        return Figures(*map(add, _values(self), _values(other)))
 
     @property
     def failed(self) -> int:
@@ -76,16 +76,28 @@ class Figures:
 
 
 NONE = Figures()
+_values = attrgetter(*SUMS.split(", "))
 
 
-def by(group: str, period: Period) -> list[tuple[Any, Figures]]:
-    """One of BY: what each of them had in a period, those billed most first."""
-    return _read(group, BY[group], period)
+class Ranked(NamedTuple):
+    """Those billed most first, and how many there are beyond these."""
+
+    rows: list[tuple[Any, Figures]]
+    more: int
+
+    def first(self, limit: int | None) -> "Ranked":
+        rows = self.rows[:limit]
+        return Ranked(rows, self.more + len(self.rows) - len(rows))
+
+
+def by(group: str, period: Period, *, limit: int | None = None) -> Ranked:
+    """One of BY: what each of them had in a period."""
+    return _read(group, BY[group], period, limit=limit)
 
 
 def slices(period: Period) -> list[Figures]:
     """Of each of its hours or days, in order, empty ones included."""
-    found = dict(_read("starts_at", RouteSales, period))
+    found = dict(_read("starts_at", RouteSales, period).rows)
     return [found.get(start, NONE) for start in period.starts]
 
 
@@ -104,10 +116,16 @@ def total(figures: Iterable[Figures]) -> Figures:
 
 
 def _read(
-    group: str, table: type[RouteSales] | type[CustomerSales], period: Period
-) -> list[tuple[Any, Figures]]:
+    group: str,
+    table: type[RouteSales] | type[CustomerSales],
+    period: Period,
+    *,
+    limit: int | None = None,
+) -> Ranked:
     sums = ", ".join(f"sum({name})" for name in SUMS.split(", "))
     query = READ.format(group=group, sums=sums, table=table._meta.db_table)
     with connection.cursor() as cursor:
-        cursor.execute(query, {"by": period.by, "since": period.since, "until": period.until})
-        return [(key, Figures(*map(int, rest))) for key, *rest in cursor.fetchall()]
+        cursor.execute(query, {"by": period.by, "since": period.since, "until": period.until, "limit": limit})
+        found = cursor.fetchall()
+    rows = [(key, Figures(*map(int, rest))) for key, *rest, _count in found]
+    return Ranked(rows, more=found[0][-1] - len(rows) if found else 0)
