@@ -32,6 +32,7 @@ from accounts.channels import admin as channels_admin  # noqa: F401 - the pages 
 from accounts.models import User
 from accounts.person_admin import PersonActions, end_sessions
 from accounts.read_only_admin import ReadOnlyAdmin
+from accounts.shared.paging import LongList
 from accounts.signals import admin as signals_admin  # noqa: F401 - the pages of webhooks
 
 MIN_PART = 3  # digits
@@ -101,7 +102,7 @@ class UserEditForm(UserChangeForm):  # type: ignore[type-arg]
 
 
 @admin.register(User)
-class UserAdmin(WatchedAdmin, PersonActions, DjangoUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(LongList, WatchedAdmin, PersonActions, DjangoUserAdmin):  # type: ignore[type-arg]
     """An account is blocked; none is ever deleted, for its money's history names it.
 
     Its number is changed by a NumberChange; passwords and authenticators of others by nobody (`create_admin`).
@@ -151,7 +152,6 @@ class UserAdmin(WatchedAdmin, PersonActions, DjangoUserAdmin):  # type: ignore[t
     search_fields = ("mobile",)
     search_help_text = _("A mobile number or part of one")
     ordering = ("-pk",)  # as they joined, and there is an index
-    show_full_result_count = False
     actions = ("block", "unblock", "end_sessions")
     filter_horizontal = ("groups", "user_permissions")
 

@@ -26,6 +26,7 @@ from accounts import audit, audit_csv, phone
 from accounts.models import User
 from accounts.read_only_admin import ReadOnlyAdmin
 from accounts.shared import downloads
+from accounts.shared.paging import LongList
 
 THEIRS: Any = LogEntryAdmin.msg_short
 SIGN_INS_PERMISSION = "axes.view_accessattempt"
@@ -63,7 +64,7 @@ class SubjectFilter(admin.SimpleListFilter):
 
 
 @admin.register(LogEntry)
-class AuditLogAdmin(LogEntryAdmin):
+class AuditLogAdmin(LongList, LogEntryAdmin):
     """django-auditlog's own looks for names that our users do not have, and shows no addresses."""
 
     # Instance variables to the parent's types.
@@ -75,7 +76,6 @@ class AuditLogAdmin(LogEntryAdmin):
         (None, {"fields": ["created", "user_url", "resource_url", "address"]}),
         LogEntryAdmin.fieldsets[1],
     ]
-    show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
         entries: QuerySet[LogEntry] = super().get_queryset(request)  # type: ignore[no-untyped-call]

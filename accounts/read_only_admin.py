@@ -8,13 +8,10 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from accounts import phone
-from accounts.shared.paging import ShallowPaginator
+from accounts.shared.paging import LongList
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    show_full_result_count = False  # counting a table of millions of rows would be most of a page's time
-    paginator = ShallowPaginator
-
+class ReadOnlyAdmin(LongList, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -6,11 +6,9 @@ replica any more: it is answered by the primary. Balances are of models that nev
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
@@ -25,7 +23,6 @@ from prometheus_client import Counter, Gauge
 logger = logging.getLogger(__name__)
 
 ALIAS = "replica"
-LOOK_SECONDS = 1.0
 AWAY_SECONDS = 10.0  # before one that was away is asked again
 
 LAG = Gauge(
@@ -69,58 +66,47 @@ class Router:
         return False if db == ALIAS else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What was seen of the replica: until when that holds, and which moment it shows (None: not to be used)."""
-
-    until: float
-    as_of: datetime | None
-
-
 class _Watch:
+    """Looks at each connection anew: a door to several replicas leads to another one each time."""
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seen = _Seen(0.0, None)
+        self._away_until = 0.0
+        self._is_read: bool | None = None
 
     def as_of(self) -> datetime | None:
-        """The moment that the replica shows; None where it is not to be used."""
-        if time.monotonic() >= self._seen.until and self._lock.acquire(blocking=False):
-            try:
-                self._look()
-            finally:
-                self._lock.release()
-        return self._seen.as_of if time.monotonic() < self._seen.until else None
-
-    def away(self, why: object) -> None:
-        LAG.set(float("nan"))
-        self._note(_Seen(time.monotonic() + AWAY_SECONDS, None), why)
-
-    def _look(self) -> None:
+        """The moment that this thread's connection shows; None: it is not to be used."""
+        if time.monotonic() < self._away_until:
+            return None
         try:
             at, now = _row(DEFAULT_DB_ALIAS, PRIMARY_AT)
             is_replica, is_level, replayed_at = _row(ALIAS, REPLICA_AT, at)
         except DatabaseError as error:
-            connections[ALIAS].close()
             self.away(error)
-            return
+            return None
         if not is_replica:
             self.away("it is no replica")
-            return
-        as_of = now if is_level else replayed_at
+            return None
+        as_of: datetime | None = now if is_level else replayed_at
         lag = float("inf") if as_of is None else (now - as_of).total_seconds()
         LAG.set(lag)
-        until = time.monotonic() + LOOK_SECONDS
         if lag > settings.REPLICA_LAG_MAX_SECONDS:
-            self._note(_Seen(until, None), f"it is {lag:.0f} s behind")
-        else:
-            self._note(_Seen(until, as_of), None)
+            self._note(f"it is {lag:.0f} s behind")
+            return None
+        self._note(None)
+        return as_of
 
-    def _note(self, seen: _Seen, why: object | None) -> None:
-        if why is not None and (self._seen.as_of is not None or self._seen.until == 0.0):
+    def away(self, why: object) -> None:
+        connections[ALIAS].close()
+        LAG.set(float("nan"))
+        self._away_until = time.monotonic() + AWAY_SECONDS
+        self._note(why)
+
+    def _note(self, why: object | None) -> None:
+        if why is not None and self._is_read is not False:
             logger.warning("the replica is not read", extra={"why": str(why).strip().partition("\n")[0]})
-        elif why is None and self._seen.as_of is None:
+        elif why is None and self._is_read is not True:
             logger.info("the replica is read")
-        self._seen = seen
+        self._is_read = why is None
 
 
 _watch = _Watch()
@@ -141,7 +127,6 @@ def read(view: View[Arguments]) -> View[Arguments]:
                 response = view(request, *args, **kwargs)
             except DatabaseError as error:  # gone, or busy with what the primary has deleted
                 del request.as_of  # type: ignore[attr-defined]
-                connections[ALIAS].close()
                 _watch.away(error)
             else:
                 READS.labels("replica").inc()

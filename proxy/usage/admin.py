@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from accounts.phone import InvalidMobile, normalise
 from accounts.shared.digits import ascii_digits
-from accounts.shared.paging import ShallowPaginator
+from accounts.shared.paging import LongList
 from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.catalogue.price_admin import AddOnly
 from proxy.usage import lookup
@@ -60,7 +60,7 @@ class PeriodFilter(admin.SimpleListFilter):
 
 
 @admin.register(UsageRecord)
-class UsageRecordAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class UsageRecordAdmin(LongList, AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = (
         "created_at",
         "user_id",
@@ -77,8 +77,6 @@ class UsageRecordAdmin(AddOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("-id",)  # ids carry the time of the request, and have the index for it
     search_fields = ("user_id",)  # makes the box appear; get_search_results says what it finds
     search_help_text = _("Mobile number, user id or key id")
-    show_full_result_count = False
-    paginator = ShallowPaginator
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
