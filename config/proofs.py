@@ -18,8 +18,10 @@ from accounts import admins
 from accounts.shared.formats import date_text
 from config.models import Proof
 from proxy.usage import progress, proof_rules, proving, rollups
-from proxy.usage.health import counting
+from proxy.usage.health import counting as health
 from proxy.usage.health.models import HealthProgress
+from proxy.usage.sales import counting as sales
+from proxy.usage.sales.models import SalesProgress
 from wallet import freezing
 
 logger = logging.getLogger(__name__)
@@ -104,8 +106,10 @@ def _counted(*, until: datetime) -> bool:
     rollups.roll_up()
     if (rolled := rollups.rolled_up_until()) is not None and rolled < until:
         rollups.roll_up(since=until - rollups.HOUR)
-    counting.count()
-    return not HealthProgress.objects.filter(counted_until__lt=until + progress.LATE).exists()
+    health.count()
+    sales.count()
+    behind = {"counted_until__lt": until + progress.LATE}
+    return not any(kind.objects.filter(**behind).exists() for kind in (HealthProgress, SalesProgress))
 
 
 def _midnight(moment: datetime) -> datetime:

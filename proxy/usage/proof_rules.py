@@ -7,12 +7,30 @@ within the hour is looked up once more, by its index.
 
 from proxy.usage import rollups
 from proxy.usage.health.counting import ANSWERED, FAILED
+from proxy.usage.sales import counting as sales
+from proxy.usage.sales.models import CustomerSales, RouteSales
 
 FIGURES = rollups.FIGURES
 OF_HOUR = "created_at >= %(since)s AND created_at < %(until)s"
 NEAR = "created_at >= %(since)s - %(apart)s AND created_at < %(until)s + %(apart)s"
 DIFFERENT = " OR ".join(f"raw.{name} IS DISTINCT FROM rolled.{name}" for name in FIGURES.split(", "))
 DAY = "date_trunc('day', %(since)s::timestamptz, %(zone)s)"
+
+NEXT_DAY = f"{DAY} + interval '1 day'"
+
+
+def _sold(kind: type[RouteSales] | type[CustomerSales], said: str) -> str:
+    groups = sales.TABLES[kind]
+    different = " OR ".join(f"raw.{name} IS DISTINCT FROM sold.{name}" for name in sales.SUMS.split(", "))
+    return f"""
+        WITH {sales.COSTED.format(since=DAY, until=NEXT_DAY)}
+        SELECT {said}, raw.requests, sold.requests AS sold_requests, raw.billed_micro,
+            sold.billed_micro AS sold_billed_micro, raw.cost_micro, sold.cost_micro AS sold_cost_micro
+        FROM (SELECT {groups}, {sales.COUNTED} FROM costed GROUP BY {groups}) raw
+        FULL JOIN (SELECT * FROM {kind._meta.db_table} WHERE period = 'day' AND starts_at = {DAY}) sold
+        USING ({groups}) WHERE {different}
+        """  # noqa: S608 - put together from constants
+
 
 SUMS = f"""
 SELECT count(*), coalesce(sum(cost_micro), 0), coalesce(sum(upstream_cost_micro), 0),
@@ -114,7 +132,7 @@ DAILY: list[tuple[str, str]] = [
             SELECT key_id, model, endpoint,
                 {", ".join(f"sum({name}) AS {name}" for name in FIGURES.split(", "))}
             FROM proxy_rollup
-            WHERE period = 'hour' AND starts_at >= {DAY} AND starts_at < {DAY} + interval '1 day'
+            WHERE period = 'hour' AND starts_at >= {DAY} AND starts_at < {NEXT_DAY}
             GROUP BY key_id, model, endpoint
         ) raw FULL JOIN (
             SELECT * FROM proxy_rollup WHERE period = 'day' AND starts_at = {DAY}
@@ -128,7 +146,7 @@ DAILY: list[tuple[str, str]] = [
         SELECT key_id, model, endpoint, end_user, raw.requests, rolled.requests AS rolled_requests
         FROM (
             SELECT end_user, key_id, model, endpoint, {rollups.COUNTED} FROM proxy_usagerecord
-            WHERE end_user IS NOT NULL AND created_at >= {DAY} AND created_at < {DAY} + interval '1 day'
+            WHERE end_user IS NOT NULL AND created_at >= {DAY} AND created_at < {NEXT_DAY}
               AND created_at < %(rolled)s
             GROUP BY end_user, key_id, model, endpoint
         ) raw FULL JOIN (
@@ -136,6 +154,14 @@ DAILY: list[tuple[str, str]] = [
         ) rolled USING (end_user, key_id, model, endpoint)
         WHERE {DIFFERENT}
         """,  # noqa: S608 - text from our own code
+    ),
+    (
+        "the day's sales by model and upstream are the sums of its records, with what upstreams charge",
+        _sold(RouteSales, "model, upstream_id"),
+    ),
+    (
+        "the day's sales by customer are the sums of its records, with what upstreams charge",
+        _sold(CustomerSales, "user_id AS customer"),
     ),
     (
         "a wallet's posted balance is that after its last entry",

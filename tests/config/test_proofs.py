@@ -15,9 +15,11 @@ from config import proofs, task_figures
 from config.doctor import Level, work
 from config.models import Proof
 from proxy.usage import rollups
-from proxy.usage.health import counting
+from proxy.usage.health import counting as health
 from proxy.usage.health.models import HealthProgress, ModelHealth
 from proxy.usage.models import EndUserRollup, UsageRecord, UsageRollup
+from proxy.usage.sales import counting as sales
+from proxy.usage.sales.models import CustomerSales, RouteSales, SalesProgress
 from tests.admin_browser import admin_browser
 from tests.factories import UserFactory, WalletFactory
 from tests.proxy.factories import UsageRecordFactory
@@ -38,7 +40,16 @@ def nothing_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         integrity, "snapshot", nullcontext
     )  # a test that is rolled back is in a transaction already
-    for model in (UsageRecord, UsageRollup, EndUserRollup, ModelHealth, HealthProgress, Proof):
+    counted = (
+        UsageRollup,
+        EndUserRollup,
+        ModelHealth,
+        HealthProgress,
+        RouteSales,
+        CustomerSales,
+        SalesProgress,
+    )
+    for model in (UsageRecord, *counted, Proof):
         model.objects.all().delete()
 
 
@@ -160,6 +171,9 @@ def broken_chain() -> None:
         (sql("UPDATE proxy_rollup SET cost_micro = 0 WHERE period = 'day'"), "the day's roll-ups are"),
         (sql("UPDATE proxy_enduserrollup SET cost_micro = 0"), "the day's roll-ups by end user"),
         (sql("UPDATE proxy_modelhealth SET failed = 1 WHERE period = 'hour'"), "the hour's count of good"),
+        (sql("UPDATE proxy_routesales SET cost_micro = 0 WHERE period = 'day'"), "sales by model and upstream"),
+        (sql("DELETE FROM proxy_routesales WHERE period = 'day'"), "sales by model and upstream"),
+        (sql("UPDATE proxy_customersales SET billed_micro = billed_micro + 1"), "sales by customer"),
         (sql("UPDATE proxy_usagerecord SET upstream_cost_nanodollars = 1"), "what an upstream charges"),
         (sql("UPDATE wallet_wallet SET posted_micro = posted_micro + 1"), "a wallet's posted balance"),
     ],
@@ -174,7 +188,8 @@ def test_each_thing_that_does_not_add_up_is_found_and_told(
 ) -> None:
     use(MIDNIGHT + DAY + timedelta(hours=1), wallet)  # so that days by end user are whole
     rollups.roll_up()
-    counting.count()
+    health.count()
+    sales.count()
     monkeypatch.setattr(proofs, "_counted", lambda until: True)
     fault()
     with caplog.at_level(logging.ERROR):
@@ -197,8 +212,9 @@ def test_a_wallet_that_a_proof_names_is_frozen(wallet: Wallet) -> None:
     assert wallet.frozen_at is not None
 
 
+@pytest.mark.parametrize("counting", [health, sales])
 def test_nothing_is_proved_while_usage_is_still_summed(
-    wallet: Wallet, monkeypatch: pytest.MonkeyPatch
+    wallet: Wallet, monkeypatch: pytest.MonkeyPatch, counting: Any
 ) -> None:
     counting.count(now=MIDNIGHT + timedelta(hours=2))
     monkeypatch.setattr(counting, "count", lambda: None)

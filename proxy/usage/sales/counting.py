@@ -44,23 +44,25 @@ WHERE ({KNOWN}) IS DISTINCT FROM ({EXCLUDED})
 """  # noqa: S608 - put together from constants
 
 
-SLOTS = f"""
-WITH rates AS MATERIALIZED (
+# Records with what their upstreams charge for them.
+COSTED = """
+rates AS MATERIALIZED (
     SELECT * FROM (
         SELECT rial_per_dollar, valid_from, lead(valid_from, 1, 'infinity') OVER (ORDER BY valid_from) AS valid_until
         FROM proxy_exchangerate
-    ) AS all_rates WHERE valid_from < %(until)s AND valid_until > %(since)s
+    ) AS all_rates WHERE valid_from < {until} AND valid_until > {since}
 ), costed AS (
-    SELECT {SLOT_OF.format("created_at")} AS slot, user_id, model, upstream_id, outcome, cost_micro AS billed_micro,
+    SELECT created_at, user_id, model, upstream_id, outcome, cost_micro AS billed_micro,
         billed_by <> 'nothing' AS is_billed,
         coalesce(
             upstream_cost_micro, ceil(upstream_cost_nanodollars::numeric * rates.rial_per_dollar / 1000)
         ) AS cost_micro
     FROM proxy_usagerecord LEFT JOIN rates
         ON upstream_cost_nanodollars IS NOT NULL AND created_at >= valid_from AND created_at < valid_until
-    WHERE created_at >= %(since)s AND created_at < %(until)s
-), counted AS MATERIALIZED (
-    SELECT slot, user_id, model, upstream_id, count(*) AS requests,
+    WHERE created_at >= {since} AND created_at < {until}
+)
+"""
+COUNTED = """count(*) AS requests,
         count(*) FILTER (WHERE outcome = 'client_left') AS client_left,
         count(*) FILTER (WHERE outcome = 'upstream_failed') AS upstream_failed,
         count(*) FILTER (WHERE outcome = 'refused') AS refused,
@@ -69,7 +71,10 @@ WITH rates AS MATERIALIZED (
         sum(billed_micro) AS billed_micro,
         count(*) FILTER (WHERE is_billed AND cost_micro IS NOT NULL) AS costed_requests,
         coalesce(sum(billed_micro) FILTER (WHERE is_billed AND cost_micro IS NOT NULL), 0) AS costed_micro,
-        coalesce(sum(cost_micro), 0) AS cost_micro
+        coalesce(sum(cost_micro), 0) AS cost_micro"""
+SLOTS = f"""
+WITH {COSTED.format(since="%(since)s", until="%(until)s")}, counted AS MATERIALIZED (
+    SELECT {SLOT_OF.format("created_at")} AS slot, user_id, model, upstream_id, {COUNTED}
     FROM costed GROUP BY slot, user_id, model, upstream_id
 ), routes AS ({_into(RouteSales, "'slot'", "slot", "counted")})
 {_into(CustomerSales, "'slot'", "slot", "counted")}
