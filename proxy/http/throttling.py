@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from prometheus_client import Counter
 from rest_framework.throttling import BaseThrottle
 
 from keys.lookup import KeyIdentity
@@ -13,6 +14,11 @@ from proxy.limits import bounds
 from proxy.limits.intake import max_bytes, max_refusals
 from proxy.limits.local_window import REFUSED_BY, Admission
 
+HIT = Counter(
+    "hamiran_limits_hit",
+    "Requests that a limit refused; `model` is that of a model's own limits",
+    ["limit", "limit_of", "model"],
+)
 OF_ACCOUNT = 2  # of the numbers of windows; those of a model come after it
 
 
@@ -66,7 +72,7 @@ class ReadThrottle(KeyThrottle):
 
 
 def refused(admission: Admission, key: KeyIdentity, *, model: str) -> APIError:
-    """Which limit refused, in figures for programs as well."""
+    """Which limit refused, in figures for programs as well. Counts it."""
     windows, limit = divmod(admission.refused_by, 10)
     of_model = windows > OF_ACCOUNT
     facts: dict[str, Any] = {
@@ -74,6 +80,7 @@ def refused(admission: Admission, key: KeyIdentity, *, model: str) -> APIError:
         "limit_of": "key" if windows % 2 else "account",
         "limited_model": model if of_model else None,
     }
+    HIT.labels(facts["limit"], facts["limit_of"], facts["limited_model"] or "").inc()
     wait = None if admission.retry_after_ms < 0 else admission.retry_after_ms / 1000
     if wait is None:
         return request_exceeds_limit(facts)

@@ -17,6 +17,7 @@ import accounts.sms.sending
 import config.task_figures
 import proxy.api.metrics
 import proxy.http.responses
+import proxy.http.throttling
 import proxy.limits.limiter
 import proxy.metering.figures
 import proxy.metering.settlement
@@ -35,6 +36,7 @@ MEASURING = (
     accounts.shared.replica,
     config.task_figures,
     proxy.http.responses,
+    proxy.http.throttling,
     proxy.limits.limiter,
     proxy.metering.figures,
     proxy.metering.settlement,

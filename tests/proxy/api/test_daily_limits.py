@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from django.utils import timezone
 
@@ -11,7 +12,7 @@ from accounts.shared.formats import TEHRAN
 from keys.models import LimitOverride
 from tests.factories import UserFactory
 from tests.fake_upstream import STREAM, FakeUpstream, answer_whole, stream_events
-from tests.live import eventually
+from tests.live import WebProcess, eventually
 from tests.proxy.api.conftest import MODEL, Caller
 
 MakeCaller = Callable[..., Caller]
@@ -64,7 +65,9 @@ def test_messages_tell_the_day_in_their_own_words(make_caller: MakeCaller, upstr
     assert refused.headers["x-should-retry"] == "false"
 
 
-def test_a_model_with_limits_of_its_own_stops_alone(make_caller: MakeCaller, upstream: FakeUpstream) -> None:
+def test_a_model_with_limits_of_its_own_stops_alone_and_is_counted(
+    make_caller: MakeCaller, upstream: FakeUpstream, web: WebProcess
+) -> None:
     caller = make_caller()
     tier = caller.wallet.user.tier
     tier.model_limits.create(model=MODEL, rpm=1)
@@ -77,6 +80,8 @@ def test_a_model_with_limits_of_its_own_stops_alone(make_caller: MakeCaller, ups
     assert (error["code"], error["limit"]) == ("rate_limit_exceeded", "requests_per_minute")
     assert (error["limit_of"], error["limited_model"]) == ("key", MODEL)
     assert key_of(caller)["model_limits"][0]["model"] in (MODEL, "another")
+    scraped = httpx.get(f"{web.url}/metrics", headers={"Authorization": "Bearer scraper"}, timeout=30).text
+    assert f'hamiran_limits_hit_total{{limit="requests_per_minute",limit_of="key",model="{MODEL}"}}' in scraped
 
 
 @pytest.mark.parametrize("of", ["user", "key"])
