@@ -13,10 +13,10 @@ class SiteConfig(AppConfig):
 
 class AdminConfig(admin_apps.AdminConfig):
     default = False
-    default_site = "config.admin_site.AdminSite"
+    default_site = "config.admin.site.AdminSite"
 
     def ready(self) -> None:
-        from config import admin_dates  # Django's own admin needs its apps first
-
         super().ready()
-        admin_dates.install()
+        from config.admin import dates, work  # noqa: F401 - the latter registers its pages
+
+        dates.install()

@@ -6,13 +6,13 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from config.task_runs import ERROR_MAX
+ERROR_MAX = 500
 
 
 class TaskRun(models.Model):
     """One task of the schedule with its arguments: the run that has it now, and what became of those before.
 
-    Written by `config.task_runs` alone. One row per task, so that there are as many as the schedule has entries.
+    Written by `config.tasks.runs` alone. One row per task, so that there are as many as the schedule has entries.
     """
 
     name = models.CharField(_("task"), primary_key=True, max_length=200)

@@ -127,7 +127,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
-# Processes, since threads cannot be ended: a task that hangs is killed with its own (config.periodic).
+# Processes, since threads cannot be ended: a task that hangs is killed with its own (config.tasks.periodic).
 CELERY_WORKER_POOL = "prefork"
 CELERY_WORKER_CONCURRENCY = 8
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -235,7 +235,7 @@ ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 # What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
 SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
 # What /metrics tells beside what `proxy` knows; each is called as f() and yields families.
-FIGURES = ["config.task_figures.of_the_work"]
+FIGURES = ["config.tasks.figures.of_the_work"]
 # Whose cap a budget is: `wallet` counts it and knows no keys.
 BUDGET_HOLDER = "keys.signals.holder_of"
 # Hosts that a webhook may have although they are private or without TLS: whoever has an account can have them called.
