@@ -69,9 +69,9 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.cookies.CookieMiddleware",
+    "config.pages.cookies.CookieMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "config.language.LanguageMiddleware",
+    "config.pages.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -96,8 +96,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
-                "config.context.site",
-                "config.context.look",
+                "config.pages.context.site",
+                "config.pages.context.look",
             ],
         },
     }
@@ -424,12 +424,12 @@ STATICFILES_DIRS = [BASE_DIR / "config" / "static"]
 STATICFILES_FINDERS = [
     "django.contrib.staticfiles.finders.FileSystemFinder",
     "django.contrib.staticfiles.finders.AppDirectoriesFinder",
-    "config.fonts.FontFinder",
+    "config.pages.fonts.FontFinder",
 ]
 STATIC_ROOT = VAR_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "config.static_files.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "config.pages.static_files.StaticFilesStorage"},
 }
 
 # --- edge ------------------------------------------------------------------------------------------------------
