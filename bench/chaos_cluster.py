@@ -167,7 +167,8 @@ async def chaos(var_dir: Path, tools: "Tools") -> "Verdict":
         try:
             load, upstream, rounds, promises = await run(stack)
             disruptions = [each for done in rounds for each in done.disruptions]
-            found: Verdict = await with_orm(verdict.judge, load.attempts, upstream.book, disruptions)
+            judge = partial(verdict.judge, long_outages=True)
+            found: Verdict = await with_orm(judge, load.attempts, upstream.book, disruptions)
             bench.chaos.report(load, found, Counter(each.what for each in rounds), stack.parts.values())
             found.faults += [*promises.faults, *report(rounds, load, promises)]
         finally:

@@ -1,10 +1,10 @@
 """Ten million requests in one installation: `python -m bench.scale [--large] [--records N]`.
 
 On a PostgreSQL of its own, made by its own SQL: two years of requests, a quarter of them of one account, each in the
-journal. Prints what they take on the disk and how long it takes to roll them up; p50, p95 and CPU (of Django and
-PostgreSQL, which a busy machine changes less) of the pages of that account and of the lists of the admin; and time and
-memory of `check_ledger`. `--large`: a hundred million, for which
-the disk of TMPDIR needs some 100 GB.
+journal, and a million people. Prints what they take on the disk and how long it takes to roll them up; p50, p95 and CPU
+(of Django and PostgreSQL, which a busy machine changes less) of the pages of that account and of the lists of the
+admin; and time and memory of `check_ledger`. `--large`: a hundred million, for which the disk of TMPDIR needs some
+100 GB.
 """
 
 import argparse
@@ -26,6 +26,7 @@ RECORDS, LARGE = 10_000_000, 100_000_000
 CHUNK = 500_000
 MONTHS = 24
 ACCOUNTS = 100
+PEOPLE = 1_000_000  # beside them, each with a wallet and a key, who only are found
 KEYS, MODELS = 8, 4
 REPEATS, LONGEST_MS = 30, 4_000
 CREDIT_MICRO = 10**12
@@ -65,6 +66,10 @@ SELECT id, 'completion', account, CASE account WHEN 'wallet' THEN user_id END,
     CASE account WHEN 'wallet' THEN -{COST_MICRO} ELSE {COST_MICRO} END,
     CASE account WHEN 'wallet' THEN {CREDIT_MICRO} - turn * {COST_MICRO} END, at
 FROM made, (VALUES ('wallet'), ('revenue')) AS legs(account) ORDER BY n
+"""
+KEYS_OF_PEOPLE = """
+INSERT INTO keys_apikey (user_id, name, digest, pepper_version, last_four, created_at)
+SELECT id, 'key', sha256(id::text::bytea), 1, substr(md5(id::text), 1, 4), now() FROM accounts_user WHERE id > %s
 """
 POSTED = """
 UPDATE wallet_wallet w SET posted_micro = %s + spent
@@ -125,6 +130,7 @@ def make(records: int) -> tuple[Any, list[int]]:
     months_of_the_past()
     users = make_accounts()
     heavy, others = users[0], [each.pk for each in users[1:]]
+    make_people()
     keys = [lifecycle.create(user_id=heavy.pk, name=f"key {n}").key_id for n in range(KEYS)]
     with transaction.atomic():
         for user in users:
@@ -161,6 +167,28 @@ def of(table: str) -> list[tuple[str, str]]:
         cursor.execute(INDEXES, [table])
         # Of a partitioned table PostgreSQL says ON ONLY, which would leave its partitions without.
         return [(name, made.replace(" ON ONLY ", " ON ")) for name, made in cursor.fetchall()]
+
+
+def make_people() -> None:
+    from django.db import connection, transaction
+
+    from accounts.models import User
+    from bench.history import user_columns
+
+    columns, values = user_columns()
+    last = User.objects.latest("pk").pk
+    with timed("people made"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            f"INSERT INTO accounts_user ({columns}) SELECT {values} FROM generate_series(%s, %s) AS n",
+            [ACCOUNTS + 2, ACCOUNTS + 1 + PEOPLE],
+        )
+        cursor.execute(
+            "INSERT INTO wallet_wallet (user_id, posted_micro, held_micro, opened_at, frozen_because)"
+            " SELECT id, 0, 0, now(), '' FROM accounts_user WHERE id > %s",
+            [last],
+        )
+        cursor.execute(KEYS_OF_PEOPLE, [last])
 
 
 def months_of_the_past() -> None:
@@ -249,6 +277,10 @@ def measure_pages(heavy: Any, keys: list[int]) -> None:
     admin |= {
         "a usage record": reverse("admin:proxy_usagerecord_change", args=[newest]),
         "usage records of an account": f"{admin['proxy.UsageRecord']}?q={heavy.pk}",
+        "people, by a number": f"{admin['accounts.User']}?q=09120777777",
+        "people, by a part of it": f"{admin['accounts.User']}?q=07777",
+        "people, by the end of a key": f"{admin['accounts.User']}?q=ab12",
+        "keys, by their end": f"{admin['keys.APIKey']}?q=ab12",
         "a user": reverse("admin:accounts_user_change", args=[heavy.pk]),
         "a wallet": reverse("admin:wallet_wallet_change", args=[heavy.pk]),
     }
@@ -289,7 +321,7 @@ def measure(client: Any, name: str, address: str) -> None:
         began = time.perf_counter()
         response = client.get(address)
         times.append((time.perf_counter() - began) * 1000)
-        if response.status_code != 200:
+        if response.status_code not in (200, 302):  # a search that finds one person goes there
             print(f"| {name} | status {response.status_code} | | | |", flush=True)
             return
         if sum(times) > LONGEST_MS:

@@ -25,10 +25,10 @@ class SignInsConfig(axes_apps.AppConfig):
 
 class AdminConfig(admin_apps.AdminConfig):
     default = False
-    default_site = "config.admin_site.AdminSite"
+    default_site = "config.admin.site.AdminSite"
 
     def ready(self) -> None:
-        from config import admin_writing  # Django's own admin needs its apps first
-
         super().ready()
-        admin_writing.install()
+        from config.admin import work, writing  # noqa: F401 - the former registers its pages
+
+        writing.install()

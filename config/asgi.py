@@ -12,15 +12,16 @@ from django.core.asgi import get_asgi_application
 
 django_pages = get_asgi_application()
 
-from config import forwarded, loaded_templates  # noqa: E402 - models are ready only now
-from config.page_limit import PageLimit  # noqa: E402
+from config import forwarded  # noqa: E402 - models are ready only now
+from config.pages import loaded_templates  # noqa: E402
+from config.pages.limit import PageLimit  # noqa: E402
 from proxy import advice, runtime  # noqa: E402
 from proxy.http.handler import APIHandler  # noqa: E402
 from proxy.metering import figures  # noqa: E402
 
 api = APIHandler("proxy.api.urls")
 pages = PageLimit(django_pages)
-front_pages: dict[Any, Any] = {}  # what config.front keeps
+front_pages: dict[Any, Any] = {}  # what config.pages.front keeps
 API_ROOTS = frozenset({"v1", "public", "healthz", "readyz", "metrics"})
 # Where clients look for the API whose base URL is set wrongly: a 404 in JSON tells them the right one.
 MISTAKEN_ROOTS = frozenset(

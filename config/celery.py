@@ -15,14 +15,14 @@ from celery.signals import (
     worker_ready,
 )
 
-from config import periodic, task_figures
+from config.tasks import figures, periodic
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("hamiran", task_cls="config.periodic:PeriodicTask")
+app = Celery("hamiran", task_cls="config.tasks.periodic:PeriodicTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-task_figures.connect()
+figures.connect()
 task_failure.connect(periodic.has_failed, weak=False)
 
 
@@ -40,13 +40,13 @@ def share_what_is_loaded(**given: Any) -> None:
 
 @before_task_publish.connect(weak=False)
 def stamp(headers: dict[str, Any], **given: Any) -> None:
-    """For the lag that `config.periodic` notes."""
+    """For the lag that `config.tasks.periodic` notes."""
     headers["sent_at"] = time.time()
 
 
 @worker_ready.connect(weak=False)
 @beat_init.connect(weak=False)
-def watch(**given: Any) -> None:
-    from config import task_watch  # its model needs Django to be set up
+def watch_tasks(**given: Any) -> None:
+    from config.tasks import watch  # its model needs Django to be set up
 
-    task_watch.begin()
+    watch.begin()

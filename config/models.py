@@ -8,13 +8,14 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from accounts.shared import formats
-from config.task_runs import ERROR_MAX
+
+ERROR_MAX = 500
 
 
 class TaskRun(models.Model):
     """One task of the schedule with its arguments: the run that has it now, and what became of those before.
 
-    Written by `config.task_runs` alone. One row per task, so that there are as many as the schedule has entries.
+    Written by `config.tasks.runs` alone. One row per task, so that there are as many as the schedule has entries.
     """
 
     name = models.CharField(_("task"), primary_key=True, max_length=200)

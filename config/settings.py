@@ -69,9 +69,9 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.cookies.CookieMiddleware",
+    "config.pages.cookies.CookieMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "config.language.LanguageMiddleware",
+    "config.pages.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -96,8 +96,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
-                "config.context.site",
-                "config.context.look",
+                "config.pages.context.site",
+                "config.pages.context.look",
             ],
         },
     }
@@ -127,7 +127,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
-# Processes, since threads cannot be ended: a task that hangs is killed with its own (config.periodic).
+# Processes, since threads cannot be ended: a task that hangs is killed with its own (config.tasks.periodic).
 CELERY_WORKER_POOL = "prefork"
 CELERY_WORKER_CONCURRENCY = 8
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -235,7 +235,7 @@ ACCOUNT_OPENED = ["wallet.opening.open_wallet"]
 # What signing a browser out ends above `accounts`; each is called as f(user_id=…) once its session is gone.
 SESSIONS_ENDED = ["keys.lifecycle.end_session_key"]
 # What /metrics tells beside what `proxy` knows; each is called as f() and yields families.
-FIGURES = ["config.task_figures.of_the_work"]
+FIGURES = ["config.tasks.figures.of_the_work"]
 # Whose cap a budget is: `wallet` counts it and knows no keys.
 BUDGET_HOLDER = "keys.signals.holder_of"
 # Hosts that a webhook may have although they are private or without TLS: whoever has an account can have them called.
@@ -425,12 +425,12 @@ STATICFILES_DIRS = [BASE_DIR / "config" / "static"]
 STATICFILES_FINDERS = [
     "django.contrib.staticfiles.finders.FileSystemFinder",
     "django.contrib.staticfiles.finders.AppDirectoriesFinder",
-    "config.fonts.FontFinder",
+    "config.pages.fonts.FontFinder",
 ]
 STATIC_ROOT = VAR_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "config.static_files.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "config.pages.static_files.StaticFilesStorage"},
 }
 
 # --- edge ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config import front, views
+from config import views
+from config.pages import front
 
 handler400 = views.bad_request
 handler404 = views.not_found

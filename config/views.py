@@ -11,8 +11,8 @@ from django.views.decorators.http import require_POST
 from django.views.defaults import page_not_found
 
 from accounts.shared.redirects import local_path
-from config import context, theme
-from config.outage import is_outage
+from config.pages import context, theme
+from config.pages.outage import is_outage
 from proxy import advice
 from proxy.errors import no_such_endpoint
 from proxy.http.responses import error_response, id_headers

@@ -66,6 +66,24 @@ class Router:
         return False if db == ALIAS else None
 
 
+class NoReplica(Exception):
+    def __init__(self) -> None:
+        super().__init__("it is no replica")
+
+
+def look() -> tuple[datetime | None, float]:
+    """The moment that the replica shows (None: of no change yet), and how many seconds it is behind.
+
+    Raises DatabaseError, NoReplica.
+    """
+    at, now = _row(DEFAULT_DB_ALIAS, PRIMARY_AT)
+    is_replica, is_level, replayed_at = _row(ALIAS, REPLICA_AT, at)
+    if not is_replica:
+        raise NoReplica
+    as_of: datetime | None = now if is_level else replayed_at
+    return as_of, float("inf") if as_of is None else (now - as_of).total_seconds()
+
+
 class _Watch:
     """Looks at each connection anew: a door to several replicas leads to another one each time."""
 
@@ -78,16 +96,10 @@ class _Watch:
         if time.monotonic() < self._away_until:
             return None
         try:
-            at, now = _row(DEFAULT_DB_ALIAS, PRIMARY_AT)
-            is_replica, is_level, replayed_at = _row(ALIAS, REPLICA_AT, at)
-        except DatabaseError as error:
+            as_of, lag = look()
+        except (DatabaseError, NoReplica) as error:
             self.away(error)
             return None
-        if not is_replica:
-            self.away("it is no replica")
-            return None
-        as_of: datetime | None = now if is_level else replayed_at
-        lag = float("inf") if as_of is None else (now - as_of).total_seconds()
         LAG.set(lag)
         if lag > settings.REPLICA_LAG_MAX_SECONDS:
             self._note(f"it is {lag:.0f} s behind")

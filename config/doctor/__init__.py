@@ -15,7 +15,12 @@ def examine() -> list[Finding]:
     """All findings, in the order in which they are best mended. Talks to engines, to this service and to peers."""
     found = [*_of("data folder", machine.data_folder), *_of("settings", machine.configuration)]
     database = list(_of("PostgreSQL", machine.postgresql))
-    found += [*database, *_of("Valkey", machine.valkey), *_of("web", machine.web)]
+    found += [
+        *database,
+        *_of("replica", machine.replica_of_postgresql),
+        *_of("Valkey", machine.valkey),
+        *_of("web", machine.web),
+    ]
     found += _of("Celery", machine.celery)
     if any(finding.level is Level.PROBLEM for finding in database):
         return found  # what follows is read from there

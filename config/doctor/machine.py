@@ -13,9 +13,10 @@ import httpx
 import redis
 from django.conf import settings
 from django.core import checks
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from accounts.shared import replica
 from config.celery import app
 from config.doctor.findings import Found, Level, ok
 
@@ -128,6 +129,21 @@ def postgresql() -> Found:
         )
     else:
         yield ok(f"version {version}, {connections} connections, all migrations applied")
+
+
+def replica_of_postgresql() -> Found:
+    if not settings.REPLICA_URL:
+        return
+    meanwhile = "Pages are read from the primary meanwhile. Check REPLICA_URL, and the replica."
+    try:
+        _as_of, lag = replica.look()
+    except (DatabaseError, replica.NoReplica) as error:
+        yield Level.WARNING, f"cannot be used: {str(error).strip().splitlines()[0]}", meanwhile
+        return
+    if lag > settings.REPLICA_LAG_MAX_SECONDS:
+        yield Level.WARNING, f"{lag:.0f} s behind", meanwhile
+    else:
+        yield ok(f"{lag:.0f} s behind")
 
 
 def valkey() -> Found:

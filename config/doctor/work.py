@@ -5,20 +5,21 @@ import time
 from django.utils import timezone
 
 from accounts.shared.formats import TEHRAN
-from config import proofs, task_watch
+from config import proofs
 from config.doctor.findings import Found, Level, ok
 from config.models import TaskRun
+from config.tasks import watch
 
 FIRST_TASK_SECONDS = 10
 FAILURES_IN_ROW = 3
 
 
 def tasks() -> Found:
-    found = task_watch.standstill()
+    found = watch.standstill()
     deadline = time.monotonic() + FIRST_TASK_SECONDS
     while found is not None and time.monotonic() < deadline:  # the service may have been started this moment
         time.sleep(0.5)
-        found = task_watch.standstill()
+        found = watch.standstill()
     if found is not None:
         since = "ever" if found.since is None else f"since {found.since:%Y-%m-%d %H:%M:%S} UTC"
         yield (
@@ -27,12 +28,11 @@ def tasks() -> Found:
             "Where a worker answers (see Celery above), beat has died: start it again (`celery -A config beat`).",
         )
         return
-    now, periods = timezone.now(), task_watch.scheduled()
+    now, periods = timezone.now(), watch.scheduled()
     bad = [
         run
         for run in TaskRun.objects.filter(name__in=periods).order_by("name")
-        if run.failures_in_row >= FAILURES_IN_ROW
-        or task_watch.is_late(run, period=periods[run.name], now=now)
+        if run.failures_in_row >= FAILURES_IN_ROW or watch.is_late(run, period=periods[run.name], now=now)
     ]
     for run in bad:
         yield (

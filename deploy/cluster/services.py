@@ -59,11 +59,11 @@ def find_tools(patroni: Path) -> Tools:
 def of_database(made: Inventory, machine: Machine, tools: Tools) -> list[Service]:
     """etcd and Valkey come before Patroni."""
     files = made.files_of(machine)
-    short_lease = str(Path(__file__).with_name("short_lease.py"))
+    patroni_lease = str(Path(__file__).with_name("patroni_lease.py"))
     return [
         Service("etcd", [tools.etcd], read_env(Path(files) / "etcd.env")),
         *(_valkey(made, machine, tools, f"valkey-{which}") for which in ("a", "b")),
-        Service("patroni", [tools.patroni, short_lease, f"{files}/patroni.yml"], refuses_root=True),
+        Service("patroni", [tools.patroni, patroni_lease, f"{files}/patroni.yml"], refuses_root=True),
     ]
 
 

@@ -22,8 +22,8 @@ from keys.models import APIKey
 from proxy.catalogue.models import LanguageModel
 from proxy.dashboard.docs import examples
 from proxy.limits import bounds, fullness
+from proxy.limits.admission import Limits, Window
 from proxy.limits.day import AccountDay, Use
-from proxy.limits.local_window import Limits, Window
 from proxy.usage import figures, periods, today
 from proxy.usage import log as usage_log
 from wallet import alerts

@@ -9,7 +9,7 @@ from proxy.http.responses import (
     OWN_ID_HEADER,
     REPLAYED_HEADER,
 )
-from proxy.limits.local_window import Admission, Limits
+from proxy.limits.admission import Admission, Limits
 
 ANY = "*"
 MAX_AGE_SECONDS = 7200  # browsers keep a preflight's answer no longer

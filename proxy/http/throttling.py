@@ -11,8 +11,8 @@ from proxy import runtime
 from proxy.errors import APIError, daily_limit_exceeded, rate_limited, request_exceeds_limit
 from proxy.http.request import APIRequest
 from proxy.limits import bounds
+from proxy.limits.admission import REFUSED_BY, Admission
 from proxy.limits.intake import max_bytes, max_refusals
-from proxy.limits.local_window import REFUSED_BY, Admission
 
 HIT = Counter(
     "hamiran_limits_hit",

@@ -16,7 +16,7 @@ from proxy.http.authentication import KeyAuthentication
 from proxy.http.request import APIRequest
 from proxy.http.responses import Reply, error_response
 from proxy.http.streaming import EventStream
-from proxy.limits.local_window import Admission, Limits, ModelBounds
+from proxy.limits.admission import Admission, Limits, ModelBounds
 from proxy.wire.exchange import ClientLeft
 
 

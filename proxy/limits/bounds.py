@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from keys.allowances import Allowance, Allowed
 from keys.lookup import KeyIdentity
-from proxy.limits.local_window import ANY_NUMBER, Extent, Limits, ModelBounds, extent
+from proxy.limits.admission import ANY_NUMBER, Extent, Limits, ModelBounds, extent
 
 
 def limits(key: KeyIdentity) -> Limits:

@@ -12,7 +12,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
-from proxy.limits.local_window import Window
+from proxy.limits.admission import Window
 from proxy.limits.scripts import NOW, window_keys
 from proxy.limits.valkey import CLUSTER_SCHEMES
 

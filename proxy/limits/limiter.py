@@ -15,7 +15,7 @@ data were lost; the limit is new) comes from the records, once, before the reque
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,20 +24,9 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from proxy.limits import day
-from proxy.limits.local_window import (
-    PLAIN,
-    WINDOW_MS,
-    Admission,
-    DayBase,
-    Extent,
-    Limits,
-    LocalWindows,
-    Minute,
-    ModelBounds,
-    Window,
-    extent,
-)
+from proxy.limits import day, records
+from proxy.limits.admission import PLAIN, Admission, Extent, Limits, Minute, ModelBounds, Window, extent
+from proxy.limits.local_window import WINDOW_MS, DayBase, LocalWindows
 from proxy.limits.scripts import ADMIT, FINISH, NOW, TODAY, UNSEEDED, day_key, day_logs, window_keys
 from proxy.limits.valkey import Client, Script, ScriptQueue, Unavailable
 
@@ -49,7 +38,6 @@ WITHOUT_VALKEY = Counter(
 
 VALKEY_RETRY_SECONDS = 1.0
 UNREPORTED_MAX = 100_000
-RECORDS_SECONDS, RECORDS_AGE_SECONDS, RECORDS_MAX = 5, 5.0, 10_000
 SEEDINGS = 3  # midnight can pass once while the records are asked
 
 
@@ -60,7 +48,7 @@ class Limiter:
         self, client: Client, *, running_seconds: int, recorded: day.Recorded = day.nothing_recorded
     ) -> None:
         self._scripts = ScriptQueue(client)
-        self._records = Records(recorded)
+        self._records = records.Records(recorded)
         self._running_seconds = running_seconds
         self._away_until = 0.0
         self._away_requests = 0
@@ -159,13 +147,13 @@ class Limiter:
                 return _read(reply, counted)
             _unseeded, now_ms, today = reply
             since_ms, found = await self._records.read(user_id, now_ms)
-            uses = (number for use in _uses(found, key_id, counted) for number in use)
+            uses = (number for use in records.uses(found, key_id, counted) for number in use)
             seed = (today, since_ms, *uses)
         raise Unavailable("the day's counts do not stay")
 
     async def _day_base(self, user_id: int, key_id: int, counted: Extent) -> DayBase:
         found = await self._records.lately(user_id)
-        return DayBase(found, _uses(found, key_id, counted), day.left_ms(datetime.now(UTC)))
+        return DayBase(found, records.uses(found, key_id, counted), day.left_ms(datetime.now(UTC)))
 
     async def ask(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """What another script in the account's slot answers; None while Valkey is away."""
@@ -270,52 +258,6 @@ class _Ended:
     seen: "asyncio.Future[None]"
     is_daily: bool
     at_ms: int = field(default_factory=_now_ms)
-
-
-class Records:
-    """What accounts have used of the day, as the records say: of many that ask at once for one account, one reads."""
-
-    def __init__(self, recorded: day.Recorded) -> None:
-        self._recorded = recorded
-        self._reading: dict[int, tuple[int, asyncio.Task[day.AccountDay]]] = {}
-        self._read: OrderedDict[int, tuple[float, day.AccountDay]] = OrderedDict()
-
-    async def read(self, user_id: int, now_ms: int) -> tuple[int, day.AccountDay]:
-        """As they are now; with the time, by the clock of who asks, since when that is so."""
-        if user_id not in self._reading:
-            task = asyncio.create_task(self._ask(user_id, now_ms))
-            self._reading[user_id] = now_ms, task
-            task.add_done_callback(lambda done: self._keep(user_id, done))
-        since_ms, task = self._reading[user_id]
-        return since_ms, await asyncio.shield(task)
-
-    async def lately(self, user_id: int) -> day.AccountDay:
-        """As they were RECORDS_AGE_SECONDS ago at most."""
-        until, found = self._read.get(user_id, (0.0, None))
-        if found is not None and time.monotonic() < until:
-            return found
-        _since, read = await self.read(user_id, int(time.time() * 1000))
-        return read
-
-    async def _ask(self, user_id: int, now_ms: int) -> day.AccountDay:
-        async with asyncio.timeout(RECORDS_SECONDS):
-            return await self._recorded(user_id, day.moment(now_ms))
-
-    def _keep(self, user_id: int, done: "asyncio.Task[day.AccountDay]") -> None:
-        del self._reading[user_id]
-        if not done.cancelled() and done.exception() is None:
-            self._read[user_id] = (time.monotonic() + RECORDS_AGE_SECONDS, done.result())
-            self._read.move_to_end(user_id)
-            if len(self._read) > RECORDS_MAX:
-                self._read.popitem(last=False)
-
-
-def _uses(found: day.AccountDay, key_id: int, counted: Extent) -> tuple[day.Use, ...]:
-    """For the windows of a request, in their order."""
-    plain = (found.of(key_id), found.of(None))
-    return (
-        (*plain, found.of(key_id, counted.model), found.of(None, counted.model)) if counted.model else plain
-    )
 
 
 def _read(reply: Sequence[int], counted: Extent) -> Admission:

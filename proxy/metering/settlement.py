@@ -371,7 +371,15 @@ class Metered:
             if self.claim is not None:
                 self.claim.end()
             if self.trace is not None:
-                self._trace(self.trace, record, cost_micro=captured_micro)
+                self.trace.settled(
+                    record,
+                    provider=self.route.quirks.provider,
+                    upstream=self.route.upstream_name,
+                    upstream_model=self.route.upstream_model,
+                    max_tokens=self.output_limit or None,
+                    cost_micro=captured_micro,
+                    is_failure=outcome in FAILURES,
+                )
             logger.info(
                 "completion",
                 extra={
@@ -382,27 +390,6 @@ class Metered:
                     **record,
                 },
             )
-
-    def _trace(self, trace: Trace, record: dict[str, Any], *, cost_micro: int) -> None:
-        first_ms = record["first_byte_ms"]
-        trace.tell(
-            {
-                "gen_ai.provider.name": self.route.quirks.provider,
-                "gen_ai.response.model": self.route.upstream_model,
-                "gen_ai.request.stream": record["stream"],
-                "gen_ai.request.max_tokens": self.output_limit or None,
-                "gen_ai.usage.input_tokens": record["prompt_tokens"],
-                "gen_ai.usage.cache_read.input_tokens": record["cached_tokens"],
-                "gen_ai.usage.output_tokens": record["completion_tokens"],
-                "gen_ai.response.time_to_first_chunk": None if first_ms is None else first_ms / 1000,
-                "hamiran.upstream": self.route.upstream_name,
-                "hamiran.billed_by": record["billed_by"],
-                "hamiran.cost_micro": cost_micro,
-            }
-        )
-        trace.event("settlement", {"hamiran.outcome": record["outcome"]})
-        if record["outcome"] in FAILURES:
-            trace.failed(record["outcome"])
 
     async def _hold_unseen(self, full_micro: int) -> None:
         """Of an answer in slices: what was made and not shown is held for now, as far as the money goes."""

@@ -7,6 +7,7 @@ of keys but their ids, or of who somebody is.
 
 import os
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -34,11 +35,39 @@ class Trace:
         self._span.set_attribute("gen_ai.request.model", model)
         self._span.update_name(f"{self._span.name} {model}")
 
-    def tell(self, attributes: dict[str, Any]) -> None:
-        self._span.set_attributes({name: value for name, value in attributes.items() if value is not None})
-
     def event(self, name: str, attributes: dict[str, Any] | None = None) -> None:
         self._span.add_event(name, attributes)
+
+    def settled(
+        self,
+        record: Mapping[str, Any],
+        *,
+        provider: str,
+        upstream: str,
+        upstream_model: str,
+        max_tokens: int | None,
+        cost_micro: int,
+        is_failure: bool,
+    ) -> None:
+        """What the request's usage record says, and who served it."""
+        first_ms = record["first_byte_ms"]
+        attributes = {
+            "gen_ai.provider.name": provider,
+            "gen_ai.response.model": upstream_model,
+            "gen_ai.request.stream": record["stream"],
+            "gen_ai.request.max_tokens": max_tokens,
+            "gen_ai.usage.input_tokens": record["prompt_tokens"],
+            "gen_ai.usage.cache_read.input_tokens": record["cached_tokens"],
+            "gen_ai.usage.output_tokens": record["completion_tokens"],
+            "gen_ai.response.time_to_first_chunk": None if first_ms is None else first_ms / 1000,
+            "hamiran.upstream": upstream,
+            "hamiran.billed_by": record["billed_by"],
+            "hamiran.cost_micro": cost_micro,
+        }
+        self._span.set_attributes({name: value for name, value in attributes.items() if value is not None})
+        self.event("settlement", {"hamiran.outcome": record["outcome"]})
+        if is_failure:
+            self.failed(record["outcome"])
 
     def failed(self, kind: str) -> None:
         """A failure that is not the client's: `kind` is one of few words."""

@@ -120,5 +120,5 @@ class BookingUpstream:
                 continue
             await response.write(event)
             await asyncio.sleep(plan.pause_seconds)
+        served.finished = True  # whoever has read all of it need not wait for its end
         await response.write_eof()
-        served.finished = True

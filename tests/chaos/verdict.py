@@ -19,6 +19,7 @@ from tests.chaos.upstream import Served, usage_of
 from wallet.ledger.models import Hold, JournalEntry, Wallet
 from wallet.payments.models import SandboxPayment, TopUp
 
+PING = b": ping\n\n"
 UNHEARD = {Ending.CUT, Ending.HUNG, Ending.LEFT}
 
 
@@ -34,7 +35,14 @@ class Verdict:
             self.faults.append(complaint)
 
 
-def judge(attempts: list[Attempt], book: dict[int, Served], disruptions: list[Disruption]) -> Verdict:
+def judge(
+    attempts: list[Attempt],
+    book: dict[int, Served],
+    disruptions: list[Disruption],
+    *,
+    long_outages: bool = False,
+) -> Verdict:
+    """`long_outages`: the database is away for longer than an answer waits to be kept."""
     verdict = Verdict()
     records = {record.id: record for record in UsageRecord.objects.all()}
     debits = dict(
@@ -44,7 +52,7 @@ def judge(attempts: list[Attempt], book: dict[int, Served], disruptions: list[Di
     )
     _completions(verdict, attempts, records, debits)
     _strangers(verdict, attempts, records)
-    _repeats(verdict, attempts, records)
+    _repeats(verdict, attempts, records, long_outages=long_outages)
     _upstream(verdict, attempts, book)
     _broken_connections(verdict, attempts, disruptions)
     _topups(verdict)
@@ -156,7 +164,13 @@ def _by_serial(attempts: list[Attempt]) -> dict[int, list[Attempt]]:
     return asked
 
 
-def _repeats(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUID, UsageRecord]) -> None:
+def _repeats(
+    verdict: Verdict,
+    attempts: list[Attempt],
+    records: dict[uuid.UUID, UsageRecord],
+    *,
+    long_outages: bool,
+) -> None:
     """Of the requests with one Idempotency-Key, one is charged: the one that each of them was answered by, or told."""
     bills = defaultdict(list)
     for record in records.values():
@@ -182,7 +196,10 @@ def _repeats(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUID,
             cost_micro = sum(record.cost_micro for record in billed)
             verdict.require(attempt.told_micro == cost_micro, f"cost {cost_micro}: {attempt}")
             if attempt.ending == Ending.NAMED:
-                verdict.require(attempt.user_id not in keep, f"its answer was not kept: {attempt}")
+                verdict.figures["answers that were not kept in time"] += attempt.user_id in keep
+                verdict.require(
+                    attempt.user_id not in keep or long_outages, f"its answer was not kept: {attempt}"
+                )
             else:
                 verdict.figures["replays"] += 1
                 if attempt.original_id in by_id:
@@ -190,8 +207,9 @@ def _repeats(verdict: Verdict, attempts: list[Attempt], records: dict[uuid.UUID,
 
 
 def _same(verdict: Verdict, replay: Attempt, first: Attempt) -> None:
-    """To the byte, as far as both were heard."""
-    shorter, longer = sorted((first.received, replay.received), key=len)
+    """To the byte, as far as both were heard. Signs of life are of the moment."""
+    received = (each.received.replace(PING, b"") for each in (first, replay))
+    shorter, longer = sorted(received, key=len)
     both_ended = {first.ending, replay.ending} <= PAID
     verdict.figures["replays of what was heard before"] += bool(shorter)
     verdict.figures["replays of what was heard whole"] += both_ended

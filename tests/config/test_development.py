@@ -90,10 +90,10 @@ def test_a_changed_style_is_seen_by_the_next_page(running: Development) -> None:
 
 
 def test_changed_code_is_brought_into_service(running: Development) -> None:
-    running.edit("config/front.py", '"private, no-cache"', '"private, no-store"')
+    running.edit("config/pages/front.py", '"private, no-cache"', '"private, no-store"')
     eventually(lambda: front(running).headers["Cache-Control"] == "private, no-store", seconds=SLOW_SECONDS)
     eventually(lambda: running.said("Reloaded in"), seconds=SLOW_SECONDS)
-    assert running.said("Changed: config/front.py")
+    assert running.said("Changed: config/pages/front.py")
     assert not running.said("Tables ", times=2)  # no migration came
 
 

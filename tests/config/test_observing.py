@@ -14,7 +14,7 @@ import yaml
 import accounts.channels.delivery
 import accounts.shared.replica
 import accounts.sms.sending
-import config.task_figures
+import config.tasks.figures
 import proxy.api.metrics
 import proxy.http.responses
 import proxy.http.throttling
@@ -34,7 +34,7 @@ MEASURING = (
     accounts.channels.delivery,
     accounts.sms.sending,
     accounts.shared.replica,
-    config.task_figures,
+    config.tasks.figures,
     proxy.http.responses,
     proxy.http.throttling,
     proxy.limits.limiter,
@@ -57,8 +57,8 @@ def told() -> dict[str, set[str]]:
     names: dict[str, set[str]] = {
         **{name: set() for name in proxy.api.metrics.STATE},
         **{name: set() for name in ("hamiran_postgresql_up", "hamiran_queue_waiting", "hamiran_valkey_up")},
-        **{name: set() for name in config.task_figures.ALL},
-        **{name: {"task"} for name in config.task_figures.BY_TASK},
+        **{name: set() for name in config.tasks.figures.ALL},
+        **{name: {"task"} for name in config.tasks.figures.BY_TASK},
     }
     for module in MEASURING:
         for metric in vars(module).values():
@@ -99,7 +99,7 @@ def test_what_is_asked_for_is_told() -> None:
 
 def test_every_state_that_needs_somebody_has_an_alert() -> None:
     asked = {name for title, expression in expressions() for name, _matchers in OURS.findall(expression)}
-    assert set(proxy.api.metrics.STATE) | set(config.task_figures.ALL) <= asked
+    assert set(proxy.api.metrics.STATE) | set(config.tasks.figures.ALL) <= asked
 
 
 def test_every_alert_says_what_to_do() -> None:

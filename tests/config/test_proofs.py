@@ -11,9 +11,10 @@ from django.db import IntegrityError, connection, transaction
 from prometheus_client import CollectorRegistry
 
 from accounts.models import User
-from config import proofs, task_figures
+from config import proofs
 from config.doctor import Level, work
 from config.models import Proof
+from config.tasks.figures import of_the_work
 from proxy.usage import rollups
 from proxy.usage.health import counting as health
 from proxy.usage.health.models import HealthProgress, ModelHealth
@@ -246,7 +247,7 @@ def test_the_database_refuses_a_proof_that_contradicts_itself(
 
 def figures() -> CollectorRegistry:
     class Work:
-        collect = staticmethod(task_figures.of_the_work)
+        collect = staticmethod(of_the_work)
 
     registry = CollectorRegistry()
     registry.register(Work())

@@ -15,7 +15,8 @@ from accounts.admin_models import NumberChange
 from accounts.channel_models import Notice
 from accounts.models import Tier, User
 from accounts.note_models import UserNote
-from config import proofs, task_runs
+from config import proofs
+from config.tasks import runs
 from keys.override_models import LimitOverride
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.models import ExchangeRate, PriceChange
@@ -92,11 +93,11 @@ def _went_on(user: User) -> None:
     now = timezone.now()
     for name, lag in (("wallet.tasks.sweep_expired_holds", 0.4), ("proxy.tasks.roll_up", 12.25)):
         run = str(uuid4())
-        task_runs.claim(name, run_id=run, seconds=60, lag_seconds=lag)
+        runs.claim(name, run_id=run, seconds=60, lag_seconds=lag)
         if lag < 1:
-            task_runs.succeed(run_id=run)
+            runs.succeed(run_id=run)
         else:
-            task_runs.fail(run_id=run, error=TimeoutError("canceling statement due to statement timeout"))
+            runs.fail(run_id=run, error=TimeoutError("canceling statement due to statement timeout"))
     proofs.prove(since=now - timedelta(days=1), until=now)
     with transaction.atomic():
         wallet = Wallet.objects.get(user=user)

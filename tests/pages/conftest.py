@@ -23,7 +23,7 @@ def static_files() -> None:
     """The web process serves what was collected, under names that carry a digest, as in production."""
     storages = {
         **settings.STORAGES,
-        "staticfiles": {"BACKEND": "config.static_files.StaticFilesStorage"},
+        "staticfiles": {"BACKEND": "config.pages.static_files.StaticFilesStorage"},
     }
     with override_settings(STORAGES=storages):
         call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["rest_framework"])

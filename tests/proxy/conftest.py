@@ -1,4 +1,5 @@
-"""Servers of limits: the run's own Valkey, a Cluster of three nodes, and a Redis where the machine has one."""
+"""Servers of limits: the run's own Valkey, a Cluster of three nodes, and a Redis where the machine has one; and an
+empty database."""
 
 from collections.abc import Iterator
 
@@ -6,6 +7,7 @@ import pytest
 from django.conf import settings
 
 from tests import valkey_servers
+from tests.own_database import OwnDatabase, own_database
 from tests.valkey_servers import Cluster, Server
 
 
@@ -20,6 +22,13 @@ def valkey() -> Iterator[Server]:
     """A server of the test's own, to be stopped and killed."""
     with valkey_servers.server() as one:
         yield one
+
+
+@pytest.fixture
+def own(django_db_setup: None) -> Iterator[OwnDatabase]:
+    """A database of the test's own, with nothing in it."""
+    with own_database() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

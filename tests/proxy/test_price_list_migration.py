@@ -1,15 +1,9 @@
 """A database from before price lists: no cost, price or rule of what it holds is changed by the migration."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-
 import psycopg
 import pytest
-from django.db import connection
 
-from tests.live import ROOT
+from tests.own_database import OwnDatabase
 
 pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
@@ -33,39 +27,14 @@ SELECT input_rial_per_million, output_rial_per_million, cached_input_rial_per_mi
 """
 
 
-@pytest.fixture
-def database(django_db_setup: None) -> Iterator[str]:
-    settings, name = connection.settings_dict, f"before_price_lists_{os.getpid()}"
-    url = f"postgresql://{settings['USER']}@/{{}}?host={settings['HOST']}"
-    with psycopg.connect(url.format("postgres"), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        yield url.format(name)
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def manage(database: str) -> Callable[..., str]:
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *command], cwd=ROOT, env={**os.environ, "DATABASE_URL": database},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
-
-
-def test_costs_and_prices_from_before_stay_and_old_processes_go_on_writing(
-    database: str, manage: Callable[..., str]
-) -> None:
-    manage("migrate", *BEFORE, "--verbosity", "0")
-    with psycopg.connect(database, autocommit=True) as session:
+def test_costs_and_prices_from_before_stay_and_old_processes_go_on_writing(own: OwnDatabase) -> None:
+    own.manage("migrate", *BEFORE, "--verbosity", "0")
+    with psycopg.connect(own.url, autocommit=True) as session:
         session.execute(ROWS)
         records, prices = session.execute(RECORDS).fetchall(), session.execute(PRICES).fetchall()
     assert len(records) == 3
-    manage("migrate", "--verbosity", "0")
-    with psycopg.connect(database, autocommit=True) as session:
+    own.manage("migrate", "--verbosity", "0")
+    with psycopg.connect(own.url, autocommit=True) as session:
         assert session.execute(RECORDS).fetchall() == records
         assert session.execute(PRICES).fetchall() == prices
         [[kept]] = session.execute("SELECT count(*) FROM proxy_usagerecord WHERE price_list_id IS NOT NULL")

@@ -9,8 +9,8 @@ from proxy.api.account.figures import moment, toman
 from proxy.api.account.view import AccountGet
 from proxy.http.request import APIRequest
 from proxy.limits import bounds, day
+from proxy.limits.admission import Limits, Window
 from proxy.limits.day import Use
-from proxy.limits.local_window import Limits, Window
 from wallet.ledger.budgets import BudgetReport
 from wallet.statements import reading
 

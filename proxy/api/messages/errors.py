@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from proxy.errors import APIError
-from proxy.limits.local_window import Admission, Limits, ModelBounds
+from proxy.limits.admission import Admission, Limits, ModelBounds
 
 TYPES = {
     400: "invalid_request_error",

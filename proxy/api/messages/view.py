@@ -14,7 +14,7 @@ from proxy.http.request import APIRequest
 from proxy.http.responses import JSON, Reply
 from proxy.http.streaming import EventStream
 from proxy.http.views import AsyncAPIView
-from proxy.limits.local_window import Admission, Limits, ModelBounds
+from proxy.limits.admission import Admission, Limits, ModelBounds
 from proxy.metering import admission
 from proxy.metering.admission import PricedRequest
 

@@ -42,7 +42,7 @@ from proxy.http.responses import (
     REPLAYED_HEADER,
 )
 from proxy.idempotency import claims
-from proxy.limits.local_window import Admission, Limits
+from proxy.limits.admission import Admission, Limits
 from proxy.usage.origins import CLIENT_REQUEST_ID_MAX
 
 VERSION = "1"

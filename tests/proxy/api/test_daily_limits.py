@@ -81,7 +81,9 @@ def test_a_model_with_limits_of_its_own_stops_alone_and_is_counted(
     assert (error["limit_of"], error["limited_model"]) == ("key", MODEL)
     assert key_of(caller)["model_limits"][0]["model"] in (MODEL, "another")
     scraped = httpx.get(f"{web.url}/metrics", headers={"Authorization": "Bearer scraper"}, timeout=30).text
-    assert f'hamiran_limits_hit_total{{limit="requests_per_minute",limit_of="key",model="{MODEL}"}}' in scraped
+    assert (
+        f'hamiran_limits_hit_total{{limit="requests_per_minute",limit_of="key",model="{MODEL}"}}' in scraped
+    )
 
 
 @pytest.mark.parametrize("of", ["user", "key"])

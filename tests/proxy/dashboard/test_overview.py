@@ -12,7 +12,7 @@ from accounts.shared import formats
 from keys import lifecycle
 from proxy.dashboard import overview
 from proxy.limits import fullness
-from proxy.limits.local_window import Window
+from proxy.limits.admission import Window
 from proxy.usage.models import UsageRecord
 from tests.factories import TierFactory, WalletFactory
 from tests.proxy.factories import APIKeyFactory, LanguageModelFactory, UsageRecordFactory

@@ -14,19 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.shared.formats import TEHRAN
-from proxy.limits import day
+from proxy.limits import day, records
+from proxy.limits.admission import ANY_NUMBER, REFUSED_BY, Admission, Extent, Limits, ModelBounds
 from proxy.limits.day import AccountDay, Use
-from proxy.limits.limiter import Limiter, _read, _uses, _windows
-from proxy.limits.local_window import (
-    ANY_NUMBER,
-    REFUSED_BY,
-    Admission,
-    DayBase,
-    Extent,
-    Limits,
-    LocalWindows,
-    ModelBounds,
-)
+from proxy.limits.limiter import Limiter, _read, _windows
+from proxy.limits.local_window import DayBase, LocalWindows
 from proxy.limits.scripts import ADMIT, FINISH, UNSEEDED, day_key
 from proxy.limits.valkey import Client, connect
 
@@ -73,7 +65,7 @@ class Clocked:
         arguments = [request, tokens, 1000, int(is_counted), *minutes, TEHRAN_MS, *days]
         reply = await self._run(ADMIT, now_ms, key, *arguments)
         if reply[0] == UNSEEDED:
-            uses = [number for use in _uses(self.records(now_ms), key, self.counted) for number in use]
+            uses = [number for use in records.uses(self.records(now_ms), key, self.counted) for number in use]
             reply = await self._run(ADMIT, now_ms, key, *arguments, reply[2], reply[1], *uses)
         return _read(reply, self.counted)
 

@@ -10,9 +10,9 @@ import redis
 from django.conf import settings
 
 from proxy.limits import fullness
+from proxy.limits.admission import Limits, Window
 from proxy.limits.fullness import Windows
 from proxy.limits.limiter import Limiter
-from proxy.limits.local_window import Limits, Window
 from proxy.limits.scripts import window_keys
 from proxy.limits.valkey import connect
 from tests.valkey_servers import Cluster

@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from proxy.limits import limiter as limits_module
 from proxy.limits import valkey as valkey_module
+from proxy.limits.admission import Admission, Limits
 from proxy.limits.limiter import WITHOUT_VALKEY, Limiter
-from proxy.limits.local_window import Admission, Limits
 from proxy.limits.scripts import window_keys
 from proxy.limits.valkey import Client, connect
 from tests.fault_proxy import FaultProxy

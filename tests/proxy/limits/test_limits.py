@@ -9,8 +9,9 @@ from django.conf import settings as django_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.limits.admission import Admission, Limits, duration
 from proxy.limits.limiter import Limiter
-from proxy.limits.local_window import Admission, Limits, LocalWindows, duration
+from proxy.limits.local_window import LocalWindows
 from proxy.limits.scripts import ADMIT, FINISH, window_keys
 from proxy.limits.valkey import Client, Script, connect
 

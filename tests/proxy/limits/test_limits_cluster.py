@@ -12,8 +12,8 @@ from redis.asyncio.cluster import RedisCluster
 
 from proxy.limits import limiter as limits_module
 from proxy.limits import valkey
+from proxy.limits.admission import Admission, Limits
 from proxy.limits.limiter import WITHOUT_VALKEY, Limiter
-from proxy.limits.local_window import Admission, Limits
 from proxy.limits.scripts import window_keys
 from proxy.limits.valkey import Script, ScriptQueue, Unavailable, connect
 from tests.valkey_servers import Cluster, Node

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from proxy.limits import valkey as valkey_module
+from proxy.limits.admission import Limits, Window
 from proxy.limits.limiter import Limiter
-from proxy.limits.local_window import Limits, Window
 from proxy.limits.reads import PER_MINUTE, Reads
 from proxy.limits.valkey import connect
 from tests.valkey_servers import Server

@@ -1,9 +1,6 @@
 """`manage.py seed_demo`: an account with a past, in a database of its own, through the ledger's own functions."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -12,12 +9,11 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
 from django.utils import timezone
 from psycopg.rows import dict_row
 
 from proxy.catalogue import starter
-from tests.live import ROOT
+from tests.own_database import OwnDatabase, own_database
 from wallet.payments.models import GatewayChoice
 
 pytestmark = pytest.mark.proof
@@ -29,44 +25,31 @@ DAYS = 8
 class Seeded:
     """A database with two accounts of the same seed, and what the command said of each."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.manage("migrate", "--verbosity", "0")
+    def __init__(self, own: OwnDatabase) -> None:
+        self.own = own
+        self.own.manage("migrate", "--verbosity", "0")
         self.first, self.second = (self.seed(mobile) for mobile in (FIRST, SECOND))
 
     def seed(self, mobile: str) -> dict[str, Any]:
-        said = self.manage("seed_demo", "--mobile", mobile, "--days", str(DAYS), "--json")
+        said = self.own.manage("seed_demo", "--mobile", mobile, "--days", str(DAYS), "--json")
         answer: dict[str, Any] = json.loads(said)
         return answer
 
-    def manage(self, *command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *command], cwd=ROOT, env={**os.environ, "DATABASE_URL": self.url},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
     def rows(self, query: str, mobile: str) -> list[dict[str, Any]]:
         """What a query with `%(user)s` in it answers of the account of this number."""
-        with psycopg.connect(self.url, row_factory=dict_row) as session:
+        with psycopg.connect(self.own.url, row_factory=dict_row) as session:
             [user] = session.execute("SELECT id FROM accounts_user WHERE mobile = %s", [mobile]).fetchall()
             return session.execute(query, {"user": user["id"]}).fetchall()
 
 
 @pytest.fixture(scope="module")
 def seeded(django_db_setup: None) -> Iterator[Seeded]:
-    settings = connection.settings_dict
-    url = f"postgresql://{settings['USER']}@/{{}}?host={settings['HOST']}"
-    name = f"seeded_{os.getpid()}"
-    with psycopg.connect(url.format("postgres"), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        yield Seeded(url.format(name))
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with own_database() as own:
+        yield Seeded(own)
 
 
 def test_the_books_balance_after_it(seeded: Seeded) -> None:
-    said = json.loads(seeded.manage("check_ledger", "--json"))
+    said = json.loads(seeded.own.manage("check_ledger", "--json"))
     assert (said["ok"], said["broken"], said["warnings"]) == (True, [], [])
 
 
@@ -154,9 +137,9 @@ def test_nothing_is_left_of_the_clock_that_was_set_back(seeded: Seeded) -> None:
 
 
 def test_a_second_run_changes_nothing_and_says_so(seeded: Seeded) -> None:
-    before = seeded.manage("wallet_report", "--mobile", FIRST, "--json")
+    before = seeded.own.manage("wallet_report", "--mobile", FIRST, "--json")
     assert seeded.seed(FIRST) == {"mobile": FIRST, "made": False}
-    assert seeded.manage("wallet_report", "--mobile", FIRST, "--json") == before
+    assert seeded.own.manage("wallet_report", "--mobile", FIRST, "--json") == before
 
 
 @pytest.mark.django_db

@@ -2,12 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib import import_module
@@ -23,6 +21,7 @@ from django.db import connection, connections
 from tests import live
 from tests.fake_upstream import FakeUpstream
 from tests.live import ROOT
+from tests.own_database import OwnDatabase
 
 MIGRATION: Any = import_module("proxy.migrations.0032_usage_by_month")
 BEFORE = ("proxy", "0030_model_health")
@@ -55,35 +54,10 @@ RULE = "ALTER TABLE proxy_usagerecord ADD CONSTRAINT usage_before_months"
 OLD = Path(os.environ.get("HAMIRAN_BEFORE", ROOT))
 
 
-@pytest.fixture
-def database(django_db_setup: None) -> Iterator[str]:
-    settings, name = connection.settings_dict, f"before_months_{os.getpid()}"
-    url = f"postgresql://{settings['USER']}@/{{}}?host={settings['HOST']}"
-    with psycopg.connect(url.format("postgres"), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        yield url.format(name)
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def manage(database: str) -> Callable[..., str]:
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *command], cwd=ROOT, env={**os.environ, "DATABASE_URL": database},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
-
-
 @pytest.mark.slow
-def test_records_stay_where_they_are_and_old_sessions_go_on(
-    database: str, manage: Callable[..., str]
-) -> None:
-    manage("migrate", *BEFORE, "--verbosity", "0")
-    with psycopg.connect(database, autocommit=True) as session:
+def test_records_stay_where_they_are_and_old_sessions_go_on(own: OwnDatabase) -> None:
+    own.manage("migrate", *BEFORE, "--verbosity", "0")
+    with psycopg.connect(own.url, autocommit=True) as session:
         session.execute("GRANT SELECT ON proxy_usagerecord TO PUBLIC")
         # One clock was two months ahead for a while.
         [[ahead]] = session.execute("SELECT now() + interval '2 months'").fetchall()
@@ -94,7 +68,7 @@ def test_records_stay_where_they_are_and_old_sessions_go_on(
         )  # of a migration that was killed
         before, file = session.execute(READ, [1], prepare=True).fetchall(), session.execute(FILE).fetchall()
 
-        manage("migrate", "--verbosity", "0")
+        own.manage("migrate", "--verbosity", "0")
 
         assert session.execute(READ, [1], prepare=True).fetchall() == before
         assert session.execute(FILE).fetchall() == file
@@ -107,14 +81,14 @@ def test_records_stay_where_they_are_and_old_sessions_go_on(
             "SELECT count(*) FROM pg_class, aclexplode(relacl) WHERE relname = 'proxy_usagerecord' AND grantee = 0"
         )
         assert granted == 1
-    manage("makemigrations", "--check", "--dry-run")
+    own.manage("makemigrations", "--check", "--dry-run")
 
 
 @pytest.fixture
-def other(committed_db: None, database: str, manage: Callable[..., str]) -> Iterator[SimpleNamespace]:
+def other(committed_db: None, own: OwnDatabase) -> Iterator[SimpleNamespace]:
     """What the migration is given, of a database that has all before it."""
-    manage("migrate", *BEFORE, "--verbosity", "0")
-    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    own.manage("migrate", *BEFORE, "--verbosity", "0")
+    name = psycopg.conninfo.conninfo_to_dict(own.url)["dbname"]
     connections.databases["other"] = connection.settings_dict | {"NAME": name}
     yield SimpleNamespace(connection=connections["other"])
     connections["other"].close()
@@ -130,7 +104,7 @@ def left_of(editor: SimpleNamespace) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_it_gives_way_to_whoever_reads_and_leaves_nothing_behind_where_it_fails(
-    database: str, other: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    own: OwnDatabase, other: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exchange, pauses = MIGRATION._exchange, []
 
@@ -142,7 +116,7 @@ def test_it_gives_way_to_whoever_reads_and_leaves_nothing_behind_where_it_fails(
         MIGRATION.divide(None, other)
     assert left_of(other) == (0, "r")
 
-    with psycopg.connect(database) as reader:
+    with psycopg.connect(own.url) as reader:
 
         def reads(cursor: Any, boundary: Any) -> Any:
             reader.execute("SELECT count(*) FROM proxy_usagerecord")
@@ -164,16 +138,16 @@ def test_it_gives_way_to_whoever_reads_and_leaves_nothing_behind_where_it_fails(
 @pytest.mark.proof
 @pytest.mark.timeout(600)
 def test_no_request_fails_while_a_full_table_is_partitioned(
-    database: str, manage: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    own: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manage("shell", "--command", ALL_BEFORE, "--verbosity", "0")
+    own.manage("shell", "--command", ALL_BEFORE, "--verbosity", "0")
     upstream = FakeUpstream()
     prices = ["--input-toman-per-million", "30000", "--output-toman-per-million", "30000"]
-    manage("set_tier", "Free", "--rpm", "1000000", "--tpm", "1000000000", "--concurrency", "1000")
-    manage("add_model", "m", "--upstream-url", upstream.url, "--upstream-key", "none", *prices)
-    issued = manage("issue_key", "--mobile", "09121234567", "--credit-toman", "1000000", "--json")
+    own.manage("set_tier", "Free", "--rpm", "1000000", "--tpm", "1000000000", "--concurrency", "1000")
+    own.manage("add_model", "m", "--upstream-url", upstream.url, "--upstream-key", "none", *prices)
+    issued = own.manage("issue_key", "--mobile", "09121234567", "--credit-toman", "1000000", "--json")
     key = {"authorization": f"Bearer {json.loads(issued)['key']}"}
-    with psycopg.connect(database, autocommit=True) as session:
+    with psycopg.connect(own.url, autocommit=True) as session:
         session.execute(FULL)
         session.execute("ANALYZE proxy_usagerecord")
     monkeypatch.setattr(live, "ROOT", OLD)
@@ -181,7 +155,7 @@ def test_no_request_fails_while_a_full_table_is_partitioned(
     with ExitStack() as stack:
         stack.callback(upstream.close)
         webs = [
-            stack.enter_context(live.web_process(env={"DATABASE_URL": database}, ready="/healthz"))
+            stack.enter_context(live.web_process(env={"DATABASE_URL": own.url}, ready="/healthz"))
             for _each in range(2)
         ]
         took: list[float] = []
@@ -203,7 +177,7 @@ def test_no_request_fails_while_a_full_table_is_partitioned(
         def migrate() -> str:
             time.sleep(3)
             began = time.monotonic()
-            manage("migrate", "--verbosity", "0")
+            own.manage("migrate", "--verbosity", "0")
             before = time.monotonic() - began
             time.sleep(3)
             ended.set()
@@ -218,9 +192,9 @@ def test_no_request_fails_while_a_full_table_is_partitioned(
     # A repeat whose first answer is not kept is told so.
     assert set(statuses) == {200, 409}
     assert statuses.count(200) == statuses.count(409)
-    books = json.loads(manage("check_ledger", "--json"))
+    books = json.loads(own.manage("check_ledger", "--json"))
     assert books["ok"], books
-    with psycopg.connect(database) as session:
+    with psycopg.connect(own.url) as session:
         [[charged]] = session.execute(
             "SELECT count(*) FROM proxy_usagerecord WHERE cost_micro > 0"
         ).fetchall()

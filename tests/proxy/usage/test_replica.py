@@ -18,6 +18,8 @@ from pytest_django import DjangoDbBlocker
 
 from accounts.shared import replica
 from config import embedded
+from config.doctor.findings import Level
+from config.doctor.machine import replica_of_postgresql
 from tests.factories import WalletFactory
 from tests.live import eventually
 from tests.proxy.factories import UsageRecordFactory
@@ -181,7 +183,19 @@ def test_without_its_replica_a_page_comes_from_the_primary(
     eventually(lambda: look("/usage/").as_of)
 
 
+def test_the_doctor_says_how_the_replica_is(
+    copy: Replica, look: Callable[[str], Looked], settings: Any
+) -> None:
+    [(level, said, _advice)] = replica_of_postgresql()
+    assert (level, said) == (Level.OK, "0 s behind")
+    settings.REPLICA_LAG_MAX_SECONDS = -1
+    [(level, _said, advice)] = replica_of_postgresql()
+    assert (level, "REPLICA_URL" in advice) == (Level.WARNING, True)
+
+
 def test_a_replica_that_was_promoted_is_not_read(copy: Replica, look: Callable[[str], Looked]) -> None:
     eventually(lambda: look("/usage/").as_of)
     copy.ask("SELECT pg_promote()")
     eventually(lambda: look("/usage/").as_of is None)
+    [(level, said, _advice)] = replica_of_postgresql()
+    assert (level, said) == (Level.WARNING, "cannot be used: it is no replica")

@@ -18,7 +18,7 @@ from proxy.api.openapi.document import OF_NO_OPERATION
 from proxy.api.service import OpenView
 from proxy.dashboard.docs import examples
 from proxy.errors import ERRORS
-from proxy.limits.local_window import Admission, Limits
+from proxy.limits.admission import Admission, Limits
 from tests.fake_upstream import STREAM, FakeUpstream, stream_events
 from tests.live import WebProcess
 from tests.proxy.api.conftest import MODEL, Caller

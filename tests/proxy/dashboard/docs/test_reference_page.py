@@ -17,7 +17,7 @@ from proxy.catalogue import starter
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.models import Price
 from proxy.errors import ERRORS
-from proxy.limits.local_window import Admission, Limits
+from proxy.limits.admission import Admission, Limits
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db

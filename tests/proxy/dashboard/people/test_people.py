@@ -172,5 +172,5 @@ def test_only_a_one_time_code_and_the_admins_door_sign_anybody_in() -> None:
     assert found == {
         "accounts/sessions.py": {"login"},
         "accounts/views.py": {"sign_in"},
-        "config/admin_site.py": {"login"},
+        "config/admin/site.py": {"login"},
     }

@@ -55,20 +55,21 @@ def of_the_work() -> Iterator[GaugeMetricFamily]:
     """Reads the database. What is not known yet is not told; silence and a proof that is missing count from ever."""
     from django.utils import timezone
 
-    from config import proofs, task_watch
+    from config import proofs
     from config.models import TaskRun
+    from config.tasks import watch
 
     now = timezone.now()
     runs = list(TaskRun.objects.order_by("name"))
     by_task = {name: GaugeMetricFamily(name, said, labels=["task"]) for name, said in BY_TASK.items()}
-    periods = task_watch.scheduled()
+    periods = watch.scheduled()
     for run in runs:
         period = periods.get(run.name)
         told = (
             None if run.succeeded_at is None else run.succeeded_at.timestamp(),
             run.failures_in_row,
             run.lag_seconds,
-            None if period is None else int(task_watch.is_late(run, period=period, now=now)),
+            None if period is None else int(watch.is_late(run, period=period, now=now)),
         )
         for family, value in zip(by_task.values(), told, strict=True):
             if value is not None:

@@ -1,7 +1,7 @@
 """A task has one run at a time, on however many workers, and its row tells what became of the last ones.
 
 The lease is a row with an end, by the database's clock, and no lock of a session: it holds behind a pooler and over a
-switch to another primary. A run is ended before its lease is (config.periodic), so that no two overlap; one whose
+switch to another primary. A run is ended before its lease is (config.tasks.periodic), so that no two overlap; one whose
 process died leaves it to the next run after that end to count the failure.
 """
 
@@ -9,7 +9,6 @@ from django.db import connection, transaction
 
 from config.logging import without_secrets
 
-ERROR_MAX = 500
 LOST = "The run did not end: its process died, or was killed."
 
 CLAIM = """
@@ -62,5 +61,7 @@ def fail(*, run_id: str, error: BaseException) -> None:
 
 def _told(error: BaseException) -> str:
     """Its kind and first line: what follows can be whole rows of the database."""
+    from config.models import ERROR_MAX  # which needs Django to be set up
+
     first, *_further = str(error).strip().splitlines() or [""]
     return without_secrets(f"{type(error).__name__}: {first}".replace("\x00", ""))[:ERROR_MAX]

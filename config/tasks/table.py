@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.shared.formats import datetime_text, figure_text
-from config import task_watch
 from config.models import TaskRun
-from config.task_watch import STATES, State
+from config.tasks import watch
+from config.tasks.watch import STATES, State
 from proxy.dashboard.business.tables import UNKNOWN, Cell, Table, count
 
 NEED_SOMEBODY = (State.LATE, State.FAILING)  # and come first
@@ -23,8 +23,8 @@ def is_seen_by(user: User | AnonymousUser) -> bool:
 
 
 def tasks(*, now: datetime, limit: int | None) -> Table:
-    found = [(task_watch.state(run, now=now), run) for run in TaskRun.objects.order_by("name")]
-    never_run = sorted(set(task_watch.scheduled()) - {run.name for _state, run in found})
+    found = [(watch.state(run, now=now), run) for run in TaskRun.objects.order_by("name")]
+    never_run = sorted(set(watch.scheduled()) - {run.name for _state, run in found})
     rows = [
         *(_row(run, state) for state, run in found if state in NEED_SOMEBODY),
         *([Cell(name, name), Cell(_("not run yet"), "", is_bad=True), *[UNKNOWN] * 4] for name in never_run),

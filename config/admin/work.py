@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.read_only_admin import ReadOnlyAdmin
 from accounts.shared.formats import date_text, datetime_text, figure_text
-from config import task_watch
 from config.models import Proof, TaskRun
+from config.tasks import watch
 from wallet.wording import toman
 
 
@@ -68,15 +68,15 @@ class TaskRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("state"))
     def state(self, run: TaskRun) -> str:
-        return str(task_watch.STATES[task_watch.state(run, now=timezone.now())])
+        return str(watch.STATES[watch.state(run, now=timezone.now())])
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         known = set(TaskRun.objects.values_list("name", flat=True))
         own = {
-            "standstill": task_watch.standstill(),
-            "never_run": sorted(set(task_watch.scheduled()) - known),
+            "standstill": watch.standstill(),
+            "never_run": sorted(set(watch.scheduled()) - known),
         }
         return super().changelist_view(request, {**own, **(extra_context or {})})
 

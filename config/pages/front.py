@@ -14,7 +14,7 @@ from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
 from accounts.models import Tier
-from config import theme
+from config.pages import theme
 from proxy.catalogue import served as catalogue
 from proxy.catalogue import starter
 from proxy.catalogue.endpoints import CHAT

@@ -20,7 +20,7 @@ from django_otp.oath import totp
 from accounts import admins, opening
 from accounts.admin_models import Authenticator
 from accounts.models import Tier, User
-from config.admin_site import SESSION_SECONDS
+from config.admin.site import SESSION_SECONDS
 from keys.models import APIKey
 from tests.proxy.factories import APIKeyFactory
 from wallet.ledger.models import Wallet

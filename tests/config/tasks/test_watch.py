@@ -9,9 +9,9 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from config import task_runs, task_watch
 from config.models import TaskRun
-from config.task_watch import State
+from config.tasks import runs, watch
+from config.tasks.watch import State
 from tests.admin_browser import admin_browser
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +32,7 @@ def ran(name: str = SWEEP, *, ago: timedelta = timedelta(0), **fields: Any) -> T
 
 
 def state(run: TaskRun) -> State:
-    return task_watch.state(run, now=timezone.now())
+    return watch.state(run, now=timezone.now())
 
 
 def test_a_task_that_ran_lately_is_well_and_one_that_has_not_is_late() -> None:
@@ -56,23 +56,23 @@ def test_a_run_of_its_first_hour_is_not_late() -> None:
 
 def test_one_run_has_a_task_until_its_lease_is_over() -> None:
     first, second = str(uuid4()), str(uuid4())
-    assert task_runs.claim("t", run_id=first, seconds=60, lag_seconds=0.5)
-    assert not task_runs.claim("t", run_id=second, seconds=60, lag_seconds=0.5)
-    task_runs.succeed(run_id=second)  # which has nothing
-    assert not task_runs.claim("t", run_id=second, seconds=60, lag_seconds=0.5)
-    task_runs.succeed(run_id=first)
-    task_runs.fail(run_id=first, error=ValueError("late"))  # a repeat
+    assert runs.claim("t", run_id=first, seconds=60, lag_seconds=0.5)
+    assert not runs.claim("t", run_id=second, seconds=60, lag_seconds=0.5)
+    runs.succeed(run_id=second)  # which has nothing
+    assert not runs.claim("t", run_id=second, seconds=60, lag_seconds=0.5)
+    runs.succeed(run_id=first)
+    runs.fail(run_id=first, error=ValueError("late"))  # a repeat
     row = TaskRun.objects.get(pk="t")
     assert (row.runs, row.failures, row.run_id, row.lag_seconds) == (1, 0, None, 0.5)
 
 
 def test_a_run_that_was_lost_is_counted_by_the_next_one() -> None:
-    assert task_runs.claim("t", run_id=str(uuid4()), seconds=-1, lag_seconds=None)
+    assert runs.claim("t", run_id=str(uuid4()), seconds=-1, lag_seconds=None)
     second = str(uuid4())
-    assert task_runs.claim("t", run_id=second, seconds=60, lag_seconds=None)
+    assert runs.claim("t", run_id=second, seconds=60, lag_seconds=None)
     row = TaskRun.objects.get(pk="t")
-    assert (row.runs, row.failures, row.failures_in_row, row.last_error) == (2, 1, 1, task_runs.LOST)
-    task_runs.succeed(run_id=second)
+    assert (row.runs, row.failures, row.failures_in_row, row.last_error) == (2, 1, 1, runs.LOST)
+    runs.succeed(run_id=second)
     assert TaskRun.objects.get(pk="t").failures_in_row == 0
 
 
@@ -91,16 +91,16 @@ def test_the_database_refuses_a_row_that_contradicts_itself(constraint: str, fie
 
 
 def test_a_standstill_is_told_as_long_as_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
-    assert task_watch.standstill() == task_watch.Standstill(since=None)
+    assert watch.standstill() == watch.Standstill(since=None)
     last = ran(ago=timedelta(minutes=3))
-    assert task_watch.standstill() == task_watch.Standstill(since=last.began_at)
+    assert watch.standstill() == watch.Standstill(since=last.began_at)
     with caplog.at_level(logging.ERROR):
-        task_watch.look()
+        watch.look()
     assert "no task begins" in caplog.text
     caplog.clear()
     ran("accounts.deliver_webhooks")
-    task_watch.look()
-    assert task_watch.standstill() is None
+    watch.look()
+    assert watch.standstill() is None
     assert not caplog.text
 
 

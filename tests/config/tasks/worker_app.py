@@ -1,4 +1,4 @@
-"""The project's Celery application with a task that does what a file says: what tests/config/test_worker.py runs."""
+"""The Celery application with a task that does what a file says: what tests/config/tasks/test_worker.py runs."""
 
 import os
 import time
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from django.db import connection
 
-from config import periodic
 from config.celery import app
+from config.tasks import periodic
 
 app.conf.task_default_queue = "test-worker"
 periodic.KILL_SECONDS = 1

@@ -22,7 +22,7 @@ from django.db import InterfaceError, OperationalError, connection
 from psycopg.errors import QueryCanceled
 
 from accounts.shared import database_session
-from config import task_runs
+from config.tasks import runs
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class PeriodicTask(Task):  # type: ignore[type-arg]  # not generic at run time
         name = " ".join((self.name, *map(str, args)))
         lease_seconds = self.time_limit + LEASE_SECONDS
         run_id = str(self.request.id)
-        if not task_runs.claim(name, run_id=run_id, seconds=lease_seconds, lag_seconds=self._lag_seconds()):
+        if not runs.claim(name, run_id=run_id, seconds=lease_seconds, lag_seconds=self._lag_seconds()):
             raise Ignore("another run has it")
 
     def _lag_seconds(self) -> float | None:
@@ -87,7 +87,7 @@ class PeriodicTask(Task):  # type: ignore[type-arg]  # not generic at run time
         raise self.retry(exc=error, countdown=wait)
 
     def on_success(self, retval: Any, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        _note(lambda: task_runs.succeed(run_id=task_id))
+        _note(lambda: runs.succeed(run_id=task_id))
 
     def on_retry(
         self, exc: Exception, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: Any
@@ -97,7 +97,7 @@ class PeriodicTask(Task):  # type: ignore[type-arg]  # not generic at run time
 
 def has_failed(*, task_id: str, exception: BaseException, **given: Any) -> None:
     """Celery's signal says so: in the run's process, or in the main one where that died or was killed."""
-    _note(lambda: task_runs.fail(run_id=task_id, error=exception))
+    _note(lambda: runs.fail(run_id=task_id, error=exception))
 
 
 def _note(write: Callable[[], None]) -> None:

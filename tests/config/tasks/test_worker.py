@@ -53,7 +53,7 @@ def started(
         settings = connection.settings_dict
         TaskRun.objects.filter(pk=NAME).delete()
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "tests.config.worker_app", "worker", "--concurrency", "2",
+            [sys.executable, "-m", "celery", "-A", "tests.config.tasks.worker_app", "worker", "--concurrency", "2",
              "-Q", QUEUE, "--without-gossip", "--without-mingle"],
             env={
                 **os.environ,

@@ -14,7 +14,7 @@ from django_otp.models import Device
 from accounts import admins, audit, phone, sessions
 from accounts.models import User
 from accounts.shared.digits import ascii_digits
-from config import admin_front
+from config.admin import front
 
 SESSION_SECONDS = 8 * 3600
 
@@ -105,8 +105,8 @@ class AdminSite(OTPAdminSite):
 
     def get_urls(self) -> list[Any]:
         return [
-            path("figures/<slug:name>/", self.admin_view(admin_front.table), name="figures"),
-            path("figures/<slug:name>.csv", self.admin_view(admin_front.table_csv), name="figures_csv"),
+            path("figures/<slug:name>/", self.admin_view(front.table), name="figures"),
+            path("figures/<slug:name>.csv", self.admin_view(front.table_csv), name="figures_csv"),
             *super().get_urls(),
         ]
 
@@ -121,8 +121,7 @@ class AdminSite(OTPAdminSite):
         return found
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        front = admin_front.context(request)
-        return super().index(request, {**front, **(extra_context or {})})
+        return super().index(request, {**front.context(request), **(extra_context or {})})
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         if request.method == "POST":

@@ -19,7 +19,7 @@ import config.urls
 from accounts import opening
 from accounts.models import Tier
 from accounts.session_store import SessionStore
-from config import front
+from config.pages import front
 from proxy.catalogue import offers
 from proxy.catalogue.models import LanguageModel
 from proxy.catalogue.prices.price_quote import PriceQuote
@@ -238,7 +238,7 @@ def test_the_front_page_stands_without_anything_on_sale(client: Client) -> None:
     assert "gemini-3.1-flash-lite-preview" in page  # the example stays whole
 
 
-@pytest.mark.urls("tests.config.test_pages")
+@pytest.mark.urls("tests.config.pages.test_pages")
 @pytest.mark.parametrize(
     ("address", "status"),
     [("/nowhere/", 404), ("/forbidden/", 403), ("/suspicious/", 400), ("/broken/", 500), ("/nul%00/", 404)],
@@ -274,7 +274,7 @@ def test_the_page_of_a_crash_needs_neither_database_nor_context(
         assert "<h1>" in get_template("503.html").render()
 
 
-@pytest.mark.urls("tests.config.test_pages")
+@pytest.mark.urls("tests.config.pages.test_pages")
 def test_while_the_database_is_away_pages_ask_for_patience() -> None:
     browser = Client(raise_request_exception=False)
     browser.cookies["hamiran_language"], browser.cookies["hamiran_theme"] = "en", "dark"
@@ -285,18 +285,18 @@ def test_while_the_database_is_away_pages_ask_for_patience() -> None:
     assert "connection refused" not in page.content.decode()
 
 
-@pytest.mark.urls("tests.config.test_pages")
+@pytest.mark.urls("tests.config.pages.test_pages")
 async def test_the_web_process_which_is_asynchronous_tells_an_outage_too() -> None:
     page = await AsyncClient(raise_request_exception=False).get("/outage/")
     assert page.status_code == 503
 
 
-@pytest.mark.urls("tests.config.test_pages")
+@pytest.mark.urls("tests.config.pages.test_pages")
 def test_a_server_that_gave_its_place_to_another_is_an_outage() -> None:
     assert Client(raise_request_exception=False).get("/demoted/").status_code == 503
 
 
-@pytest.mark.urls("tests.config.test_pages")
+@pytest.mark.urls("tests.config.pages.test_pages")
 def test_a_failure_of_a_database_that_is_there_is_no_outage() -> None:
     assert Client(raise_request_exception=False).get("/deadlock/").status_code == 500
 

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from accounts.sms import sending
-from config import theme
+from config.pages import theme
 
 
 def payment_sandbox() -> bool:

@@ -7,8 +7,8 @@ from celery import current_app
 from django.conf import settings
 
 import config.celery  # noqa: F401 - the application that beat and worker load
-from config import task_watch
-from config.periodic import PeriodicTask
+from config.tasks import watch
+from config.tasks.periodic import PeriodicTask
 
 ENTRIES: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
 LONGEST_LIMIT_SECONDS = 3600
@@ -43,4 +43,4 @@ def test_each_task_has_a_limit_of_its_own_and_runs_one_at_a_time(name: str) -> N
 
 
 def test_each_entry_has_a_row_of_its_own() -> None:
-    assert len(task_watch.scheduled()) == len(ENTRIES)
+    assert len(watch.scheduled()) == len(ENTRIES)

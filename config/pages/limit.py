@@ -15,7 +15,7 @@ from django.template.loader import get_template
 from django.utils import translation
 
 from accounts.shared.address_limit import AddressLimit
-from config.context import payment_sandbox
+from config.pages.context import payment_sandbox
 
 # Many people can share an address, and signing in takes five pages.
 PAGES_PER_MINUTE = 300

@@ -8,8 +8,8 @@ import pytest
 from django.test import AsyncClient
 
 from accounts.models import Tier
-from config import page_limit
-from config.page_limit import PageLimit
+from config.pages import limit as page_limit
+from config.pages.limit import PageLimit
 
 
 class Pages:

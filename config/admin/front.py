@@ -10,7 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from config import task_table, task_watch
+from config.tasks import table as task_table
+from config.tasks import watch
 from proxy.dashboard.business import page, spans
 from proxy.dashboard.business.page import Data
 from proxy.dashboard.business.tables import Table
@@ -24,7 +25,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if not task_table.is_seen_by(request.user):
         return {"front": front}
     tasks = task_table.tasks(now=timezone.now(), limit=page.ROWS_SHOWN)
-    return {"front": replace(front, tables=[*front.tables, tasks]), "standstill": task_watch.standstill()}
+    return {"front": replace(front, tables=[*front.tables, tasks]), "standstill": watch.standstill()}
 
 
 def table(request: HttpRequest, name: str) -> HttpResponse:

@@ -23,8 +23,8 @@ from accounts import message_counts
 from accounts.channel_models import MessageCount, Notice
 from accounts.models import Challenge, User
 from accounts.shared import formats
-from config import admin_front, task_watch
 from config.models import TaskRun
+from config.tasks import watch
 from proxy.catalogue.models import Upstream
 from proxy.dashboard.business import page, spans
 from proxy.dashboard.business.tables import Cell, Table
@@ -367,7 +367,7 @@ def test_tasks_are_told_those_first_that_need_somebody(browser: Client) -> None:
     table = browser.get("/admin/figures/tasks/").context["table"]
     assert len(shown.rows) + shown.more == len(table.rows)
     assert (shown.rows[0][0].raw, table.rows[-1][0].raw) == (late, well)
-    assert {row[0].raw for row in table.rows} == set(task_watch.scheduled())
+    assert {row[0].raw for row in table.rows} == set(watch.scheduled())
     found = by_title(table)
     assert [cell.raw for cell in found[well]] == ["well", now.isoformat(), "0.250", "1.000", "0"]
     assert found[late][0].is_bad
@@ -453,7 +453,7 @@ def test_customers_beyond_the_first_are_on_a_page_of_their_own(
 ) -> None:
     customers = business()
     monkeypatch.setattr(page, "ROWS_SHOWN", 1)
-    monkeypatch.setattr(admin_front, "ROWS_PER_PAGE", 3)
+    monkeypatch.setattr("config.admin.front.ROWS_PER_PAGE", 3)
     table = tables_of(browser, "30d")["customers"]
     assert (len(table.rows), table.more) == (1, len(customers) - 1)
     pages = [browser.get("/admin/figures/customers/", {"period": "30d", "p": p}) for p in (1, 2)]

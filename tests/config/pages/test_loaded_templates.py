@@ -4,7 +4,7 @@ import pytest
 from django.template import Engine
 from django.template.loaders.filesystem import Loader
 
-from config import loaded_templates
+from config.pages import loaded_templates
 from tests.live import ROOT
 
 

@@ -12,8 +12,8 @@ from django.contrib.staticfiles.finders import find, get_finders
 from django.test import Client
 from fontTools.ttLib import TTFont
 
-from config import fonts
-from config.static_files import StaticFilesStorage
+from config.pages import fonts
+from config.pages.static_files import StaticFilesStorage
 
 MAX_BYTES = 60 * 1024
 LETTERS = "آابپتثجچحخدذرزژسشصضطظعغفقکگلمنوهیءأؤئۀةيك"
