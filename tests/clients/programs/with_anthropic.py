@@ -1,22 +1,9 @@
 """The official SDK of Messages."""
 
-import json
-import os
-
 import anthropic
-from pydantic import BaseModel
+from task import KEY, LOOK_TAKES, MODEL, ROOT, Person, found, look, tell
 
-MODEL = os.environ["MODEL"]
-LOOK = {
-    "name": "look",
-    "description": "Looks there.",
-    "input_schema": {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]},
-}
-
-
-class Person(BaseModel):
-    name: str
-    age: int
+LOOK = {"name": "look", "description": "Looks there.", "input_schema": LOOK_TAKES}
 
 
 def said(message):
@@ -27,15 +14,14 @@ def asking(text, **more):
     return {"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": text}], **more}
 
 
-client = anthropic.Anthropic(base_url=os.environ["ROOT"], api_key=os.environ["KEY"], max_retries=0)
-found = {"whole": said(client.messages.create(**asking("Hello!")))}
+client = anthropic.Anthropic(base_url=ROOT, api_key=KEY, max_retries=0)
+found["whole"] = said(client.messages.create(**asking("Hello!")))
 with client.messages.stream(**asking("Hello!")) as stream:
     found["streamed"] = "".join(stream.text_stream)
 with client.messages.stream(**asking("Look!", tools=[LOOK])) as stream:
     called = stream.get_final_message()
 (use,) = (block for block in called.content if block.type == "tool_use")
-found["seen"] = use.input["at"]
-result = {"type": "tool_result", "tool_use_id": use.id, "content": "blue"}
+result = {"type": "tool_result", "tool_use_id": use.id, "content": look(**use.input)}
 again = asking("Look!", tools=[LOOK])
 again["messages"] += [
     {"role": "assistant", "content": called.content},
@@ -44,4 +30,4 @@ again["messages"] += [
 found["tool"] = said(client.messages.create(**again))
 person = client.messages.parse(**asking("Who?", output_format=Person)).parsed_output
 found["structured"] = person.model_dump()
-print(json.dumps(found))
+tell()

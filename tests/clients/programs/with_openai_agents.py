@@ -1,8 +1,6 @@
 """openai-agents: `KIND` is chat or responses."""
 
 import asyncio
-import json
-import os
 
 import openai
 from agents import (
@@ -13,19 +11,7 @@ from agents import (
     function_tool,
     set_tracing_disabled,
 )
-from pydantic import BaseModel
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-
-
-@function_tool
-def look(at: str) -> str:
-    """Looks there."""
-    found["seen"] = at
-    return "blue"
+from task import KEY, KIND, MODEL, V1, Person, found, look, tell
 
 
 async def main():
@@ -35,7 +21,7 @@ async def main():
     async for _event in streamed.stream_events():
         pass
     found["streamed"] = streamed.final_output
-    with_tools = Runner.run_streamed(Agent(name="A", model=model, tools=[look]), "Look!")
+    with_tools = Runner.run_streamed(Agent(name="A", model=model, tools=[function_tool(look)]), "Look!")
     async for _event in with_tools.stream_events():
         pass
     found["tool"] = with_tools.final_output
@@ -44,10 +30,9 @@ async def main():
 
 
 set_tracing_disabled(True)
-client = openai.AsyncOpenAI(base_url=os.environ["ROOT"] + "/v1", api_key=os.environ["KEY"], max_retries=0)
+client = openai.AsyncOpenAI(base_url=V1, api_key=KEY, max_retries=0)
 # Not by its name: what stands before a slash in it would be taken for a provider.
-made = OpenAIChatCompletionsModel if os.environ["KIND"] == "chat" else OpenAIResponsesModel
-model = made(os.environ["MODEL"], client)
-found = {}
+made = OpenAIChatCompletionsModel if KIND == "chat" else OpenAIResponsesModel
+model = made(MODEL, client)
 asyncio.run(main())
-print(json.dumps(found))
+tell()

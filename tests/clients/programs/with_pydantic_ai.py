@@ -1,34 +1,19 @@
 """Pydantic AI: `KIND` is chat, responses or messages."""
 
 import asyncio
-import json
-import os
 
-from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
+from task import KEY, KIND, MODEL, ROOT, V1, Person, found, look, tell
 
-
-class Person(BaseModel):
-    name: str
-    age: int
-
-
-def look(at: str) -> str:
-    """Looks there."""
-    found["seen"] = at
-    return "blue"
-
-
-MODEL, ROOT, KEY = os.environ["MODEL"], os.environ["ROOT"], os.environ["KEY"]
-if os.environ["KIND"] == "messages":
+if KIND == "messages":
     model = AnthropicModel(MODEL, provider=AnthropicProvider(base_url=ROOT, api_key=KEY))
 else:
-    made = OpenAIChatModel if os.environ["KIND"] == "chat" else OpenAIResponsesModel
-    model = made(MODEL, provider=OpenAIProvider(base_url=ROOT + "/v1", api_key=KEY))
+    made = OpenAIChatModel if KIND == "chat" else OpenAIResponsesModel
+    model = made(MODEL, provider=OpenAIProvider(base_url=V1, api_key=KEY))
 
 
 async def main():
@@ -40,6 +25,5 @@ async def main():
     found["structured"] = (await Agent(model, output_type=Person).run("Who?")).output.model_dump()
 
 
-found = {}
 asyncio.run(main())
-print(json.dumps(found))
+tell()
