@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -15,7 +16,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import (
@@ -32,6 +33,7 @@ from accounts.channels import admin as channels_admin  # noqa: F401 - the pages 
 from accounts.models import User
 from accounts.person_admin import PersonActions, end_sessions
 from accounts.read_only_admin import ReadOnlyAdmin
+from accounts.shared.formats import datetime_text
 from accounts.shared.paging import LongList
 from accounts.signals import admin as signals_admin  # noqa: F401 - the pages of webhooks
 
@@ -257,13 +259,30 @@ class GroupAdmin(WatchedAdmin, DjangoGroupAdmin):
         return bool(request.user.is_superuser)
 
 
+def _moment(moment: datetime | None) -> str:
+    return "-" if moment is None else datetime_text(moment, language=get_language())
+
+
 @admin.register(Authenticator)
 class AuthenticatorAdmin(ReadOnlyAdmin):
     """Shows which admin has one, and since when. Only `create_admin` makes them, and shows the seed once."""
 
-    list_display = ("user", "created_at", "last_used_at")
+    list_display = ("owner", "made_at", "used_at")
     list_select_related = ("user",)
     fields = readonly_fields = list_display
+
+    # django-otp has no Persian.
+    @admin.display(description=_("user"), ordering="user__mobile")
+    def owner(self, authenticator: Authenticator) -> str:
+        return str(authenticator.user)
+
+    @admin.display(description=_("created at"), ordering="created_at")
+    def made_at(self, authenticator: Authenticator) -> str:
+        return _moment(authenticator.created_at)
+
+    @admin.display(description=_("last used at"), ordering="last_used_at")
+    def used_at(self, authenticator: Authenticator) -> str:
+        return _moment(authenticator.last_used_at)
 
 
 class NumberChangeForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -7,12 +7,14 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from django_otp.models import Device, ThrottlingMixin, TimestampMixin
 from django_otp.oath import TOTP
 
 from accounts import secrets
 from accounts.decisions import Decision
+from accounts.shared import formats
 
 logger = logging.getLogger(__name__)
 
@@ -123,5 +125,4 @@ class NumberChange(Decision):
         ]
 
     def __str__(self) -> str:
-        # Isolated from left to right, or a Persian page shows the new number before the arrow.
-        return f"\u2066{self.old_mobile} → {self.new_mobile}\u2069"
+        return formats.ltr_text(f"{self.old_mobile} → {self.new_mobile}", language=get_language())

@@ -9,8 +9,12 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from auditlog.registry import auditlog
         from django.contrib.auth.models import Group
+        from django.db.models.signals import pre_save
 
-        from accounts import checks  # noqa: F401 - registers them
+        from accounts import (
+            audit,
+            checks,  # noqa: F401 - registers them
+        )
 
         auditlog.register(self.get_model("Tier"))
         auditlog.register(self.get_model("TierModelLimit"))
@@ -29,4 +33,5 @@ class AccountsConfig(AppConfig):
             mask_fields=["seed_encrypted"],
             mask_callable="accounts.audit.hidden",
         )
+        pre_save.connect(audit.write_plainly, sender="auditlog.LogEntry")
         auditlog.register(Group, m2m_fields={"permissions"})

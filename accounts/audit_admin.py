@@ -5,13 +5,13 @@ of it. The log and the notes of sign-ins are evidence: nobody changes either.
 """
 
 import contextlib
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from auditlog.admin import LogEntryAdmin
 from auditlog.models import LogEntry
 from auditlog.registry import auditlog
-from axes.admin import AccessAttemptAdmin, AccessFailureLogAdmin, AccessLogAdmin
-from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from axes.models import AccessAttempt, AccessLog
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import get_permission_codename
@@ -19,27 +19,82 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
-from django.urls import path, reverse
+from django.urls import NoReverseMatch, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit, audit_csv, phone
 from accounts.models import User
 from accounts.read_only_admin import ReadOnlyAdmin
-from accounts.shared import downloads
+from accounts.shared import downloads, formats
 from accounts.shared.paging import LongList
 
-THEIRS: Any = LogEntryAdmin.msg_short
 SIGN_INS_PERMISSION = "axes.view_accessattempt"
 
-for model, shown in {
-    AccessAttempt: AccessAttemptAdmin,
-    AccessFailureLog: AccessFailureLogAdmin,
-    AccessLog: AccessLogAdmin,
-}.items():
-    admin.site.unregister(model)
-    admin.site.register(model, type(shown.__name__, (ReadOnlyAdmin, shown), {"actions": ()}))
+ACTIONS = {
+    LogEntry.Action.CREATE: _("added"),
+    LogEntry.Action.UPDATE: _("changed"),
+    LogEntry.Action.DELETE: _("deleted"),
+    LogEntry.Action.ACCESS: _("sign-in"),
+}
+NAMES_SHOWN = 4
 
 admin.site.unregister(LogEntry)
+
+
+class SinceFilter(admin.SimpleListFilter):
+    """Days back from now, which are the same in every calendar."""
+
+    title = _("time")
+    parameter_name = "since"
+    field = "attempt_time"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("1", _("Last 24 hours")), ("7", _("Last 7 days")), ("30", _("Last 30 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = str(self.value() or "")
+        if chosen not in {"1", "7", "30"}:
+            return queryset
+        return queryset.filter(**{f"{self.field}__gte": timezone.now() - timedelta(days=int(chosen))})
+
+
+class LoggedSinceFilter(SinceFilter):
+    field = "timestamp"
+
+
+class ActionFilter(admin.SimpleListFilter):
+    title = _("action")
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(action), label) for action, label in ACTIONS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
+        chosen = str(self.value() or "")
+        return queryset.filter(action=int(chosen)) if chosen.isdecimal() else queryset
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(ReadOnlyAdmin):
+    """Refused sign-ins that are still counted."""
+
+    list_display = (
+        "attempt_time", "username", "ip_address", "failures_since_start", "path_info", "user_agent",
+    )  # fmt: skip
+    list_filter = (SinceFilter,)
+    search_fields = ("username", "ip_address", "user_agent")
+    fields = (*list_display, "http_accept")
+
+
+@admin.register(AccessLog)
+class AccessLogAdmin(ReadOnlyAdmin):
+    list_display = ("attempt_time", "username", "ip_address", "logout_time", "path_info", "user_agent")
+    list_filter = (SinceFilter,)
+    search_fields = ("username", "ip_address", "user_agent")
+    fields = (*list_display, "http_accept")
 
 
 class SubjectFilter(admin.SimpleListFilter):
@@ -68,14 +123,12 @@ class AuditLogAdmin(LongList, LogEntryAdmin):
     """django-auditlog's own looks for names that our users do not have, and shows no addresses."""
 
     # Instance variables to the parent's types.
-    list_display = ["created", "resource_url", "action", "msg_short", "user_url", "address"]  # noqa: RUF012
-    list_filter = ["action", SubjectFilter]  # noqa: RUF012
+    list_display = ["created", "row", "what", "msg_short", "by", "address"]  # noqa: RUF012
+    list_filter = [LoggedSinceFilter, ActionFilter, SubjectFilter]  # noqa: RUF012
+    date_hierarchy = None  # type: ignore[assignment]  # it knows the Gregorian calendar alone
     search_fields: ClassVar = ["object_repr", "changes", "actor__mobile", "remote_addr"]
-    readonly_fields = [*LogEntryAdmin.readonly_fields, "address"]  # noqa: RUF012
-    fieldsets = [  # noqa: RUF012
-        (None, {"fields": ["created", "user_url", "resource_url", "address"]}),
-        LogEntryAdmin.fieldsets[1],
-    ]
+    readonly_fields = ["time", "row", "what", "msg", "by", "address"]  # noqa: RUF012
+    fieldsets = [(None, {"fields": [*readonly_fields]})]  # noqa: RUF012
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
         entries: QuerySet[LogEntry] = super().get_queryset(request)  # type: ignore[no-untyped-call]
@@ -108,16 +161,57 @@ class AuditLogAdmin(LongList, LogEntryAdmin):
             search_term = phone.normalise(search_term)
         return super().get_search_results(request, queryset, search_term)
 
-    @admin.display(description=LogEntry._meta.get_field("remote_addr").verbose_name)
-    def address(self, entry: LogEntry) -> str:
-        """Isolated from left to right, or a Persian page turns 2001:db8::1 round."""
-        return f"\u2066{entry.remote_addr}\u2069" if entry.remote_addr else "-"
+    @admin.display(description=_("time"))
+    def time(self, entry: LogEntry) -> str:
+        return formats.datetime_text(entry.timestamp, language=get_language())
 
-    @admin.display(description=THEIRS.short_description)
+    @admin.display(description=_("row"))
+    def row(self, entry: LogEntry) -> str:
+        kind = entry.content_type.model_class()
+        label = entry.content_type.name if kind is None else kind._meta.verbose_name
+        name = _ltr(entry.object_repr)
+        try:
+            url = reverse(
+                f"admin:{entry.content_type.app_label}_{entry.content_type.model}_change",
+                args=[entry.object_pk],
+            )
+        except NoReverseMatch:
+            return f"{label}: {name}"
+        return format_html('{}: <a href="{}">{}</a>', label, url, name)
+
+    @admin.display(description=_("action"), ordering="action")
+    def what(self, entry: LogEntry) -> str:
+        return str(ACTIONS[entry.action])
+
+    @admin.display(description=_("admin"), ordering="actor")
+    def by(self, entry: LogEntry) -> str:
+        return gettext("the system") if entry.actor is None else str(entry.actor)
+
+    @admin.display(description=_("address"))
+    def address(self, entry: LogEntry) -> str:
+        return _ltr(entry.remote_addr) if entry.remote_addr else "-"
+
+    @admin.display(description=_("changes"))
     def msg_short(self, entry: LogEntry) -> str:
+        """How a sign-in ended, or which columns were changed."""
         if entry.action == LogEntry.Action.ACCESS:
             return ", ".join(f"{what}: {after}" for what, (_before, after) in entry.changes_dict.items())
-        return str(THEIRS(self, entry))
+        changed = list(entry.changes_dict)
+        more = len(changed) - NAMES_SHOWN
+        shown = _ltr(", ".join(changed[:NAMES_SHOWN]))
+        if entry.action == LogEntry.Action.DELETE or not changed:
+            return "-"
+        if more <= 0:
+            return shown
+        number = formats.number_text(more, language=get_language())
+        return ngettext("%(names)s and %(more)s more", "%(names)s and %(more)s more", more) % {
+            "names": shown,
+            "more": number,
+        }
+
+
+def _ltr(text: str) -> str:
+    return formats.ltr_text(text, language=get_language())
 
 
 def models() -> list[type[Model]]:

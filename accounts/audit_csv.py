@@ -44,7 +44,7 @@ def _cells(entry: LogEntry, actions: dict[int, str]) -> tuple[str, ...]:
         harmless(entry.object_pk),
         harmless(entry.object_repr),
         harmless("\n".join(_lines(entry))),
-        "" if entry.actor is None else harmless(str(entry.actor)),
+        "" if entry.actor is None else harmless(entry.actor.mobile),
         entry.remote_addr or "",
     )
 

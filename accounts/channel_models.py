@@ -42,7 +42,7 @@ class BotState(models.Model):
         constraints: ClassVar = [models.CheckConstraint(condition=IS_A_BOT, name="bot_state_of_a_bot")]
 
     def __str__(self) -> str:
-        return self.channel
+        return self.get_channel_display()
 
 
 class BotChat(models.Model):
@@ -109,7 +109,9 @@ class Notice(models.Model):
         FAILED = "failed", _("failed")
         WITHDRAWN = "withdrawn", _("no longer needed")
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="+"
+    )
     channel = models.CharField(_("channel"), max_length=8, choices=ChannelName.choices)
     event = models.CharField(_("event"), max_length=40)
     dedup = models.CharField(max_length=120)

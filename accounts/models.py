@@ -9,10 +9,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 # Django finds an app's models through this module.
 from accounts import admin_models, channel_models, limit_models, note_models  # noqa: F401
+from accounts.shared import formats
 from accounts.signals import models as signals_models  # noqa: F401 - likewise
 
 ACCOUNT_AGE_MAX_DAYS = 36_500
@@ -148,7 +150,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         ]
 
     def __str__(self) -> str:
-        return self.mobile
+        return formats.ltr_text(self.mobile, language=get_language())
 
     def set_password(self, raw_password: str | None) -> None:
         super().set_password(raw_password)

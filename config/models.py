@@ -4,7 +4,10 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
+
+from accounts.shared import formats
 
 ERROR_MAX = 500
 
@@ -79,4 +82,4 @@ class Proof(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.since} {self.faults}"
+        return formats.date_text(self.since, language=get_language())

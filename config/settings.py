@@ -62,8 +62,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_htmx",
     "django_otp",
-    "axes",
-    "auditlog",
+    "config.apps.SignInsConfig",
+    "config.apps.AuditLogConfig",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -288,6 +288,7 @@ AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlew
 AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_CLIENT_IP_CALLABLE = "config.forwarded.counted_address"
 AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False  # its pages know no Persian; ours are in accounts.audit_admin
 
 # --- money ---------------------------------------------------------------------------------------------------
 # The gateway of new payments, until an admin chooses another of those that are given here.

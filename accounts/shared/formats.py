@@ -3,7 +3,8 @@
 `language` is a language code; every code that does not begin with `fa` is written as English.
 """
 
-from datetime import date, datetime
+import re
+from datetime import date, datetime, time
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,9 @@ PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 # Named here and not left to strftime, which follows the machine's locale.
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LTR_ISOLATE, POP_ISOLATE = "\u2066", "\u2069"
+WITHOUT_ISOLATES = str.maketrans("", "", LTR_ISOLATE + POP_ISOLATE)
+MOBILE = re.compile(r"\+[0-9]{8,}")
+RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]")
 
 
 def is_persian(language: str | None) -> bool:
@@ -33,6 +37,18 @@ def figure_text(text: str, *, language: str | None) -> str:
     written = text.translate(PERSIAN)
     # In a right-to-left line a leading sign would jump to the other side of the number.
     return f"{LTR_ISOLATE}{written}{POP_ISOLATE}" if written.startswith(("-", "+")) else written
+
+
+def ltr_text(text: str, *, language: str | None) -> str:
+    """What is read from left to right, such as `2001:db8::1`; of a Persian text, the mobile numbers in it.
+
+    In a right-to-left line its ends would change places.
+    """
+    if not is_persian(language) or LTR_ISOLATE in text or not re.search(r"\w", text):
+        return text
+    if RIGHT_TO_LEFT.search(text):
+        return MOBILE.sub(rf"{LTR_ISOLATE}\g<0>{POP_ISOLATE}", text)
+    return f"{LTR_ISOLATE}{text}{POP_ISOLATE}"
 
 
 def number_text(number: int, *, language: str | None) -> str:
@@ -61,6 +77,11 @@ def date_text(moment: datetime, *, language: str | None) -> str:
             f"{day.day} {jdatetime.date.j_months_fa[day.month - 1]} {day.year}", language=language
         )
     return f"{local.day} {MONTHS[local.month - 1]} {local.year}"
+
+
+def day_text(day: date, *, language: str | None) -> str:
+    """Likewise of a day."""
+    return date_text(datetime.combine(day, time(12), tzinfo=TEHRAN), language=language)
 
 
 def month_start(day: date, *, language: str | None) -> date:

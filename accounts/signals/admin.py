@@ -47,7 +47,7 @@ class WebhookDeliveryAdmin(Searched):
     ordering = ("-id",)
     fields = (
         "event_name",
-        "event_id",
+        "event_key",
         "owner",
         "state",
         "queued_at",
@@ -62,6 +62,10 @@ class WebhookDeliveryAdmin(Searched):
     @admin.display(description=_("event"))
     def event_name(self, row: WebhookDelivery) -> str:
         return row.event.event
+
+    @admin.display(description=_("ID of the event"))
+    def event_key(self, row: WebhookDelivery) -> str:
+        return str(row.event_id)
 
     @admin.display(description=_("user"))
     def owner(self, row: WebhookDelivery) -> str:

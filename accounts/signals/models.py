@@ -8,7 +8,10 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
+
+from accounts.shared import formats
 
 ADDRESS_MAX_LENGTH = 500
 ENCRYPTED = {"gte": b"gAAAAA", "lt": b"gAAAAB"}  # Fernet's tokens begin with a version and a time
@@ -42,7 +45,7 @@ class WebhookEndpoint(models.Model):
     secret_encrypted = models.BinaryField(editable=False)
     # The secret before this one signs too, until then.
     previous_secret_encrypted = models.BinaryField(null=True, editable=False)
-    previous_secret_until = models.DateTimeField(null=True, editable=False)
+    previous_secret_until = models.DateTimeField(_("previous secret valid until"), null=True, editable=False)
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.ACTIVE)
     disabled_because = models.CharField(
         _("disabled because"), max_length=8, choices=Because.choices, blank=True
@@ -91,7 +94,7 @@ class WebhookEndpoint(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.shown_address
+        return formats.ltr_text(self.shown_address, language=get_language())
 
     @property
     def shown_address(self) -> str:

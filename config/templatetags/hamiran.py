@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
@@ -104,3 +105,9 @@ def nav_link(context: dict[str, Any], view_name: str, label: str) -> SafeString:
     path = context["request"].path
     current = SafeString(' aria-current="page"') if path.startswith(url) else ""
     return format_html('<a class="nav__link" href="{}"{}>{}</a>', url, current, label)
+
+
+@register.simple_tag
+def page_url(changelist: ChangeList, number: int) -> str:
+    """The address of that page of a list in the admin, its search and filters kept."""
+    return changelist.get_query_string({PAGE_VAR: number})

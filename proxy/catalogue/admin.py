@@ -123,10 +123,16 @@ class RouteFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]  # likewi
             )
 
 
-class RouteInline(admin.TabularInline):  # type: ignore[type-arg]  # not generic at run time
+class RouteInline(admin.StackedInline):  # type: ignore[type-arg]  # not generic at run time
     model = Route
     form = RouteForm
     formset = RouteFormSet
+    fields = (
+        ("upstream", "upstream_model"),
+        "protocols",
+        ("priority", "weight"),
+        ("upstream_currency", "upstream_price_lines"),
+    )
     extra = 0
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -9,16 +10,20 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.phone import InvalidMobile, normalise
 from accounts.shared.digits import ascii_digits
+from accounts.shared.formats import figure_text
 from accounts.shared.paging import LongList
 from proxy.catalogue.endpoints import ENDPOINTS
 from proxy.catalogue.price_admin import AddOnly
 from proxy.usage import lookup
 from proxy.usage.models import UsageRecord
+from wallet.money import micro_from_rial
+from wallet.wording import toman
 
 BIGINT_DIGITS = 18
 
@@ -69,9 +74,26 @@ class UsageRecordAdmin(LongList, AddOnly, admin.ModelAdmin):  # type: ignore[typ
         "endpoint",
         "prompt_tokens",
         "completion_tokens",
-        "cost_micro",
+        "cost",
         "outcome",
         "billed_by",
+    )
+    readonly_fields = (
+        "cost",
+        "uncovered",
+        "upstream_cost",
+        "input_price",
+        "output_price",
+        "cached_input_price",
+    )
+    exclude = (
+        "cost_micro",
+        "uncovered_micro",
+        "upstream_cost_micro",
+        "upstream_cost_nanodollars",
+        "input_rial_per_million",
+        "output_rial_per_million",
+        "cached_input_rial_per_million",
     )
     list_filter = (PeriodFilter, "outcome", "billed_by", EndpointFilter)
     ordering = ("-id",)  # ids carry the time of the request, and have the index for it
@@ -88,6 +110,40 @@ class UsageRecordAdmin(LongList, AddOnly, admin.ModelAdmin):  # type: ignore[typ
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    @admin.display(description=_("cost"))
+    def cost(self, record: UsageRecord) -> str:
+        return toman(record.cost_micro)
+
+    @admin.display(description=_("uncovered"))
+    def uncovered(self, record: UsageRecord) -> str:
+        return toman(record.uncovered_micro)
+
+    @admin.display(description=_("upstream's cost"))
+    def upstream_cost(self, record: UsageRecord) -> str:
+        """In both: what it charges, and that by the rate of the day."""
+        if record.upstream_cost_micro is None:
+            return "-"
+        rial = toman(record.upstream_cost_micro)
+        if record.upstream_cost_nanodollars is None:
+            return rial
+        figure = f"{Decimal(record.upstream_cost_nanodollars).scaleb(-9):,f}"
+        return _("%(rial)s and %(dollars)s US dollars") % {
+            "rial": rial,
+            "dollars": figure_text(figure, language=get_language()),
+        }
+
+    @admin.display(description=_("input, per million tokens"))
+    def input_price(self, record: UsageRecord) -> str:
+        return toman(micro_from_rial(record.input_rial_per_million))
+
+    @admin.display(description=_("output, per million tokens"))
+    def output_price(self, record: UsageRecord) -> str:
+        return toman(micro_from_rial(record.output_rial_per_million))
+
+    @admin.display(description=_("cached input, per million tokens"))
+    def cached_input_price(self, record: UsageRecord) -> str:
+        return toman(micro_from_rial(record.cached_input_rial_per_million))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[UsageRecord], search_term: str

@@ -392,7 +392,7 @@ def test_a_role_reads_what_was_done_with_rows_that_it_may_see() -> None:
         name: {
             what
             for what, words in {
-                "upstream": upstream.name, "user": user.mobile, "group": "group - support", "sign-in": "refused",
+                "upstream": upstream.name, "user": user.mobile, "group": ">support<", "sign-in": "refused",
             }.items()
             if words in texts(of_role(name))
         }

@@ -36,7 +36,6 @@ PAGES: dict[str, tuple[set[str], set[str], set[str]]] = {
     "auditlog.logentry": (EVERYBODY, NOBODY, NOBODY),
     "auth.group": (NOBODY, NOBODY, NOBODY),
     "axes.accessattempt": ({O}, NOBODY, NOBODY),
-    "axes.accessfailurelog": (NOBODY, NOBODY, NOBODY),
     "axes.accesslog": (NOBODY, NOBODY, NOBODY),
     "config.proof": ({F, O}, NOBODY, NOBODY),
     "config.taskrun": ({S, O}, NOBODY, NOBODY),

@@ -12,9 +12,11 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
+from accounts.shared.formats import percent_text
 from wallet import freezing
 from wallet.admin.read_only import ReadOnlyAdmin, toman
 from wallet.ledger.models import Budget, Hold, JournalEntry, Wallet
@@ -175,8 +177,8 @@ class TopUpAdmin(ReadOnlyAdmin):
 class InvoiceAdmin(ReadOnlyAdmin):
     list_display = ("number", "buyer_mobile", "buyer_name", "net", "vat", "total", "issued_at")
     search_fields = ("=number", "buyer_mobile", "buyer_name", "=topup__id")
-    readonly_fields = ("net", "vat", "total")
-    exclude = ("net_micro", "vat_micro", "total_micro")
+    readonly_fields = ("net", "vat_rate", "vat", "total")
+    exclude = ("net_micro", "vat_basis_points", "vat_micro", "total_micro")
 
     @admin.display(description=_("net amount"))
     def net(self, invoice: Invoice) -> str:
@@ -185,6 +187,10 @@ class InvoiceAdmin(ReadOnlyAdmin):
     @admin.display(description=_("VAT"))
     def vat(self, invoice: Invoice) -> str:
         return toman(invoice.vat_micro)
+
+    @admin.display(description=_("VAT rate"))
+    def vat_rate(self, invoice: Invoice) -> str:
+        return percent_text(invoice.vat_basis_points, language=get_language())
 
     @admin.display(description=_("total"))
     def total(self, invoice: Invoice) -> str:

@@ -8,9 +8,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Upper
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from accounts.decisions import Decision
+from accounts.shared import formats
 
 
 class Adjustment(Decision):
@@ -69,7 +71,7 @@ class Adjustment(Decision):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.id}"
+        return f"{self.get_kind_display()} {self.id}"
 
 
 class PromoCode(models.Model):
@@ -278,4 +280,4 @@ class SignUpCreditDay(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.day}"
+        return formats.day_text(self.day, language=get_language())

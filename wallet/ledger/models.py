@@ -164,8 +164,8 @@ class Hold(models.Model):
         Budget, null=True, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
     )
     amount_micro = models.BigIntegerField()
-    created_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(_("created at"))
+    expires_at = models.DateTimeField(_("expires at"))
 
     class Meta:
         verbose_name = _("hold")

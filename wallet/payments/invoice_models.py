@@ -6,7 +6,10 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
+
+from accounts.shared import formats
 
 BASIS_POINTS_MAX = 10_000
 
@@ -35,7 +38,7 @@ class VATRate(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.basis_points / 100:g}%"
+        return formats.percent_text(self.basis_points, language=get_language())
 
 
 class Particulars(models.Model):
@@ -99,17 +102,17 @@ class Invoice(models.Model):
         "wallet.TopUp", verbose_name=_("top-up"), on_delete=models.PROTECT, related_name="invoice"
     )
     issued_at = models.DateTimeField(_("issued at"), default=timezone.now)
-    seller_name = models.CharField(max_length=200, blank=True)
-    seller_economic_code = models.CharField(max_length=16, blank=True)
-    seller_national_id = models.CharField(max_length=11, blank=True)
-    seller_address = models.CharField(max_length=500, blank=True)
-    seller_postal_code = models.CharField(max_length=10, blank=True)
-    buyer_mobile = models.CharField(max_length=16)
-    buyer_name = models.CharField(max_length=200, blank=True)
-    buyer_economic_code = models.CharField(max_length=16, blank=True)
-    buyer_national_id = models.CharField(max_length=11, blank=True)
-    buyer_address = models.CharField(max_length=500, blank=True)
-    buyer_postal_code = models.CharField(max_length=10, blank=True)
+    seller_name = models.CharField(_("seller's name"), max_length=200, blank=True)
+    seller_economic_code = models.CharField(_("seller's economic code"), max_length=16, blank=True)
+    seller_national_id = models.CharField(_("seller's national id"), max_length=11, blank=True)
+    seller_address = models.CharField(_("seller's address"), max_length=500, blank=True)
+    seller_postal_code = models.CharField(_("seller's postal code"), max_length=10, blank=True)
+    buyer_mobile = models.CharField(_("buyer's mobile number"), max_length=16)
+    buyer_name = models.CharField(_("buyer's name"), max_length=200, blank=True)
+    buyer_economic_code = models.CharField(_("buyer's economic code"), max_length=16, blank=True)
+    buyer_national_id = models.CharField(_("buyer's national id"), max_length=11, blank=True)
+    buyer_address = models.CharField(_("buyer's address"), max_length=500, blank=True)
+    buyer_postal_code = models.CharField(_("buyer's postal code"), max_length=10, blank=True)
     net_micro = models.BigIntegerField(_("net amount"))
     vat_basis_points = models.PositiveIntegerField(_("VAT rate"))
     vat_micro = models.BigIntegerField(_("VAT"))
@@ -128,4 +131,4 @@ class Invoice(models.Model):
         ]
 
     def __str__(self) -> str:
-        return str(self.number)
+        return formats.digits_text(str(self.number), language=get_language())

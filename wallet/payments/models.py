@@ -27,19 +27,21 @@ class TopUp(models.Model):
         REVIEW = "review", _("under review")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="topups")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.PROTECT, related_name="topups"
+    )
     gateway = models.CharField(_("gateway"), max_length=20)
     amount_micro = models.BigIntegerField(_("amount"))
     vat_micro = models.BigIntegerField(_("VAT"), default=0, db_default=0)
     vat_basis_points = models.PositiveIntegerField(_("VAT rate"), default=0, db_default=0)
     status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.CREATED)
-    authority = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULL until the gateway gives one
+    authority = models.CharField(_("gateway's id"), max_length=64, null=True)  # noqa: DJ001 - NULL until the gateway gives one
     ref_id = models.CharField(_("reference"), max_length=64, null=True)  # noqa: DJ001 - likewise
     card_pan = models.CharField(_("card"), max_length=19, default="", db_default="")  # masked; for support
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
-    returned_at = models.DateTimeField(null=True)
-    claimed_at = models.DateTimeField(null=True)
-    credited_at = models.DateTimeField(null=True)
+    returned_at = models.DateTimeField(_("came back at"), null=True)
+    claimed_at = models.DateTimeField(_("last asked at"), null=True)
+    credited_at = models.DateTimeField(_("credited at"), null=True)
 
     class Meta:
         verbose_name = _("top-up")
@@ -71,7 +73,7 @@ class TopUp(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.id} {self.status}"
+        return f"{self.id} {self.get_status_display()}"
 
     @property
     def payable_micro(self) -> int:

@@ -112,7 +112,7 @@ def _missing_secrets() -> list[str]:
             authenticator.seed()
         except secrets.Undecryptable:
             missing.append(
-                f"FIELD_KEYS does not hold the authenticator of {authenticator.user}: "
+                f"FIELD_KEYS does not hold the authenticator of {authenticator.user.mobile}: "
                 "run create_admin for that number."
             )
     versions = {

@@ -5,9 +5,11 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from accounts.decisions import Decision
+from accounts.shared import formats
 from proxy.catalogue.models import LanguageModel, none_or_object
 from proxy.catalogue.prices.dollar_basis import RIAL_PER_DOLLAR_MAX
 from proxy.catalogue.prices.price_quote import RIAL_PER_MILLION_MAX
@@ -77,7 +79,7 @@ class Price(PriceColumns):
         ]
 
     def __str__(self) -> str:
-        return f"{self.model} {self.valid_from:%Y-%m-%d}"
+        return f"{self.model} ({formats.date_text(self.valid_from, language=get_language())})"
 
 
 class PriceChange(PriceColumns, Decision):
@@ -142,4 +144,6 @@ class ExchangeRate(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.rial_per_dollar} {self.valid_from:%Y-%m-%d}"
+        language = get_language()
+        rate = formats.number_text(self.rial_per_dollar, language=language)
+        return f"{rate} ({formats.date_text(self.valid_from, language=language)})"

@@ -37,3 +37,13 @@ def test_times_are_tehrans_by_the_calendar_of_the_language() -> None:
 def test_the_persian_year_turns_at_nowruz() -> None:
     assert formats.date_text(datetime(2027, 3, 20, 12, tzinfo=UTC), language="fa") == "۲۹ اسفند ۱۴۰۵"
     assert formats.date_text(datetime(2027, 3, 21, 12, tzinfo=UTC), language="fa") == "۱ فروردین ۱۴۰۶"
+
+
+def test_a_number_or_an_address_is_kept_from_left_to_right_in_persian_alone() -> None:
+    for text in ("+989121234567", "2001:db8::1", "https://hooks.example.com/…"):
+        assert formats.ltr_text(text, language="fa") == f"\u2066{text}\u2069"
+        assert formats.ltr_text(text, language="en") == text
+    for text in ("-", "", "کتاب +98", "۱٬۲۰۰ تومان"):
+        assert formats.ltr_text(text, language="fa") == text
+    note = formats.ltr_text("+989121234567: یادداشت", language="fa")
+    assert note == "\u2066+989121234567\u2069: یادداشت"
