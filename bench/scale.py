@@ -41,7 +41,7 @@ SELECT uuidv7(at - now()) AS id, at, n, CASE WHEN n %% 4 = 0 THEN n / 4 ELSE n /
     CASE WHEN n %% 4 = 0 THEN (%(keys)s::bigint[])[1 + n / 4 %% {KEYS}] ELSE 10000000 + n %% {ACCOUNTS} END AS key_id,
     'model-' || CASE WHEN n %% 4 = 0 THEN n / 4 %% {MODELS} ELSE n %% {MODELS} END AS model
 FROM (
-    SELECT n, now() - (%(until)s - n) * interval '{MONTHS * 30} days' / %(until)s AS at
+    SELECT n, now() - interval '{MONTHS * 30} days' * ((%(until)s - n)::float8 / %(until)s) AS at
     FROM generate_series(%(first)s, %(last)s) AS n
 ) AS numbered ORDER BY n
 """
