@@ -31,7 +31,7 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "2400"))
 CLIENTS = int(os.environ.get("CHAOS_CLIENTS", "16"))
 # From here on Celery has to do the last sweeps when its own clock says so; a short run asks it to.
 ROUNDS_FOR_BEAT = 50
-QUIET_SECONDS = 90
+QUIET_SECONDS = 240  # more than the lease of a run that was killed
 
 AGE_RETURNS = """
 UPDATE wallet_topup SET created_at = created_at - interval '40 minutes',
