@@ -31,6 +31,7 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "2400"))
 CLIENTS = int(os.environ.get("CHAOS_CLIENTS", "16"))
 # From here on Celery has to do the last sweeps when its own clock says so; a short run asks it to.
 ROUNDS_FOR_BEAT = 50
+TOLD_OF_A_KIND = 20
 QUIET_SECONDS = 240  # more than the lease of a run that was killed
 
 AGE_RETURNS = """
@@ -165,6 +166,15 @@ def report(load: "Load", verdict: "Verdict", inflicted: Counter[str], parts: "It
     )
 
 
+def tell_faults(verdict: "Verdict", logs: Path) -> None:
+    """Some of each kind, so that many of one hide no other."""
+    print(f"\n{len(verdict.faults)} BROKEN; logs are in {logs}")
+    kinds = Counter(complaint.partition(":")[0] for complaint in verdict.faults)
+    for kind, count in kinds.most_common():
+        told = [complaint for complaint in verdict.faults if complaint.partition(":")[0] == kind]
+        print(f"{count} of these:", *told[:TOLD_OF_A_KIND], sep="\n - ")
+
+
 async def chaos(var_dir: Path) -> "Verdict":
     import aiohttp
 
@@ -199,9 +209,7 @@ def main() -> int:
     django.setup()
     verdict = uvloop.run(chaos(var_dir))
     if verdict.faults:
-        print(f"\n{len(verdict.faults)} BROKEN; logs are in {var_dir}/logs")
-        for complaint in verdict.faults[:40]:
-            print(" -", complaint)
+        tell_faults(verdict, var_dir / "logs")
         return 1
     if "CHAOS_KEEP" not in os.environ:
         shutil.rmtree(var_dir, ignore_errors=True)

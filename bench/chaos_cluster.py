@@ -213,12 +213,12 @@ def main() -> int:
     import django
     import uvloop
 
+    from bench.chaos import tell_faults
+
     django.setup()
     verdict = uvloop.run(chaos(var_dir, tools))
     if verdict.faults:
-        print(f"\n{len(verdict.faults)} BROKEN; logs are in {var_dir}/logs")
-        for complaint in verdict.faults[:40]:
-            print(" -", complaint)
+        tell_faults(verdict, var_dir / "logs")
         return 1
     if "CHAOS_KEEP" not in os.environ:
         shutil.rmtree(var_dir, ignore_errors=True)

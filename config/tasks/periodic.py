@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 KILL_SECONDS = 10  # for what a run does between its exception and its end
 LEASE_SECONDS = 10  # beyond that
 RETRY_SECONDS, RETRY_MAX_SECONDS, RETRIES_MAX = 2.0, 600.0, 10
-NOTE_TRIES, NOTE_SECONDS = 4, 1.0
+NOTE_TRIES, NOTE_SECONDS = 9, 1.0  # within KILL_SECONDS
 TRANSIENT = (
     OperationalError,
     InterfaceError,
