@@ -68,26 +68,27 @@ RETURNING starts_at
 )
 SELECT count(*) FILTER (WHERE starts_at < %(known)s) FROM written
 """  # noqa: S608 - put together from constants
+NO_FIGURES = ", ".join("0" for _name in FIGURES.split(", "))
+# Figures and latency come together by a union: to join them, the planner, who thinks that the newest day has one row,
+# would sum up the latency of all for each hour of each key.
 DAYS = f"""
 WITH hours AS (
     SELECT date_trunc('day', starts_at, %(zone)s) AS day, h.*
     FROM proxy_rollup h
     WHERE period = 'hour' AND starts_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
       AND starts_at < %(until)s
-), latency AS (
-    SELECT day, key_id, model, endpoint,
-        array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts
-    FROM (
-        SELECT day, key_id, model, endpoint, bucket, sum(n) AS n
-        FROM hours, unnest(latency_buckets, latency_counts) AS each(bucket, n)
-        GROUP BY day, key_id, model, endpoint, bucket
-    ) AS summed
-    GROUP BY day, key_id, model, endpoint
 )
 INSERT INTO proxy_rollup AS u (period, starts_at, {GROUP}, {SUMS})
 SELECT 'day', day, {GROUP}, {SUMMED},
-    coalesce(any_value(latency.buckets), '{{}}'), coalesce(any_value(latency.counts), '{{}}')
-FROM hours LEFT JOIN latency USING (day, key_id, model, endpoint)
+    coalesce(array_agg(bucket ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
+    coalesce(array_agg(n ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}')
+FROM (
+    SELECT day, {GROUP}, {FIGURES}, NULL AS bucket, NULL AS n FROM hours
+  UNION ALL
+    SELECT day, {GROUP}, {NO_FIGURES}, bucket, sum(n)
+    FROM hours, unnest(latency_buckets, latency_counts) AS each(bucket, n)
+    GROUP BY day, {GROUP}, bucket
+) AS parts
 GROUP BY day, {GROUP}
 {UPSERT}
 """  # noqa: S608 - likewise
