@@ -196,7 +196,7 @@ class LimitOverrideAdmin(ReadOnlyAdmin):
         now = timezone.now()
         if override.ends_at <= now:
             return gettext("ended")
-        return gettext("not begun") if override.starts_at > now else gettext("holds")
+        return gettext("not begun") if override.starts_at > now else gettext("in effect")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LimitOverride]:
         return super().get_queryset(request).prefetch_related("model_limits")
