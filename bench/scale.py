@@ -189,6 +189,7 @@ def make_people() -> None:
             [last],
         )
         cursor.execute(KEYS_OF_PEOPLE, [last])
+        cursor.execute("UPDATE accounts_user SET is_active = true")
 
 
 def months_of_the_past() -> None:
@@ -235,7 +236,6 @@ def make_accounts() -> list[Any]:
             "INSERT INTO wallet_wallet (user_id, posted_micro, held_micro, opened_at, frozen_because)"
             " SELECT id, 0, 0, now(), '' FROM accounts_user"
         )
-    User.objects.update(is_active=True)
     return list(User.objects.order_by("pk"))
 
 
@@ -319,9 +319,9 @@ def measure(client: Any, name: str, address: str) -> None:
     cpu = time.process_time() + server_seconds()
     for _ in range(REPEATS + 3):
         began = time.perf_counter()
-        response = client.get(address)
+        response = client.get(address, follow=True)  # a search that finds one person goes there
         times.append((time.perf_counter() - began) * 1000)
-        if response.status_code not in (200, 302):  # a search that finds one person goes there
+        if response.status_code != 200 or "login" in response.request["PATH_INFO"]:
             print(f"| {name} | status {response.status_code} | | | |", flush=True)
             return
         if sum(times) > LONGEST_MS:

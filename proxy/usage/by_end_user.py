@@ -12,6 +12,7 @@ from django.conf import settings
 from accounts.shared import replica
 from proxy.usage.figures import GROUP, SUMS, WANTED, Figures, Used
 from proxy.usage.periods import Period
+from proxy.usage.rollups import rolled_up_until
 
 ROLLED = """
 WITH rolled AS MATERIALIZED (
@@ -22,11 +23,12 @@ DAYS = f"""
     FROM proxy_enduserrollup
     WHERE {WANTED} AND starts_at >= date_trunc('day', %(since)s::timestamptz, %(zone)s)
       AND starts_at < %(until)s"""
-# In one statement with the roll-ups, which may be made anew at any moment.
+# In one statement with the roll-ups, which go on at any moment. `near` is how far they were before it, as a figure by
+# which the planner leaves out all months but the last.
 RECORDS = f"""
     FROM proxy_usagerecord
     WHERE {WANTED} AND end_user IS NOT NULL AND created_at >= %(since)s AND created_at < %(until)s
-      AND created_at >= (SELECT at FROM rolled)"""  # noqa: S608 - put together from constants
+      AND created_at >= %(near)s AND created_at >= (SELECT at FROM rolled)"""  # noqa: S608 - put together from constants
 BY_END_USER = f"""{ROLLED}
 SELECT end_user, any_value(end_user_hint), {", ".join(f"sum({name})::bigint" for name in SUMS.split(", "))}
 FROM (
@@ -97,5 +99,6 @@ def _parameters(user_id: int, period: Period, **only: int | str | None) -> dict[
         "since": period.since,
         "until": period.until,
         "zone": settings.TIME_ZONE,
+        "near": rolled_up_until() or period.since,
         **only,
     }

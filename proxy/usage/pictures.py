@@ -3,7 +3,9 @@ cannot see it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
+from django.utils.safestring import SafeString
 from django.utils.translation import get_language_bidi
 from django.utils.translation import gettext as _
 
@@ -39,6 +41,12 @@ class Picture:
     chart: Chart
     series: list[Series]
     slots: list[tuple[int, str]]
+
+    @property
+    def drawn_slots(self) -> SafeString:
+        """Not drawn by a template, whose loop takes several times as long: a page has hundreds."""
+        path = '<path class="picture__slot" d="M{} 0h10v200h-10z"><title>{}</title></path>'
+        return SafeString("\n".join(path.format(left, escape(told)) for left, told in self.slots))
 
 
 def draw(used: PeriodUsage, *, period: Period) -> list[Picture]:
