@@ -12,17 +12,25 @@ HINT = re.compile(r"(?:hm-(?:admin-)?)?[0-9A-Za-z.…*•]*?([0-9A-Za-z]{4})")
 BIGINT_DIGITS = 18
 
 
+def ends_so(hint: str) -> Q:
+    """Keys whose secret ends so; an empty Q if it is no such hint."""
+    match = HINT.fullmatch(hint.strip())
+    return Q(last_four=match[1]) if match else Q()
+
+
+def is_meant(hint: str) -> Q:
+    """Likewise, or the key that has this number."""
+    number = hint.strip()
+    is_number = number.isascii() and number.isdecimal() and len(number) <= BIGINT_DIGITS
+    return ends_so(hint) | Q(pk=int(number)) if is_number else ends_so(hint)
+
+
 def owners(hint: str) -> list[int]:
-    """The accounts of keys that end so or have this number, at most OWNERS_MAX; none if it is no such hint."""
-    hint = hint.strip()
-    wanted = Q()
-    if match := HINT.fullmatch(hint):
-        wanted |= Q(last_four=match[1])
-    admin_keys = AdminKey.objects.filter(wanted) if wanted else AdminKey.objects.none()
-    if hint.isascii() and hint.isdecimal() and len(hint) <= BIGINT_DIGITS:
-        wanted |= Q(pk=int(hint))
-    if not wanted:
+    """The accounts of keys that are meant, at most OWNERS_MAX; none if it is no such hint."""
+    if not (wanted := is_meant(hint)):
         return []
+    ending = ends_so(hint)
+    admin_keys = AdminKey.objects.filter(ending) if ending else AdminKey.objects.none()
     found = [
         *APIKey.objects.filter(wanted).values_list("user_id", flat=True)[:OWNERS_MAX],
         *admin_keys.values_list("user_id", flat=True)[:OWNERS_MAX],
