@@ -299,11 +299,17 @@ def wallets_of(checks: Iterable[Check]) -> Iterator[tuple[str, int | None]]:
             yield invariant, row.get("wallet_id") or row.get("user_id")
 
 
+def first(query: str) -> str:
+    """For a LIMIT behind it. Planned as if all violations were wanted: in sound books none is found, and a plan that
+    counts on some of them soon looks up each row of the journal by itself."""
+    return f"WITH violations AS MATERIALIZED ({query}) SELECT * FROM violations"  # noqa: S608 - our own checks
+
+
 def _violations(query: str | Callable[[], Iterable[Row]], *, limit: int | None) -> list[Row]:
     if not isinstance(query, str):
         return list(itertools.islice(query(), limit))
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM ({query}) violations LIMIT %s", [limit])  # noqa: S608 - our own checks
+        cursor.execute(f"{first(query)} LIMIT %s", [limit])
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 

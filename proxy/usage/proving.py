@@ -76,6 +76,6 @@ def _violations(
 ) -> Iterator[tuple[str, integrity.Row]]:
     with connection.cursor() as cursor:
         for rule, query in rules:
-            cursor.execute(f"{query} LIMIT {FOUND_MAX}", parameters)
+            cursor.execute(f"{integrity.first(query)} LIMIT {FOUND_MAX}", parameters)
             columns = [column.name for column in cursor.description]
             yield from ((rule, dict(zip(columns, row, strict=True))) for row in cursor.fetchall())
