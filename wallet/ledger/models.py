@@ -30,6 +30,11 @@ class Wallet(models.Model):
     class Meta:
         verbose_name = _("wallet")
         verbose_name_plural = _("wallets")
+        indexes: ClassVar = [
+            models.Index(
+                fields=["frozen_at"], condition=Q(frozen_at__isnull=False), name="wallet_frozen_index"
+            ),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(held_micro__gte=0), name="wallet_held_not_negative"),
             models.CheckConstraint(
