@@ -77,7 +77,7 @@ INSERT INTO wallet_journalentry (transaction_id, kind, account, wallet_id, amoun
 SELECT id, 'completion', account, CASE account WHEN 'wallet' THEN user_id END,
     CASE account WHEN 'wallet' THEN -300 ELSE 300 END,
     CASE account WHEN 'wallet' THEN {START_MICRO} - 300 * row_number() OVER (PARTITION BY user_id, account ORDER BY id)
-        - 300 * %(before)s / {KEYS} END,
+        - 300 * %(before)s::bigint / {KEYS} END,
     created_at
 FROM proxy_usagerecord, unnest(ARRAY['wallet', 'revenue']) AS account
 WHERE created_at >= %(since)s AND created_at < %(until)s ORDER BY id
