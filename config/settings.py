@@ -177,7 +177,7 @@ CELERY_BEAT_SCHEDULE = {
     # Each hour it is asked whether a day is to be proved.
     "prove-books": {"task": "config.prove_books", "schedule": 3600.0, "options": {"expires": 3600}},
     "purge-idempotency": {"task": "proxy.purge_idempotency", "schedule": 300.0, "options": {"expires": 300}},
-    "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 15.0, "options": {"expires": 15}},
+    "flush-last-used": {"task": "proxy.flush_last_used", "schedule": 60.0, "options": {"expires": 60}},
     "purge-challenges": {
         "task": "accounts.purge_challenges",
         "schedule": 3600.0,
