@@ -9,9 +9,12 @@
 # (Patroni its primary's) can lose it to the very machine that stood still. It is etcd's issue 15247; the change that
 # followed (16822, November 2023) says of itself that it makes this rare, not impossible.
 #
+# Needs Debian 12 on amd64 (apt-get, dpkg) and python3.
+#
 # Seen on 2026-11-30 (which pause it is changes; it tries ten times):
 #   etcd Version: 3.4.23
-#   pause 1: renewed in time and there while it lasted: True; two seconds later: gone
+#   pause 8: renewed in time and there while it lasted: True; two seconds later: there
+#   pause 9: renewed in time and there while it lasted: True; two seconds later: gone
 set -eu
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 cd "$dir"
@@ -26,7 +29,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 
 LEASE_SECONDS, PAUSED_SECONDS, TRIES = 5, 8, 10

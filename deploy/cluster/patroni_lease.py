@@ -35,7 +35,7 @@ def _update_as_seen(self: Etcd3, leader: Leader) -> bool:
     self._client.unchanged = {
         "key": base64_encode(self.sync_path),
         "target": "MOD",
-        "mod_revision": (seen and seen.sync.version) or "0",  # there is none
+        "mod_revision": (seen and seen.sync.version) or "0",  # no key has that
     }
     return bool(_update(self, leader))
 
