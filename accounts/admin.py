@@ -12,7 +12,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
@@ -39,6 +39,12 @@ from accounts.signals import admin as signals_admin  # noqa: F401 - the pages of
 
 MIN_PART = 3  # digits
 PRIVILEGES = ("is_superuser", "groups", "user_permissions")
+
+
+def has_number(searched: str) -> Q:
+    """Accounts with that part of a number; empty if it is shorter than MIN_PART, and so in nearly every number."""
+    digits = phone.part(searched)
+    return Q(mobile__contains=digits) if len(digits) >= MIN_PART else Q()
 
 
 def clean_mobile(typed: str) -> str:
@@ -160,13 +166,11 @@ class UserAdmin(LongList, WatchedAdmin, PersonActions, DjangoUserAdmin):  # type
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
     ) -> tuple[QuerySet[User], bool]:
-        """By a number or a part of one. What is shorter than MIN_PART would be in nearly every number."""
+        """By a number or a part of one."""
         if not search_term.strip():
             return queryset, False
-        digits = phone.part(search_term)
-        return (
-            queryset.filter(mobile__contains=digits) if len(digits) >= MIN_PART else queryset.none()
-        ), False
+        wanted = has_number(search_term)
+        return (queryset.filter(wanted) if wanted else queryset.none()), False
 
     @admin.display(description=_("messengers"))
     def messengers(self, user: User) -> str:

@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import audit, phone, sessions
-from accounts.admin import MIN_PART
+from accounts import audit, sessions
+from accounts.admin import has_number
 from accounts.models import User
 from accounts.read_only_admin import ReadOnlyAdmin
 from keys import hints, lifecycle
@@ -48,9 +48,9 @@ class APIKeyAdmin(ReadOnlyAdmin):
         """What indexes find: one condition over two tables would read all keys."""
         if not search_term.strip():
             return queryset, False
-        wanted, digits = hints.is_meant(search_term), phone.part(search_term)
-        if len(digits) >= MIN_PART:
-            people = User.objects.filter(mobile__contains=digits).order_by("-pk")
+        wanted = hints.is_meant(search_term)
+        if of_number := has_number(search_term):
+            people = User.objects.filter(of_number).order_by("-pk")
             wanted |= Q(user_id__in=list(people.values_list("pk", flat=True)[: hints.OWNERS_MAX]))
         return (queryset.filter(wanted) if wanted else queryset.none()), False
 

@@ -8,8 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from accounts import phone
-from accounts.admin import MIN_PART, UserAdmin
+from accounts.admin import UserAdmin, has_number
 from accounts.models import User
 from keys import hints
 from proxy.dashboard.people import person
@@ -42,12 +41,8 @@ class PersonAdmin(UserAdmin):
     ) -> tuple[QuerySet[User], bool]:
         if not search_term.strip():
             return queryset, False
-        digits = phone.part(search_term)
         owners = hints.owners(search_term) if request.user.has_perm("keys.view_apikey") else []
-        wanted = Q(pk__in=owners)
-        if len(digits) >= MIN_PART:
-            wanted |= Q(mobile__contains=digits)
-        return queryset.filter(wanted), False
+        return queryset.filter(Q(pk__in=owners) | has_number(search_term)), False
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
