@@ -63,6 +63,8 @@ def pages(keys: list[int], one: str) -> dict[str, str]:
         "usage, 90 days": "/usage/?period=90d",
         "usage, 48 hours": "/usage/?period=48h",
         "usage, 90 days of a key and a model": f"/usage/?period=90d&{common}&model=model-1",
+        "end users, 30 days": "/usage/end-users/",
+        "end users, 90 days": "/usage/end-users/?period=90d",
         "log": log,
         "log, of a key": f"{log}&{common}",
         "log, of a rare key": f"{log}&{rare}",

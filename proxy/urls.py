@@ -15,6 +15,7 @@ urlpatterns = [
     path("usage/", usage_views.usage, name="usage"),
     path("usage/requests/", usage_views.log, name="log"),
     path("usage/requests.csv", usage_views.log_csv, name="log_csv"),
+    path("usage/end-users/", usage_views.end_users, name="end_users"),
     path("usage/end-users.csv", usage_views.end_users_csv, name="end_users_csv"),
     path("usage/<slug:request_id>/", usage_views.one_request, name="request"),
     path("models/", models_page.models, name="models"),

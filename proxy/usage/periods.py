@@ -25,6 +25,10 @@ class Period:
     def since(self) -> datetime:
         return self.starts[0]
 
+    @property
+    def of_whole_days(self) -> bool:
+        return all(_midnight(each.astimezone(_zone()).date()) == each for each in (self.since, self.until))
+
 
 def preset(name: str, *, now: datetime) -> Period:
     """One of PRESETS."""

@@ -17,10 +17,9 @@ from accounts.shared import replica, signed_in
 from accounts.shared.downloads import csv_response
 from proxy.catalogue.prices.price_wording import component_text
 from proxy.usage import by_end_user, charged, figures, pictures
-from proxy.usage import end_users_csv as end_users
+from proxy.usage import end_users_csv as csv_of_end_users
 from proxy.usage import log as usage_log
 from proxy.usage import log_csv as usage_csv
-from proxy.usage.by_end_user import EndUserShare
 from proxy.usage.forms import LogForm, UsageForm
 from proxy.usage.models import UsageRecord
 from proxy.usage.periods import Period
@@ -41,17 +40,30 @@ def usage(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _refused(request, "proxy/usage.html", form)
     period = form.chosen_period()
-    of_it = _asked(request, form, period)
-    used = figures.over(**of_it)
+    used = figures.over(**_asked(request, form, period))
     context = {
         "period": period,
         "by_hour": period.by == "hour",
-        "end_users": _end_users(of_it) if used.total.requests else [],
         "usage": used,
         "used_slices": [each for each in reversed(used.slices) if each.figures.requests],
         "pictures": pictures.draw(used, period=period) if used.total.requests else [],
     }
     return _page(request, "proxy/usage.html", form, context)
+
+
+@require_safe
+@login_required
+@never_cache
+@replica.read
+def end_users(request: HttpRequest) -> HttpResponse:
+    """A page of its own: an account can have so many that all other figures would wait for their sums."""
+    form = _form(request, UsageForm)
+    if not form.is_valid():
+        return _refused(request, "proxy/end_users.html", form)
+    period = form.chosen_period()
+    counted = by_end_user.shares(**_asked(request, form, period), size=END_USERS_SHOWN)
+    context = {"period": period, "end_users": list(counted) if period.of_whole_days else []}
+    return _page(request, "proxy/end_users.html", form, context)
 
 
 @require_safe
@@ -98,7 +110,7 @@ def end_users_csv(request: HttpRequest) -> HttpResponseBase:
     """What each end user used in the days of a period, as a file."""
     form = _form(request, UsageForm)
     if not form.is_valid():
-        return _refused(request, "proxy/usage.html", form)
+        return _refused(request, "proxy/end_users.html", form)
     header = (
         _("End user"),
         _("Requests"),
@@ -109,7 +121,7 @@ def end_users_csv(request: HttpRequest) -> HttpResponseBase:
         _("Cost (Toman)"),
         _("Cost (micro-Rial)"),
     )
-    chunks = end_users.chunks(_asked(request, form, form.chosen_period()), header=header)
+    chunks = csv_of_end_users.chunks(_asked(request, form, form.chosen_period()), header=header)
     return csv_response(chunks, filename=f"end-users-{timezone.localdate()}.csv")
 
 
@@ -142,13 +154,6 @@ def _asked(request: HttpRequest, form: UsageForm, period: Period) -> dict[str, A
         "model": form.model_id(),
         "endpoint": form.endpoint_name(),
     }
-
-
-def _end_users(asked: dict[str, Any]) -> list[EndUserShare]:
-    """Of periods by hour there are none: see proxy/usage/by_end_user.py."""
-    if asked["period"].by == "hour":
-        return []
-    return list(by_end_user.shares(**asked, size=END_USERS_SHOWN))
 
 
 def _form(request: HttpRequest, kind: type[Form]) -> Form:

@@ -108,6 +108,7 @@ PLACES = (
     Place("project-leave", "/projects/{joined}/leave/"),
     Place("project-close", "/projects/{project}/close/"),
     Place("usage", "/usage/"),
+    Place("end-users", "/usage/end-users/"),
     Place("request-log", "/usage/requests/"),
     Place("request", "/usage/{request}/"),
     Place("wallet", "/wallet/"),

@@ -24,7 +24,7 @@ from wallet.ledger.models import JournalEntry
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ["proxy:usage", "proxy:log"]
+PAGES = ["proxy:usage", "proxy:end_users", "proxy:log"]
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def shown(page: Client, name: str, query: dict[str, Any] | None = None, status: 
     "address",
     [
         "/usage/",
+        "/usage/end-users/",
         "/usage/requests/",
         "/usage/requests.csv",
         "/usage/end-users.csv",
@@ -341,11 +342,12 @@ def test_the_figures_are_told_by_endpoint_and_end_user(page: Client, user: User)
     record(user, timezone.now())
     text = shown(page, "proxy:usage")
     assert [row.split()[:2] for row in rows(text, "by-endpoint")] == [["chat", "2"], ["messages", "1"]]
+    assert "Cost by endpoint" in text
+    text = shown(page, "proxy:end_users")
     assert [row.split()[:2] for row in rows(text, "by-end-user")] == [
         [end_user("x" * 70, user_id=user.pk).hint, "1"],  # type: ignore[union-attr]
         ["ali", "1"],
     ]
-    assert "Cost by endpoint" in text
     [link] = re.findall(r'href="([^"]*user=[^"]*)">\s*<bdi>x', text)
     assert [len(rows(page.get(unescape(link)).text, "log"))] == [1]
 
@@ -353,7 +355,19 @@ def test_the_figures_are_told_by_endpoint_and_end_user(page: Client, user: User)
 def test_of_one_endpoint_there_is_no_picture_of_endpoints(page: Client, user: User) -> None:
     record(user, timezone.now())
     assert "Cost by endpoint" not in shown(page, "proxy:usage")
-    assert "By end user" not in shown(page, "proxy:usage")
+
+
+def test_without_end_users_the_page_tells_how_to_name_them(page: Client, user: User) -> None:
+    record(user, timezone.now())
+    assert "No end user was named" in shown(page, "proxy:end_users")
+
+
+def test_end_users_are_counted_by_whole_days_of_any_number(page: Client, user: User) -> None:
+    made_for(user, "ali")
+    today = timezone.localdate().isoformat()
+    one_day = shown(page, "proxy:end_users", {"period": "days", "since": today, "until": today})
+    assert len(rows(one_day, "by-end-user")) == 1
+    assert "End users are counted by whole days" in shown(page, "proxy:end_users", {"period": "48h"})
 
 
 def test_more_endpoints_than_can_be_told_apart_are_drawn_together(page: Client, user: User) -> None:
