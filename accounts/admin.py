@@ -42,8 +42,12 @@ PRIVILEGES = ("is_superuser", "groups", "user_permissions")
 
 
 def has_number(searched: str) -> Q:
-    """Accounts with that part of a number; empty if it is shorter than MIN_PART, and so in nearly every number."""
-    digits = phone.part(searched)
+    """The account of a number, or those with that part of one; empty if it is shorter than MIN_PART, and so in nearly
+    every number."""
+    try:
+        return Q(mobile=phone.normalise(searched))  # by an index in which each number stands once
+    except phone.InvalidMobile:
+        digits = phone.part(searched)
     return Q(mobile__contains=digits) if len(digits) >= MIN_PART else Q()
 
 
@@ -223,6 +227,18 @@ class UserAdmin(LongList, WatchedAdmin, PersonActions, DjangoUserAdmin):  # type
             self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
         return found
 
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Rights are for staff, and a customer's page does not list them all."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or _is_privileged(obj):
+            return fieldsets
+        administration: dict[str, Any] = {"fields": ["is_staff"]}
+        if request.user.is_superuser:
+            administration["description"] = _(
+                "Groups and rights are given once the account is saved as staff."
+            )
+        return (*fieldsets[:-1], (_("Administration"), administration))
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         fields = list(super().get_readonly_fields(request, obj))
         if obj is not None:
@@ -244,6 +260,11 @@ class UserAdmin(LongList, WatchedAdmin, PersonActions, DjangoUserAdmin):  # type
         super().save_model(request, obj, form, change)
         if not change:
             opening.furnish(user_id=obj.pk)
+
+
+def _is_privileged(user: User) -> bool:
+    """Also who was staff and left rights behind, which would be in force again with `is_staff`."""
+    return user.is_staff or user.is_superuser or user.groups.exists() or user.user_permissions.exists()
 
 
 admin.site.unregister(Group)

@@ -254,6 +254,25 @@ def test_rights_given_in_the_pages_are_noted_and_all_admins_told(
     assert user.empowered_at is None
 
 
+def test_rights_are_offered_for_staff_and_shown_where_some_are_left(told: Any) -> None:
+    browser, user = admin_browser(), UserFactory.create()
+    path = f"/admin/accounts/user/{user.pk}/change/"
+    group = Group.objects.create(name="money")
+
+    def offered() -> bool:
+        return 'name="groups"' in browser.get(path).text
+
+    assert not offered()
+    assert save_user(browser, user, is_staff="on", groups=[group.pk]) == 302
+    assert not user.groups.exists()  # the page had not offered them
+    assert offered()
+    user.refresh_from_db()
+    assert save_user(browser, user, groups=[group.pk]) == 302
+    assert user.groups.get() == group
+    assert save_user(browser, user, is_staff=None) == 302
+    assert offered()
+
+
 def test_permissions_given_by_name_or_by_group_count_as_rights(told: Any) -> None:
     browser = admin_browser()
     approve = Permission.objects.get(codename="approve_adjustment")
