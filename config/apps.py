@@ -28,7 +28,10 @@ class AdminConfig(admin_apps.AdminConfig):
     default_site = "config.admin.site.AdminSite"
 
     def ready(self) -> None:
+        from config.admin import dates, writing
+
+        dates.install()  # before the pages are registered, which copy what they are given
         super().ready()
-        from config.admin import work, writing  # noqa: F401 - the former registers its pages
+        from config.admin import work  # noqa: F401 - registers its pages
 
         writing.install()

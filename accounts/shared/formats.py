@@ -94,11 +94,12 @@ def month_start(day: date, *, language: str | None) -> date:
 
 def jalali_text(moment: datetime) -> str:
     """The day in Tehran for programs: `1405/09/02`."""
-    return _jalali(moment.astimezone(TEHRAN).date())
+    return jalali_day_text(moment.astimezone(TEHRAN).date())
 
 
 @lru_cache(maxsize=1_000)
-def _jalali(day: date) -> str:
+def jalali_day_text(day: date) -> str:
+    """Likewise of a day."""
     jalali = jdatetime.date.fromgregorian(date=day)
     return f"{jalali.year}/{jalali.month:02d}/{jalali.day:02d}"
 

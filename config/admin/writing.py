@@ -1,5 +1,5 @@
-"""How the admin's lists and forms write values in Persian: dates by the Jalali calendar, figures in Persian digits, and
-what has no Persian letter (a mobile number, an address) from left to right.
+"""How the admin's lists and forms write values: dates as all other pages do; in Persian, by the Jalali calendar, with
+figures in Persian digits, and what has no Persian letter (a mobile number, an address) from left to right.
 
 Django's admin writes them by the formats of the language, which know neither, and has no hook.
 """
@@ -47,6 +47,8 @@ def _label(writer: Callable[..., Any]) -> Callable[..., Any]:
 def _in_the_language(writer: Callable[..., Any]) -> Callable[..., Any]:
     def write(value: Any, *args: Any, **kwargs: Any) -> Any:
         language = get_language()
+        if isinstance(value, date):
+            return _date(value, language)
         written = writer(value, *args, **kwargs)
         if not formats.is_persian(language):
             return written
@@ -56,11 +58,13 @@ def _in_the_language(writer: Callable[..., Any]) -> Callable[..., Any]:
     return write
 
 
-def _persian(value: Any, written: Any, field: Any, language: str | None) -> str:
+def _date(value: date, language: str | None) -> str:
     if isinstance(value, datetime):
         return formats.datetime_text(value, language=language)
-    if isinstance(value, date):
-        return formats.day_text(value, language=language)
+    return formats.day_text(value, language=language)
+
+
+def _persian(value: Any, written: Any, field: Any, language: str | None) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and not (field is not None and field.choices):
         is_id = field is not None and (field.primary_key or field.attname.endswith("_id"))
         return (

@@ -1,5 +1,6 @@
 """What the admin's lists and forms write, in Persian and in English."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,8 +9,11 @@ from django.contrib.admin import site
 from django.contrib.admin.utils import flatten
 from django.db.models import Field
 from django.test import Client
+from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.translation import gettext, override
 
+from accounts.shared import formats
 from config import roles
 from proxy.catalogue.prices.models import ExchangeRate
 from tests.admin_browser import admin_browser
@@ -95,3 +99,50 @@ def test_an_app_that_an_owner_sees_has_a_name_of_ours() -> None:
 
     for name in (*roles.OUR_APPS, "auditlog", "axes"):
         assert type(apps.get_app_config(name)).__module__.split(".")[0] in roles.OUR_APPS
+
+
+def test_dates_of_the_admin_are_written_as_on_all_other_pages() -> None:
+    assert "20 Mar 2024" in text(admin_browser(), "/admin/wallet/vatrate/")
+
+
+# --- days that are typed ----------------------------------------------------------------------------------------------
+
+
+def field(page: str, name: str) -> str:
+    [found] = re.findall(f'<input[^>]*name="{name}"[^>]*>', page)
+    return found
+
+
+def rate_form(day: str, hour: str = "10:30") -> dict[str, str]:
+    return {"rial_per_dollar": "1150000", "valid_from_0": day, "valid_from_1": hour}
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+@pytest.mark.parametrize("year", ["1450", "۱۴۵۰", "2071"])
+def test_a_day_is_read_by_either_calendar(language: str, year: str) -> None:
+    browser = admin_browser()
+    browser.cookies["hamiran_language"] = language
+    day = f"{year}-06-20" if year == "2071" else f"{year}/۳/۳۰"
+    page = browser.post("/admin/proxy/exchangerate/add/", rate_form(day, "۱۰:۳۰")).text
+    assert "1150000 2071-06-20T10:30:00+03:30" in page  # what is to be confirmed
+
+
+def test_a_day_that_is_none_is_refused_and_stays_in_its_field(persian: Client) -> None:
+    with override("fa"):
+        refusal = gettext("Enter a day such as 1405/09/02 or 2026-11-23.")
+    for wrong in ("1450/12/31", "30/3/1450", "soon"):
+        page = persian.post("/admin/proxy/exchangerate/add/", rate_form(wrong)).text
+        assert refusal in page, wrong
+        assert f'value="{wrong}"' in field(page, "valid_from_0")
+    assert not ExchangeRate.objects.exists()
+
+
+def test_what_a_field_holds_is_written_by_the_calendar_of_the_language(persian: Client) -> None:
+    today = timezone.localdate()
+    page = text(persian, "/admin/proxy/exchangerate/add/")
+    assert formats.jalali_day_text(today) in field(page, "valid_from_0")
+    assert "vDateField" not in page  # Django's calendar would choose Gregorian days
+    persian.cookies["hamiran_language"] = "en"
+    page = text(persian, "/admin/proxy/exchangerate/add/")
+    assert f'value="{today}"' in field(page, "valid_from_0")
+    assert "vDateField" in field(page, "valid_from_0")
