@@ -1,8 +1,8 @@
 """Patroni as it is, but for two rules of the primary's lease. Run by Patroni's own Python.
 
-- **A lease may be short.** Patroni raises it to 20 s whatever its configuration says. Until it is over nobody takes the
-  place of a primary whose machine is gone, so that 20 s of it cannot end within 15 s. What makes a lease safe stays in
-  force: `loop_wait + 2 * retry_timeout <= ttl`.
+- **A lease may be short.** Patroni raises it to 20 s whatever its configuration says, and its patience with etcd to 3 s.
+  Until the lease is over nobody takes the place of a primary whose machine is gone, so that 20 s of it cannot end within
+  15 s. What makes a lease safe stays in force: `loop_wait + 2 * retry_timeout <= ttl`.
 - **A lock that was lost is made anew only where nobody had it meanwhile.** Somebody can have had it: a leader of etcd
   that stood still and goes on takes away leases that others have renewed by then (etcd issue 15247; Debian 12's 3.4.23
   does, and what newer ones do against it does not exclude it), among them that of the new primary. The old one, on the
@@ -17,7 +17,7 @@ from patroni.config import Config
 from patroni.dcs import Leader
 from patroni.dcs.etcd3 import Etcd3, PatroniEtcd3Client, base64_encode
 
-LEASE_MIN_SECONDS = 7
+MIN_SECONDS = {"ttl": 5, "retry_timeout": 2}
 _READER = "_Config__get_and_maybe_adjust_int_value"
 _read = getattr(Config, _READER)
 _update = Etcd3._update_leader
@@ -25,7 +25,7 @@ _transact = PatroniEtcd3Client.txn
 
 
 def _read_as_short(self: Config, config: dict[str, Any], name: str, minimum: int) -> int:
-    value: int = _read(self, config, name, LEASE_MIN_SECONDS if name == "ttl" else minimum)
+    value: int = _read(self, config, name, MIN_SECONDS.get(name, minimum))
     return value
 
 
