@@ -64,7 +64,7 @@ BOOKED = f"""
 INSERT INTO wallet_journalentry (transaction_id, kind, account, wallet_id, amount_micro, balance_micro, created_at)
 SELECT id, 'completion', account, CASE account WHEN 'wallet' THEN user_id END,
     CASE account WHEN 'wallet' THEN -{COST_MICRO} ELSE {COST_MICRO} END,
-    CASE account WHEN 'wallet' THEN {CREDIT_MICRO} - turn * {COST_MICRO} END, at
+    CASE account WHEN 'wallet' THEN {CREDIT_MICRO} - turn::bigint * {COST_MICRO} END, at
 FROM made, (VALUES ('wallet'), ('revenue')) AS legs(account) ORDER BY n
 """
 KEYS_OF_PEOPLE = """

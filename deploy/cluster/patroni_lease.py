@@ -1,8 +1,8 @@
 """Patroni as it is, but for two rules of the primary's lease. Run by Patroni's own Python.
 
-- **A lease may be short.** Patroni raises it to 20 s whatever its configuration says, and its patience with etcd to 3 s.
-  Until the lease is over nobody takes the place of a primary whose machine is gone, so that 20 s of it cannot end within
-  15 s. What makes a lease safe stays in force: `loop_wait + 2 * retry_timeout <= ttl`.
+- **A lease may be short.** Patroni raises it to 20 s whatever its configuration says, and its patience with etcd to
+  3 s. Until the lease is over nobody takes the place of a primary whose machine is gone, so that 20 s of it cannot end
+  within 15 s. What makes a lease safe stays in force: `loop_wait + 2 * retry_timeout <= ttl`.
 - **A lock that was lost is made anew only where nobody had it meanwhile.** Somebody can have had it: a leader of etcd
   that stood still and goes on takes away leases that others have renewed by then (etcd issue 15247; Debian 12's 3.4.23
   does, and what newer ones do against it does not exclude it), among them that of the new primary. The old one, on the

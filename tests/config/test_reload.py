@@ -126,6 +126,7 @@ def crew(service: Service) -> dict[str, set[psutil.Process]]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.proof
 def test_a_reload_under_load_fails_no_request_and_leaves_no_old_process(
     copied: Callable[[], Path], upstream: FakeUpstream
 ) -> None:

@@ -34,7 +34,7 @@ from tests.proxy.api.conftest import (
 )
 from wallet.ledger.models import Hold
 
-REQUESTS = 200
+REQUESTS = 100
 SILENT_SECONDS = 1
 
 

@@ -54,7 +54,7 @@ RULE = "ALTER TABLE proxy_usagerecord ADD CONSTRAINT usage_before_months"
 OLD = Path(os.environ.get("HAMIRAN_BEFORE", ROOT))
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_records_stay_where_they_are_and_old_sessions_go_on(own: OwnDatabase) -> None:
     own.manage("migrate", *BEFORE, "--verbosity", "0")
     with psycopg.connect(own.url, autocommit=True) as session:

@@ -358,6 +358,6 @@ def test_budgets_behave_as_their_model(committed_db: None) -> None:
 
     run_state_machine_as_test(
         BudgetMachine,
-        settings=settings(max_examples=30, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=20, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )
     assert not [found for found in integrity.run(integrity.CHECKS) if "budget" in found.invariant]

@@ -409,6 +409,7 @@ def test_a_file_without_a_whole_second_costs_one(caller: Caller, upstream: FakeU
     assert caller.usage().quantities == {"audio_second": 1}
 
 
+@pytest.mark.proof
 def test_an_answer_may_break_at_every_byte(
     make_caller: Callable[..., Caller], upstream: FakeUpstream
 ) -> None:
