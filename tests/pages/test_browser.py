@@ -45,7 +45,13 @@ AT_A_DESK = Newcomer(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("who", [ON_A_PHONE, AT_A_DESK], ids=["Persian on a phone", "English at a desk"])
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param(ON_A_PHONE, id="Persian on a phone"),
+        pytest.param(AT_A_DESK, id="English at a desk", marks=pytest.mark.proof),
+    ],
+)
 def test_a_newcomer_gets_from_a_mobile_number_to_a_paid_answer(
     web: WebProcess, browser: Browser, who: Newcomer
 ) -> None:

@@ -362,7 +362,7 @@ STEPS = st.tuples(st.sampled_from(KINDS), st.integers(0, 3))
 
 @pytest.mark.django_db
 @hypothesis_settings(
-    max_examples=25,
+    max_examples=15,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
