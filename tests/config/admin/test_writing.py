@@ -109,8 +109,9 @@ def test_dates_of_the_admin_are_written_as_on_all_other_pages() -> None:
 
 
 def field(page: str, name: str) -> str:
-    [found] = re.findall(f'<input[^>]*name="{name}"[^>]*>', page)
-    return found
+    found: list[str] = re.findall(f'<input[^>]*name="{name}"[^>]*>', page)
+    assert len(found) == 1
+    return found[0]
 
 
 def rate_form(day: str, hour: str = "10:30") -> dict[str, str]:
