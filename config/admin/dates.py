@@ -23,7 +23,7 @@ ENTER_A_DAY = _("Enter a day such as 1405/09/02 or 2026-11-23.")
 class DayInput(widgets.BaseAdminDateWidget):
     def __init__(self, attrs: Any = None) -> None:
         # By its class Django's script finds what to put its calendar beside.
-        found = {"class": ""} if formats.is_persian(get_language()) else {}
+        found = {"class": "", "placeholder": "1405/09/02"} if formats.is_persian(get_language()) else {}
         super().__init__(attrs={**LTR, **found, **(attrs or {})})
 
     def format_value(self, value: Any) -> str | None:

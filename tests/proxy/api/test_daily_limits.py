@@ -86,7 +86,7 @@ def test_a_model_with_limits_of_its_own_stops_alone_and_is_counted(
     )
 
 
-@pytest.mark.parametrize("of", ["user", "key"])
+@pytest.mark.parametrize("of", ["user", pytest.param("key", marks=pytest.mark.proof)])
 def test_an_exception_holds_within_seconds_and_ends_by_itself(make_caller: MakeCaller, of: str) -> None:
     caller = make_caller(rpm=3, rpd=100)
     whose: dict[str, Any] = {"user_id": caller.wallet.pk} if of == "user" else {"key_id": caller.key_id}

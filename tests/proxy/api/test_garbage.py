@@ -255,7 +255,7 @@ def assert_free(web: WebProcess, request: Callable[[httpx.Client], int | None], 
     with client() as http:
         request(http)  # what is made once
     collect(web)
-    statuses = at_once(lambda http, _: request(http), range(REQUESTS), threads=50, http=client)
+    statuses = at_once(lambda http, _: request(http), range(REQUESTS), threads=20, http=client)
     assert set(statuses) == {status}
     # Also of those whose clients did not wait for the end.
     eventually(lambda: not Hold.objects.exclude(pk__in=others).exists())

@@ -226,7 +226,7 @@ def test_upstreams_are_told_of_no_trace_unless_the_operator_says_so(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["nowhere", "hangs"])
+@pytest.mark.parametrize("where", [pytest.param("nowhere", marks=pytest.mark.proof), "hangs"])
 def test_a_collector_that_is_away_holds_up_no_request_and_no_stop(
     caller: Caller, collector: Collector, where: str
 ) -> None:
