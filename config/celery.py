@@ -12,9 +12,11 @@ from celery.signals import (
     setup_logging,
     task_failure,
     worker_init,
+    worker_process_init,
     worker_ready,
 )
 
+from config import leash
 from config.tasks import figures, periodic
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -29,6 +31,16 @@ task_failure.connect(periodic.has_failed, weak=False)
 @setup_logging.connect(weak=False)
 def leave_logging(**given: Any) -> None:
     """Celery sets none up where somebody listens: it would raise the level to that of its command line, WARNING."""
+
+
+@worker_init.connect(weak=False)
+def end_its_processes_with_it(**given: Any) -> None:
+    """Those of a worker that was killed would wait for it for ever: each holds open what the others read."""
+    worker = os.getpid()
+
+    @worker_process_init.connect(weak=False)
+    def end_with_the_worker(**given: Any) -> None:
+        leash.bind(worker)
 
 
 @worker_init.connect(weak=False)

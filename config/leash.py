@@ -31,16 +31,21 @@ def argv(
     ]
 
 
+def bind(parent: int, on_parent_death: signal.Signals = signal.SIGKILL) -> None:
+    """This process gets the signal when `parent`, which started it, dies; it exits if that is gone already."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(on_parent_death))
+        if os.getppid() != parent:
+            sys.exit("The process that asked for this one is gone.")
+
+
 def _main(on_parent_death: str, parent: str, uid: str, *command: str) -> None:
     if uid:
         os.setgroups([])
         os.setgid(int(uid))
         os.setuid(int(uid))
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
-        ctypes.CDLL(None).prctl(set_parent_death_signal, int(on_parent_death))
-        if os.getppid() != int(parent):
-            sys.exit("The process that asked for this one is gone.")
+    bind(int(parent), signal.Signals(int(on_parent_death)))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would inherit that
     os.execv(command[0], command)  # noqa: S606 - our own commands, no shell; no search, whose import may be closed now
 

@@ -1,5 +1,6 @@
 """`manage.py serve` as `make run` starts it: whole services on data folders of their own."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.config.conftest import Installed
@@ -102,12 +104,21 @@ def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path) -> None
     assert not (tmp_path / "postgres").exists()
 
 
+def workers(processes: list[psutil.Process]) -> list[psutil.Process]:
+    found = []
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [each] * ("worker" in each.cmdline())
+    return found
+
+
 def test_the_key_survives_a_stop_and_no_end_leaves_a_process(
     installed: Installed, copied: Callable[[], Path]
 ) -> None:
     assert installed.left_no_process
     with started(copied()) as service:
         assert service.line("Demo key: ") in installed.printed
+        eventually(lambda: len(workers(family(service.process))) > 1)  # the worker and those who work for it
         children = family(service.process)
         service.process.kill()
         eventually(lambda: gone(children))

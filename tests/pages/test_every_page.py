@@ -63,7 +63,7 @@ def looks() -> Iterator[Any]:
             yield pytest.param(place, language, size, id=name, marks=marks)
 
 
-@pytest.mark.parametrize(("place", "language", "size"), looks())
+@pytest.mark.parametrize(("place", "language", "size"), list(looks()))
 def test_a_page_is_accessible_and_calm(
     entered: ENTERED, account: Account, place: Place, language: str, size: tuple[int, int]
 ) -> None:
