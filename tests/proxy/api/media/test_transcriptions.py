@@ -350,7 +350,7 @@ def test_an_upstream_that_answers_before_it_has_the_file_is_heard(
 ) -> None:
     upstream.reads_bodies = False
     upstream.script = respond(413, {"error": {"message": "Too large for me.", "code": "too_large"}})
-    sound = sounds.wav(1.0)[:44] + bytes(10 * 1024 * 1024)
+    sound = sounds.wav(1.0)[:44] + bytes(20 * 1024 * 1024)
     answer = ask(caller, sound=sound)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
     assert caller.balance() == (CREDIT, 0)
