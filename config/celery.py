@@ -35,7 +35,7 @@ def leave_logging(**given: Any) -> None:
 
 @worker_init.connect(weak=False)
 def end_its_processes_with_it(**given: Any) -> None:
-    """Those of a worker that was killed would wait for it for ever: each holds open what the others read."""
+    """Those of a worker that is killed while it starts them would wait for ever: each holds open what others read."""
     worker = os.getpid()
 
     @worker_process_init.connect(weak=False)
