@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import override_settings
 from django.test.utils import setup_databases
 from django.utils import timezone, translation
@@ -49,6 +50,15 @@ def plain_static_files() -> Iterator[None]:
     storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     with override_settings(STORAGES={**settings.STORAGES, "staticfiles": storage}):
         yield
+
+
+@pytest.fixture(autouse=True)
+def a_slow_test_keeps_its_transaction(request: pytest.FixtureRequest) -> None:
+    """In one that is rolled back, a page that a busy machine renders for longer than five seconds would lose it."""
+    if request.node.get_closest_marker("django_db") or "db" in request.fixturenames:
+        request.getfixturevalue("db")
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '1min'")
 
 
 @pytest.fixture(autouse=True)

@@ -217,7 +217,7 @@ def test_sigterm_settles_what_runs_and_says_so_in_the_stream(
             next(parts)
             stopping.process.send_signal(signal.SIGTERM)
             rest = b"".join(parts)
-        assert stopping.stop() == 0
+        assert stopping.process.wait(20) == 0
     assert b'"code":"service_unavailable"' in rest
     assert rest.endswith(b"data: [DONE]\n\n")
     assert caller.balance() == (CREDIT, 0)
