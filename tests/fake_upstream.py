@@ -44,7 +44,7 @@ class FakeUpstream:
         self.requests.clear()
         self.headers.clear()
         self.paths.clear()
-        self.hung_up.clear()
+        self.hung_up = threading.Event()  # whoever leaves an answer of before is no news
         self.script = answer_whole()
         self.reads_bodies = True
 
@@ -62,6 +62,7 @@ class FakeUpstream:
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hung_up = self.hung_up
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -75,6 +76,7 @@ class FakeUpstream:
                     while await reader.read(2**16):
                         pass  # or its answer would be lost with the connection
                     break
+                hung_up = self.hung_up
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 is_form = headers.get("content-type", "").startswith("multipart/")
                 request = form_of(body, headers) if is_form else json.loads(body)
@@ -86,7 +88,7 @@ class FakeUpstream:
         except asyncio.IncompleteReadError:
             pass  # a kept connection was closed between two requests
         except ConnectionError:
-            self.hung_up.set()
+            hung_up.set()
         except asyncio.CancelledError:
             pass  # the server closes; asyncio's own callback would report it as a fault
         finally:
