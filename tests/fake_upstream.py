@@ -70,14 +70,14 @@ class FakeUpstream:
                     name.lower(): value.strip()
                     for name, _colon, value in (line.partition(":") for line in head[1:])
                 }
+                length = int(headers.get("content-length", 0))
                 if not self.reads_bodies:
                     await self.script({}, writer)
                     await writer.drain()
-                    while await reader.read(2**16):
-                        pass  # or its answer would be lost with the connection
-                    break
+                    await reader.readexactly(length)  # or its answer would be lost with the connection
+                    continue
                 hung_up = self.hung_up
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                body = await reader.readexactly(length)
                 is_form = headers.get("content-type", "").startswith("multipart/")
                 request = form_of(body, headers) if is_form else json.loads(body)
                 self.requests.append(request)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.live import WebProcess
 from tests.pages.seed import Account
@@ -75,3 +75,23 @@ def test_nothing_is_sent_without_what_it_needs_and_refusals_are_told(page: Page)
     page.locator("#send").click()
     expect(page.locator("#trouble")).to_contain_text("No sound could be measured in this file")
     expect(page.locator("#trouble")).to_contain_text("Change what you have entered, then try again.")
+
+
+@pytest.mark.parametrize("path", ["speech/", ""])
+def test_what_is_asked_before_the_page_is_ready_waits(page: Page, path: str) -> None:
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page.route("**/playground*.js", hold)
+    page.goto(f"/playground/{path}", wait_until="commit")
+    text = page.locator("#text, #draft")
+    text.fill("Good morning")
+    expect(page.locator("#send")).to_be_disabled()
+    page.locator("#voice, #draft").press("Enter")
+    for route in waiting:
+        route.continue_()
+    expect(page.locator("#send")).to_be_enabled()
+    assert page.url.endswith(f"/playground/{path}")
+    assert text.input_value().strip() == "Good morning"

@@ -291,4 +291,5 @@ const writeCode = () => {
 };
 
 writeCode();
+sendButton.disabled = false;
 })();

@@ -129,4 +129,5 @@ form.addEventListener("input", (event) => {
   if (event.target.matches("[aria-invalid=true]")) event.target.setAttribute("aria-invalid", "false");
   for (const hint of root.querySelectorAll("[data-model]")) hint.hidden = hint.dataset.model !== model.value;
 });
+sendButton.disabled = false; // before, the browser would have sent the form itself
 })();
