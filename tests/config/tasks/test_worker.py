@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from django.db import connection
 
 from config.celery import app
 from config.models import TaskRun
+from config.tasks import runs
 from tests.live import eventually
 
 pytestmark = pytest.mark.slow
@@ -34,6 +36,10 @@ class Worker:
 
     def runs(self) -> int:
         return sum(TaskRun.objects.filter(pk=NAME, run_id=None).values_list("runs", flat=True))
+
+    def ignored(self) -> int:
+        """How many messages were taken for which nothing was run."""
+        return self.log.read_text().count("ended: IGNORED")
 
     def run_to_the_end(self, how: str) -> TaskRun:
         before = self.runs()
@@ -129,13 +135,15 @@ def test_it_is_not_tried_again_after_the_next_run_of_the_schedule(worker: Worker
     assert worker.run_to_the_end("well").runs == before + 2
 
 
-def test_two_at_once_are_one_run(worker: Worker) -> None:
-    before = worker.runs()
-    worker.run("sleep")
-    eventually(lambda: worker.row().run_id)
+def test_what_another_worker_runs_is_not_run_beside_it(worker: Worker) -> None:
+    before, ignored = worker.runs(), worker.ignored()
+    elsewhere = str(uuid.uuid4())
+    assert runs.claim(NAME, run_id=elsewhere, seconds=60, lag_seconds=None)
     for _ in range(3):
-        worker.run("sleep")
-    eventually(lambda: worker.runs() == before + 1, seconds=30)
+        worker.run("well")
+    eventually(lambda: worker.ignored() == ignored + 3, seconds=30)
+    assert str(worker.row().run_id) == elsewhere
+    runs.succeed(run_id=elsewhere)
     assert worker.run_to_the_end("well").runs == before + 2
 
 

@@ -3,7 +3,9 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
+from celery.signals import task_postrun
 from django.db import connection
 
 from config.celery import app
@@ -39,3 +41,8 @@ def misbehave() -> None:
             raise ValueError("a key hm-0123456789abcdefghij\nand a second line")
         case _:
             app.log.get_default_logger("test").info("did what it should")
+
+
+@task_postrun.connect
+def tell_how_it_ended(state: str, **_given: Any) -> None:
+    print(f"ended: {state}")  # which Celery does not log of what it ignores
