@@ -129,7 +129,7 @@ def test_what_may_be_over_in_a_moment_is_tried_again(worker: Worker) -> None:
 
 def test_it_is_not_tried_again_after_the_next_run_of_the_schedule(worker: Worker) -> None:
     before = worker.runs()
-    worker.run("lose the database once", expires=datetime.now(UTC) + timedelta(seconds=0.9))
+    worker.run("lose the database once", expires=datetime.now(UTC) + timedelta(seconds=1.9))
     eventually(lambda: worker.runs() == before + 1, seconds=30)
     assert worker.row().failures_in_row == 1
     assert worker.run_to_the_end("well").runs == before + 2

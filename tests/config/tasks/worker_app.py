@@ -13,6 +13,7 @@ from config.tasks import periodic
 
 app.conf.task_default_queue = "test-worker"
 periodic.KILL_SECONDS = 1
+periodic.RETRY_SECONDS = 4.0  # so that a message may be two seconds under way and still not be tried again
 
 
 @app.task(name="test.misbehave", soft_time_limit=1)
