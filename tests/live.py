@@ -34,7 +34,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def eventually(holds: Callable[[], object], *, seconds: float = 10) -> None:
+def eventually(holds: Callable[[], object], *, seconds: float = 30) -> None:
     """Waits until `holds()` is true, and fails when it stays false."""
     deadline = time.monotonic() + seconds
     while not holds():

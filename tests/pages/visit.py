@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page, Request, Response
+from playwright.sync_api import Browser, CDPSession, Page, Request, Response, expect
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -19,6 +19,8 @@ PHONE, DESK = (360, 740), (1280, 800)
 
 # Every module here that asks for a browser is marked with these.
 MARKS = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}")]
+
+expect.set_options(timeout=20_000)  # a busy machine takes its time
 
 SHIFT_MAX = 0.05  # half of what Web Vitals call good; a busy machine paints a page in pieces
 WATCH_SHIFTS = """
