@@ -22,6 +22,7 @@ from tests.chaos.stack import NotReady, Part
 from tests.live import ROOT
 
 WELL_SECONDS = 90
+LASTING_SECONDS = 2  # Patroni names a synchronous standby anew a moment after etcd has come back
 ADDRESSES = {
     "databases": {f"db{n}": f"10.77.0.1{n}" for n in (1, 2, 3)},
     "webs": {f"web{n}": f"10.77.0.2{n}" for n in (1, 2)},
@@ -129,16 +130,21 @@ class ClusterStack:
         return [part for name, part in self.parts.items() if name.startswith(f"{machine}/")]
 
     async def wait_until_ready(self) -> None:
-        """Until nothing is missing: a primary, two replicas that follow it, Valkey whole, both web processes ready."""
-        deadline = time.monotonic() + WELL_SECONDS
+        """Until nothing has been missing for LASTING_SECONDS: a primary, two replicas that follow it, one of which is
+        the synchronous one, Valkey whole, both web processes ready.
+        """
+        well_since = time.monotonic()
+        deadline = well_since + WELL_SECONDS
         missing: list[str] = ["all"]
-        while missing:
+        while missing or time.monotonic() - well_since < LASTING_SECONDS:
             for part in self.parts.values():
                 if part.died_by_itself:
                     part.deaths += 1
                     await part.start()
             missing = await self.missing()
-            if not missing:
+            if missing:
+                well_since = time.monotonic()
+            else:
                 await asyncio.to_thread(limits_cluster.spread, self.made, self.secrets["valkey_password"])
             if time.monotonic() > deadline:
                 raise NotReady(f"{', '.join(missing)} did not come back; logs are in {self.var_dir / 'logs'}")
