@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,14 @@ def test_a_request_larger_than_the_limit_is_refused_in_a_way_that_no_sdk_tries_a
 
 def test_the_limit_of_requests_at_once_frees_its_places(make_caller: Any, upstream: FakeUpstream) -> None:
     caller = make_caller(concurrency=1)
-    upstream.script = stream_events(chunk({"content": "a"}), 0.5, chunk({}, finish="stop"))
+    asked = threading.Event()
+    upstream.script = stream_events(chunk({"content": "a"}), asked, chunk({}, finish="stop"))
     body = {"model": MODEL, "messages": HELLO, "stream": True}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as running:
         parts = running.iter_raw()
         next(parts)
         assert caller.ask().status_code == 429
+        asked.set()
         b"".join(parts)
     upstream.script = answer_whole()
     assert [caller.ask().status_code for _ in range(5)] == [200] * 5  # one after the other is no concurrency

@@ -1,6 +1,7 @@
 """Money under the API: what is held, what is captured, who is refused, and what a kill leaves behind."""
 
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -109,12 +110,14 @@ def test_what_upstream_reports_beyond_the_hold_is_the_operators_loss(
 
 def held_during(caller: Caller, upstream: FakeUpstream, **fields: Any) -> int:
     """What is held while upstream works on a request."""
-    upstream.script = stream_events(chunk({"content": "a"}), 0.5, chunk({}, finish="stop"))
+    looked = threading.Event()
+    upstream.script = stream_events(chunk({"content": "a"}), looked, chunk({}, finish="stop"))
     body = {"model": MODEL, "messages": HELLO, "stream": True, **fields}
     with caller.http as http, http.stream("POST", "/chat/completions", json=body) as response:
         parts = response.iter_raw()
         next(parts)
         hold = Hold.objects.get(wallet=caller.wallet)
+        looked.set()
         assert b"".join(parts).endswith(b"data: [DONE]\n\n")
     return hold.amount_micro
 
