@@ -52,7 +52,8 @@ def test_a_large_body_takes_its_place_before_it_is_read(make_caller: Any) -> Non
 
     def is_in_the_way() -> bool:
         with uploading(caller):
-            return caller.ask().status_code == 429  # or this call was there first, and the body was refused
+            # Else this call was there first, and the body was refused.
+            return bool(caller.ask().status_code == 429)
 
     eventually(is_in_the_way)
     eventually(lambda: caller.ask().status_code == 200)  # it has left, and its place is free
